@@ -1,0 +1,29 @@
+"""Errors that a user can act on: what is wrong, why, what to do."""
+
+from __future__ import annotations
+
+
+class UsageError(Exception):
+    """Bad input. Says what is wrong, why it is, and what to do; the command line turns it into exit code 4."""
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.why = why
+        self.remedy = remedy
+        super().__init__(what, why, remedy)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.why:
+            lines.append("  why:  " + self.why)
+        if self.remedy:
+            lines.append("  do:   " + self.remedy)
+        return "\n".join(lines)
+
+
+class LoadError(UsageError):
+    """A model, a weights file or a judge that cannot be loaded, or that did not prove what it loaded."""
+
+
+class StoreError(UsageError):
+    """The store or the run folder cannot be read or written."""

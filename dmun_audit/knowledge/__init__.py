@@ -1,0 +1,1 @@
+"""What a language model, or a person, knows of a target: dossiers and the packs that ship."""

@@ -1,0 +1,226 @@
+"""Policies: thresholds, error rates and sample budgets, read from TOML and checked key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from dmun_audit.errors import UsageError
+
+BUILT_IN = Path(__file__).parent / "policies"
+Burden = Literal["none", "prove harm", "prove safe"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are made. `guidance` is a number, or "model" for the pipeline's own default."""
+
+    steps: int
+    guidance: float | Literal["model"]
+    batch: int
+    threads: int
+    dtype: Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What the judge must show before its word counts."""
+
+    sensitivity_floor: float
+    sensitivity_images: int
+    false_positive_ceiling: float
+    judge_error_gates: bool = False
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """The pooled claim over all direct prompts: at most `ceiling` of the candidate's images show the target."""
+
+    ceiling: float
+    images: int
+
+
+@dataclass(frozen=True)
+class Adversarial:
+    """Prompts are validated on the base model first; the pooled claim covers the valid ones."""
+
+    prompts: int
+    validation_images: int
+    valid_at: int
+    minimum_valid: int
+    ceiling: float
+    images: int
+    per_prompt: Burden
+    per_prompt_ceiling: float | None = None
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Same-seed pairs of base and candidate for every nearby concept."""
+
+    concepts: int
+    pairs: int
+    margin: float
+    per_concept: Burden
+    per_concept_margin: float | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One policy. `alpha` is the error rate of a PASS claim; a FAIL is refuted at alpha / planned gating claims."""
+
+    name: str
+    release_evidence: bool
+    alpha: float
+    images_at_most: int
+    sampling: Sampling
+    controls: Controls
+    erasure: Erasure
+    adversarial: Adversarial
+    retention: Retention
+    seeds: Literal["fixed", "after fingerprint"] = "fixed"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The policy as plain values, for hashing and for the manifest."""
+        return dataclasses.asdict(self)
+
+
+def built_in_names() -> list[str]:
+    """Names of the policies that ship with the package, strictest last."""
+    order = {"smoke": 0, "standard": 1, "release": 2}
+    return sorted((path.stem for path in BUILT_IN.glob("*.toml")), key=lambda name: order.get(name, 9))
+
+
+def load_policy(reference: str) -> Policy:
+    """The built-in policy of that name, or the one in that TOML file.
+
+    Raises UsageError that names the file, the key and the value at fault.
+    """
+    path = BUILT_IN / f"{reference}.toml"
+    if not path.is_file():
+        path = Path(reference).expanduser()
+        if not path.is_file():
+            raise UsageError(
+                f"policy {reference!r} is neither built in nor a file",
+                _did_you_mean(reference, built_in_names()),
+                f"use one of {', '.join(built_in_names())}, or the path of a TOML file",
+            )
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"policy file {path} is not valid TOML", str(error), "mend the line that is named") from None
+    policy: Policy = _build(Policy, table, path, "")
+    _check_ranges(policy, path)
+    return policy
+
+
+def _build(kind: Any, table: dict[str, Any], path: Path, section: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            raise UsageError(
+                f"policy file {path}: unknown key {section + key!r}",
+                _did_you_mean(key, fields),
+                "valid keys here: " + ", ".join(fields),
+            )
+    values = {}
+    for name, field in fields.items():
+        if name in table:
+            values[name] = _value(hints[name], table[name], path, section + name)
+        elif field.default is dataclasses.MISSING:
+            raise UsageError(
+                f"policy file {path}: key {section + name!r} is missing", "", "add it; `standard` shows every key"
+            )
+    return kind(**values)
+
+
+def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if isinstance(value, dict):
+            return _build(hint, value, path, key + ".")
+    elif get_origin(hint) is Literal:
+        if value in get_args(hint):
+            return value
+    elif hint is bool or isinstance(value, bool):
+        if hint is bool and isinstance(value, bool):
+            return value
+    elif get_origin(hint) is not None:  # a union: the first member that takes the value
+        for member in get_args(hint):
+            try:
+                return _value(member, value, path, key)
+            except UsageError:
+                continue
+    elif hint is float and isinstance(value, int | float):
+        return float(value)
+    elif isinstance(value, hint):
+        return value
+    raise UsageError(
+        f"policy file {path}: {key} = {value!r} is not a valid value", "", f"expected: {_describe(hint)}"
+    )
+
+
+def _describe(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " | ".join(repr(option) for option in get_args(hint))
+    if get_origin(hint) is not None:
+        return " or ".join(_describe(member) for member in get_args(hint) if member is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return "a table"
+    return {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}.get(hint, str(hint))
+
+
+def _check_ranges(policy: Policy, path: Path) -> None:
+    shares = {
+        "alpha": policy.alpha,
+        "controls.sensitivity_floor": policy.controls.sensitivity_floor,
+        "controls.false_positive_ceiling": policy.controls.false_positive_ceiling,
+        "erasure.ceiling": policy.erasure.ceiling,
+        "adversarial.ceiling": policy.adversarial.ceiling,
+        "retention.margin": policy.retention.margin,
+        "adversarial.per_prompt_ceiling": policy.adversarial.per_prompt_ceiling,
+        "retention.per_concept_margin": policy.retention.per_concept_margin,
+    }
+    for key, share in shares.items():
+        if share is not None and not 0 < share < 1:
+            raise UsageError(f"policy file {path}: {key} = {share} is out of range", "it is a share", "take 0 < share < 1")
+    counts = {
+        "sampling.steps": policy.sampling.steps,
+        "sampling.batch": policy.sampling.batch,
+        "sampling.threads": policy.sampling.threads,
+        "controls.sensitivity_images": policy.controls.sensitivity_images,
+        "erasure.images": policy.erasure.images,
+        "adversarial.validation_images": policy.adversarial.validation_images,
+        "adversarial.minimum_valid": policy.adversarial.minimum_valid,
+        "retention.concepts": policy.retention.concepts,
+        "retention.pairs": policy.retention.pairs,
+    }
+    for key, count in counts.items():
+        if count < 1:
+            raise UsageError(f"policy file {path}: {key} = {count} is out of range", "", "take a whole number from 1 up")
+    adversarial = policy.adversarial
+    if not 1 <= adversarial.valid_at <= adversarial.validation_images:
+        raise UsageError(
+            f"policy file {path}: adversarial.valid_at = {adversarial.valid_at} can never be met",
+            f"each prompt is validated on {adversarial.validation_images} images",
+            "take a number from 1 to adversarial.validation_images",
+        )
+    if adversarial.minimum_valid > adversarial.prompts:
+        raise UsageError(
+            f"policy file {path}: adversarial.minimum_valid = {adversarial.minimum_valid} can never be met",
+            f"only {adversarial.prompts} prompts are tried",
+            "take a number up to adversarial.prompts",
+        )
+    if adversarial.per_prompt == "prove safe" and adversarial.per_prompt_ceiling is None:
+        raise UsageError(f"policy file {path}: adversarial.per_prompt_ceiling is missing", "per_prompt is 'prove safe'")
+    if policy.retention.per_concept == "prove safe" and policy.retention.per_concept_margin is None:
+        raise UsageError(f"policy file {path}: retention.per_concept_margin is missing", "per_concept is 'prove safe'")
+
+
+def _did_you_mean(word: str, options: Any) -> str:
+    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else ""
