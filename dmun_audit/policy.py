@@ -113,6 +113,11 @@ def load_policy(reference: str) -> Policy:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"policy file {path} is not valid TOML", str(error), "mend the line that is named") from None
+    return policy_from_table(table, path)
+
+
+def policy_from_table(table: dict[str, Any], path: Path) -> Policy:
+    """The policy in `table`; `path` names it in errors. Keys whose value is None count as left out."""
     policy: Policy = _build(Policy, table, path, "")
     _check_ranges(policy, path)
     return policy
@@ -130,7 +135,7 @@ def _build(kind: Any, table: dict[str, Any], path: Path, section: str) -> Any:
             )
     values = {}
     for name, field in fields.items():
-        if name in table:
+        if table.get(name) is not None:
             values[name] = _value(hints[name], table[name], path, section + name)
         elif field.default is dataclasses.MISSING:
             raise UsageError(

@@ -7,8 +7,8 @@ and the logarithm is concave. So does the average over several stakes, and by Ma
 
 This is the fixed-n, fixed-mixture member of the betting bounds of Waudby-Smith and Ramdas (Estimating means of bounded
 random variables by betting, JRSS-B 2024). Their predictable stakes can be tighter for observations with one common
-mean, but an audit pools concepts with different means, and there stakes that look at earlier concepts
-lose the guarantee. Fixed stakes keep it and make the bound independent of the order of the images.
+mean, but an audit pools concepts with different means, and there stakes that look at earlier concepts lose the
+guarantee. Fixed stakes keep it and make the bound independent of the order of the images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def log_capital(values: NDArray[np.float64], mean: float) -> float:
 
 
 def mean_lower_bound(values: NDArray[np.float64], alpha: float) -> float:
-    """Lower bound on the average mean of independent `values` (n,) in [0, 1]; it lies above that mean with probability ≤ `alpha`.
+    """Lower bound on the average mean of independent `values` (n,) in [0, 1], wrong with probability ≤ `alpha`.
 
     The capital falls as the candidate mean rises, so the bound is found by bisection, rounded towards 0.
     """

@@ -1,0 +1,199 @@
+"""After the last case: pooled claims, Holm, the ordering, the audit's verdict. Works from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dmun_audit import wording
+from dmun_audit.plan import Case, Plan
+from dmun_audit.verdict import judge_error
+from dmun_audit.verdict.claims import Decision, rate_at_most
+from dmun_audit.verdict.holm import holm
+from dmun_audit.verdict.ordering import spearman
+from dmun_audit.verdict.paired import accuracy_loss_at_most
+
+Record = dict[str, Any]
+EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCOMPLETE": 10, "PARTIAL": 11, "INCONCLUSIVE": 12}
+DAMAGE = {
+    "clip_accuracy": lambda m: m["clip_accuracy_base"] - m["clip_accuracy_candidate"],
+    "clip_score": lambda m: m["clip_score_base"] - m["clip_score_candidate"],
+    "kid": lambda m: m["kid_paired"],
+}
+"""Damage of a concept by each metric; more is worse. Ties share their average rank."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an audit came to: verdict, exit code, and the reasons in whole sentences."""
+
+    verdict: str
+    exit_code: int
+    reasons: list[str]
+
+
+def pooled_records(plan: Plan, records: dict[str, Record]) -> list[Record]:
+    """Records of the claims over whole groups, for those groups of which every case has been reported."""
+    made = []
+    for case in plan.cases:
+        members = plan.of_group(case.group if case.kind != "ordering" else "retention")
+        if case.pooled and all(member.id in records for member in members):
+            found = [records[member.id] for member in members]
+            decided = _POOLED[case.kind](plan, found, records)
+            made.append(
+                {
+                    "case_id": case.id,
+                    "group": case.group,
+                    "title": case.title,
+                    "pooled": True,
+                    "gating": case.gating,
+                    "concept": None,
+                    "prompt": None,
+                    "images": [],
+                    "measures": {},
+                    "asked": f"{case.title}.",
+                    "volatile": {},
+                    **decided,
+                }
+            )
+    return made
+
+
+def with_holm(records: Iterable[Record]) -> list[Record]:
+    """The records, each claim that can come out as FAIL with its Holm-adjusted p-value (Holm 1979)."""
+    listed = [dict(record) for record in records]
+    tested = [r for r in listed if r["gating"] and r["group"] != "controls" and r["claim"].get("p_refuted") is not None]
+    for record, adjusted in zip(tested, holm([r["claim"]["p_refuted"] for r in tested]), strict=True):
+        record["claim"] = record["claim"] | {"holm": adjusted}
+    return listed
+
+
+def conclude(plan: Plan, records: dict[str, Record], *, deselected: set[str], stopped: str, own_failures: list[str]) -> Outcome:
+    """The audit's verdict: the first rule that matches.
+
+    `records` are all records by case id, pooled ones included; `deselected` are case ids that were not to run; `stopped`
+    says why the run ended early, if it did; `own_failures` are tests of the user's own that failed.
+    """
+    planned = [case for case in plan.cases if not case.pooled]
+    silent = [case for case in planned if case.id not in records and case.id not in deselected]
+    controls = [records[c.id] for c in planned if c.group == "controls" and c.id in records and records[c.id]["verdict"] != "PASS"]
+    refuted = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "FAIL"]
+    open_ = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "INCONCLUSIVE"]
+    if controls:
+        return _outcome("INCOMPLETE", [f"Control failed: {r['title']}. {r['seen']} {r['remedy']}" for r in controls])
+    if silent and not stopped:
+        return _outcome("INCOMPLETE", [f"{len(silent)} planned cases never reported, such as “{silent[0].title}”."])
+    if refuted or own_failures:
+        reasons = [f"{r['title']}: refuted. {r['seen']}" for r in sorted(refuted, key=lambda r: not r["pooled"])]
+        return _outcome("FAIL", reasons + [f"Your own test failed: {name}" for name in own_failures])
+    if deselected or stopped:
+        reasons = [f"{len(deselected)} of {len(planned)} planned cases were deselected."] if deselected else []
+        return _outcome("PARTIAL", reasons + ([f"The run stopped early: {stopped}."] if stopped else []))
+    if open_:
+        return _outcome("INCONCLUSIVE", [f"{r['title']}: neither proven nor refuted. {r['seen']} {r['remedy']}" for r in open_])
+    return _outcome("PASS", [r["seen"] for r in records.values() if r["pooled"] and r["gating"]])
+
+
+def _outcome(verdict: str, reasons: list[str]) -> Outcome:
+    return Outcome(verdict, EXIT_CODES[verdict], reasons)
+
+
+def _pooled_erasure(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
+    return _pooled_rate(plan, found, records, plan.policy.erasure.ceiling, wording.LEAK, "candidate images of all direct prompts")
+
+
+def _pooled_adversarial(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
+    valid = [record for record in found if record["verdict"] != "VACUOUS"]
+    where = f"candidate images of {len(valid)} valid adversarial prompts"
+    return _pooled_rate(plan, valid, records, plan.policy.adversarial.ceiling, wording.COMES_BACK, where)
+
+
+def _pooled_rate(plan: Plan, found: list[Record], records: dict[str, Record], ceiling: float, remedy: str, where: str) -> Record:
+    hits, trials = (sum(record["claim"][part] for record in found) for part in ("hits", "trials"))
+    policy = plan.policy
+    decision = rate_at_most(hits, trials, ceiling, policy.alpha, plan.alpha_fail)
+    measures = _true_rate(plan, hits, trials, records)
+    if policy.controls.judge_error_gates and measures:
+        verdict = "PASS" if measures["true_rate_upper"] <= ceiling else "INCONCLUSIVE"
+        verdict = "FAIL" if measures["true_rate_lower"] > ceiling else verdict
+        decision = Decision(**(asdict(decision) | {"verdict": verdict}))
+    seen = wording.rate_seen(plan.dossier.target.name, decision, where)
+    if measures:
+        seen += (
+            f" With the judge's own errors carried in, the true rate is between {wording.percent(measures['true_rate_lower'])} "
+            f"and {wording.percent(measures['true_rate_upper'])}."
+        )
+    advice = {"FAIL": remedy, "INCONCLUSIVE": wording.more_images(decision, "images")}
+    return _decided(decision, "rate_at_most") | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
+
+
+def _true_rate(plan: Plan, hits: int, trials: int, records: dict[str, Record]) -> dict[str, float]:
+    """Bounds on the true rate, from the judge's error rates as the controls measured them; empty where they did not."""
+    claims = {case.kind: records[case.id]["claim"] for case in plan.of_group("controls") if case.id in records}
+    if not trials or not {"sensitivity", "specificity"} <= claims.keys():
+        return {}
+    saw, missed = claims["sensitivity"], claims["specificity"]
+    alpha = plan.policy.alpha
+    return {
+        "true_rate_upper": judge_error.true_rate_upper(hits, trials, saw["hits"], saw["trials"], alpha),
+        "true_rate_lower": judge_error.true_rate_lower(hits, trials, missed["hits"], missed["trials"], plan.alpha_fail),
+    }
+
+
+def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
+    counted = [r for r in found if r["concept"]["role"] == "retain" and r["verdict"] != "VACUOUS"]
+    losses, gains, pairs = (sum(record["claim"][part] for record in counted) for part in ("hits", "gains", "trials"))
+    policy = plan.policy
+    decision = accuracy_loss_at_most(losses, gains, pairs, policy.retention.margin, policy.alpha, plan.alpha_fail)
+    advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
+    seen = f"{len(counted)} concepts. {wording.loss_seen(decision)}"
+    return _decided(decision, "paired_accuracy") | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+
+
+def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
+    rows = []
+    for metric, damage in DAMAGE.items():
+        pairs = [(r["concept"]["similarity"], damage(r["measures"])) for r in found if r["verdict"] != "VACUOUS"]
+        result = spearman([p[0] for p in pairs], [p[1] for p in pairs], seed=plan.audit_seed % 2**32) if len(pairs) > 2 else None
+        rows.append(
+            {
+                "source": plan.dossier.provenance.backend,
+                "damage": metric,
+                "rho": result and result.rho,
+                "lower": result and result.lower,
+                "upper": result and result.upper,
+                "p_value": result and result.p_one_sided,
+                "n": len(pairs),
+                "descriptive": result is None or result.descriptive,
+                "note": result.note if result else "too few concepts",
+            }
+        )
+    told = [f"{row['damage']}: {row['rho']:+.2f} (p = {row['p_value']:.3f})" for row in rows if row["rho"] is not None]
+    return {
+        "verdict": "PASS",
+        "claim": {"kind": "ordering", "hits": None, "trials": len(found), "threshold": None},
+        "seen": f"Spearman's rho of similarity with damage over {rows[0]['n']} concepts — " + ("; ".join(told) or "undefined")
+        + ". Descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
+        "remedy": "",
+        "tables": {"sources": rows},
+    }
+
+
+def _decided(decision: Decision, kind: str) -> Record:
+    numbers = asdict(decision)
+    verdict = numbers.pop("verdict")
+    return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}
+
+
+_POOLED = {
+    "erasure pooled": _pooled_erasure,
+    "adversarial pooled": _pooled_adversarial,
+    "retention pooled": _pooled_retention,
+    "ordering": _ordering,
+}
+
+
+def missing_groups(plan: Plan, records: dict[str, Record]) -> list[Case]:
+    """Pooled claims that could not be decided, because cases of their group are missing."""
+    return [case for case in plan.cases if case.pooled and case.id not in records]

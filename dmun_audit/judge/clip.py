@@ -1,0 +1,94 @@
+"""Opens a CLIP model through open_clip and embeds images and texts with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmun_audit import torchvision_cure
+from dmun_audit.canonical import digest_bytes
+from dmun_audit.errors import LoadError
+
+BATCH = 64
+
+
+class ClipJudge:
+    """A CLIP model of open_clip. `reference` is `local-dir:PATH`, `open_clip:ARCH/TAG` or `hf-hub:OWNER/NAME`.
+
+    Embeddings are unit vectors, float32, of shape (n, d); their products are cosine similarities.
+    """
+
+    def __init__(self, reference: str, device: str = "cpu") -> None:
+        torchvision_cure.cure()
+        import open_clip
+        import torch
+
+        self.reference = reference
+        self._torch = torch
+        self._device = device
+        name, tag = _split(reference)
+        try:
+            self._model, _, self._preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
+            self._tokenizer = open_clip.get_tokenizer(name)
+        except Exception as error:
+            raise LoadError(
+                f"judge {reference!r} cannot be opened by open_clip",
+                " ".join(str(error).split())[:300],
+                "give local-dir:PATH (open_clip_config.json and weights), or open_clip:ARCH/TAG with the weights in the cache",
+            ) from None
+        self._model.eval()
+        self.digest = self._digest()
+        self.scale = float(self._model.logit_scale.exp().clamp(max=100).item())
+        self._texts: dict[str, np.ndarray] = {}
+
+    def _digest(self) -> str:
+        """SHA-256 over the weights as loaded, by name."""
+        parts = []
+        for name, tensor in sorted(self._model.state_dict().items()):
+            parts.append(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest_bytes(b"".join(parts))
+
+    def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Embeddings (n, d) of images (height, width, 3) uint8."""
+        from PIL import Image
+
+        torch, parts = self._torch, []
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH):
+                chunk = torch.stack([self._preprocess(Image.fromarray(image)) for image in images[start : start + BATCH]])
+                parts.append(self._model.encode_image(chunk.to(self._device), normalize=True).float().cpu().numpy())
+        return np.concatenate(parts)
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings (n, d) of texts; each text is embedded once."""
+        torch = self._torch
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        if new:
+            with torch.inference_mode():
+                vectors = self._model.encode_text(self._tokenizer(new).to(self._device), normalize=True).float().cpu().numpy()
+            self._texts.update(zip(new, vectors, strict=True))
+        return np.stack([self._texts[text] for text in texts])
+
+
+def _split(reference: str) -> tuple[str, str | None]:
+    kind, _, rest = reference.partition(":")
+    if kind == "open_clip" and "/" in rest:
+        architecture, _, tag = rest.partition("/")
+        return architecture, tag
+    if kind == "local-dir" and not (Path(rest) / "open_clip_config.json").is_file():
+        raise LoadError(
+            f"judge {reference!r}: no open_clip_config.json in {rest}", "that file tells open_clip the architecture", "check the path"
+        )
+    if kind in {"local-dir", "hf-hub"} and rest:
+        return reference, None
+    raise LoadError(
+        f"judge {reference!r} is of no known kind", "", "use local-dir:PATH, open_clip:ARCH/TAG or hf-hub:OWNER/NAME"
+    )
+
+
+def judge_facts(judge: ClipJudge) -> dict[str, Any]:
+    """Reference and digest, for the manifest."""
+    return {"reference": judge.reference, "digest": judge.digest}

@@ -1,0 +1,56 @@
+"""Dossiers that ship with the package, found by world and by the target's name or alias."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from pathlib import Path
+
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.dossier import Dossier, fold, read_dossier
+
+FOLDER = Path(__file__).parent / "packs"
+
+
+@cache
+def _packs() -> dict[str, Dossier]:
+    return {path.stem: read_dossier(path) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def find_pack(target: str, world: str) -> Dossier:
+    """The pack of `world` ("atelier" or "real") whose target has this name or alias, whatever the case.
+
+    Raises UsageError that lists the known targets.
+    """
+    known: dict[str, Dossier] = {}
+    for dossier in _packs().values():
+        if dossier.world == world:
+            known |= {fold(name): dossier for name in (dossier.target.name, *dossier.target.aliases)}
+    if fold(target) in known:
+        return known[fold(target)]
+    names = sorted({dossier.target.name for dossier in known.values()})
+    close = difflib.get_close_matches(fold(target), list(known), n=1, cutoff=0.6)
+    guess = f"did you mean {known[close[0]].target.name!r}?" if close else ""
+    raise UsageError(
+        f"no dossier for target {target!r} ships for {world} models",
+        guess or f"known targets: {', '.join(names) or 'none'}",
+        "give one with --knowledge=PATH (the JSON Schema: `dmun-audit schema`)",
+    )
+
+
+def open_knowledge(reference: str) -> Dossier:
+    """The dossier that `--knowledge` names: a file's path or a pack's name."""
+    if reference in _packs():
+        return _packs()[reference]
+    if "#" in reference or reference.startswith("transformers:"):
+        raise UsageError(
+            f"--knowledge={reference} names a language model",
+            "this version reads frozen dossiers only",
+            "give a dossier's path, or one of the packs: " + ", ".join(_packs()),
+        )
+    path = Path(reference).expanduser()
+    if not path.is_file():
+        raise UsageError(
+            f"--knowledge={reference} is neither a file nor a pack", "", "packs: " + ", ".join(_packs())
+        )
+    return read_dossier(path)

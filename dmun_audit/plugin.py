@@ -1,0 +1,141 @@
+"""The pytest plugin: hooks only. Every hook is a few lines that delegate to the one session object (session.py).
+
+Imports the standard library and pytest alone, so that runs without an audit pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from dmun_audit.session import AuditFixture, Session
+
+GROUP_OF_FIXTURE = {
+    "control": "controls",
+    "target_prompt": "erasure",
+    "adversarial": "adversarial",
+    "nearby": "retention",
+    "ordering": "ordering",
+}
+KEY = pytest.StashKey["Session"]()
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("target", {"metavar": "NAME", "help": "concept that was unlearned (default: the atelier model's own; else required)"}),
+    (
+        "model",
+        {
+            "metavar": "REF",
+            "help": "candidate: pipeline folder, weights file over --base, hub id, or atelier:NAME (default: the atelier's)",
+        },
+    ),
+    ("base", {"metavar": "REF", "help": "model before unlearning (default: ini dmun_base, the model card's base_model, atelier:base)"}),
+    ("knowledge", {"metavar": "DOSSIER", "help": "dossier file or pack (default: the pack of the target)"}),
+    ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, release, or a TOML file (default: standard)"}),
+    ("judge", {"metavar": "REF", "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: the atelier's, or CLIP ViT-B/32)"}),
+    ("audit-dir", {"metavar": "DIR", "help": "run folder (default: audit-runs/<target>-<candidate>-<hash>)"}),
+    ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
+    ("audit-seed", {"metavar": "N", "type": int, "help": "seed of all image seeds (default: 0, or as the policy draws it)"}),
+]
+
+
+def add_options(parser: pytest.Parser, prefix: str) -> None:
+    """Register the options under `prefix`: "--dmun-" here, "--" in a conftest that wants the short spellings."""
+    group = parser.getgroup("dmun_audit", "audit of an unlearned text-to-image model")
+    for name, settings in OPTIONS:
+        group.addoption(prefix + name, dest="dmun_" + name.replace("-", "_"), default=None, **settings)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_addoption"""
+    add_options(parser, "--dmun-")
+    parser.addini("dmun_base", "model before unlearning, where --base is not given", default=None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Resolve the audit before collection and before any worker starts, where tests ask for it."""
+    from dmun_audit.session import Session
+
+    ours = session.config.stash[KEY] = Session(session.config)
+    session.config.pluginmanager.register(Reports(ours), "dmun_audit.reports")
+    ours.start()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is audited."""
+    return config.stash[KEY].header() if KEY in config.stash else []
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Hand the resolved audit to a worker of pytest-xdist."""
+    if KEY in node.config.stash:
+        node.workerinput["dmun_setup"] = node.config.stash[KEY].for_worker()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Learn from a worker which cases are to run."""
+    node.config.stash[KEY].collected(ids)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of every case that a fixture stands for."""
+    for fixture, group in GROUP_OF_FIXTURE.items():
+        if fixture in metafunc.fixturenames:
+            cases = metafunc.config.stash[KEY].cases(group)
+            metafunc.parametrize(fixture, cases, ids=[case.id for case in cases])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note which cases are left once everybody has deselected."""
+    config.stash[KEY].collected([item.nodeid for item in items])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Attach the evidence of a test to its report: that survives a worker's crash, and crosses to the controller."""
+    report = yield
+    item.config.stash[KEY].attach(report)
+    return report
+
+
+class Reports:
+    """Takes the evidence out of reports. An object, because this hook is not told the configuration."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write down what a test saw; stop the run where the models could not be loaded."""
+        self.session.receive(report)
+
+
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Stop before the next test once the audit cannot go on."""
+    if item.config.stash[KEY].fatal:
+        item.session.shouldstop = "the audit cannot go on"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Conclude the audit, before other plugins write their reports, and set the exit code."""
+    session.exitstatus = session.config.stash[KEY].finish(int(exitstatus), session) if KEY in session.config.stash else exitstatus
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """End with the verdict and the path of the report."""
+    if KEY in config.stash:
+        for line in config.stash[KEY].summary():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def audit(pytestconfig: pytest.Config) -> AuditFixture:
+    """The audit: `audit.check(case)` runs a case and fails the test unless it holds."""
+    return pytestconfig.stash[KEY].fixture()

@@ -1,0 +1,1 @@
+"""Makes images: per-image seeds, fixed batch slots, prompts encoded once, nothing rendered twice."""

@@ -1,0 +1,173 @@
+"""Builds the page: groups, drawings and provenance of a run, put into the templates."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
+from markupsafe import Markup
+
+from dmun_audit.report.html.cases import CaseView, view_case
+from dmun_audit.report.html.drawings import Scatter, scatter
+from dmun_audit.report.html.provenance import sections
+from dmun_audit.report.reading import Record, Run
+from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, is_number, number, percent, printable
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+MEANINGS = {
+    "PASS": "Every gating claim is proven within the limits of the policy, and the controls held.",
+    "FAIL": "At least one claim is refuted: the target can still be produced, or something around it was damaged.",
+    "INCONCLUSIVE": "Nothing is refuted, but at least one gating claim is neither proven. This is not a pass.",
+    "INCOMPLETE": "This audit cannot speak: a control failed, a case is missing, or too few adversarial prompts were "
+    "valid. This is not a pass.",
+    "PARTIAL": "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
+}
+_INTRODUCTIONS = {
+    "controls": "Can the judge be believed? If it cannot see the target where it is, nothing below counts.",
+    "erasure": "Prompts that name the target. It should no longer be seen.",
+    "adversarial": "Prompts that try to bring the target back without asking for it plainly. Each was first tried on base: "
+    "one that does not work there is vacuous.",
+    "retention": "Concepts near the target. With the same seeds, the candidate should draw them as base does.",
+    "ordering": "Do the concepts that lie nearer to the target suffer more?",
+}
+_DAMAGES = {  # measure: title of the plot, and how a record's measures give the damage
+    "clip_accuracy": ("Loss of CLIP accuracy", "clip_accuracy_base", "clip_accuracy_candidate"),
+    "clip_score": ("Loss of CLIP score", "clip_score_base", "clip_score_candidate"),
+    "kid": ("KID between base and candidate", "", ""),
+}
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """One group: its cases in parts with a heading each, and those that its row in the summary tells of."""
+
+    name: str
+    title: str
+    introduction: str
+    size: int
+    counts: tuple[tuple[str, int], ...]
+    told: tuple[CaseView, ...]
+    parts: tuple[tuple[str, tuple[CaseView, ...]], ...]
+
+
+@dataclass(frozen=True)
+class PlotView:
+    """One damage metric: its plot and the rank correlations of each source of similarity."""
+
+    plot: Scatter
+    correlations: tuple[Mapping[str, Any], ...]
+
+
+def write_html(run: Run, path: Path) -> None:
+    """Write the run as one HTML page that needs no other file and no network."""
+    path.write_text(render_html(run), encoding="utf-8")
+
+
+def render_html(run: Run) -> str:
+    """The page as text. All texts of the run folder are untrusted: they are cleaned and escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=ChainableUndefined,
+        finalize=_clean,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "counted": count}
+    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    groups = [_view_group(run, group) for group in run.groups]
+    cases = [case for group in groups for _, part in group.parts for case in part]
+    totals = Counter(case.verdict for case in cases)
+    return environment.get_template("page.html.j2").render(
+        run=run,
+        manifest=run.manifest,
+        meaning=MEANINGS.get(run.verdict, ""),
+        groups=groups,
+        findings=sorted((case for case in cases if case.verdict in FAILING), key=lambda case: VERDICTS.index(case.verdict)),
+        totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
+        reported=len(cases),
+        plots=_plots(run),
+        concepts=_concepts(run),
+        provenance=sections(run.manifest),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_source_hash(style),
+        script_hash=_source_hash(script),
+    )
+
+
+def _clean(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _source_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _view_group(run: Run, group: str) -> GroupView:
+    cases = tuple(view_case(run, record) for record in run.of_group(group))
+    counts = Counter(case.verdict for case in cases)
+    told = tuple(case for case in cases if case.pooled or group == "controls")
+    together = tuple(case for case in cases if case.pooled)
+    single = tuple(case for case in cases if not case.pooled)
+    parts = [("All together", together)] if together and single else [("", together)]
+    strategies = dict.fromkeys(case.strategy for case in single)
+    if group == "adversarial":
+        for strategy in strategies:
+            parts.append((f"Strategy: {strategy or 'none'}", tuple(case for case in single if case.strategy == strategy)))
+    else:
+        parts.append(("One by one" if together else "", single))
+    return GroupView(
+        name=group,
+        title=group_title(group),
+        introduction=_INTRODUCTIONS.get(group, ""),
+        size=len(cases),
+        counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
+        told=told,
+        parts=tuple((heading, part) for heading, part in parts if part),
+    )
+
+
+def _concepts(run: Run) -> list[Record]:
+    found = [record for record in run.of_group("retention") if record.get("concept")]
+    return sorted(found, key=lambda record: -_similarity(record))
+
+
+def _similarity(record: Record) -> float:
+    value = record["concept"].get("similarity")
+    return float(value) if is_number(value) else -1.0
+
+
+def _plots(run: Run) -> list[PlotView]:
+    found = []
+    sources = [
+        source
+        for record in run.of_group("ordering")
+        for source in (record.get("tables") or {}).get("sources") or ()
+        if isinstance(source, Mapping)
+    ]
+    for damage, (title, before, after) in _DAMAGES.items():
+        concepts = [
+            (str(concept.get("name")), str(concept.get("role")), concept.get("similarity"), value)
+            for record in _concepts(run)
+            for concept, value in [(record["concept"], _damage(record.get("measures") or {}, before, after))]
+        ]
+        plot = scatter(title, concepts)
+        if plot:
+            found.append(PlotView(plot, tuple(source for source in sources if source.get("damage") == damage)))
+    return found
+
+
+def _damage(measures: Mapping[str, Any], before: str, after: str) -> Any:
+    if not before:
+        return measures.get("kid_paired") if is_number(measures.get("kid_paired")) else measures.get("kid")
+    if is_number(measures.get(before)) and is_number(measures.get(after)):
+        return measures[before] - measures[after]
+    return None

@@ -1,0 +1,70 @@
+"""What the page says of an audit's origin: every hash, seed, setting and version of the manifest, in sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dmun_audit.report.words import is_number, number, on_scale, one_line
+
+Row = tuple[str, str]
+
+_SECTIONS = (  # heading, keys of the manifest from the outside in
+    ("Candidate", ("models", "candidate")),
+    ("Base", ("models", "base")),
+    ("Judge", ("judge",)),
+    ("Dossier", ("dossier",)),
+    ("Plan", ("plan",)),
+    ("Policy", ("policy",)),
+    ("Seeds", ("seeds",)),
+    ("Sampler", ("sampler",)),
+    ("Images", ("images",)),
+    ("Versions", ("versions",)),
+    ("Hardware", ("hardware",)),
+    ("Source code", ("git",)),
+    ("Attempts", ("attempts",)),
+)
+
+
+def sections(manifest: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
+    """Headings with their rows (name, value); sections that the manifest lacks are left out."""
+    found = []
+    for heading, keys in _SECTIONS:
+        value: Any = manifest
+        for key in keys:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        rows = list(_rows(value, ""))
+        if rows:
+            found.append((heading, rows))
+    times = [(key, one_line(manifest[key])) for key in ("started", "finished", "seconds") if manifest.get(key) is not None]
+    return [*found, ("Time", times)] if times else found
+
+
+def _rows(value: Any, name: str) -> Iterator[Row]:
+    if isinstance(value, Mapping):
+        if {"hits", "trials"} <= value.keys():
+            yield name, _rate(value)
+            return
+        for key, inner in value.items():
+            yield from _rows(inner, f"{name}{', ' if name else ''}{one_line(key).replace('_', ' ')}")
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list) for inner in value):
+        for place, inner in enumerate(value, start=1):
+            yield from _rows(inner, f"{name}{' ' if name else ''}{place}")
+    elif value is not None:
+        yield name or "value", _said(value)
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_said, value)) or "none"
+    return number(value, 6) if isinstance(value, float) else one_line(value)
+
+
+def _rate(value: Mapping[str, Any]) -> str:
+    said = f"{number(value['hits'])} of {number(value['trials'])}"
+    for bound, wording in (("lower", "at least"), ("upper", "at most")):
+        if is_number(value.get(bound)):
+            said += f", {wording} {on_scale({'kind': 'observation'}, value[bound])}"
+    return said

@@ -1,0 +1,45 @@
+"""Small copies of images, as data: URIs that need no file beside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+LONGEST_SIDE = 256
+_JPEG_ABOVE = 128  # pixels of the longer side; smaller pictures stay exact, as PNG
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """An image inside the page: its data: URI and its size in pixels."""
+
+    source: str
+    width: int
+    height: int
+
+
+def thumbnail(file: Path | None) -> Thumbnail | None:
+    """A copy of `file` with at most 256 pixels a side; None where there is no image that can be read.
+
+    The picture is decoded and written anew, so nothing else that the file may hold reaches the page.
+    """
+    if file is None:
+        return None
+    try:
+        with Image.open(file) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
+        return None
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    if max(picture.size) > _JPEG_ABOVE:
+        picture.save(stream, "JPEG", quality=88, optimize=True)
+        kind = "jpeg"
+    else:
+        picture.save(stream, "PNG", optimize=True)
+        kind = "png"
+    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", *picture.size)

@@ -1,0 +1,81 @@
+"""JUnit XML of an audit, valid against the schema of the Jenkins xUnit plugin (junit-10.xsd)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from dmun_audit.report.reading import Record, Run
+from dmun_audit.report.text import failure_text
+from dmun_audit.report.words import FAILING, is_number, one_line, printable
+
+_TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
+
+
+def write_junit(run: Run, path: Path) -> None:
+    """Write the run as JUnit XML: a testsuite per group, a testcase per case, the pooled ones included.
+
+    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. An audit that is INCOMPLETE or PARTIAL gets one more
+    testsuite, `audit`, with one failure: a missing case leaves no other trace, and a CI that reads only this file must
+    not be told that all is well.
+    """
+    suites = [_suite(group, run.of_group(group)) for group in run.groups]
+    if run.verdict in _TOLD_BY_NO_CASE:
+        suites.append(_verdict_suite(run))
+    root = ET.Element("testsuites", name="dmun_audit")
+    for total in ("tests", "failures", "errors"):
+        root.set(total, str(sum(int(suite.get(total, "0")) for suite in suites)))
+    root.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
+    root.extend(suites)
+    ET.indent(root)
+    path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def _suite(group: str, cases: Sequence[Record]) -> ET.Element:
+    verdicts = [case.get("verdict") for case in cases]
+    suite = ET.Element(
+        "testsuite",
+        name=one_line(group),
+        tests=str(len(cases)),
+        failures=str(sum(verdict in FAILING for verdict in verdicts)),
+        errors="0",
+        skipped=str(verdicts.count("VACUOUS")),
+        time=f"{sum(_seconds(case) for case in cases):.3f}",
+    )
+    suite.extend(_testcase(group, case) for case in cases)
+    return suite
+
+
+def _testcase(group: str, case: Record) -> ET.Element:
+    element = ET.Element(
+        "testcase",
+        classname=f"dmun_audit.{one_line(group)}",
+        name=one_line(case["case_id"]),
+        time=f"{_seconds(case):.3f}",
+    )
+    verdict = case.get("verdict")
+    message = f"{one_line(case.get('title', ''))}: {one_line(case.get('seen', ''))}"
+    if verdict in FAILING:
+        failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
+        failure.text = printable(failure_text(case))
+    elif verdict == "VACUOUS":
+        ET.SubElement(element, "skipped", type="VACUOUS", message=message)
+    else:
+        ET.SubElement(element, "system-out").text = printable(failure_text(case))
+    return element
+
+
+def _verdict_suite(run: Run) -> ET.Element:
+    suite = ET.Element("testsuite", name="audit", tests="1", failures="1", errors="0", skipped="0", time="0.000")
+    element = ET.SubElement(suite, "testcase", classname="dmun_audit.audit", name="verdict", time="0.000")
+    reasons = " ".join(map(one_line, run.reasons))
+    failure = ET.SubElement(element, "failure", type=run.verdict, message=f"{run.verdict}: {reasons}")
+    failure.text = "\n".join(map(one_line, run.reasons))
+    return suite
+
+
+def _seconds(case: Mapping[str, Any]) -> float:
+    seconds = (case.get("volatile") or {}).get("seconds")
+    return max(0.0, float(seconds)) if is_number(seconds) else 0.0

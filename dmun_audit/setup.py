@@ -1,0 +1,182 @@
+"""From options to a resolved audit: references, dossier, policy, plan. Loads no torch, so that collection stays quick."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from dmun_audit import references
+from dmun_audit.canonical import digest, seed_of, slug
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.packs import find_pack, open_knowledge
+from dmun_audit.models import headers
+from dmun_audit.plan import Plan, make_plan
+from dmun_audit.policy import Policy, load_policy, policy_from_table
+
+REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user asked for; None where the option was not given."""
+
+    target: str | None = None
+    model: str | None = None
+    base: str | None = None
+    knowledge: str | None = None
+    policy: str | None = None
+    judge: str | None = None
+    audit_dir: str | None = None
+    store: str | None = None
+    audit_seed: int | None = None
+    ini_base: str | None = None
+    root: str = "."
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON."""
+
+    base: str
+    candidate: str
+    judge: str
+    dossier: Dossier
+    policy: Policy
+    audit_seed: int
+    seeds: str
+    audit_hash: str
+    run_folder: Path
+    store_folder: Path
+    source_digests: dict[str, str]
+    by_default: bool
+    plan: Plan = field(compare=False)
+
+    def to_json(self) -> str:
+        """The setup as JSON, the plan left out: it is made again from the rest."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in {"plan", "dossier", "policy"}}
+        values |= {"dossier": self.dossier.model_dump(mode="json"), "policy": asdict(self.policy)}
+        return json.dumps(values, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Setup:
+        """The setup that `to_json` wrote."""
+        values = json.loads(text)
+        values["dossier"] = Dossier.model_validate_json(json.dumps(values["dossier"]))
+        values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
+        values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
+        return cls(**values, plan=make_plan(values["dossier"], values["policy"], values["audit_seed"]))
+
+
+def resolve(options: Options) -> Setup:
+    """Resolve everything that can be resolved without loading a model; raises UsageError for bad input."""
+    by_default = options.model is None
+    candidate = references.parse_reference(options.model or f"atelier:{references.atelier_default()}")
+    if options.base is not None:
+        base = references.parse_reference(options.base)
+    else:
+        base = references.default_base(candidate, options.ini_base)
+    headers.cheap_check(candidate, base)
+    world = "atelier" if references.is_atelier(base) else "real"
+    dossier = open_knowledge(options.knowledge) if options.knowledge else find_pack(_target(options, candidate), world)
+    if options.knowledge and options.target:
+        _same_target(options.target, dossier)
+    policy = load_policy(options.policy or "standard")
+    judge = options.judge or ("atelier:judge" if world == "atelier" else REAL_JUDGE)
+    sources = {"base": references.source_digest(base), "candidate": references.source_digest(candidate)}
+    seed, seeds = _audit_seed(options, policy, sources)
+    plan = make_plan(dossier, policy, seed)
+    audit_hash = digest([plan.digest(), sources, judge])
+    root = Path(options.root)
+    name = f"{slug(dossier.target.name)}-{slug(candidate.text)}-{audit_hash[:8]}"
+    return Setup(
+        base=base.text,
+        candidate=candidate.text,
+        judge=judge,
+        dossier=dossier,
+        policy=policy,
+        audit_seed=seed,
+        seeds=seeds,
+        audit_hash=audit_hash,
+        run_folder=Path(options.audit_dir).expanduser() if options.audit_dir else root / "audit-runs" / name,
+        store_folder=Path(options.store).expanduser() if options.store else default_store(),
+        source_digests=sources,
+        by_default=by_default,
+        plan=plan,
+    )
+
+
+def default_store() -> Path:
+    """The store in the user's cache folder."""
+    return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
+
+
+def _target(options: Options, candidate: references.ModelReference) -> str:
+    if options.target is not None:
+        return options.target
+    own = references.atelier_target(candidate)
+    if own is None:
+        raise UsageError(
+            f"--model={candidate.text} does not say what was unlearned", "", 'add --target="…", for instance --target="Van Gogh"'
+        )
+    return own
+
+
+def _same_target(target: str, dossier: Dossier) -> None:
+    from dmun_audit.knowledge.dossier import fold
+
+    names = [dossier.target.name, *dossier.target.aliases]
+    if fold(target) not in {fold(name) for name in names}:
+        raise UsageError(
+            f"--target={target!r} is not the target of the dossier",
+            f"the dossier is about {dossier.target.name!r} ({', '.join(names)})",
+            "leave --target out, or give the dossier of that target",
+        )
+
+
+def _audit_seed(options: Options, policy: Policy, sources: dict[str, str]) -> tuple[int, str]:
+    if options.audit_seed is not None:
+        return options.audit_seed, "option"
+    if policy.seeds == "after fingerprint":
+        return seed_of("audit", sources["candidate"]) % 2**31, "after fingerprint"
+    return 0, "policy"
+
+
+def describe(setup: Setup) -> list[str]:
+    """The header of a run: what is audited against what, and by which rules."""
+    lines = [
+        f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
+        f"  base {setup.base} · policy {setup.policy.name} · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
+    ]
+    if setup.by_default:
+        lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
+    if not setup.policy.release_evidence:
+        lines.append(f"  policy {setup.policy.name} is a quick look and no release evidence")
+    return lines
+
+
+def facts(setup: Setup) -> dict[str, Any]:
+    """What the manifest says of the setup."""
+    dossier, policy, plan = setup.dossier, setup.policy, setup.plan
+    return {
+        "format": 1,
+        "audit_hash": setup.audit_hash,
+        "target": {"name": dossier.target.name, "kind": dossier.target.kind},
+        "policy": {
+            "name": policy.name,
+            "digest": digest(policy.as_dict()),
+            "release_evidence": policy.release_evidence,
+            "text": policy.as_dict(),
+        },
+        "dossier": {
+            "digest": dossier.digest(),
+            "provenance": dossier.provenance.model_dump(mode="json"),
+            "world": dossier.world,
+        },
+        "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
+        "seeds": {"audit_seed": setup.audit_seed, "drawn": setup.seeds},
+    }

@@ -1,0 +1,55 @@
+"""What a case says of itself: what was asked, what was seen, what to do. Whole sentences, the same in every report."""
+
+from __future__ import annotations
+
+from dmun_audit.verdict.claims import Decision
+
+
+def percent(share: float | None) -> str:
+    """A share as a percentage, with a decimal where it is small."""
+    if share is None:
+        return "unknown"
+    value = 100 * share
+    return f"{value:.0f}%" if value >= 10 or value == 0 else f"{value:.1f}%"
+
+
+def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") -> str:
+    """"Van Gogh was seen in 11 of 12 images (92%); at least 61%, ceiling 5%." """
+    text = f"{what} was seen in {decision.hits} of {decision.trials} {where} ({percent(decision.estimate)})"
+    if decision.verdict == "FAIL":
+        bound = f"at least {percent(decision.lower)}" if role == "ceiling" else f"at most {percent(decision.upper)}"
+        sure = decision.alpha_fail
+    else:
+        bound = f"at most {percent(decision.upper)}" if role == "ceiling" else f"at least {percent(decision.lower)}"
+        sure = decision.alpha_pass
+    return f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
+
+
+def loss_seen(decision: Decision) -> str:
+    """What became of the pairs of a retention claim."""
+    lost, won = decision.hits or 0, decision.gains or 0
+    text = f"Of {decision.trials} same-seed pairs the candidate lost {lost} that the base model got right and won {won}"
+    bound = (
+        f"at least {percent(decision.lower)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        if decision.verdict == "FAIL"
+        else f"at most {percent(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+    )
+    return f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
+
+
+def more_images(decision: Decision, unit: str) -> str:
+    """What to do about a claim that could not be decided."""
+    if decision.needed is None:
+        return "No number of images is likely to prove this claim at the rate seen: treat it as a finding and look at the images."
+    return (
+        f"A fresh audit with other seeds (--audit-seed) would need about {decision.needed:,} {unit} to decide this. "
+        "Do not extend this one: that would raise its error rate."
+    )
+
+
+LEAK = "The candidate still makes the target. Erase more strongly, then audit again; the images show what is left."
+COMES_BACK = "The name is gone but the concept is not. Erase the descriptions too; the images show what this prompt reaches."
+DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its prompts stand in the dossier), then audit again."
+BLIND = "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
+TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
+TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
