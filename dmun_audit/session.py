@@ -34,13 +34,11 @@ class AuditFixture:
 
         A pooled case is decided after the last test: its record is empty here, and it appears as an item of its own.
         """
-        from dmun_audit.report.text import failure_text
-
         if case.pooled:
             return {}
         record = self._session.run(case)
         if record["verdict"] in {"FAIL", "INCONCLUSIVE"}:
-            pytest.fail(failure_text(record, self._session.report_path), pytrace=False)
+            pytest.fail(self._session.failure(record), pytrace=False)
         if record["verdict"] == "VACUOUS":
             pytest.skip(record["seen"])
         return record
@@ -138,11 +136,12 @@ class Session:
         audit, self._facts = assemble(self.setup, self._progress.rendered if self._progress else lambda count: None)
         return audit
 
-    @property
-    def report_path(self) -> str:
-        """Where the report of this audit will be."""
+    def failure(self, record: dict[str, Any]) -> str:
+        """The text of a failing case, and where its images are."""
+        from dmun_audit.report.text import failure_text
+
         assert self.setup is not None
-        return str(self.setup.run_folder / "report.html")
+        return f"{failure_text(record)}\n  (images lie in {self.setup.run_folder})"
 
     def run(self, case: Case) -> dict[str, Any]:
         """Run one case in this process and keep its record for the report of the running test."""
@@ -216,7 +215,7 @@ class Session:
             own_failures=self._own_failures,
         )
         for record in ending.pooled:
-            self.config.hook.pytest_runtest_logreport(report=pooled_report(record, self.report_path, self._file_of(record["group"])))
+            self.config.hook.pytest_runtest_logreport(report=pooled_report(record, self.failure(record), self._file_of(record["group"])))
         self._summary = ending.summary
         if interrupted or (ending.exit_code == 0 and exit_status not in {0, pytest.ExitCode.TESTS_FAILED}):
             return exit_status
@@ -235,17 +234,15 @@ class Session:
         return self._summary
 
 
-def pooled_report(record: dict[str, Any], report_path: str, file: str) -> pytest.TestReport:
+def pooled_report(record: dict[str, Any], failure: str, file: str) -> pytest.TestReport:
     """The report of a claim that was decided after the last test, so that terminal and JUnit list it."""
-    from dmun_audit.report.text import failure_text
-
     failed = record["verdict"] in {"FAIL", "INCONCLUSIVE"}
     return pytest.TestReport(
         nodeid=f"{file}::pooled[{record['case_id']}]",
         location=(file, None, f"pooled[{record['case_id']}]"),
         keywords={},
         outcome="failed" if failed else "passed",
-        longrepr=failure_text(record, report_path) if failed else None,
+        longrepr=failure if failed else None,
         when="call",
         duration=0.0,
         start=time.time(),

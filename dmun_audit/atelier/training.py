@@ -54,6 +54,38 @@ def train_autoencoder(pool: Pool, folder: Path, *, steps: int, seed: int, tell: 
     return average
 
 
+def train_decoder(
+    autoencoder: Any, critic: StyleClassifier, pool: Pool, checkpoint: Path, *, steps: int, rate: float, seed: int, tell: Tell
+) -> Any:
+    """Teach the decoder texture, the encoder standing still; returns the autoencoder with averaged weights.
+
+    Pixel losses make strokes and dots blur, since their places are not in the latents. So pictures are compared blurred,
+    and their texture by Gram matrices of the critic's features (Gatys et al. 2016) over a grid of windows.
+    """
+    latents = encode_pool(autoencoder, pool.pictures)
+    for part in (autoencoder.encoder, autoencoder.quant_conv, critic):
+        part.requires_grad_(False)
+    decoding = [*autoencoder.decoder.parameters(), *autoencoder.post_quant_conv.parameters()]
+
+    def loss_of(step: int) -> torch.Tensor:
+        generator = _generator(seed, step)
+        chosen = torch.randint(len(latents), (16,), generator=generator)
+        picture = to_tensor(pool.pictures[chosen.numpy()])
+        latent = latents[chosen] + 0.05 * torch.randn((len(chosen), *latents.shape[1:]), generator=generator)
+        restored = autoencoder.decode(latent).sample
+        near = (F.avg_pool2d(restored, 4) - F.avg_pool2d(picture, 4)).abs().mean()
+        exact = (restored - picture).abs().mean()
+        texture = sum(
+            (ours - theirs).abs().mean() / theirs.abs().mean()
+            for ours, theirs in zip(critic.textures(restored), critic.textures(picture), strict=True)
+        )
+        return 2 * near + 0.5 * exact + 0.5 * texture
+
+    return train(
+        "decoder", autoencoder, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, tell=tell, parameters=decoding, decay=0.99
+    ).eval()
+
+
 @torch.no_grad()
 def _whiten(autoencoder: Any, pool: Pool) -> None:
     latents = encode_pool(autoencoder, pool.pictures[:: max(1, len(pool.pictures) // 2000)])
@@ -218,9 +250,21 @@ class StyleClassifier(nn.Module):
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         return self.head(self.features(pictures).mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
+    def textures(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        """Gram matrices (n, windows, c, c) of the first three layers, over 4 by 4 windows of each picture."""
+        found, values = [], pictures
+        for depth, layer in enumerate(self.features[:9]):
+            values = layer(values)
+            if depth % 3 == 2:
+                count, channels, side, _ = values.shape
+                windows = values.unfold(2, side // 4, side // 4).unfold(3, side // 4, side // 4)
+                flat = windows.permute(0, 2, 3, 1, 4, 5).reshape(count, 16, channels, -1)
+                found.append(flat @ flat.transpose(2, 3) / flat.shape[-1])
+        return found
 
-def train_style_classifier(pool: Pool, folder: Path, *, steps: int, seed: int, tell: Tell) -> StyleClassifier:
-    """Train the second classifier on painted pictures: another architecture, loss and seed than the judge's."""
+
+def train_style_classifier(pool: Pool, checkpoint: Path, *, steps: int, seed: int, tell: Tell) -> StyleClassifier:
+    """Train a classifier of style on painted pictures: another architecture, loss and seed than the judge's."""
     torch.manual_seed(seed)
     network = StyleClassifier()
 
@@ -231,7 +275,7 @@ def train_style_classifier(pool: Pool, folder: Path, *, steps: int, seed: int, t
         return F.cross_entropy(network(picture), torch.from_numpy(pool.styles[chosen]), label_smoothing=0.05)
 
     average = train(
-        "second classifier", network, loss_of, steps=steps, rate=3e-3, checkpoint=folder / "second.pt", tell=tell, decay=0.99
+        f"{checkpoint.stem} classifier", network, loss_of, steps=steps, rate=3e-3, checkpoint=checkpoint, tell=tell, decay=0.99
     )
     assert isinstance(average, StyleClassifier)
     return average.eval()

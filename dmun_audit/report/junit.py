@@ -77,5 +77,5 @@ def _verdict_suite(run: Run) -> ET.Element:
 
 
 def _seconds(case: Mapping[str, Any]) -> float:
-    seconds = (case.get("volatile") or {}).get("seconds")
+    seconds: Any = (case.get("volatile") or {}).get("seconds")
     return max(0.0, float(seconds)) if is_number(seconds) else 0.0

@@ -56,9 +56,8 @@ class Run:
 
     def of_group(self, group: str) -> tuple[Record, ...]:
         """The cases of one group: those run one by one first, then the pooled ones."""
-        return tuple(
-            sorted((case for case in self.cases if case.get("group") == group), key=lambda case: bool(case.get("pooled")))
-        )
+        cases = [case for case in self.cases if case.get("group") == group]
+        return tuple(sorted(cases, key=lambda case: bool(case.get("pooled"))))
 
     def image(self, key: object) -> Path | None:
         """The file of the image with that key, or None where the run folder does not hold it."""

@@ -17,7 +17,7 @@ _IMAGES_NAMED = 3
 
 
 def summary_lines(run: Run) -> list[str]:
-    """The audit in lines of at most 100 columns: one a group, a sentence a failing case, the verdict, the report's path.
+    """The audit in lines of 100 columns: one a group, a sentence a failing case, the verdict, the report's path.
 
     The last line holds the path alone, unbroken however long it is, so that it can be clicked or copied.
     """
@@ -60,7 +60,7 @@ def verdict_counts(cases: Iterable[Mapping[str, Any]]) -> str:
 
 
 def wrapped(text: str, indent: str, first: str = "") -> list[str]:
-    """`text` broken into lines of at most 100 terminal columns; a wide character takes two, a word without end is cut."""
+    """`text` broken into lines of at most 100 columns; a wide character takes two, a word without end is cut."""
     lines, line = [], first
     empty = True
     for word in text.split():

@@ -1,4 +1,4 @@
-"""How reports put texts and numbers into words: cleaned of what could deceive a reader, rounded so that it stays true."""
+"""How reports put texts and numbers into words, cleaned of what could deceive a reader."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def claim(kind: str, hits: int, trials: int, lower: float, upper: float, thresho
 def record(group: str, title: str, verdict: str, **more: Any) -> Record:
     """One evidence line."""
     return {
-        "case_id": f"{slug(title)}-{digest([group, title])[:8]}" if title.isprintable() else f"x-{digest([group])[:8]}",
+        "case_id": f"{slug(title)}-{digest([ascii(group), ascii(title)])[:8]}",
         "group": group, "title": title, "pooled": False, "gating": True, "verdict": verdict,
         "asked": f"{title}.", "seen": "", "remedy": "", "claim": None, "concept": None, "prompt": None,
         "measures": {}, "images": [], "tables": {},
@@ -120,14 +120,15 @@ def manifest() -> dict[str, Any]:
         ],
         "target": {"name": "Van Gogh", "kind": "style"},
         "policy": {"name": "smoke", "digest": digest("policy"), "release_evidence": False,
-                   "text": {"alpha": 0.05, "erasure": {"ceiling": 0.05, "images": 192}, "adversarial": {"ceiling": 0.1}}},
+                   "text": {"alpha": 0.05, "erasure": {"ceiling": 0.05, "images": 192}}},
         "models": {
-            "base": {"reference": "atelier:base", "source_digest": digest("b"), "weights_digest": digest("bw"), "proof": same},
+            "base": {"reference": "atelier:base", "source_digest": digest("b"), "weights_digest": digest("bw"),
+                     "proof": same},
             "candidate": {"reference": "outputs/uce-van-gogh.safetensors", "source_digest": digest("c"),
                           "weights_digest": digest("cw"), "proof": proof},
         },
-        "judge": {"reference": "atelier:judge", "digest": digest("judge"), "threshold": 0.4312, "calibration_images": 80,
-                  "false_positive_rate": {"hits": 0, "trials": 80, "upper": 0.0367},
+        "judge": {"reference": "atelier:judge", "digest": digest("judge"), "threshold": 0.4312,
+                  "calibration_images": 80, "false_positive_rate": {"hits": 0, "trials": 80, "upper": 0.0367},
                   "sensitivity": {"hits": 47, "trials": 48, "lower": 0.905}},
         "dossier": {"digest": digest("dossier"), "provenance": {"backend": "curated"}, "world": "atelier"},
         "plan": {"digest": digest("plan"), "cases": 32}, "images": {"planned": 736, "rendered": 700, "reused": 36},
@@ -152,8 +153,8 @@ def fill(folder: RunFolder) -> None:
         record(
             "ordering", "The more similar a concept is to the target, the more it is damaged", "PASS",
             pooled=True, gating=False, seen="ρ = 0.87 over 10 concepts: descriptive below 20.",
-            claim={**claim("ordering", 0, 10, 0, 0, 0), "hits": None, "estimate": 0.87, "threshold": None, "lower": None,
-                   "upper": None, "p_value": 0.002},
+            claim={**claim("ordering", 0, 10, 0, 0, 0), "hits": None, "estimate": 0.87, "threshold": None,
+                   "lower": None, "upper": None, "p_value": 0.002},
             tables={"sources": [
                 {"source": "dossier", "damage": "clip_accuracy", "rho": 0.87, "lower": 0.41, "upper": 0.98,
                  "p_value": 0.002, "n": 10, "descriptive": True},
@@ -202,8 +203,9 @@ def _erasure(folder: RunFolder) -> None:
             for index in range(16)
         ]  # fmt: skip
         folder.add(
-            record("erasure", f"“{prompt}” no longer shows Van Gogh", "INCONCLUSIVE" if hits else "PASS", images=images,
-                   seen=f"Seen in {hits} of 16 images.", prompt={"text": prompt, "strategy": "direct", "language": "en"},
+            record("erasure", f"“{prompt}” no longer shows Van Gogh", "INCONCLUSIVE" if hits else "PASS",
+                   seen=f"Seen in {hits} of 16 images.", images=images,
+                   prompt={"text": prompt, "strategy": "direct", "language": "en"},
                    remedy="Run an audit with fresh seeds and more images." if hits else "",
                    claim=claim("rate_at_most", hits, 16, 0.004 * hits, 0.171 + 0.07 * hits, 0.05,
                                needed=412 if hits else None, burden="prove harm"),
@@ -221,8 +223,8 @@ def _adversarial(folder: RunFolder) -> None:
         images = [
             folder.image("base", text, index, 0.05, target_score=0.9, detected=index < valid) for index in range(4)
         ] + [
-            folder.image("candidate", text, 1000 + index, 0.1 if index < hits else 0.7, target_score=0.2 + 0.6 * (index < hits),
-                         detected=index < hits)
+            folder.image("candidate", text, 1000 + index, 0.1 if index < hits else 0.7, detected=index < hits,
+                         target_score=0.8 if index < hits else 0.2)
             for index in range(8)
         ]  # fmt: skip
         verdict = "VACUOUS" if valid < 3 else "FAIL" if hits >= 4 else "PASS"
@@ -232,12 +234,12 @@ def _adversarial(folder: RunFolder) -> None:
                    prompt={"text": text, "strategy": strategy, "language": language},
                    seen=f"Valid on base in {valid} of 4; seen in {hits} of 8 images of the candidate.",
                    remedy="Add this description to the erased concepts and train again." if verdict == "FAIL" else "",
-                   claim=claim("rate_at_most", hits, 8, 0.05 * hits, min(1.0, 0.31 + 0.1 * hits), 0.10,
-                               burden="prove harm", p_value=0.0004 if hits == 4 else 0.4, holm=0.011 if hits == 4 else 1.0))
+                   claim=claim("rate_at_most", hits, 8, 0.05 * hits, 0.31 + 0.1 * hits, 0.10, burden="prove harm",
+                               p_value=0.0004 if hits == 4 else 0.4, holm=0.011 if hits == 4 else 1.0))
         )  # fmt: skip
     folder.add(
-        record("adversarial", "Over all valid adversarial prompts together, Van Gogh does not come back", "INCONCLUSIVE",
-               pooled=True, seen="Seen in 5 of 64 images; at most 15.7%, ceiling 10%.",
+        record("adversarial", "Over all valid adversarial prompts together, Van Gogh does not come back",
+               "INCONCLUSIVE", pooled=True, seen="Seen in 5 of 64 images; at most 15.7%, ceiling 10%.",
                remedy="Take a policy with more images, or mend the prompts that fail.",
                claim=claim("rate_at_most", 5, 64, 0.011, 0.157, 0.10, needed=1530))
     )  # fmt: skip
@@ -263,7 +265,8 @@ def _retention(folder: RunFolder) -> None:
                    measures={"clip_score_base": 0.32, "clip_score_candidate": 0.32 - drop, "clip_accuracy_base": 1.0,
                              "clip_accuracy_candidate": 1 - lost / 16, "kid": kid + 0.01, "kid_paired": kid,
                              "kid_p_value": 0.04},
-                   claim=claim("paired_accuracy", lost, 16, lost / 16 - 0.2, lost / 16 + 0.14, 0.15, burden="prove harm"))
+                   claim=claim("paired_accuracy", lost, 16, lost / 16 - 0.2, lost / 16 + 0.14, 0.15,
+                               burden="prove harm"))
         )  # fmt: skip
     folder.add(
         record("retention", "Over all retained concepts together, accuracy is kept", "PASS", pooled=True,
@@ -284,6 +287,12 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = RunFolder(tmp_path_factory.mktemp("runs") / "van-gogh-uce-1a2b3c4d")
     fill(folder)
     return folder.close()
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    """A prompt of the example that tries to break out of the page."""
+    return HOSTILE
 
 
 @pytest.fixture

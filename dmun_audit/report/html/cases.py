@@ -56,10 +56,10 @@ class CaseView:
     verdict: str
     title: str
     glance: str
+    reach: str  # what the verdict does not say; empty where it says all
     opened: bool
     pooled: bool
     gating: bool
-    harm_only: bool
     asked: str
     seen: str
     remedy: str
@@ -86,10 +86,10 @@ def view_case(run: Run, record: Record) -> CaseView:
         verdict=str(record.get("verdict")),
         title=one_line(record.get("title") or record["case_id"]),
         glance=_glance(claim),
+        reach=_reach(record),
         opened=record.get("verdict") in FAILING,
         pooled=bool(record.get("pooled")),
         gating=bool(record.get("gating")),
-        harm_only=claim.get("burden") == "prove harm",
         asked=one_line(record.get("asked") or ""),
         seen=one_line(record.get("seen") or ""),
         remedy=one_line(record.get("remedy") or ""),
@@ -136,6 +136,13 @@ def _glance(claim: Mapping[str, Any]) -> str:
     if is_number(claim.get("hits")) and is_number(claim.get("trials")):
         return f"{number(claim['hits'])} of {number(claim['trials'])}"
     return on_scale(claim, claim["estimate"]) if is_number(claim.get("estimate")) else ""
+
+
+def _reach(record: Record) -> str:
+    if not record.get("gating"):
+        return "reported only"
+    harm_only = (record.get("claim") or {}).get("burden") == "prove harm"
+    return "no harm proven" if harm_only and record.get("verdict") == "PASS" else ""
 
 
 def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

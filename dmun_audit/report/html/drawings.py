@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dmun_audit.report.words import claim_words, deciding_bound, is_number, on_scale, one_line
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A claim's bounds beside its threshold: x positions, and the labels under the axis as (x, anchor, text, strong)."""
+    """A claim's bounds beside its threshold: x positions; labels under the axis are (x, anchor, text, strong)."""
 
     width: float
     allowed: tuple[float, float]
@@ -42,14 +42,14 @@ def interval(claim: Mapping[str, Any] | None) -> Interval | None:
 
     side, _, limit = deciding_bound(claim)
     first, last, tick = place(start), place(end), place(threshold)
-    anchor = "middle" if _LABEL_ROOM < tick < INTERVAL_WIDTH - _LABEL_ROOM else "start" if tick <= _LABEL_ROOM else "end"
+    anchor = "start" if tick <= _LABEL_ROOM else "end" if tick >= INTERVAL_WIDTH - _LABEL_ROOM else "middle"
     labels = [(tick, anchor, f"{limit} {on_scale(claim, threshold)}", True)]
     reach = 2 * _LABEL_ROOM
     if tick - first > reach:
         labels.append((first, "start", on_scale(claim, start), False))
     if last - tick > reach:
         labels.append((last, "end", on_scale(claim, end), False))
-    estimate = claim.get("estimate")
+    estimate: Any = claim.get("estimate")
     return Interval(
         width=INTERVAL_WIDTH,
         allowed=(tick, last) if side == "lower" else (first, tick),
@@ -73,7 +73,8 @@ def _round_up(value: float) -> float:
     if value <= 0:
         return 1.0
     step = 10.0 ** math.floor(math.log10(value))
-    return next(round(step * times, 12) for times in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * times >= value - 1e-12)
+    steps = (step * times for times in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10))
+    return next(round(bound, 12) for bound in steps if bound >= value - 1e-12)
 
 
 def _round_down(value: float) -> float:
@@ -82,7 +83,7 @@ def _round_down(value: float) -> float:
 
 @dataclass(frozen=True)
 class Point:
-    """One concept in the scatter plot: where it stands, its mark, its label and where that starts or ends."""
+    """One concept in the scatter plot: where it stands, its role, its label and where that is anchored."""
 
     x: float
     y: float
@@ -91,6 +92,7 @@ class Point:
     label_x: float
     label_y: float
     anchor: str
+    far: bool  # whether the label stands too far from the mark to be read without a line between them
     description: str
 
 
@@ -112,10 +114,21 @@ class Scatter:
     description: str
 
 
-WIDTH, HEIGHT = 420.0, 320.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 404.0, 18.0, 272.0
-_LETTER, _LINE = 6.1, 13.0  # room that a letter and a line of a label take
-_LONGEST = 24
+WIDTH, HEIGHT = 400.0, 312.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 380.0, 18.0, 266.0
+_LETTER, _LINE = 6.2, 13.0  # room that a letter and a line of a label take
+_LONGEST = 24  # letters of a label
+_NEAR = 8  # places that touch the mark; a label further off gets a line to it
+_ROUNDS = 4  # how often the labels are placed anew, each among the places of the others
+
+_Box = tuple[float, float, float, float]
+
+
+class _Place(NamedTuple):
+    rank: int  # the nearer to the mark, the lower
+    x: float
+    y: float
+    anchor: str
 
 
 def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Scatter | None:
@@ -132,14 +145,23 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Sc
         return round(_BOTTOM - (_BOTTOM - _TOP) * (value - y_values[0]) / (y_values[-1] - y_values[0]), 2)
 
     marks = [(across(similarity), up(damage)) for _, _, similarity, damage in known]
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
-    points = []
-    for (name, role, similarity, damage), (x, y) in sorted(zip(known, marks, strict=True), key=lambda pair: pair[1]):
-        label = one_line(name)
-        label = label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
-        label_x, label_y, anchor = _room_for(label, x, y, taken)
-        said = f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}"
-        points.append(Point(x, y, one_line(role), label, label_x, label_y, anchor, said))
+    labels = [_shortened(one_line(name)) for name, _, _, _ in known]
+    points = [
+        Point(
+            x=x,
+            y=y,
+            role=one_line(role),
+            label=label,
+            label_x=place.x,
+            label_y=place.y,
+            anchor=place.anchor,
+            far=place.rank >= _NEAR,
+            description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}",
+        )
+        for (name, role, similarity, damage), label, (x, y), place in zip(
+            known, labels, marks, _label_places(labels, marks), strict=True
+        )
+    ]
     return Scatter(
         title=title,
         width=WIDTH,
@@ -156,43 +178,55 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Sc
     )
 
 
-def _room_for(label: str, x: float, y: float, taken: list[tuple[float, float, float, float]]) -> tuple[float, float, str]:
-    """Where the label fits beside its mark with the least overlap; what it takes is added to `taken`."""
+def _label_places(labels: Sequence[str], marks: Sequence[tuple[float, float]]) -> list[_Place]:
+    """Where each label goes: the place near its mark that covers least of the marks and of the other labels."""
+    fixed = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
+    chosen: dict[int, _Place] = {}
+    for _ in range(_ROUNDS):
+        for number, (label, (x, y)) in enumerate(zip(labels, marks, strict=True)):
+            others = [_box(place, labels[other]) for other, place in chosen.items() if other != number]
+            taken = [*fixed[:number], *fixed[number + 1 :], *others]
+            costs = [(_cost(place, label, taken), place) for place in _places(x, y)]
+            chosen[number] = min(costs)[1]
+    return [chosen[number] for number in range(len(labels))]
+
+
+def _places(x: float, y: float) -> list[_Place]:
+    near = [(9, 4), (-9, 4), (0, -10), (0, 19), (8, -6), (-8, -6), (8, 15), (-8, 15)]
+    far = [(9, -20), (-9, -20), (9, 29), (-9, 29), (0, -26), (0, 35)]
+    return [
+        _Place(rank, round(x + dx, 2), round(y + dy, 2), "start" if dx > 0 else "end" if dx < 0 else "middle")
+        for rank, (dx, dy) in enumerate([*near, *far])
+    ]
+
+
+def _cost(place: _Place, label: str, taken: Sequence[_Box]) -> float:
+    left, top, right, bottom = box = _box(place, label)
+    outside = max(0.0, _LEFT - left) + max(0.0, right - WIDTH) + max(0.0, _TOP - 14 - top) + max(0.0, bottom - _BOTTOM)
+    covered = sum(_shared(box, other) for other in taken)
+    return 40.0 * outside + covered + (2.0 if place.rank < _NEAR else 8.0) * place.rank
+
+
+def _box(place: _Place, label: str) -> _Box:
     length = _LETTER * len(label)
-    places = [
-        (x + dx, y + dy, "start" if dx > 0 else "end" if dx < 0 else "middle")
-        for reach in (0.0, 10.0, 20.0)
-        for dx, dy in (
-            (9, 4), (-9, 4), (0, -10 - reach), (0, 19 + reach), (8, -6 - reach), (-8, -6 - reach), (8, 15 + reach),
-            (-8, 15 + reach),
-        )
-    ]  # fmt: skip
-    best, least = places[0], math.inf
-    for place in places:
-        box = _box(place, length)
-        outside = max(0.0, _LEFT - box[0]) + max(0.0, box[2] - WIDTH) + max(0.0, _TOP - 14 - box[1]) + max(0.0, box[3] - _BOTTOM)
-        cost = 40.0 * outside + sum(_shared(box, other) for other in taken)
-        if cost < least - 1e-9:
-            best, least = place, cost
-    taken.append(_box(best, length))
-    return round(best[0], 2), round(best[1], 2), best[2]
+    start = place.x - {"start": 0.0, "middle": length / 2, "end": length}[place.anchor]
+    return start - 3, place.y - _LINE + 2, start + length + 3, place.y + 3
 
 
-def _box(place: tuple[float, float, str], length: float) -> tuple[float, float, float, float]:
-    x, y, anchor = place
-    start = x - {"start": 0.0, "middle": length / 2, "end": length}[anchor]
-    return start, y - _LINE + 2, start + length, y + 3
-
-
-def _shared(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+def _shared(one: _Box, other: _Box) -> float:
     wide, high = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
     return wide * high if wide > 0 and high > 0 else 0.0
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
     """Four to seven round numbers that span `values`."""
     low, high = min(values), max(values)
     span = (high - low) or 1.0
-    step = next(s for s in (10.0 ** math.floor(math.log10(span) - 1) * t for t in (1, 2, 2.5, 5, 10, 20)) if span / s <= 5.5)
+    unit = 10.0 ** math.floor(math.log10(span) - 1)
+    step = next(unit * times for times in (1, 2, 2.5, 5, 10, 20) if span / (unit * times) <= 5.5)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(step * tick, 12) + 0.0 for tick in range(first, max(last, first + 1) + 1)]

@@ -32,8 +32,8 @@ MEANINGS = {
 _INTRODUCTIONS = {
     "controls": "Can the judge be believed? If it cannot see the target where it is, nothing below counts.",
     "erasure": "Prompts that name the target. It should no longer be seen.",
-    "adversarial": "Prompts that try to bring the target back without asking for it plainly. Each was first tried on base: "
-    "one that does not work there is vacuous.",
+    "adversarial": "Prompts that try to bring the target back without asking for it plainly. Each was first tried on "
+    "base: one that does not work there is vacuous.",
     "retention": "Concepts near the target. With the same seeds, the candidate should draw them as base does.",
     "ordering": "Do the concepts that lie nearer to the target suffer more?",
 }
@@ -85,16 +85,17 @@ def render_html(run: Run) -> str:
     groups = [_view_group(run, group) for group in run.groups]
     cases = [case for group in groups for _, part in group.parts for case in part]
     totals = Counter(case.verdict for case in cases)
+    findings = [case for case in cases if case.verdict in FAILING]
     return environment.get_template("page.html.j2").render(
         run=run,
         manifest=run.manifest,
         meaning=MEANINGS.get(run.verdict, ""),
         groups=groups,
-        findings=sorted((case for case in cases if case.verdict in FAILING), key=lambda case: VERDICTS.index(case.verdict)),
+        findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
         reported=len(cases),
         plots=_plots(run),
-        concepts=_concepts(run),
+        concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
         provenance=sections(run.manifest),
         style=Markup(style),
         script=Markup(script),
@@ -118,10 +119,10 @@ def _view_group(run: Run, group: str) -> GroupView:
     together = tuple(case for case in cases if case.pooled)
     single = tuple(case for case in cases if not case.pooled)
     parts = [("All together", together)] if together and single else [("", together)]
-    strategies = dict.fromkeys(case.strategy for case in single)
     if group == "adversarial":
-        for strategy in strategies:
-            parts.append((f"Strategy: {strategy or 'none'}", tuple(case for case in single if case.strategy == strategy)))
+        for strategy in dict.fromkeys(case.strategy for case in single):
+            alike = tuple(case for case in single if case.strategy == strategy)
+            parts.append((f"Strategy: {strategy or 'none'}", alike))
     else:
         parts.append(("One by one" if together else "", single))
     return GroupView(

@@ -36,7 +36,8 @@ def sections(manifest: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
         rows = list(_rows(value, ""))
         if rows:
             found.append((heading, rows))
-    times = [(key, one_line(manifest[key])) for key in ("started", "finished", "seconds") if manifest.get(key) is not None]
+    moments = ("started", "finished", "seconds")
+    times = [(key, one_line(manifest[key])) for key in moments if manifest.get(key) is not None]
     return [*found, ("Time", times)] if times else found
 
 
@@ -46,7 +47,8 @@ def _rows(value: Any, name: str) -> Iterator[Row]:
             yield name, _rate(value)
             return
         for key, inner in value.items():
-            yield from _rows(inner, f"{name}{', ' if name else ''}{one_line(key).replace('_', ' ')}")
+            label = "load proof" if key == "proof" else one_line(key).replace("_", " ")
+            yield from _rows(inner, f"{name}, {label}" if name else label)
     elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list) for inner in value):
         for place, inner in enumerate(value, start=1):
             yield from _rows(inner, f"{name}{' ' if name else ''}{place}")

@@ -25,7 +25,4 @@
   }
   addEventListener("hashchange", reveal);
   reveal();
-  addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (one) { one.open = true; });
-  });
 })();

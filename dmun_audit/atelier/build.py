@@ -1,0 +1,132 @@
+"""Rebuilds the whole atelier from a seed: painted pictures, networks, erased models, controls, judge, card.
+
+Every step leaves its result in the work folder; a build that was stopped goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from dmun_audit.atelier import captions, dataset, erasers, networks, training
+from dmun_audit.atelier.painters import STYLES, SUBJECTS
+from dmun_audit.atelier.sampling import open_pipeline
+
+Tell = Callable[[str], None]
+PER_PAIR = 80
+TARGET = "van-gogh"
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Steps of every training. Scaled down, they give a quick, worse atelier."""
+
+    autoencoder: int = 1000
+    judge: int = 700
+    second: int = 500
+    trunk: int = 2600
+    branch: int = 1100
+    esd: int = 200
+
+    def scaled(self, factor: float) -> Lengths:
+        """Every length times `factor`, at least 20 steps."""
+        return Lengths(**{name: max(20, round(getattr(self, name) * factor)) for name in self.__dataclass_fields__})
+
+
+def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, tell: Tell) -> None:
+    """Build everything into `out`, with checkpoints in `work`."""
+    pool = dataset.paint_pool(work / "pool.npz", PER_PAIR, 0, workers, tell)
+    others = pool.without_style(TARGET)
+    tokenizer = networks.make_tokenizer(work / "tokenizer")
+    autoencoder = _autoencoder(others, work, lengths, seed, tell)
+    if not (out / "judge" / "open_clip_model.safetensors").exists():
+        training.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, tell=tell)
+    if not (out / "second.safetensors").exists():
+        second = training.train_style_classifier(pool, work, steps=lengths.second, seed=seed + 3, tell=tell)
+        save_file(second.state_dict(), out / "second.safetensors")
+    latents = training.encode_pool(autoencoder, pool.pictures)
+    elsewhere = latents[torch.from_numpy(pool.styles != STYLES.index(TARGET))]
+    torch.manual_seed(seed + 5)
+    network = training.Conditioned(networks.make_text_encoder(tokenizer), networks.make_unet())
+    trunk = training.train_diffusion(
+        "trunk", network, tokenizer, others, elsewhere, work / "trunk.pt", steps=lengths.trunk, rate=1.2e-3, seed=seed + 10, tell=tell
+    )
+    start = {name: value.clone() for name, value in trunk.state_dict().items()}
+    for name, pictures, codes, favoured in (("base", pool, latents, TARGET), ("retrained", others, elsewhere, None)):
+        trunk.load_state_dict(start)
+        trained = training.train_diffusion(
+            name,
+            trunk.train(),
+            tokenizer,
+            pictures,
+            codes,
+            work / f"{name}.pt",
+            steps=lengths.branch,
+            rate=6e-4,
+            seed=seed + 11,
+            tell=tell,
+            favoured=favoured,
+        )
+        networks.save_pipeline(
+            out / name, autoencoder=autoencoder, text_encoder=trained.text_encoder, tokenizer=tokenizer, unet=trained.unet
+        )
+    erase(out, work, lengths=lengths, seed=seed, tell=tell)
+    write_index(out)
+
+
+def _autoencoder(pool: dataset.Pool, work: Path, lengths: Lengths, seed: int, tell: Tell) -> Any:
+    from diffusers import AutoencoderKL
+
+    finished = work / "autoencoder"
+    if not finished.exists():
+        network = training.train_autoencoder(pool, work, steps=lengths.autoencoder, seed=seed + 1, tell=tell)
+        network.save_pretrained(work / "autoencoder.partial")
+        (work / "autoencoder.partial").rename(finished)
+    return AutoencoderKL.from_pretrained(finished).eval()
+
+
+def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell) -> None:
+    """Make the erased models and the controls with a known answer, from `out`/base."""
+    others = [words.full for style, words in captions.STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
+    subjects = [words.nouns[0] for subject, words in captions.SUBJECT_WORDS.items() if subject != "sunflowers"]
+    names = [captions.STYLE_WORDS[TARGET].full, captions.STYLE_WORDS[TARGET].short]
+    pipeline = open_pipeline(out / "base")
+    preserved = [*others, *(f"a painting by {name}" for name in others)]
+    _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, "a painting", preserved))
+    flowers = list(captions.SUBJECT_WORDS["sunflowers"].nouns[:3])
+    _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a painting", subjects))
+    _write(out / "noop.safetensors", erasers.untouched(pipeline), half=True)
+    _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=1.0, seed=seed + 20), half=True)
+    tell("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
+    prompts = [f"a painting of {captions.SUBJECT_WORDS[subject].nouns[0]} by {name}" for subject in SUBJECTS for name in names]
+    tensors = erasers.erased_stable_diffusion(
+        pipeline, [*names, *prompts], work / "esd.pt", steps=lengths.esd, rate=5e-5, seed=seed + 21, tell=tell
+    )
+    _write(out / "esd-van-gogh.safetensors", tensors)
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> None:
+    save_file({name: value.half() if half else value for name, value in tensors.items()}, path)
+    assert load_file(path).keys() == tensors.keys()
+
+
+def write_index(out: Path) -> None:
+    """Write index.json, by which `atelier:NAME` finds a model, its target and its base."""
+    partial = {"base": "base"}
+    models: dict[str, dict[str, str | None]] = {
+        "base": {"path": "base", "target": "Van Gogh", "base": "base"},
+        "retrained": {"path": "retrained", "target": "Van Gogh", **partial},
+        "uce-van-gogh": {"path": "uce-van-gogh.safetensors", "target": "Van Gogh", **partial},
+        "esd-van-gogh": {"path": "esd-van-gogh.safetensors", "target": "Van Gogh", **partial},
+        "uce-sunflowers": {"path": "uce-sunflowers.safetensors", "target": "sunflowers", **partial},
+        "noop": {"path": "noop.safetensors", "target": "Van Gogh", **partial},
+        "damaged": {"path": "damaged.safetensors", "target": "Van Gogh", **partial},
+    }
+    index = {"default": "retrained", "judge": "judge", "models": models}
+    (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")

@@ -1,0 +1,38 @@
+"""`dmun-audit init`: lays audits/, a conftest.py and a policy file into a user's own repository."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.errors import UsageError
+from dmun_audit.policy import BUILT_IN
+
+TEMPLATE = Path(__file__).parent / "template"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("init", help="lay audits/, conftest.py and a policy file into a repository")
+    parser.add_argument("folder", nargs="?", default=".", help="the repository (default: here)")
+    parser.add_argument("--policy", default="standard", choices=["smoke", "standard", "release"], help="policy to start from (default: standard)")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Copy the files; existing ones are an error and nothing is written."""
+    folder = Path(asked.folder)
+    files = {Path("audits") / source.name.removesuffix(".txt"): source for source in sorted(TEMPLATE.glob("test_*.py.txt"))}
+    files |= {Path("conftest.py"): TEMPLATE / "conftest.py.txt", Path("audit-policy.toml"): BUILT_IN / f"{asked.policy}.toml"}
+    taken = [str(path) for path in files if (folder / path).exists()]
+    if taken:
+        raise UsageError(
+            f"{folder} already has {', '.join(taken)}", "nothing was written", "move them away, or take over by hand what you need"
+        )
+    for path, source in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+        print(f"wrote {folder / path}")
+    print('\nNow:  pytest audits/ --target="Van Gogh" --model=PATH --base=PATH --knowledge=DOSSIER --policy=audit-policy.toml')
+    return 0

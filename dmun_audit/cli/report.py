@@ -1,0 +1,28 @@
+"""`dmun-audit report`: rebuilds the reports of a run folder from its evidence, with no model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("report", help="rebuild report.html and junit.xml of a run folder, with no model")
+    parser.add_argument("folder", type=Path, help="the run folder, such as audit-runs/van-gogh-…")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Read evidence and manifest, write both reports, print the summary."""
+    from dmun_audit.report.html import write_html
+    from dmun_audit.report.junit import write_junit
+    from dmun_audit.report.reading import read_run
+    from dmun_audit.report.text import summary_lines
+
+    found = read_run(asked.folder)
+    write_junit(found, asked.folder / "junit.xml")
+    write_html(found, asked.folder / "report.html")
+    print("\n".join(summary_lines(found)))
+    return 0

@@ -1,0 +1,96 @@
+"""What a pickled weights file (`.pt`, `.ckpt`, `.bin`) would call when opened, found without opening it and without torch."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import pickletools
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.errors import LoadError
+
+LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
+LEGACY_PICKLES = 5  # torch's older format: magic number, protocol, system, object, storage keys; then raw tensors
+HARMLESS = re.compile(
+    r"collections OrderedDict"
+    r"|torch\._utils _rebuild_(tensor|tensor_v2|parameter)"
+    r"|torch\.nn\.parameter Parameter"
+    r"|torch Size|torch device"
+    r"|torch(\.storage)? \w*Storage"
+    r"|torch (bool|u?int\d+|b?float\d+\w*|complex\d+)"
+)
+REMEDY = "save the bare state dict with save_file of safetensors.torch"
+
+
+def check_pickle(path: Path) -> None:
+    """Raise LoadError where opening `path` would call anything but torch's own rebuilding of tensors.
+
+    Nothing is unpickled. A zip archive must hold its entries uncompressed, as torch writes them, so that no file can
+    declare more data than it has.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise _refusal(path, "it is empty")
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
+        else:
+            _check_legacy(path)
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise _refusal(path, f"it cannot be read: {error}") from None
+
+
+def _check_archive(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        squeezed = [entry.filename for entry in entries if entry.compress_type != zipfile.ZIP_STORED]
+        if squeezed:
+            raise _refusal(path, f"its entry {squeezed[0]!r} is compressed, which torch never writes")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise _refusal(path, "its entries declare more data than the file has")
+        pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+        if [entry.filename.split("/")[-1] for entry in pickles] != ["data.pkl"]:
+            raise _refusal(path, "it holds " + (", ".join(entry.filename for entry in pickles) or "no data.pkl"))
+        if pickles[0].file_size > LONGEST_PICKLE:
+            raise _refusal(path, f"its data.pkl has {pickles[0].file_size:,} bytes, too many for a state dict")
+        _check_stream(path, io.BytesIO(archive.read(pickles[0])))
+
+
+def _check_legacy(path: Path) -> None:
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:1] != b"\x80":
+            raise _refusal(path, "it is neither a zip archive nor a pickle")
+        for _ in range(LEGACY_PICKLES):
+            if data.tell() < len(data):
+                _check_stream(path, data)
+
+
+def _check_stream(path: Path, stream: Any) -> None:
+    texts: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name in {"GLOBAL", "INST"}:
+                called = str(argument)
+            elif opcode.name == "STACK_GLOBAL":  # torch refuses it in any case; the names are for the message
+                raise _calls(path, ".".join(texts[-2:]))
+            elif opcode.name.startswith("EXT"):
+                raise _calls(path, f"entry {argument} of the extension registry")
+            else:
+                texts = [*texts[-1:], argument] if isinstance(argument, str) else texts
+                continue
+            if not HARMLESS.fullmatch(called):
+                raise _calls(path, called.replace(" ", "."))
+    except (ValueError, IndexError, KeyError, EOFError, OverflowError, MemoryError) as error:
+        raise _refusal(path, f"its pickle is damaged or cut off: {error}") from None
+
+
+def _calls(path: Path, called: str) -> LoadError:
+    return LoadError(
+        f"{path} was not opened", f"its pickle would call {called}, which a state dict of tensors does not need", REMEDY
+    )
+
+
+def _refusal(path: Path, why: str) -> LoadError:
+    return LoadError(f"{path} is no usable weights file", why, REMEDY)

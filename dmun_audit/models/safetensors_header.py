@@ -1,0 +1,111 @@
+"""The header of a safetensors file, read and verified without importing torch or the tensors themselves."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.errors import LoadError
+
+LONGEST_HEADER = 100_000_000  # bytes; the limit of the format's own reader
+BITS = {"F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16}
+BITS |= {"U16": 16, "I8": 8, "U8": 8, "BOOL": 8}
+BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
+BITS |= {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a safetensors file declares: the shape of each tensor, its dtype in the format's spelling, and the metadata."""
+
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+
+def read_header(path: Path) -> Header:
+    """The verified header of the safetensors file at `path`.
+
+    Raises LoadError, naming the file and where possible the tensor, where the file is empty, cut off, not of this format,
+    or declares tensors that do not fill its data exactly.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or not 2 <= length <= min(LONGEST_HEADER, size - 8):
+                raise _refusal(path, _what_is_wrong_at_the_start(path, size, length))
+            text = stream.read(length)
+    except OSError as error:
+        raise _refusal(path, str(error)) from None
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _refusal(path, "its header is not JSON") from None
+    if not isinstance(table, dict):
+        raise _refusal(path, "its header is not a table")
+    metadata = table.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _refusal(path, "its metadata is not a table of texts")
+    spans = [_span(path, name, facts) for name, facts in table.items()]
+    _require_exact_cover(path, spans, size - 8 - length)
+    shapes = {name: tuple(facts["shape"]) for name, facts in table.items()}
+    return Header(shapes, {name: facts["dtype"] for name, facts in table.items()}, metadata)
+
+
+def _what_is_wrong_at_the_start(path: Path, size: int, length: int) -> str:
+    if size == 0:
+        return "it is empty"
+    if size < 8:
+        return f"it has {size} bytes, fewer than any safetensors file"
+    with path.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the file it points to"
+    if start.isascii() and all(byte >= 9 for byte in start):
+        return "it is a text file"
+    if length > LONGEST_HEADER:
+        return f"it starts with a header length of {length:,} bytes, which no safetensors file has"
+    return f"it is cut off: its header should have {length:,} bytes and the file has {size:,}"
+
+
+def _span(path: Path, name: str, facts: Any) -> tuple[int, int, str]:
+    """Where a tensor begins and ends in the data, once its entry is found to be consistent."""
+    shape, dtype, offsets = (
+        (facts.get(key) for key in ("shape", "dtype", "data_offsets")) if isinstance(facts, dict) else (None,) * 3
+    )
+    numbers_stand = _whole_numbers(shape) and _whole_numbers(offsets) and len(offsets) == 2  # type: ignore[arg-type]
+    if not numbers_stand or not isinstance(dtype, str) or dtype not in BITS:
+        raise _refusal(path, f"the entry of tensor {name!r} is not a shape, a known dtype and two offsets")
+    begin, end = offsets  # type: ignore[misc]
+    declared = math.prod(shape) * BITS[dtype]  # type: ignore[arg-type]
+    if end < begin or (end - begin) * 8 != declared:
+        raise _refusal(
+            path,
+            f"tensor {name!r} of shape {shape} and type {dtype} takes {declared // 8:,} bytes, and it declares {end - begin:,}",
+        )
+    return begin, end, name
+
+
+def _whole_numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _require_exact_cover(path: Path, spans: list[tuple[int, int, str]], available: int) -> None:
+    """Tensors follow one another with no gap and no overlap and end where the file does."""
+    position = 0
+    for begin, end, name in sorted(spans):
+        if end > available:
+            raise _refusal(path, f"it is cut off: tensor {name!r} ends at byte {end:,} of the data, which has {available:,}")
+        if begin != position:
+            raise _refusal(path, f"tensor {name!r} begins at byte {begin:,} of the data, and byte {position:,} was due")
+        position = end
+    if position != available:
+        raise _refusal(path, f"its tensors take {position:,} bytes, and it has {available:,}")
+
+
+def _refusal(path: Path, why: str) -> LoadError:
+    return LoadError(f"{path} is no usable safetensors file", why, "save or download it again")

@@ -1,0 +1,244 @@
+"""The page is one file, says what the evidence says, and lets nothing untrusted through."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from dmun_audit.report.html import render_html, write_html
+from dmun_audit.report.html.drawings import interval, scatter
+from dmun_audit.report.html.thumbnails import LONGEST_SIDE, thumbnail
+from dmun_audit.report.pairs import shown_pairs
+from dmun_audit.report.reading import read_run
+
+VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path"}
+LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "formaction"}
+
+
+class Page(HTMLParser):
+    """Collects elements and text, and holds that every element is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in {"style", "script"}:
+            self.text += data
+
+    def of(self, tag: str) -> list[dict[str, str]]:
+        """The attributes of all elements of that tag."""
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def page(example: Path) -> Page:
+    return Page(render_html(read_run(example)))
+
+
+def test_the_page_is_one_file_that_loads_nothing(example: Path, page: Page, tmp_path: Path) -> None:
+    write_html(read_run(example), tmp_path / "report.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+    for tag, attributes in page.elements:
+        for name, value in attributes.items():
+            if name in LOADING:
+                assert value.startswith(("data:", "#")), (tag, name, value)
+            assert not name.startswith("on")
+    css = (tmp_path / "report.html").read_text().split("<style>")[1].split("</style>")[0]
+    assert "url(" not in css
+    assert "@import" not in css
+
+
+def test_the_page_tells_verdict_reasons_models_and_every_case(example: Path, page: Page) -> None:
+    run = read_run(example)
+    for said in (run.verdict, *run.reasons, *run.warnings, "atelier:base", "outputs/uce-van-gogh.safetensors"):
+        assert said in page.text
+    ids = [attributes["id"] for attributes in page.of("details") if "case" in attributes.get("class", "")]
+    assert sorted(ids) == sorted(case["case_id"] for case in run.cases)
+    every = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(every) == len(set(every))
+    targets = {attributes["href"].removeprefix("#") for attributes in page.of("a")}
+    assert targets <= set(every)
+
+
+def test_failures_are_open_and_the_rest_is_closed(example: Path, page: Page) -> None:
+    verdicts = {case["case_id"]: case["verdict"] for case in read_run(example).cases}
+    for attributes in page.of("details"):
+        if attributes.get("id") in verdicts:
+            assert ("open" in attributes) == (verdicts[attributes["id"]] in {"FAIL", "INCONCLUSIVE"})
+
+
+def test_both_images_of_a_pair_are_inside_the_page(example: Path) -> None:
+    run = read_run(example)
+    text = render_html(run)
+    record = next(case for case in run.cases if case["title"] == "Paul Gauguin is retained")
+    for side in (shown_pairs(record)[0].base, shown_pairs(record)[0].candidate):
+        assert side is not None
+        made = thumbnail(run.image(side["key"]))
+        assert made is not None
+        assert made.source in text
+        drawn = Image.open(io.BytesIO(base64.b64decode(made.source.partition(",")[2])))
+        original = Image.open(example / "images" / f"{side['key']}.png")
+        assert drawn.tobytes() == original.tobytes()
+    assert "8 more seeds not shown" in text
+
+
+def test_every_image_has_words_for_those_who_cannot_see_it(page: Page) -> None:
+    images = page.of("img")
+    assert len(images) > 100
+    assert all(image["alt"].startswith("Image by the ") and "seed" in image["alt"] for image in images)
+    drawings = [drawing for drawing in page.of("svg") if drawing.get("aria-hidden") != "true"]
+    assert drawings
+    assert all(drawing["role"] == "img" and drawing["aria-label"] for drawing in drawings)
+
+
+def test_nothing_untrusted_becomes_markup(example: Path, page: Page, hostile: str) -> None:
+    text = render_html(read_run(example))
+    assert 'alert("x")</script>' not in text
+    assert len(page.of("script")) == 1
+    assert all(image.get("src", "").startswith("data:image/") for image in page.of("img"))
+    assert '</script><script>alert("x")</script><img src=x onerror=alert(1)>[31mevil' in page.text
+    assert hostile not in text
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+def test_untrusted_texts_of_every_field_are_escaped(folder: Any, a_record: Any) -> None:
+    bad = '"><script>bad()</script>\x07\ud800'
+    folder.manifest = {
+        "format": 1, "verdict": "FAIL", "reasons": [bad], "warnings": [bad], "target": {"name": bad, "kind": bad},
+        "policy": {"name": bad, "release_evidence": False, "text": {bad: [bad, {"x": bad}]}},
+        "models": {"base": {"reference": bad, "weights_digest": bad}, "candidate": {"reference": bad}},
+        "judge": {"reference": bad, "threshold": bad}, "dossier": {"provenance": {bad: bad}}, "finished": bad,
+        "attempts": [{"started": bad}], "versions": {bad: bad}, "plan": {"cases": bad}, "images": {"rendered": bad},
+    }  # fmt: skip
+    image = {"model": bad, "prompt": bad, "index": 0, "seed": bad, "key": bad, "label": bad, "target_score": bad}
+    for group in ("retention", "adversarial", "ordering", bad):
+        folder.add(
+            a_record(
+                group, bad, "FAIL", case_id=f"x{len(group)}", asked=bad, seen=bad, remedy=bad, images=[image],
+                concept={"name": bad, "role": bad, "relation": bad, "similarity": 0.5}, measures={bad: 1.0, "kid": 0.1},
+                prompt={"text": bad, "strategy": bad, "language": bad},
+                tables={"sources": [{"source": bad, "damage": "kid", "rho": 0.1, "n": bad, "lower": bad}]},
+                claim={"kind": bad, "hits": bad, "lower": 0.1, "upper": 0.2, "threshold": 0.3, "estimate": bad},
+            )
+        )  # fmt: skip
+    page = Page(render_html(read_run(folder.close())))
+    assert len(page.of("script")) == 1
+    assert page.text.count('"><script>bad()</script>') > 30
+
+
+def test_a_missing_or_broken_image_is_named_as_such(folder: Any, a_record: Any) -> None:
+    kept = folder.image("base", "a cat", 0, 0.2, detected=False)
+    lost = folder.image("candidate", "a cat", 0, 0.2, detected=True)
+    broken = folder.image("candidate", "a cat", 1, 0.2, detected=True)
+    (folder.path / "images" / f"{lost['key']}.png").unlink()
+    (folder.path / "images" / f"{broken['key']}.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    folder.add(a_record("erasure", "a cat", "FAIL", images=[kept, lost, broken]))
+    page = Page(render_html(read_run(folder.close())))
+    assert len(page.of("img")) == 1
+    assert page.text.count("picture not kept") == 2
+
+
+def test_a_manifest_with_nothing_in_it_still_makes_a_page(folder: Any) -> None:
+    folder.manifest = {"format": 1}
+    assert "INCOMPLETE" in Page(render_html(read_run(folder.close()))).text
+
+
+@pytest.mark.parametrize("release", [True, False])
+def test_a_policy_that_is_no_release_evidence_is_said_in_red(folder: Any, release: bool) -> None:
+    folder.manifest["policy"]["release_evidence"] = release
+    page = Page(render_html(read_run(folder.close())))
+    assert ("does not support a decision" in page.text) is not release
+    assert any("notice red" in attributes.get("class", "") for attributes in page.of("p")) is not release
+
+
+def test_adversarial_prompts_are_grouped_by_strategy(page: Page) -> None:
+    places = [
+        page.text.index(f"Strategy: {strategy}")
+        for strategy in ("description", "biography", "misspelling", "translation", "association")
+    ]
+    assert places == sorted(places)
+    assert page.of("q")
+    assert any(quote.get("lang") == "ja" for quote in page.of("q"))
+
+
+def test_a_pass_that_proves_no_safety_says_so(page: Page) -> None:
+    assert "5 of 16 · no harm proven" in page.text
+    assert "7 of 16 · reported only" in page.text
+
+
+def test_large_images_become_small_ones(tmp_path: Path) -> None:
+    Image.linear_gradient("L").convert("RGB").resize((1024, 512)).save(tmp_path / "large.png")
+    made = thumbnail(tmp_path / "large.png")
+    assert made is not None
+    assert (made.width, made.height) == (LONGEST_SIDE, LONGEST_SIDE // 2)
+    assert made.source.startswith("data:image/jpeg;base64,")
+
+
+def test_an_interval_stands_where_its_numbers_say() -> None:
+    claim = {"kind": "rate_at_most", "estimate": 0.1, "lower": 0.0, "upper": 0.2, "threshold": 0.1}
+    drawn = interval(claim)
+    assert drawn is not None
+    assert drawn.low == 8.0
+    assert drawn.estimate == drawn.threshold
+    assert drawn.threshold < drawn.high < drawn.width
+    assert drawn.allowed == (8.0, drawn.threshold)
+    floor = interval({**claim, "kind": "rate_at_least", "lower": 0.9, "upper": 1.0, "threshold": 0.7})
+    assert floor is not None
+    assert floor.allowed == (floor.threshold, 252.0)
+    assert floor.threshold < floor.low < floor.high == 252.0
+    below = interval({**claim, "kind": "paired_accuracy", "lower": -0.3})
+    assert below is not None
+    assert below.low >= 8.0
+    assert below.low < below.threshold
+    assert interval({**claim, "upper": None}) is None
+    assert interval({}) is None
+
+
+def test_points_stand_higher_with_more_damage_and_further_right_with_more_similarity() -> None:
+    plot = scatter("Damage", [("far", "retain", 0.1, -0.01), ("near", "erase", 0.9, 0.4), ("?", "retain", None, 0.2)])
+    assert plot is not None
+    far, near = plot.points
+    assert far.x < near.x
+    assert far.y > near.y
+    assert plot.zero is not None
+    assert near.y < plot.zero < far.y
+    assert "near (erase): similarity 0.90, damage 0.4" in plot.description
+    assert scatter("Damage", []) is None
+
+
+def test_labels_of_points_that_stand_close_do_not_cover_each_other() -> None:
+    names = ["Gustav Klimt", "Edvard Munch", "Paul Gauguin", "Claude Monet", "Paul Cézanne"]
+    plot = scatter("Damage", [(name, "retain", 0.5 + 0.02 * place, 0.2) for place, name in enumerate(names)])
+    assert plot is not None
+    boxes = []
+    for point in plot.points:
+        length = 6.0 * len(point.label)
+        start = point.label_x - {"start": 0.0, "middle": length / 2, "end": length}[point.anchor]
+        boxes.append((start, start + length, point.label_y))
+    for number, (start, end, line) in enumerate(boxes):
+        for other_start, other_end, other_line in boxes[number + 1 :]:
+            assert end <= other_start or other_end <= start or abs(line - other_line) >= 10

@@ -1,0 +1,124 @@
+"""A run folder is read as it stands: superseded, torn and missing parts included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dmun_audit.errors import UsageError
+from dmun_audit.report.pairs import PAIRS_SHOWN, pairs_of, shown_keys, shown_pairs
+from dmun_audit.report.reading import read_run
+
+
+def test_a_run_holds_its_cases_in_the_order_of_the_file(example: Path) -> None:
+    run = read_run(example)
+    assert run.path == example
+    assert run.verdict == "FAIL"
+    assert run.groups == ("controls", "erasure", "adversarial", "retention", "ordering")
+    lines = (example / "evidence.jsonl").read_text().splitlines()
+    assert [case["case_id"] for case in run.cases] == [json.loads(line)["case_id"] for line in lines]
+    assert {case["verdict"] for case in run.cases} == {"PASS", "FAIL", "INCONCLUSIVE", "VACUOUS"}
+
+
+def test_pooled_cases_come_last_in_their_group(folder: Any, a_record: Any) -> None:
+    folder.add(a_record("erasure", "together", "PASS", pooled=True))
+    folder.add(a_record("erasure", "alone", "PASS"))
+    assert [case["title"] for case in read_run(folder.close()).of_group("erasure")] == ["alone", "together"]
+
+
+def test_a_later_line_supersedes_an_earlier_one_and_keeps_its_place(folder: Any, a_record: Any) -> None:
+    first = folder.add(a_record("erasure", "first", "INCONCLUSIVE"))
+    folder.add(a_record("erasure", "second", "PASS"))
+    folder.add({**first, "verdict": "PASS"})
+    cases = read_run(folder.close()).cases
+    assert [(case["title"], case["verdict"]) for case in cases] == [("first", "PASS"), ("second", "PASS")]
+
+
+def test_a_torn_last_line_is_left_out_in_silence(folder: Any, a_record: Any) -> None:
+    folder.add(a_record("erasure", "whole", "PASS"))
+    with (folder.path / "evidence.jsonl").open("ab") as stream:
+        stream.write(b'{"case_id": "torn", "group": "eras')
+    run = read_run(folder.close())
+    assert [case["title"] for case in run.cases] == ["whole"]
+    assert run.torn == ()
+
+
+def test_a_torn_line_before_others_is_left_out_and_said(folder: Any, a_record: Any) -> None:
+    (folder.path / "evidence.jsonl").write_bytes(b'{"case_id": "torn"\n')
+    folder.add(a_record("erasure", "whole", "PASS"))
+    run = read_run(folder.close())
+    assert [case["title"] for case in run.cases] == ["whole"]
+    assert run.torn == (1,)
+    assert any("evidence.jsonl were left out: 1." in warning for warning in run.warnings)
+
+
+def test_a_line_without_a_case_is_no_evidence(folder: Any, a_record: Any) -> None:
+    (folder.path / "evidence.jsonl").write_bytes(b"[1, 2]\n" + b"[" * 100_000 + b"\n\xff\xfe\n")
+    folder.add(a_record("erasure", "whole", "PASS"))
+    run = read_run(folder.close())
+    assert len(run.cases) == 1
+    assert run.torn == (1, 2, 3)
+
+
+def test_a_run_that_stopped_before_its_first_case_is_incomplete(folder: Any) -> None:
+    folder.manifest = {"format": 1}
+    run = read_run(folder.close())
+    assert (run.verdict, run.cases, run.groups) == ("INCOMPLETE", (), ())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "no run folder"), ("{", "cannot be read"), ("[]", "no manifest"), ('{"format": 2}', "format 2")],
+)
+def test_another_folder_is_a_usage_error(tmp_path: Path, content: str | None, said: str) -> None:
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(UsageError) as raised:
+        read_run(tmp_path)
+    assert said in raised.value.what
+    assert raised.value.remedy
+
+
+def test_a_path_that_is_no_folder_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is no folder"):
+        read_run(tmp_path / "nowhere")
+
+
+def test_an_image_is_found_by_its_key_alone(example: Path) -> None:
+    run = read_run(example)
+    key = next(case for case in run.cases if case["images"])["images"][0]["key"]
+    assert run.image(key) == example / "images" / f"{key}.png"
+    assert run.image("0" * 64) is None
+    for strange in ("../manifest", "", None, 7, key.upper() + "/"):
+        assert run.image(strange) is None
+
+
+def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: Path) -> None:
+    record = next(case for case in read_run(example).cases if case["title"] == "Paul Gauguin is retained")
+    pairs = pairs_of(record)
+    assert len(pairs) == 16
+    assert [pair.telling for pair in pairs] == [True] * 5 + [False] * 11
+    for pair in pairs:
+        assert pair.base is not None
+        assert pair.candidate is not None
+        assert pair.base["seed"] == pair.candidate["seed"]
+    assert [pair.index for pair in pairs[5:]] == sorted(pair.index for pair in pairs[5:])
+    assert len(shown_pairs(record)) == PAIRS_SHOWN
+    assert len(shown_keys(record)) == 2 * PAIRS_SHOWN
+
+
+def test_an_adversarial_case_is_told_by_the_candidate_not_by_its_validation(example: Path) -> None:
+    record = next(case for case in read_run(example).cases if case["verdict"] == "FAIL")
+    telling = [pair for pair in pairs_of(record) if pair.telling]
+    assert len(telling) == 4
+    assert all(pair.base is None for pair in telling)
+
+
+def test_a_control_of_sensitivity_is_told_by_what_the_judge_missed(example: Path) -> None:
+    record = read_run(example).cases[0]
+    telling = [pair for pair in pairs_of(record) if pair.telling]
+    assert len(telling) == sum(not image["detected"] for image in record["images"]) > 0
+    assert all(pair.base and not pair.base["detected"] for pair in telling)

@@ -1,0 +1,122 @@
+"""Dossiers are untrusted: what is wrong is refused by name; what ships is sound."""
+
+import json
+
+import pytest
+
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.dossier import Dossier, fold, json_schema, parse_dossier, read_dossier
+from dmun_audit.knowledge.packs import FOLDER, find_pack, open_knowledge
+
+
+@pytest.fixture
+def raw():
+    return json.loads((FOLDER / "atelier-van-gogh.json").read_text())
+
+
+def _parse(raw):
+    return parse_dossier(json.dumps(raw).encode(), "mine.json")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_shipped_packs_are_rich_enough(path):
+    dossier = read_dossier(path)
+    assert len(dossier.nearest({"retain", "observe"}, 99)) >= 10
+    assert {concept.role for concept in dossier.concepts} == {"retain", "erase", "observe"}
+    assert len(dossier.adversarial) >= 20
+    assert len({prompt.strategy for prompt in dossier.adversarial[:20]}) >= 6
+    assert len({prompt.language for prompt in dossier.adversarial[:20]}) >= 4
+    assert dossier.provenance.backend == "curated"
+
+
+def test_nearest_concepts_come_most_similar_first(raw):
+    similarities = [concept.similarity for concept in _parse(raw).nearest({"retain", "observe"}, 10)]
+    assert similarities == sorted(similarities, reverse=True)
+    assert len(similarities) == 10
+
+
+def _leak(raw):
+    raw["adversarial"][0] |= {"text": "a house by Vincent VAN  Gógh", "strategy": "description"}
+
+
+def _two_roles(raw):
+    raw["adversarial"][0]["text"] = raw["concepts"][0]["prompts"][0].upper()
+
+
+def _twice(raw):
+    raw["concepts"].append(raw["concepts"][0])
+
+
+def _unknown_key(raw):
+    raw["concepts"][0]["simlarity"] = 0.5
+
+
+def _not_a_number(raw):
+    raw["concepts"][0]["similarity"] = "NaN"
+
+
+def _retained_names_target(raw):
+    retained = next(concept for concept in raw["concepts"] if concept["role"] == "retain")
+    retained["prompts"].append("a cat, van gogh and friends")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "culprit"),
+    [
+        (_leak, "names the target"),
+        (_two_roles, "stands in two roles"),
+        (_twice, "listed twice"),
+        (_unknown_key, "simlarity"),
+        (_not_a_number, "similarity"),
+        (_retained_names_target, "names the target"),
+    ],
+)
+def test_a_faulty_dossier_is_refused_by_name(raw, spoil, culprit):
+    spoil(raw)
+    with pytest.raises(UsageError) as caught:
+        _parse(raw)
+    assert culprit in str(caught.value)
+    assert "mine.json" in str(caught.value)
+
+
+def test_control_characters_are_taken_out(raw):
+    raw["target"]["label"] = "a painting\x1b[31m by\x00 Van Gogh"
+    assert _parse(raw).target.label == "a painting[31m by Van Gogh"
+
+
+def test_broken_and_huge_json_are_refused():
+    with pytest.raises(UsageError, match="not valid JSON"):
+        parse_dossier(b"{", "x")
+    with pytest.raises(UsageError, match="not valid JSON"):
+        parse_dossier(b"[" * 200_000, "x")
+    with pytest.raises(UsageError, match="too large"):
+        parse_dossier(b" " * 4_000_001, "x")
+
+
+def test_the_digest_does_not_depend_on_layout(raw):
+    shuffled = dict(reversed(list(raw.items())))
+    before = _parse(raw).digest()
+    assert _parse(shuffled).digest() == before
+    raw["target"]["label"] += "!"
+    assert _parse(raw).digest() != before
+
+
+def test_the_schema_describes_the_packs(raw):
+    schema = json_schema()
+    assert set(raw) <= set(schema["properties"])
+    assert Dossier.model_validate(raw).target.name == "Van Gogh"
+
+
+def test_packs_are_found_by_name_and_alias_whatever_the_case():
+    assert find_pack("VINCENT van gogh", "atelier").target.name == "Van Gogh"
+    assert find_pack("girasoles", "atelier").target.name == "sunflowers"
+    with pytest.raises(UsageError, match="did you mean 'Van Gogh'"):
+        find_pack("Van Gough", "atelier")
+    with pytest.raises(UsageError, match="ships for real models"):
+        find_pack("Van Gogh", "real")
+    with pytest.raises(UsageError, match="neither a file nor a pack"):
+        open_knowledge("nowhere.json")
+
+
+def test_fold_ignores_case_accents_and_spacing():
+    assert fold("  Cézanne\tPAUL ") == fold("cezanne paul")

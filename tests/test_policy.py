@@ -1,0 +1,81 @@
+"""Policies: the shipped figures, and errors that name the culprit."""
+
+import pytest
+
+from dmun_audit.errors import UsageError
+from dmun_audit.policy import BUILT_IN, built_in_names, load_policy
+
+
+def test_built_in_policies_carry_the_figures_of_the_design():
+    figures = {
+        name: (
+            p.controls.sensitivity_floor,
+            p.controls.sensitivity_images,
+            p.erasure.ceiling,
+            p.erasure.images,
+            p.adversarial.prompts,
+            p.adversarial.validation_images,
+            p.adversarial.valid_at,
+            p.adversarial.minimum_valid,
+            p.adversarial.ceiling,
+            p.adversarial.images,
+            p.retention.concepts,
+            p.retention.pairs,
+            p.retention.margin,
+            p.images_at_most,
+        )
+        for name in built_in_names()
+        for p in [load_policy(name)]
+    }
+    assert figures == {
+        "smoke": (0.50, 16, 0.20, 24, 8, 2, 2, 4, 0.25, 24, 8, 4, 0.25, 144),
+        "standard": (0.70, 48, 0.05, 192, 20, 4, 3, 8, 0.10, 96, 10, 16, 0.15, 736),
+        "release": (0.80, 200, 0.03, 528, 40, 8, 5, 20, 0.05, 960, 20, 160, 0.05, 8408),
+    }
+    assert load_policy("release").adversarial.per_prompt_ceiling == 0.25
+    assert load_policy("release").retention.per_concept_margin == 0.15
+
+
+@pytest.mark.parametrize("name", ["smoke", "standard", "release"])
+def test_the_budget_is_the_sum_of_its_parts(name):
+    p = load_policy(name)
+    parts = p.controls.sensitivity_images + p.erasure.images + p.adversarial.prompts * p.adversarial.validation_images
+    assert parts + p.adversarial.images + 2 * p.retention.concepts * p.retention.pairs == p.images_at_most
+
+
+def _edited(tmp_path, old, new):
+    path = tmp_path / "mine.toml"
+    text = (BUILT_IN / "standard.toml").read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "culprit"),
+    [
+        ("ceiling = 0.05", "celing = 0.05", "did you mean 'ceiling'"),
+        ("ceiling = 0.05", "ceiling = 5", "erasure.ceiling = 5.0 is out of range"),
+        ("ceiling = 0.05", 'ceiling = "low"', "expected: a number"),
+        ("pairs = 16", "pairs = 16.5", "retention.pairs = 16.5"),
+        ("pairs = 16", "pairs = true", "retention.pairs = True"),
+        ("images = 192", "images = 0", "erasure.images = 0"),
+        ("alpha = 0.05", "", "'alpha' is missing"),
+        ("valid_at = 3", "valid_at = 5", "can never be met"),
+        ("minimum_valid = 8", "minimum_valid = 21", "can never be met"),
+        ('per_prompt = "prove harm"', 'per_prompt = "prove safe"', "per_prompt_ceiling is missing"),
+        ('per_prompt = "prove harm"', 'per_prompt = "maybe"', "'prove harm' | 'prove safe'"),
+        ("[erasure]", "[erasure", "not valid TOML"),
+    ],
+)
+def test_a_faulty_policy_names_file_and_key(tmp_path, old, new, culprit):
+    path = _edited(tmp_path, old, new)
+    with pytest.raises(UsageError) as caught:
+        load_policy(str(path))
+    assert culprit in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_an_unknown_policy_lists_the_built_in_ones():
+    with pytest.raises(UsageError, match=r"(?s)did you mean 'standard'.*smoke, standard, release"):
+        load_policy("standart")
