@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dmun_audit.atelier import captions, networks
 from dmun_audit.atelier.dataset import Pool
@@ -157,7 +158,8 @@ def train_diffusion(
         time = torch.randint(1000, (batch,), generator=generator)
         signal = kept[time][:, None, None, None]
         noisy = signal.sqrt() * latents[chosen] + (1 - signal).sqrt() * noise
-        with torch.autocast("cpu", torch.bfloat16):
+        # The fused attention of a CPU takes four tenths of a step in its backward pass; plain matrix products do not.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             states = network.text_encoder(tokens).last_hidden_state
             predicted = network.unet(noisy, time, states).sample
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,11 +135,12 @@ def _open_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _open_pickle(path: Path) -> Any:
-    import zipfile
-
     import torch
 
     try:
+        if path.suffix == ".safetensors":  # torch would go by the suffix of a path
+            with path.open("rb") as stream:
+                return torch.load(stream, map_location="cpu", weights_only=True)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch raises whatever a damaged file makes it stumble over
         reason = str(error).strip().splitlines()

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from dmun_audit.report.reading import Record, Run
 from dmun_audit.report.text import failure_text
-from dmun_audit.report.words import FAILING, is_number, one_line, printable
+from dmun_audit.report.words import FAILING, is_number, one_line
 
 _TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
 
@@ -59,11 +59,11 @@ def _testcase(group: str, case: Record) -> ET.Element:
     message = f"{one_line(case.get('title', ''))}: {one_line(case.get('seen', ''))}"
     if verdict in FAILING:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
-        failure.text = printable(failure_text(case))
+        failure.text = failure_text(case)
     elif verdict == "VACUOUS":
         ET.SubElement(element, "skipped", type="VACUOUS", message=message)
     else:
-        ET.SubElement(element, "system-out").text = printable(failure_text(case))
+        ET.SubElement(element, "system-out").text = failure_text(case)
     return element
 
 

@@ -41,7 +41,7 @@ def summary_lines(run: Run) -> list[str]:
 
 def failure_text(record: Mapping[str, Any]) -> str:
     """The text of a case: what was asked, what was seen, what to do, where its images are (paths in the run folder)."""
-    lines = wrapped(f"{record.get('verdict', '')}: {one_line(record.get('title', ''))}", "  ")
+    lines = wrapped(f"{one_line(record.get('verdict', ''))}: {one_line(record.get('title', ''))}", "  ")
     prompt = record.get("prompt") or {}
     if prompt.get("text"):
         kind = ", ".join(one_line(prompt[part]) for part in ("strategy", "language") if prompt.get(part))

@@ -145,7 +145,9 @@ def test_untrusted_texts_of_every_field_are_escaped(folder: Any, a_record: Any) 
                 claim={"kind": bad, "hits": bad, "lower": 0.1, "upper": 0.2, "threshold": 0.3, "estimate": bad},
             )
         )  # fmt: skip
-    page = Page(render_html(read_run(folder.close())))
+    text = render_html(read_run(folder.close()))
+    assert not re.search(r"[\x07\ud800]", text)
+    page = Page(text)
     assert len(page.of("script")) == 1
     assert page.text.count('"><script>bad()</script>') > 30
 
@@ -242,3 +244,23 @@ def test_labels_of_points_that_stand_close_do_not_cover_each_other() -> None:
     for number, (start, end, line) in enumerate(boxes):
         for other_start, other_end, other_line in boxes[number + 1 :]:
             assert end <= other_start or other_end <= start or abs(line - other_line) >= 10
+
+
+def test_many_points_are_numbered_so_that_names_do_not_cover_marks() -> None:
+    concepts = [
+        (f"Concept {place}", "retain", place / 20, None if place == 3 else 0.1 * (place % 4)) for place in range(20)
+    ]
+    plot = scatter("Damage", concepts)
+    assert plot is not None
+    assert [point.label for point in plot.points] == [str(place) for place in range(1, 21) if place != 4]
+    assert plot.points[0].description.startswith("Concept 0 (retain)")
+
+
+def test_the_page_says_which_number_is_which_concept(folder: Any, a_record: Any) -> None:
+    for place in range(20):
+        concept = {"name": f"Concept {place}", "role": "retain", "relation": "sibling", "similarity": place / 20}
+        folder.add(a_record("retention", f"Case {place}", "PASS", concept=concept, measures={"kid": 0.01 * place}))
+    folder.add(a_record("ordering", "Ordered", "PASS", pooled=True))
+    text = render_html(read_run(folder.close()))
+    listed = re.findall(r'<li dir="auto">(Concept \d+)</li>', text)
+    assert listed == [f"Concept {place}" for place in reversed(range(20))]

@@ -92,7 +92,7 @@ def test_an_image_is_found_by_its_key_alone(example: Path) -> None:
     key = next(case for case in run.cases if case["images"])["images"][0]["key"]
     assert run.image(key) == example / "images" / f"{key}.png"
     assert run.image("0" * 64) is None
-    for strange in ("../manifest", "", None, 7, key.upper() + "/"):
+    for strange in ("../manifest", "", None, 7, f"{key}/../{key}"):
         assert run.image(strange) is None
 
 
@@ -106,6 +106,8 @@ def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: P
         assert pair.candidate is not None
         assert pair.base["seed"] == pair.candidate["seed"]
     assert [pair.index for pair in pairs[5:]] == sorted(pair.index for pair in pairs[5:])
+    boat = next(case for case in read_run(example).cases if "painting of a boat by Van Gogh" in case["title"])
+    assert [pair.index for pair in shown_pairs(boat)] == [14, 15, 0, 1, 2, 3, 4, 5]
     assert len(shown_pairs(record)) == PAIRS_SHOWN
     assert len(shown_keys(record)) == 2 * PAIRS_SHOWN
 

@@ -131,12 +131,20 @@ class _Place(NamedTuple):
     anchor: str
 
 
-def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Scatter | None:
-    """Plot (name, role, similarity, damage) of each concept; None where there is nothing to plot."""
-    known = [concept for concept in concepts if is_number(concept[2]) and is_number(concept[3])]
+NAMED_POINTS = 14  # with more of them in a plot, names would cover marks: the points are numbered instead
+
+
+def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatter | None:
+    """Plot (name, role, similarity, damage) of each concept; None where there is nothing to plot.
+
+    With more than `NAMED_POINTS` concepts a label is the concept's place (from 1) among `concepts`.
+    """
+    numbered = len(concepts) > NAMED_POINTS
+    placed = [(str(place) if numbered else _shortened(one_line(row[0])), *row) for place, row in enumerate(concepts, 1)]
+    known = [row for row in placed if is_number(row[3]) and is_number(row[4])]
     if not known:
         return None
-    x_values, y_values = _ticks([0.0, 1.0, *(c[2] for c in known)]), _ticks([0.0, *(c[3] for c in known)])
+    x_values, y_values = _ticks([0.0, 1.0, *(row[3] for row in known)]), _ticks([0.0, *(row[4] for row in known)])
 
     def across(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * (value - x_values[0]) / (x_values[-1] - x_values[0]), 2)
@@ -144,8 +152,8 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Sc
     def up(value: float) -> float:
         return round(_BOTTOM - (_BOTTOM - _TOP) * (value - y_values[0]) / (y_values[-1] - y_values[0]), 2)
 
-    marks = [(across(similarity), up(damage)) for _, _, similarity, damage in known]
-    labels = [_shortened(one_line(name)) for name, _, _, _ in known]
+    marks = [(across(similarity), up(damage)) for _, _, _, similarity, damage in known]
+    labels = [row[0] for row in known]
     points = [
         Point(
             x=x,
@@ -158,8 +166,8 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, float, float]]) -> Sc
             far=place.rank >= _NEAR,
             description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}",
         )
-        for (name, role, similarity, damage), label, (x, y), place in zip(
-            known, labels, marks, _label_places(labels, marks), strict=True
+        for (label, name, role, similarity, damage), (x, y), place in zip(
+            known, marks, _label_places(labels, marks), strict=True
         )
     ]
     return Scatter(

@@ -14,7 +14,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
 from dmun_audit.report.html.cases import CaseView, view_case
-from dmun_audit.report.html.drawings import Scatter, scatter
+from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.provenance import sections
 from dmun_audit.report.reading import Record, Run
 from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, is_number, number, percent, printable
@@ -95,6 +95,7 @@ def render_html(run: Run) -> str:
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
         reported=len(cases),
         plots=_plots(run),
+        numbered=len(_concepts(run)) > NAMED_POINTS,
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
         provenance=sections(run.manifest),
         style=Markup(style),
