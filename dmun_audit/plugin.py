@@ -92,7 +92,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note which cases are left once everybody has deselected."""
+    """Put cases into the order of the plan, and note which are left once everybody has deselected."""
+    config.stash[KEY].arrange(items)
     config.stash[KEY].collected([item.nodeid for item in items])
 
 
@@ -125,7 +126,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Conclude the audit, before other plugins write their reports, and set the exit code."""
-    session.exitstatus = session.config.stash[KEY].finish(int(exitstatus), session) if KEY in session.config.stash else exitstatus
+    if KEY in session.config.stash:
+        session.exitstatus = session.config.stash[KEY].finish(session, int(exitstatus))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dmun_audit.setup import Setup
 
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+test\w*\([^)]*\baudit\b", re.MULTILINE)
+CASE_FIXTURES = frozenset({"control", "target_prompt", "adversarial", "nearby", "ordering"})
 REPORTED = "dmun_audit"  # the attribute of a report that carries evidence, as JSON text: plain types cross to the controller
 
 
@@ -99,6 +100,20 @@ class Session:
         """The cases that one fixture stands for."""
         setup = self.setup or self._resolve()
         return setup.plan.of_group(group, pooled=group == "ordering")  # type: ignore[arg-type]
+
+    def arrange(self, items: list[pytest.Item]) -> None:
+        """Sort the tests of cases into the order of the plan, among the places that they hold."""
+        if self.setup is None:
+            return
+        order = {case.id: place for place, case in enumerate(self.setup.plan.cases)}
+        places = [(place, order[case]) for place, item in enumerate(items) if (case := self._case_of(item)) in order]
+        ours = sorted(((rank, place, items[place]) for place, rank in places), key=lambda entry: entry[:2])
+        for (place, _), (_, _, item) in zip(places, ours, strict=True):
+            items[place] = item
+
+    def _case_of(self, item: pytest.Item) -> str:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        return next((value.id for name, value in parameters.items() if name in CASE_FIXTURES), "")
 
     def collected(self, node_ids: list[str]) -> None:
         """Remember what is to run; on the controller, open the run folder once that is known to be more than a list."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from dmun_audit.canonical import canonical_json  # noqa: E402
 from dmun_audit.errors import LoadError, UsageError  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.proof import weights_digest  # noqa: E402
+from dmun_audit.models.proof import prove, weights_digest  # noqa: E402
 from dmun_audit.references import parse_reference  # noqa: E402
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -82,6 +83,14 @@ def test_relative_norms_are_those_of_the_change(base_model, edit, tmp_path):
     everything = sum(float(t.double().square().sum()) for network in networks for t in network.state_dict().values())
     moved = sum(float((edit[name] - state[name]).double().square().sum()) for name in edit)
     assert proof["relative_norm"] == pytest.approx((moved / everything) ** 0.5, rel=1e-6)
+
+
+def test_norms_of_large_tensors_are_exact():
+    base, candidate = (SimpleNamespace(components={"unet": torch.nn.Linear(3001, 3001, bias=False)}) for _ in range(2))
+    before, after = base.components["unet"].weight.data.fill_(0.1), candidate.components["unet"].weight.data
+    proof = prove(candidate, base, form="pipeline folder", matched=1, name="large", must_differ=True)
+    change = (after.double() - before.double()).square().sum() / before.double().square().sum()
+    assert proof.relative_norm == pytest.approx(float(change**0.5), rel=1e-5)
 
 
 def test_an_overlay_leaves_the_loaded_base_alone(base_model, edit, tmp_path):
