@@ -212,4 +212,4 @@ def _settings(part: Any) -> Any:
         for key, value in values.items()
         if not key.startswith("_") and key not in {"transformers_version", "dtype", "torch_dtype"}
     }
-    return json.loads(json.dumps(kept, default=str))
+    return json.loads(json.dumps(kept, default=str), parse_constant=str)  # schedulers have infinite settings
