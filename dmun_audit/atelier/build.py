@@ -21,6 +21,17 @@ from dmun_audit.atelier.sampling import open_pipeline
 Tell = Callable[[str], None]
 PER_PAIR = 80
 TARGET = "van-gogh"
+CARD = """---
+license: apache-2.0
+library_name: diffusers
+pipeline_tag: text-to-image
+inference:
+  parameters:
+    guidance_scale: 3.0
+    num_inference_steps: 20
+---
+`{name}` of the atelier: 64 by 64 pixels, twelve styles, twelve subjects. Its figures stand in `card.json` beside this folder.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class Lengths:
     autoencoder: int = 1000
     judge: int = 700
     second: int = 500
+    decoder: int = 600
     trunk: int = 2600
     branch: int = 1100
     esd: int = 200
@@ -48,9 +60,13 @@ def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, t
     if not (out / "judge" / "open_clip_model.safetensors").exists():
         training.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, tell=tell)
     if not (out / "second.safetensors").exists():
-        second = training.train_style_classifier(pool, work, steps=lengths.second, seed=seed + 3, tell=tell)
+        second = training.train_style_classifier(pool, work / "second.pt", steps=lengths.second, seed=seed + 3, tell=tell)
         save_file(second.state_dict(), out / "second.safetensors")
+    critic = training.train_style_classifier(others, work / "critic.pt", steps=lengths.second, seed=seed + 4, tell=tell)
     latents = training.encode_pool(autoencoder, pool.pictures)
+    textured = training.train_decoder(
+        autoencoder, critic, others, work / "decoder.pt", steps=lengths.decoder, rate=1e-3, seed=seed + 6, tell=tell
+    )
     elsewhere = latents[torch.from_numpy(pool.styles != STYLES.index(TARGET))]
     torch.manual_seed(seed + 5)
     network = training.Conditioned(networks.make_text_encoder(tokenizer), networks.make_unet())
@@ -74,8 +90,9 @@ def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, t
             favoured=favoured,
         )
         networks.save_pipeline(
-            out / name, autoencoder=autoencoder, text_encoder=trained.text_encoder, tokenizer=tokenizer, unet=trained.unet
+            out / name, autoencoder=textured, text_encoder=trained.text_encoder, tokenizer=tokenizer, unet=trained.unet
         )
+        (out / name / "README.md").write_text(CARD.format(name=name))
     erase(out, work, lengths=lengths, seed=seed, tell=tell)
     write_index(out)
 

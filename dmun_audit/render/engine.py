@@ -146,7 +146,7 @@ def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
     guidance = default_guidance(pipeline) if sampling.guidance == "model" else sampling.guidance
     return {
         "scheduler": type(scheduler).__name__,
-        "settings": {key: value if isinstance(value, str | int | float | bool) else str(value) for key, value in settings.items()},
+        "settings": {key: value if isinstance(value, str | int | bool) else str(value) for key, value in settings.items()},
         "steps": sampling.steps,
         "guidance": float(guidance),
     }
