@@ -40,7 +40,7 @@ class Audit:
 
     def run(self, case: Case) -> Record:
         """Decide one case and return its record, in the layout of the evidence file."""
-        return {
+        record = {
             "case_id": case.id,
             "group": case.group,
             "title": case.title,
@@ -51,6 +51,11 @@ class Audit:
             "measures": {},
             **self._rules[case.kind](case),
         }
+        claim = record["claim"]
+        alone = claim.get("burden") == "prove harm" and claim["kind"] != "observation"
+        if alone and (not case.gating or not claim["refutable"]):
+            record |= {"gating": False, "verdict": "PASS", "remedy": "", "seen": f"{record['seen']} {wording.NOT_ALONE}"}
+        return record
 
     # What several cases share: decided once in every process, from the same stored images.
 

@@ -53,3 +53,4 @@ DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its pr
 BLIND = "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
 TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
+NOT_ALONE = "Reported only: this case decides nothing on its own and counts in the claim over its whole group."

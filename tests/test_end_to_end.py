@@ -1,0 +1,191 @@
+"""Real audits of the atelier, through `pytest audits/` in a process of its own: nothing is replaced by a stand-in."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = ROOT / "dmun_audit" / "atelier" / "weights"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The smoke policy with two steps an image: too coarse to judge anything, quick enough to follow the machinery."""
+    path = tmp_path_factory.mktemp("policy") / "quick.toml"
+    text = (ROOT / "dmun_audit" / "policies" / "smoke.toml").read_text()
+    path.write_text(text.replace("steps = 20", "steps = 2"))
+    return path
+
+
+def audit(*arguments, where=ROOT, tests="audits/"):
+    command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider", *map(str, arguments)]
+    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=600)
+
+
+def evidence(folder):
+    records = [json.loads(line) for line in (folder / "evidence.jsonl").read_text().splitlines()]
+    return {record["case_id"]: {k: v for k, v in record.items() if k != "volatile"} for record in records}
+
+
+def verdicts(folder, group, pooled=None):
+    found = evidence(folder).values()
+    return [r["verdict"] for r in found if r["group"] == group and pooled in (None, r["pooled"])]
+
+
+@pytest.mark.parametrize("model", ["base", "noop"])
+def test_a_model_that_was_not_erased_fails_erasure_and_keeps_its_neighbours(model, store, tmp_path):
+    run = audit(f"--model=atelier:{model}", "--policy=smoke", f"--store={store}", f"--audit-dir={tmp_path / 'run'}")
+    assert run.returncode == 1, run.stdout
+    assert "VERDICT FAIL" in run.stdout
+    assert verdicts(tmp_path / "run", "erasure", pooled=True) == ["FAIL"]
+    assert verdicts(tmp_path / "run", "adversarial", pooled=True) == ["FAIL"]
+    assert not {"FAIL", "INCONCLUSIVE"} & set(verdicts(tmp_path / "run", "retention"))
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["models"]["base"]["weights_digest"] == manifest["models"]["candidate"]["weights_digest"]
+    assert manifest["warnings"]
+
+
+def test_a_damaged_model_fails_retention(store, tmp_path):
+    run = audit("--model=atelier:damaged", "--policy=smoke", f"--store={store}", f"--audit-dir={tmp_path / 'run'}")
+    assert run.returncode == 1, run.stdout
+    assert verdicts(tmp_path / "run", "retention", pooled=True) == ["FAIL"]
+
+
+def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quick, tmp_path):
+    folders = {}
+    for workers in ("0", "2"):
+        folders[workers] = tmp_path / f"run{workers}"
+        audit(f"--policy={quick}", f"--store={tmp_path / workers}", f"--audit-dir={folders[workers]}", "-n", workers)
+    assert evidence(folders["0"]) == evidence(folders["2"])
+    assert len(evidence(folders["0"])) > 40
+    audit(f"--policy={quick}", f"--store={tmp_path / '2'}", f"--audit-dir={folders['2']}")
+    assert json.loads((folders["2"] / "manifest.json").read_text())["images"]["rendered"] == 0
+    assert evidence(folders["0"]) == evidence(folders["2"])
+    lines = (folders["2"] / "evidence.jsonl").read_text().splitlines()
+    assert len(lines) == len(evidence(folders["2"]))
+
+
+def test_a_killed_audit_goes_on_and_renders_nothing_twice(quick, tmp_path):
+    store, folder = tmp_path / "store", tmp_path / "run"
+    options = [f"--policy={quick}", f"--store={store}", f"--audit-dir={folder}"]
+    command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as running:
+        while len(list(store.rglob("*.png"))) < 40:
+            assert running.poll() is None
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGKILL)
+    stored = {path: path.stat().st_mtime_ns for path in store.rglob("*.png")}
+    audit(*options)
+    assert {path: path.stat().st_mtime_ns for path in stored} == stored
+    images = json.loads((folder / "manifest.json").read_text())["images"]
+    assert images["rendered"] + len(stored) == len(list(store.rglob("*.png")))
+    assert len(json.loads((folder / "manifest.json").read_text())["attempts"]) == 2
+
+
+def test_a_subset_is_partial_and_never_passes(quick, store, tmp_path):
+    run = audit(f"--policy={quick}", f"--store={tmp_path}", f"--audit-dir={tmp_path / 'run'}", "-k", "nearby and seurat")
+    assert "VERDICT PASS" not in run.stdout
+    assert run.returncode in {1, 11}, run.stdout
+
+
+def test_junitxml_of_pytest_lists_pooled_claims(quick, tmp_path):
+    audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", f"--junitxml={tmp_path / 'p.xml'}")
+    assert "pooled[" in (tmp_path / "p.xml").read_text()
+    import xmlschema
+
+    xmlschema.validate(str(tmp_path / "run" / "junit.xml"), str(ROOT / "tests" / "report" / "junit-10.xsd"))
+
+
+def test_a_test_of_ones_own_joins_the_plan(quick, tmp_path):
+    (tmp_path / "audits").mkdir()
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "audits" / "test_mine.py").write_text(
+        "def test_ours(audit, nearby):\n"
+        "    record = audit.check(nearby)\n"
+        "    assert record['measures']['clip_score_candidate'] > 2\n"
+    )
+    run = audit(
+        f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tmp_path / "audits"
+    )
+    assert run.returncode == 1, run.stdout
+    assert "Your own test failed" in run.stdout
+
+
+class _RunsCode:
+    def __reduce__(self):
+        return (Path.touch, (Path("pickle-was-run"),))
+
+
+def _foreign_keys(path):
+    tensors = load_file(WEIGHTS / "noop.safetensors")
+    save_file({f"some.other.{name}": value for name, value in tensors.items()}, path)
+
+
+def _truncated(path):
+    path.write_bytes((WEIGHTS / "noop.safetensors").read_bytes()[:5000])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "culprit"),
+    [
+        ("foreign.safetensors", _foreign_keys, "some.other"),
+        ("truncated.safetensors", _truncated, "truncated.safetensors"),
+        ("evil.pt", lambda path: path.write_bytes(pickle.dumps(_RunsCode())), "evil.pt"),
+        ("missing.safetensors", lambda path: None, "missing.safetensors"),
+    ],
+)
+def test_bad_weights_give_one_clear_error_before_any_image(name, write, culprit, tmp_path):
+    write(tmp_path / name)
+    run = audit(f"--model={tmp_path / name}", "--base=atelier:base", "--target=Van Gogh", f"--store={tmp_path / 's'}")
+    said = run.stdout + run.stderr
+    assert run.returncode == 4, said
+    assert culprit in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "s").exists()
+    assert not (ROOT / "pickle-was-run").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "culprit"),
+    [
+        ("--target=Van Gough", "did you mean 'Van Gogh'"),
+        ("--model=atelier:retraned", "did you mean atelier:retrained"),
+        ("--policy=nowhere.toml", "nowhere.toml"),
+        ("--knowledge=nowhere.json", "nowhere.json"),
+    ],
+)
+def test_bad_options_name_the_culprit(option, culprit, tmp_path):
+    run = audit(option, f"--store={tmp_path / 's'}", "--collect-only")
+    assert run.returncode == 4
+    assert culprit in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_collecting_is_quick_and_loads_no_torch():
+    script = (
+        "import sys, pytest; code = pytest.main(['audits/', '--collect-only', '-q', '-p', 'no:cacheprovider']);"
+        "print('heavy:', sorted({'torch', 'diffusers', 'transformers', 'open_clip'} & set(sys.modules))); sys.exit(code)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "heavy: []" in run.stdout
+
+
+def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
+    (tmp_path / "test_plain.py").write_text("import sys\ndef test_it(): assert 'dmun_audit.setup' not in sys.modules\n")
+    run = audit(where=tmp_path, tests=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert "dmun_audit:" not in run.stdout
