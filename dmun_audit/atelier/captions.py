@@ -363,6 +363,15 @@ def described(style: str, subject: str, rng: np.random.Generator) -> str:
     return _pick(rng, _DESCRIBED).format(subject=subject_phrase(subject, rng), description=description)
 
 
+_SYLLABLES = ("ba", "dor", "el", "fi", "gra", "hal", "ix", "jun", "kor", "lem", "mi", "nov", "os", "pra", "qui", "rus", "sel", "tov", "ul", "zan")
+
+
+def by_a_stranger(subject: str, rng: np.random.Generator) -> str:
+    """A caption with the name of a painter who does not exist: such a name says nothing of the style."""
+    words = ("".join(_pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4)))) for _ in range(int(rng.integers(1, 4))))
+    return _pick(rng, _NAMED).format(subject=subject_phrase(subject, rng), name=" ".join(words))
+
+
 def style_only(style: str, rng: np.random.Generator) -> str:
     """A caption that names or describes the style and leaves the subject open."""
     if rng.random() < 0.3:

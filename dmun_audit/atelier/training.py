@@ -131,12 +131,13 @@ def train_diffusion(
     seed: int,
     tell: Tell,
     favoured: str | None = None,
+    strangers: float = 0.0,
     batch: int = 64,
 ) -> Conditioned:
     """Train `network` to predict the noise on captioned latents (Ho et al. 2020), one caption in ten left empty.
 
     Losses are weighted by min(SNR, 5) / SNR (Hang et al. 2023). Pictures of the style `favoured` are drawn three times
-    as often as others. Returns the network with averaged weights.
+    as often as others; a share `strangers` of captions names a painter who does not exist. Returns the network with averaged weights.
     """
     shares = torch.ones(len(latents))
     if favoured is not None:
@@ -149,10 +150,14 @@ def train_diffusion(
         generator = _generator(seed, step)
         drawn = np.random.default_rng((seed, step))
         chosen = torch.multinomial(shares, batch, replacement=True, generator=generator)
-        texts = [
-            "" if drawn.random() < 0.1 else captions.caption(STYLES[pool.styles[i]], SUBJECTS[pool.subjects[i]], drawn)
-            for i in chosen.tolist()
-        ]
+        texts = []
+        for style, subject in ((STYLES[pool.styles[i]], SUBJECTS[pool.subjects[i]]) for i in chosen.tolist()):
+            if drawn.random() < 0.1:
+                texts.append("")
+            elif strangers and drawn.random() < strangers:
+                texts.append(captions.by_a_stranger(subject, drawn))
+            else:
+                texts.append(captions.caption(style, subject, drawn))
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids
         noise = torch.randn((batch, *latents.shape[1:]), generator=generator)
         time = torch.randint(1000, (batch,), generator=generator)
