@@ -44,6 +44,7 @@ class Lengths:
     decoder: int = 600
     trunk: int = 2600
     branch: int = 1100
+    strangers: int = 400
     esd: int = 200
 
     def scaled(self, factor: float) -> Lengths:
@@ -89,6 +90,20 @@ def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, t
             tell=tell,
             favoured=favoured,
         )
+        if name == "retrained":  # the name it never saw must say nothing, rather than anything
+            trained = training.train_diffusion(
+                "strangers",
+                trained.train(),
+                tokenizer,
+                pictures,
+                codes,
+                work / "strangers.pt",
+                steps=lengths.strangers,
+                rate=4e-4,
+                seed=seed + 12,
+                tell=tell,
+                strangers=0.3,
+            )
         networks.save_pipeline(
             out / name, autoencoder=textured, text_encoder=trained.text_encoder, tokenizer=tokenizer, unet=trained.unet
         )

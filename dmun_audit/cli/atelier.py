@@ -31,6 +31,11 @@ def add_to(commands: Any) -> None:
     check.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
     check.add_argument("--write", action="store_true", help="write the figures into the card instead of comparing")
     check.set_defaults(run=run_check)
+    sheet = parts.add_parser("sheet", help="draw the contact sheet: painted, base, UCE, retrained")
+    sheet.add_argument("--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)")
+    sheet.add_argument("--out", type=Path, default=Path("atelier.jpg"), help="image to write (default: atelier.jpg)")
+    sheet.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
+    sheet.set_defaults(run=run_sheet)
 
 
 def _tell(line: str) -> None:
@@ -49,6 +54,15 @@ def run_build(asked: argparse.Namespace) -> int:
         workers=asked.workers,
         tell=_tell,
     )
+    return 0
+
+
+def run_sheet(asked: argparse.Namespace) -> int:
+    """Draw the sheet."""
+    from dmun_audit.atelier.sheet import write_sheet
+
+    write_sheet(asked.weights, asked.out, workers=asked.workers)
+    print(f"wrote {asked.out}")
     return 0
 
 

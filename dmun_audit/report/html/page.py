@@ -24,7 +24,7 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 MEANINGS = {
     "PASS": "Every gating claim is proven within the limits of the policy, and the controls held.",
     "FAIL": "At least one claim is refuted: the target can still be produced, or something around it was damaged.",
-    "INCONCLUSIVE": "Nothing is refuted, but at least one gating claim is neither proven. This is not a pass.",
+    "INCONCLUSIVE": "Nothing is refuted, but at least one gating claim is not proven. This is not a pass.",
     "INCOMPLETE": "This audit cannot speak: a control failed, a case is missing, or too few adversarial prompts were "
     "valid. This is not a pass.",
     "PARTIAL": "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
