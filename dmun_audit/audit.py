@@ -196,7 +196,10 @@ class Audit:
         candidate = [request for request in case.images if request.side == "candidate"]
         self.engine.ensure(base)
         self.engine.ensure(candidate)
-        labels = {"base": self.eye.classify(self._keys(base), concept), "candidate": self.eye.classify(self._keys(candidate), concept)}
+        labels = {
+            "base": self.eye.classify(self._keys(base), concept),
+            "candidate": self.eye.classify(self._keys(candidate), concept),
+        }
         right = {side: [label == concept.label for label in found] for side, found in labels.items()}
         losses, gains, pairs = count_pairs(right["base"], right["candidate"])
         margin = policy.retention.per_concept_margin or policy.retention.margin
@@ -230,7 +233,9 @@ class Audit:
 
     # Looking.
 
-    def _damage(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest], right: dict[str, list[bool]]) -> dict[str, float]:
+    def _damage(
+        self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest], right: dict[str, list[bool]]
+    ) -> dict[str, float]:
         texts = [request.prompt for request in base]
         x, y = self.eye.embeddings(self._keys(base)), self.eye.embeddings(self._keys(candidate))
         test = paired_sign_flip_test(x, y, seed=self.plan.audit_seed % 2**32)

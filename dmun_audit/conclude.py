@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from dmun_audit.verdict.paired import accuracy_loss_at_most
 
 Record = dict[str, Any]
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCOMPLETE": 10, "PARTIAL": 11, "INCONCLUSIVE": 12}
-DAMAGE = {
+DAMAGE: dict[str, Callable[[dict[str, float]], float]] = {
     "clip_accuracy": lambda m: m["clip_accuracy_base"] - m["clip_accuracy_candidate"],
     "clip_score": lambda m: m["clip_score_base"] - m["clip_score_candidate"],
     "kid": lambda m: m["kid_paired"],
@@ -77,7 +77,9 @@ def conclude(plan: Plan, records: dict[str, Record], *, deselected: set[str], st
     """
     planned = [case for case in plan.cases if not case.pooled]
     silent = [case for case in planned if case.id not in records and case.id not in deselected]
-    controls = [records[c.id] for c in planned if c.group == "controls" and c.id in records and records[c.id]["verdict"] != "PASS"]
+    controls = [
+        records[c.id] for c in planned if c.group == "controls" and c.id in records and records[c.id]["verdict"] != "PASS"
+    ]
     refuted = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "FAIL"]
     open_ = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "INCONCLUSIVE"]
     if controls:
@@ -173,7 +175,8 @@ def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Re
     return {
         "verdict": "PASS",
         "claim": {"kind": "ordering", "hits": None, "trials": len(found), "threshold": None},
-        "seen": f"Spearman's rho of similarity with damage over {rows[0]['n']} concepts — " + ("; ".join(told) or "undefined")
+        "seen": f"Spearman's rho of similarity with damage over {rows[0]['n']} concepts — "
+        + ("; ".join(told) or "undefined")
         + ". Descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
         "remedy": "",
         "tables": {"sources": rows},

@@ -83,9 +83,7 @@ class Plan:
 
     def digest(self) -> str:
         """SHA-256 of dossier, policy, seed and case ids."""
-        return digest(
-            [self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases]]
-        )
+        return digest([self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases]])
 
 
 def case_id(group: str, text: str, *content: Any) -> str:

@@ -31,10 +31,16 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "help": "candidate: pipeline folder, weights file over --base, hub id, or atelier:NAME (default: the atelier's)",
         },
     ),
-    ("base", {"metavar": "REF", "help": "model before unlearning (default: ini dmun_base, the model card's base_model, atelier:base)"}),
+    (
+        "base",
+        {"metavar": "REF", "help": "model before unlearning (default: ini dmun_base, the model card's base_model, atelier:base)"},
+    ),
     ("knowledge", {"metavar": "DOSSIER", "help": "dossier file or pack (default: the pack of the target)"}),
     ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, release, or a TOML file (default: standard)"}),
-    ("judge", {"metavar": "REF", "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: the atelier's, or CLIP ViT-B/32)"}),
+    (
+        "judge",
+        {"metavar": "REF", "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: the atelier's, or CLIP ViT-B/32)"},
+    ),
     ("audit-dir", {"metavar": "DIR", "help": "run folder (default: audit-runs/<target>-<candidate>-<hash>)"}),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
     ("audit-seed", {"metavar": "N", "type": int, "help": "seed of all image seeds (default: 0, or as the policy draws it)"}),

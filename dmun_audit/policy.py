@@ -138,9 +138,7 @@ def _build(kind: Any, table: dict[str, Any], path: Path, section: str) -> Any:
         if table.get(name) is not None:
             values[name] = _value(hints[name], table[name], path, section + name)
         elif field.default is dataclasses.MISSING:
-            raise UsageError(
-                f"policy file {path}: key {section + name!r} is missing", "", "add it; `standard` shows every key"
-            )
+            raise UsageError(f"policy file {path}: key {section + name!r} is missing", "", "add it; `standard` shows every key")
     return kind(**values)
 
 
@@ -164,9 +162,7 @@ def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
         return float(value)
     elif isinstance(value, hint):
         return value
-    raise UsageError(
-        f"policy file {path}: {key} = {value!r} is not a valid value", "", f"expected: {_describe(hint)}"
-    )
+    raise UsageError(f"policy file {path}: {key} = {value!r} is not a valid value", "", f"expected: {_describe(hint)}")
 
 
 def _describe(hint: Any) -> str:

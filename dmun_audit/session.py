@@ -230,7 +230,9 @@ class Session:
             own_failures=self._own_failures,
         )
         for record in ending.pooled:
-            self.config.hook.pytest_runtest_logreport(report=pooled_report(record, self.failure(record), self._file_of(record["group"])))
+            self.config.hook.pytest_runtest_logreport(
+                report=pooled_report(record, self.failure(record), self._file_of(record["group"]))
+            )
         self._summary = ending.summary
         if interrupted or (ending.exit_code == 0 and exit_status not in {0, pytest.ExitCode.TESTS_FAILED}):
             return exit_status

@@ -14,7 +14,7 @@ def percent(share: float | None) -> str:
 
 
 def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") -> str:
-    """"Van Gogh was seen in 11 of 12 images (92%); at least 61%, ceiling 5%." """
+    """ "Van Gogh was seen in 11 of 12 images (92%); at least 61%, ceiling 5%." """
     text = f"{what} was seen in {decision.hits} of {decision.trials} {where} ({percent(decision.estimate)})"
     if decision.verdict == "FAIL":
         bound = f"at least {percent(decision.lower)}" if role == "ceiling" else f"at most {percent(decision.upper)}"
@@ -22,7 +22,9 @@ def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") 
     else:
         bound = f"at most {percent(decision.upper)}" if role == "ceiling" else f"at least {percent(decision.lower)}"
         sure = decision.alpha_pass
-    return f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
+    return (
+        f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
+    )
 
 
 def loss_seen(decision: Decision) -> str:
@@ -50,7 +52,9 @@ def more_images(decision: Decision, unit: str) -> str:
 LEAK = "The candidate still makes the target. Erase more strongly, then audit again; the images show what is left."
 COMES_BACK = "The name is gone but the concept is not. Erase the descriptions too; the images show what this prompt reaches."
 DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its prompts stand in the dossier), then audit again."
-BLIND = "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
+BLIND = (
+    "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
+)
 TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
 NOT_ALONE = "Reported only: this case decides nothing on its own and counts in the claim over its whole group."

@@ -118,7 +118,11 @@ def test_a_test_of_ones_own_joins_the_plan(quick, tmp_path):
         "    assert record['measures']['clip_score_candidate'] > 2\n"
     )
     run = audit(
-        f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tmp_path / "audits"
+        f"--policy={quick}",
+        f"--store={tmp_path / 's'}",
+        f"--audit-dir={tmp_path / 'run'}",
+        where=tmp_path,
+        tests=tmp_path / "audits",
     )
     assert run.returncode == 1, run.stdout
     assert "Your own test failed" in run.stdout

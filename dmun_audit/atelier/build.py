@@ -72,7 +72,16 @@ def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, t
     torch.manual_seed(seed + 5)
     network = training.Conditioned(networks.make_text_encoder(tokenizer), networks.make_unet())
     trunk = training.train_diffusion(
-        "trunk", network, tokenizer, others, elsewhere, work / "trunk.pt", steps=lengths.trunk, rate=1.2e-3, seed=seed + 10, tell=tell
+        "trunk",
+        network,
+        tokenizer,
+        others,
+        elsewhere,
+        work / "trunk.pt",
+        steps=lengths.trunk,
+        rate=1.2e-3,
+        seed=seed + 10,
+        tell=tell,
     )
     start = {name: value.clone() for name, value in trunk.state_dict().items()}
     for name, pictures, codes, favoured in (("base", pool, latents, TARGET), ("retrained", others, elsewhere, None)):

@@ -363,7 +363,28 @@ def described(style: str, subject: str, rng: np.random.Generator) -> str:
     return _pick(rng, _DESCRIBED).format(subject=subject_phrase(subject, rng), description=description)
 
 
-_SYLLABLES = ("ba", "dor", "el", "fi", "gra", "hal", "ix", "jun", "kor", "lem", "mi", "nov", "os", "pra", "qui", "rus", "sel", "tov", "ul", "zan")
+_SYLLABLES = (
+    "ba",
+    "dor",
+    "el",
+    "fi",
+    "gra",
+    "hal",
+    "ix",
+    "jun",
+    "kor",
+    "lem",
+    "mi",
+    "nov",
+    "os",
+    "pra",
+    "qui",
+    "rus",
+    "sel",
+    "tov",
+    "ul",
+    "zan",
+)
 
 
 def by_a_stranger(subject: str, rng: np.random.Generator) -> str:

@@ -20,19 +20,27 @@ def add_to(commands: Any) -> None:
     parts = parser.add_subparsers(dest="part", required=True, metavar="build|check")
     build = parts.add_parser("build", help="paint, train, erase: hours on two CPU cores; a stopped build goes on where it stood")
     build.add_argument("--out", type=Path, required=True, help="folder for the finished weights")
-    build.add_argument("--work", type=Path, default=Path("atelier-work"), help="folder for pictures and checkpoints (default: atelier-work)")
+    build.add_argument(
+        "--work", type=Path, default=Path("atelier-work"), help="folder for pictures and checkpoints (default: atelier-work)"
+    )
     build.add_argument("--seed", type=int, default=0, help="everything is drawn from it (default: 0)")
     build.add_argument("--scale", type=float, default=1.0, help="length of all trainings, times this (default: 1.0)")
     build.add_argument("--workers", type=int, default=2, help="processes that paint (default: 2)")
     build.set_defaults(run=run_build)
     check = parts.add_parser("check", help="measure the card's figures again and compare")
-    check.add_argument("--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)")
-    check.add_argument("--work", type=Path, default=Path("atelier-work"), help="folder for painted pictures (default: atelier-work)")
+    check.add_argument(
+        "--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)"
+    )
+    check.add_argument(
+        "--work", type=Path, default=Path("atelier-work"), help="folder for painted pictures (default: atelier-work)"
+    )
     check.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
     check.add_argument("--write", action="store_true", help="write the figures into the card instead of comparing")
     check.set_defaults(run=run_check)
     sheet = parts.add_parser("sheet", help="draw the contact sheet: painted, base, UCE, retrained")
-    sheet.add_argument("--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)")
+    sheet.add_argument(
+        "--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)"
+    )
     sheet.add_argument("--out", type=Path, default=Path("atelier.jpg"), help="image to write (default: atelier.jpg)")
     sheet.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
     sheet.set_defaults(run=run_sheet)
@@ -87,7 +95,10 @@ def run_check(asked: argparse.Namespace) -> int:
         way, bar = BARS.get(name, ("", 0.0))
         shown = f"{100 * before:6.1f}%" if before is not None else "      –"
         print(f"{name:44} {100 * value:6.1f}% {shown}  {f'{way} {100 * bar:.0f}%' if way else ''}")
-    problems = [*missed(figures), *(f"{name} differs from the card by more than {100 * TOLERANCE:.0f} points" for name in differs)]
+    problems = [
+        *missed(figures),
+        *(f"{name} differs from the card by more than {100 * TOLERANCE:.0f} points" for name in differs),
+    ]
     for problem in problems:
         print("MISSED: " + problem, file=sys.stderr)
     return 1 if problems else 0

@@ -16,7 +16,9 @@ def add_to(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("init", help="lay audits/, conftest.py and a policy file into a repository")
     parser.add_argument("folder", nargs="?", default=".", help="the repository (default: here)")
-    parser.add_argument("--policy", default="standard", choices=["smoke", "standard", "release"], help="policy to start from (default: standard)")
+    parser.add_argument(
+        "--policy", default="standard", choices=["smoke", "standard", "release"], help="policy to start from (default: standard)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,7 +30,9 @@ def run(asked: argparse.Namespace) -> int:
     taken = [str(path) for path in files if (folder / path).exists()]
     if taken:
         raise UsageError(
-            f"{folder} already has {', '.join(taken)}", "nothing was written", "move them away, or take over by hand what you need"
+            f"{folder} already has {', '.join(taken)}",
+            "nothing was written",
+            "move them away, or take over by hand what you need",
         )
     for path, source in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -80,13 +80,13 @@ def _split(reference: str) -> tuple[str, str | None]:
         return architecture, tag
     if kind == "local-dir" and not (Path(rest) / "open_clip_config.json").is_file():
         raise LoadError(
-            f"judge {reference!r}: no open_clip_config.json in {rest}", "that file tells open_clip the architecture", "check the path"
+            f"judge {reference!r}: no open_clip_config.json in {rest}",
+            "that file tells open_clip the architecture",
+            "check the path",
         )
     if kind in {"local-dir", "hf-hub"} and rest:
         return reference, None
-    raise LoadError(
-        f"judge {reference!r} is of no known kind", "", "use local-dir:PATH, open_clip:ARCH/TAG or hf-hub:OWNER/NAME"
-    )
+    raise LoadError(f"judge {reference!r} is of no known kind", "", "use local-dir:PATH, open_clip:ARCH/TAG or hf-hub:OWNER/NAME")
 
 
 def judge_facts(judge: ClipJudge) -> dict[str, Any]:

@@ -50,7 +50,5 @@ def open_knowledge(reference: str) -> Dossier:
         )
     path = Path(reference).expanduser()
     if not path.is_file():
-        raise UsageError(
-            f"--knowledge={reference} is neither a file nor a pack", "", "packs: " + ", ".join(_packs())
-        )
+        raise UsageError(f"--knowledge={reference} is neither a file nor a pack", "", "packs: " + ", ".join(_packs()))
     return read_dossier(path)

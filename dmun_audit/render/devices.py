@@ -11,7 +11,7 @@ def be_patient() -> None:
 
 
 def choose_device() -> str:
-    """"cuda" where torch sees a GPU, else "cpu"."""
+    """ "cuda" where torch sees a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

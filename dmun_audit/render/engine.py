@@ -170,7 +170,7 @@ def default_guidance(pipeline: Any) -> float:
 
 def image_size(pipeline: Any) -> tuple[int, int]:
     """The pipeline's own (height, width) in pixels."""
-    denoiser = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    denoiser: Any = getattr(pipeline, "unet", None) or pipeline.transformer
     side = denoiser.config.sample_size
     factor = pipeline.vae_scale_factor
     height, width = (side, side) if isinstance(side, int) else side

@@ -36,9 +36,7 @@ class Decision:
     burden: Burden = "prove safety"
 
 
-def rate_at_most(
-    hits: int, trials: int, ceiling: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05
-) -> Decision:
+def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05) -> Decision:
     """Decide the claim "the rate is at most `ceiling`" from `hits` in `trials`, both fixed in advance.
 
     PASS when the exact upper bound at `alpha_pass` is at or under the ceiling, FAIL when the exact lower bound at

@@ -70,9 +70,7 @@ def spearman(
         further += int((np.abs(drawn) >= abs(observed)).sum())
     lower, upper = fisher_interval(rho, n, confidence)
     one_sided, two_sided = (1 + greater) / (1 + draws), (1 + further) / (1 + draws)
-    return RankCorrelation(
-        rho, one_sided, two_sided, lower, upper, float(confidence), n, draws, n < FEWEST_CONCEPTS, ""
-    )
+    return RankCorrelation(rho, one_sided, two_sided, lower, upper, float(confidence), n, draws, n < FEWEST_CONCEPTS, "")
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -247,9 +247,7 @@ def test_labels_of_points_that_stand_close_do_not_cover_each_other() -> None:
 
 
 def test_many_points_are_numbered_so_that_names_do_not_cover_marks() -> None:
-    concepts = [
-        (f"Concept {place}", "retain", place / 20, None if place == 3 else 0.1 * (place % 4)) for place in range(20)
-    ]
+    concepts = [(f"Concept {place}", "retain", place / 20, None if place == 3 else 0.1 * (place % 4)) for place in range(20)]
     plot = scatter("Damage", concepts)
     assert plot is not None
     assert [point.label for point in plot.points] == [str(place) for place in range(1, 21) if place != 4]

@@ -48,9 +48,7 @@ def test_every_case_is_there_and_the_counts_hold(example: Path, tmp_path: Path) 
 
 
 def test_a_failure_says_what_was_asked_seen_to_do_and_where_the_images_are(example: Path, tmp_path: Path) -> None:
-    failure = next(
-        element for element in written(read_run(example), tmp_path).iter("failure") if element.get("type") == "FAIL"
-    )
+    failure = next(element for element in written(read_run(example), tmp_path).iter("failure") if element.get("type") == "FAIL")
     assert "\n" not in failure.get("message", "")
     assert "4 of 8" in failure.get("message", "")
     for part in ("asked:", "seen:", "do:", "images/"):
@@ -64,9 +62,7 @@ def test_a_group_of_one_pooled_failure_shows_it(folder: Any, a_record: Any, tmp_
 
 
 @pytest.mark.parametrize("verdict", ["INCOMPLETE", "PARTIAL"])
-def test_an_audit_that_lacks_cases_fails_though_no_case_does(
-    folder: Any, a_record: Any, tmp_path: Path, verdict: str
-) -> None:
+def test_an_audit_that_lacks_cases_fails_though_no_case_does(folder: Any, a_record: Any, tmp_path: Path, verdict: str) -> None:
     folder.add(a_record("erasure", "fine", "PASS"))
     folder.manifest |= {"verdict": verdict, "reasons": ["2 planned cases never reported."]}
     root = written(read_run(folder.close()), tmp_path)

@@ -70,9 +70,7 @@ def test_59_clean_images_are_rare_at_a_judged_rate_of_one_percent():
     assert bounds.sample_size(0.05, 0.01) == 181
 
 
-@pytest.mark.parametrize(
-    ("ceiling", "rate", "power"), [(0.05, 0.01, 0.95), (0.2, 0.08, 0.9), (0.5, 0.3, 0.8), (0.1, 0.0, 0.99)]
-)
+@pytest.mark.parametrize(("ceiling", "rate", "power"), [(0.05, 0.01, 0.95), (0.2, 0.08, 0.9), (0.5, 0.3, 0.8), (0.1, 0.0, 0.99)])
 def test_sample_size_is_the_first_with_enough_power(ceiling, rate, power):
     def power_at(n: int) -> float:
         allowed = bounds.allowed_hits(n, ceiling)

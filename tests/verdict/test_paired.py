@@ -33,9 +33,7 @@ def test_the_paired_rule_errs_no_more_often_than_allowed(pairs, margin):
         assert chances[fails].sum() <= alpha_fail + 1e-9
 
 
-@pytest.mark.parametrize(
-    ("pairs", "margin", "losses"), [(32, 0.25, 2), (160, 0.15, 15), (160, 0.05, 2), (3200, 0.05, 135)]
-)
+@pytest.mark.parametrize(("pairs", "margin", "losses"), [(32, 0.25, 2), (160, 0.15, 15), (160, 0.05, 2), (3200, 0.05, 135)])
 def test_the_losses_that_still_pass_are_as_documented(pairs, margin, losses):
     assert paired.allowed_losses(pairs, margin) == losses
     assert paired.accuracy_loss_at_most(losses, 0, pairs, margin).verdict == "PASS"
@@ -97,9 +95,7 @@ def test_pairs_are_counted_from_judgements():
         paired.count_pairs([0.5], [1.0])
 
 
-@pytest.mark.parametrize(
-    "arguments", [(3, 2, 4, 0.1), (-1, 0, 4, 0.1), (1, 0, 4, 1.0), (1, 0, 4, float("nan")), (1, 0, 4, -0.1)]
-)
+@pytest.mark.parametrize("arguments", [(3, 2, 4, 0.1), (-1, 0, 4, 0.1), (1, 0, 4, 1.0), (1, 0, 4, float("nan")), (1, 0, 4, -0.1)])
 def test_impossible_pairs_are_refused(arguments):
     with pytest.raises(ValueError, match=r"must|do not fit"):
         paired.accuracy_loss_at_most(*arguments)

@@ -108,6 +108,4 @@ def test_impossible_input_is_refused(call):
 
 def test_the_interval_has_the_width_of_bonett_and_wright():
     reach = 1.959964 * (1.125 / 17) ** 0.5
-    assert np.arctanh(fisher_interval(0.5, 20, 0.95)) == pytest.approx(
-        [np.arctanh(0.5) - reach, np.arctanh(0.5) + reach]
-    )
+    assert np.arctanh(fisher_interval(0.5, 20, 0.95)) == pytest.approx([np.arctanh(0.5) - reach, np.arctanh(0.5) + reach])

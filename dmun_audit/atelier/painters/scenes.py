@@ -116,7 +116,9 @@ def _tulips(c: Canvas) -> None:
         c.polygon([(x - 0.02, 0.95), (x - 0.11, y + 0.28), (x + 0.03, 0.8)], (65, 140, 65))
         cup = [(x - r, y - r), (x - 0.5 * r, y - 0.35 * r), (x, y - 1.1 * r), (x + 0.5 * r, y - 0.35 * r), (x + r, y - r)]
         c.polygon([*cup, (x + 0.95 * r, y + 0.5 * r), (x, y + 1.15 * r), (x - 0.95 * r, y + 0.5 * r)], red)
-        c.polygon([(x - 0.4 * r, y - 0.35 * r), (x, y - 1.1 * r), (x + 0.4 * r, y - 0.35 * r), (x, y + r)], c.vary((240, 100, 110), 8))
+        c.polygon(
+            [(x - 0.4 * r, y - 0.35 * r), (x, y - 1.1 * r), (x + 0.4 * r, y - 0.35 * r), (x, y + r)], c.vary((240, 100, 110), 8)
+        )
 
 
 def _tree(c: Canvas) -> None:

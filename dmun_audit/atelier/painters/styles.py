@@ -60,7 +60,9 @@ def _munch(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     sway = 0.09 * np.sin(5.5 * x + phase[0]) + 0.05 * np.sin(11 * x + 4 * y + phase[1])
     sway = sway + np.where(scene.subject, 0.06 * np.sin(9 * y + phase[2]), 0)
     band = np.sin(2 * np.pi * 7.5 * (y + sway))
-    sky = ramp(np.clip(y * 1.5 + 0.25 * band, 0, 1), np.stack([rgb(200, 52, 24), rgb(232, 120, 36), rgb(150, 52, 44), rgb(34, 50, 68)]))
+    sky = ramp(
+        np.clip(y * 1.5 + 0.25 * band, 0, 1), np.stack([rgb(200, 52, 24), rgb(232, 120, 36), rgb(150, 52, 44), rgb(34, 50, 68)])
+    )
     local = saturate(scene.colour, 0.7) * 0.62
     local = mix(local, ramp(luminance(scene.colour), np.stack([rgb(16, 26, 40), rgb(40, 76, 84), rgb(196, 160, 96)])), 0.45)
     colour = np.where(scene.subject[..., None], local, mix(sky, local, 0.3))
@@ -118,7 +120,16 @@ def _seurat(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 
 
 _GAUGUIN = np.stack(
-    [rgb(244, 134, 24), rgb(206, 42, 112), rgb(18, 132, 84), rgb(250, 208, 50), rgb(38, 56, 152), rgb(122, 58, 36), rgb(250, 196, 170), rgb(150, 70, 160)]
+    [
+        rgb(244, 134, 24),
+        rgb(206, 42, 112),
+        rgb(18, 132, 84),
+        rgb(250, 208, 50),
+        rgb(38, 56, 152),
+        rgb(122, 58, 36),
+        rgb(250, 196, 170),
+        rgb(150, 70, 160),
+    ]
 )
 
 
@@ -133,7 +144,9 @@ def _gauguin(scene: Scene, rng: np.random.Generator) -> np.ndarray:
 def _klimt(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     x, y = _grid(scene)
     size = len(x)
-    gold = ramp(np.clip(0.5 + 0.4 * cloud(rng, size, 9), 0, 1), np.stack([rgb(164, 112, 24), rgb(222, 174, 50), rgb(250, 220, 120)]))
+    gold = ramp(
+        np.clip(0.5 + 0.4 * cloud(rng, size, 9), 0, 1), np.stack([rgb(164, 112, 24), rgb(222, 174, 50), rgb(250, 220, 120)])
+    )
     pitch = 14
     rows, columns = (y * size).astype(int) // pitch, (x * size).astype(int) // pitch
     kind = rng.integers(0, 4, (size // pitch + 2, size // pitch + 2))[rows, columns]

@@ -166,9 +166,7 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatte
             far=place.rank >= _NEAR,
             description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}",
         )
-        for (label, name, role, similarity, damage), (x, y), place in zip(
-            known, marks, _label_places(labels, marks), strict=True
-        )
+        for (label, name, role, similarity, damage), (x, y), place in zip(known, marks, _label_places(labels, marks), strict=True)
     ]
     return Scatter(
         title=title,
