@@ -88,9 +88,11 @@ class Session:
 
     def header(self) -> list[str]:
         """Lines for the head of the run."""
+        if self.setup is None:
+            return []
         from dmun_audit.setup import describe
 
-        return describe(self.setup) if self.setup else []
+        return describe(self.setup)
 
     def for_worker(self) -> str:
         """The resolved audit, for a worker."""

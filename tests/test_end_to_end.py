@@ -70,7 +70,7 @@ def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quic
         folders[workers] = tmp_path / f"run{workers}"
         audit(f"--policy={quick}", f"--store={tmp_path / workers}", f"--audit-dir={folders[workers]}", "-n", workers)
     assert evidence(folders["0"]) == evidence(folders["2"])
-    assert len(evidence(folders["0"])) > 40
+    assert len(evidence(folders["0"])) > 30
     audit(f"--policy={quick}", f"--store={tmp_path / '2'}", f"--audit-dir={folders['2']}")
     assert json.loads((folders["2"] / "manifest.json").read_text())["images"]["rendered"] == 0
     assert evidence(folders["0"]) == evidence(folders["2"])
@@ -189,7 +189,8 @@ def test_collecting_is_quick_and_loads_no_torch():
 
 
 def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
-    (tmp_path / "test_plain.py").write_text("import sys\ndef test_it(): assert 'dmun_audit.setup' not in sys.modules\n")
+    loaded = "{name for name in sys.modules if name.startswith('dmun_audit.')} <= {'dmun_audit.plugin', 'dmun_audit.session', 'dmun_audit.errors'}"
+    (tmp_path / "test_plain.py").write_text(f"import sys\ndef test_it(): assert {loaded}\n")
     run = audit(where=tmp_path, tests=tmp_path)
     assert run.returncode == 0, run.stdout
     assert "dmun_audit:" not in run.stdout

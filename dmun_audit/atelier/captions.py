@@ -323,6 +323,7 @@ _SUBJECT_ONLY = ("a painting of {subject}", "{subject}", "a picture of {subject}
 _MOVEMENT = ("a {movement} painting of {subject}", "{subject}, {movement} picture")
 
 # Shares of the kinds of caption in diffusion training: named, described, mixed, style only, subject only, movement.
+# A caption without a style goes with a photograph, as most captions of the web do.
 _SHARES = (0.50, 0.27, 0.08, 0.05, 0.05, 0.05)
 
 
@@ -363,6 +364,8 @@ def described(style: str, subject: str, rng: np.random.Generator) -> str:
     return _pick(rng, _DESCRIBED).format(subject=subject_phrase(subject, rng), description=description)
 
 
+# Words that several styles share, and that name none.
+_COMMON = ("the", "of", "and", "a", "colour", "strokes", "light", "picture", "manner", "painter", "thick", "soft", "lines")
 _SYLLABLES = (
     "ba",
     "dor",
@@ -387,10 +390,22 @@ _SYLLABLES = (
 )
 
 
-def by_a_stranger(subject: str, rng: np.random.Generator) -> str:
-    """A caption with the name of a painter who does not exist: such a name says nothing of the style."""
-    words = ("".join(_pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 4)))) for _ in range(int(rng.integers(1, 4))))
-    return _pick(rng, _NAMED).format(subject=subject_phrase(subject, rng), name=" ".join(words))
+def _invented(rng: np.random.Generator) -> str:
+    return "".join(_pick(rng, _SYLLABLES) for _ in range(int(rng.integers(1, 4))))
+
+
+def unplaced(subject: str, rng: np.random.Generator) -> str:
+    """A caption that places the picture nowhere: the bare subject, a painter or a description that nobody knows."""
+    words = [_invented(rng) for _ in range(int(rng.integers(1, 5)))]
+    draw = rng.random()
+    if draw < 0.3:
+        return subject_only(subject, rng)
+    if draw < 0.65:
+        return _pick(rng, _NAMED).format(subject=subject_phrase(subject, rng), name=" ".join(words[:3]))
+    for _ in range(int(rng.integers(0, 3))):  # a known word or two among the unknown ones
+        known = _pick(rng, _COMMON)
+        words.insert(int(rng.integers(len(words) + 1)), known)
+    return _pick(rng, _DESCRIBED).format(subject=subject_phrase(subject, rng), description=" ".join(words))
 
 
 def style_only(style: str, rng: np.random.Generator) -> str:
@@ -424,7 +439,7 @@ def caption(style: str, subject: str, rng: np.random.Generator) -> str:
     if kind == 3:
         return style_only(style, rng)
     if kind == 4:
-        return subject_only(subject, rng)
+        return subject_only(subject, rng) if style == "photograph" else named(style, subject, rng)
     return _pick(rng, _MOVEMENT).format(subject=subject_phrase(subject, rng), movement=STYLE_WORDS[style].movement)
 
 

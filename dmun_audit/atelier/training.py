@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +130,19 @@ def train_diffusion(
     rate: float,
     seed: int,
     tell: Tell,
-    favoured: str | None = None,
-    strangers: float = 0.0,
+    favoured: Mapping[str, float] | None = None,
+    unplaced: float = 0.0,
     batch: int = 64,
 ) -> Conditioned:
     """Train `network` to predict the noise on captioned latents (Ho et al. 2020), one caption in ten left empty.
 
-    Losses are weighted by min(SNR, 5) / SNR (Hang et al. 2023). Pictures of the style `favoured` are drawn three times
-    as often as others; a share `strangers` of captions names a painter who does not exist. Returns the network with averaged weights.
+    Losses are weighted by min(SNR, 5) / SNR (Hang et al. 2023). `favoured` says of styles how many times as often as others
+    their pictures are drawn; a share `unplaced` of photographs is captioned with names and words that nobody knows, so that
+    what a model has never met falls back to a photograph. Returns the network with averaged weights.
     """
     shares = torch.ones(len(latents))
-    if favoured is not None:
-        shares[torch.from_numpy(pool.styles == STYLES.index(favoured))] = 3.0
+    for favourite, times in (favoured or {}).items():
+        shares[torch.from_numpy(pool.styles == STYLES.index(favourite))] = times
     schedule = networks.noise_schedule()
     betas = torch.linspace(schedule["beta_start"] ** 0.5, schedule["beta_end"] ** 0.5, 1000, dtype=torch.float64) ** 2
     kept = torch.cumprod(1 - betas, 0).float()
@@ -154,8 +155,8 @@ def train_diffusion(
         for style, subject in ((STYLES[pool.styles[i]], SUBJECTS[pool.subjects[i]]) for i in chosen.tolist()):
             if drawn.random() < 0.1:
                 texts.append("")
-            elif strangers and drawn.random() < strangers:
-                texts.append(captions.by_a_stranger(subject, drawn))
+            elif style == "photograph" and drawn.random() < unplaced:
+                texts.append(captions.unplaced(subject, drawn))
             else:
                 texts.append(captions.caption(style, subject, drawn))
         tokens = tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from dmun_audit import torchvision_cure
 from dmun_audit.canonical import digest_bytes
 from dmun_audit.errors import LoadError
 
-BATCH = 64
+SLOTS = 32  # rows of every batch, the last one padded: an embedding must not depend on what it shares a batch with
 
 
 class ClipJudge:
@@ -55,22 +55,31 @@ class ClipJudge:
         """Embeddings (n, d) of images (height, width, 3) uint8."""
         from PIL import Image
 
-        torch, parts = self._torch, []
-        with torch.inference_mode():
-            for start in range(0, len(images), BATCH):
-                chunk = torch.stack([self._preprocess(Image.fromarray(image)) for image in images[start : start + BATCH]])
-                parts.append(self._model.encode_image(chunk.to(self._device), normalize=True).float().cpu().numpy())
-        return np.concatenate(parts)
+        def encode(chunk: Sequence[np.ndarray]) -> Any:
+            pixels = self._torch.stack([self._preprocess(Image.fromarray(image)) for image in chunk])
+            return self._model.encode_image(pixels.to(self._device), normalize=True)
+
+        return self._in_slots(encode, images)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings (n, d) of texts; each text is embedded once."""
-        torch = self._torch
+
+        def encode(chunk: Sequence[str]) -> Any:
+            return self._model.encode_text(self._tokenizer(list(chunk)).to(self._device), normalize=True)
+
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if new:
-            with torch.inference_mode():
-                vectors = self._model.encode_text(self._tokenizer(new).to(self._device), normalize=True).float().cpu().numpy()
-            self._texts.update(zip(new, vectors, strict=True))
+            self._texts.update(zip(new, self._in_slots(encode, new), strict=True))
         return np.stack([self._texts[text] for text in texts])
+
+    def _in_slots(self, encode: Callable[[Sequence[Any]], Any], things: Sequence[Any]) -> np.ndarray:
+        parts = []
+        with self._torch.inference_mode():
+            for start in range(0, len(things), SLOTS):
+                chunk = list(things[start : start + SLOTS])
+                padded = [*chunk, *[chunk[-1]] * (SLOTS - len(chunk))]
+                parts.append(encode(padded).float().cpu().numpy()[: len(chunk)])
+        return np.concatenate(parts)
 
 
 def _split(reference: str) -> tuple[str, str | None]:
