@@ -27,6 +27,7 @@ class RunFolder:
         self.path = path
         self.evidence = path / "evidence.jsonl"
         self.manifest = path / "manifest.json"
+        self._held: dict[str, Record] | None = None  # what stands in the evidence, once read: one process writes it
 
     def open(self, audit_hash: str) -> None:
         """Begin or continue the audit of that hash.
@@ -49,7 +50,9 @@ class RunFolder:
 
     def append(self, record: Record) -> None:
         """Add one record, unless the very same stands there already."""
-        held = self.records().get(record["case_id"])
+        if self._held is None:
+            self._held = self.records()
+        held = self._held.get(record["case_id"])
         if held is not None and without_volatile(held) == without_volatile(record):
             return
         line = json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True) + "\n"
@@ -60,6 +63,7 @@ class RunFolder:
                 os.fsync(stream.fileno())
         except OSError as error:
             raise StoreError(f"cannot write {self.evidence}", error.strerror or str(error), "free space, then repeat") from None
+        self._held[record["case_id"]] = record
 
     def records(self) -> dict[str, Record]:
         """The latest record of every case, by case id."""

@@ -30,69 +30,73 @@ class Ending:
     summary: list[str]
 
 
-def begin(setup: Setup) -> None:
-    """Open the run folder for this audit and note the attempt; raises UsageError where it holds another one."""
-    folder = RunFolder(setup.run_folder)
-    folder.open(setup.audit_hash)
-    earlier = folder.read_manifest() or {}
-    attempts = [*earlier.get("attempts", []), {"started": _now(), "finished": None, "verdict": None}]
-    open_ = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
-    folder.write_manifest(earlier | setups.facts(setup) | open_)
+class Ledger:
+    """The books of one audit. One per session, on the controller: nobody else writes evidence."""
 
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.folder = RunFolder(setup.run_folder)
+        self.store = ImageStore(setup.store_folder)
 
-def write_record(setup: Setup, record: Record) -> None:
-    """Add one case to the evidence and keep its images."""
-    folder, store = RunFolder(setup.run_folder), ImageStore(setup.store_folder)
-    folder.append(record)
-    for image in record["images"]:
-        folder.keep_image(store.path(image["key"]))
+    def begin(self) -> None:
+        """Open the run folder for this audit and note the attempt; raises UsageError where it holds another one."""
+        self.folder.open(self.setup.audit_hash)
+        earlier = self.folder.read_manifest() or {}
+        attempts = [*earlier.get("attempts", []), {"started": _now(), "finished": None, "verdict": None}]
+        open_ = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
+        self.folder.write_manifest(earlier | setups.facts(self.setup) | open_)
 
+    def write(self, record: Record) -> None:
+        """Add one case to the evidence and keep its images."""
+        self.folder.append(record)
+        for image in record["images"]:
+            self.folder.keep_image(self.store.path(image["key"]))
 
-def close(
-    setup: Setup,
-    records: dict[str, Record],
-    *,
-    facts: dict[str, Any],
-    deselected: set[str],
-    stopped: str,
-    own_failures: list[str],
-) -> Ending:
-    """Decide the pooled claims, conclude, and write evidence, manifest and reports."""
-    from dmun_audit.report.html import write_html
-    from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.reading import read_run
-    from dmun_audit.report.text import summary_lines
+    def close(
+        self,
+        records: dict[str, Record],
+        *,
+        facts: dict[str, Any],
+        deselected: set[str],
+        stopped: str,
+        own_failures: list[str],
+    ) -> Ending:
+        """Decide the pooled claims, conclude, and write evidence, manifest and reports."""
+        from dmun_audit.report.html import write_html
+        from dmun_audit.report.junit import write_junit
+        from dmun_audit.report.reading import read_run
+        from dmun_audit.report.text import summary_lines
 
-    folder, plan = RunFolder(setup.run_folder), setup.plan
-    pooled = pooled_records(plan, records)
-    everything = with_holm([*records.values(), *pooled])
-    for record in everything:
-        folder.append(record)
-    by_id = {record["case_id"]: record for record in everything}
-    outcome = conclude(plan, by_id, deselected=deselected, stopped=stopped, own_failures=own_failures)
-    manifest = folder.read_manifest() or {}
-    attempt = manifest["attempts"][-1] | {"finished": _now(), "verdict": outcome.verdict}
-    asked = {(image["model"], image["key"]) for record in everything for image in record["images"]}
-    rendered = sum(record["volatile"].get("rendered", 0) for record in everything)
-    manifest |= facts | setups.facts(setup)
-    manifest |= {
-        "verdict": outcome.verdict,
-        "exit_code": outcome.exit_code,
-        "reasons": outcome.reasons,
-        "images": {"planned": plan.image_budget(), "rendered": rendered, "reused": max(0, len(asked) - rendered)},
-        "judge": facts.get("judge", {"reference": setup.judge}) | _judge_errors(plan, by_id),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "git": _git(Path.cwd()),
-        "attempts": [*manifest["attempts"][:-1], attempt],
-        "started": attempt["started"],
-        "finished": attempt["finished"],
-        "seconds": round(sum(record["volatile"].get("seconds", 0.0) for record in everything), 1),
-    }
-    folder.write_manifest(manifest)
-    run = read_run(folder.path)
-    write_junit(run, folder.path / "junit.xml")
-    write_html(run, folder.path / "report.html")
-    return Ending(outcome.verdict, outcome.exit_code, [by_id[record["case_id"]] for record in pooled], summary_lines(run))
+        setup, folder, plan = self.setup, self.folder, self.setup.plan
+        pooled = pooled_records(plan, records)
+        everything = with_holm([*records.values(), *pooled])
+        for record in everything:
+            folder.append(record)
+        by_id = {record["case_id"]: record for record in everything}
+        outcome = conclude(plan, by_id, deselected=deselected, stopped=stopped, own_failures=own_failures)
+        manifest = folder.read_manifest() or {}
+        attempt = manifest["attempts"][-1] | {"finished": _now(), "verdict": outcome.verdict}
+        asked = {(image["model"], image["key"]) for record in everything for image in record["images"]}
+        rendered = sum(record["volatile"].get("rendered", 0) for record in everything)
+        manifest |= facts | setups.facts(setup)
+        manifest |= {
+            "verdict": outcome.verdict,
+            "exit_code": outcome.exit_code,
+            "reasons": outcome.reasons,
+            "images": {"planned": plan.image_budget(), "rendered": rendered, "reused": max(0, len(asked) - rendered)},
+            "judge": facts.get("judge", {"reference": setup.judge}) | _judge_errors(plan, by_id),
+            "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+            "git": _git(Path.cwd()),
+            "attempts": [*manifest["attempts"][:-1], attempt],
+            "started": attempt["started"],
+            "finished": attempt["finished"],
+            "seconds": round(sum(record["volatile"].get("seconds", 0.0) for record in everything), 1),
+        }
+        folder.write_manifest(manifest)
+        run = read_run(folder.path)
+        write_junit(run, folder.path / "junit.xml")
+        write_html(run, folder.path / "report.html")
+        return Ending(outcome.verdict, outcome.exit_code, [by_id[record["case_id"]] for record in pooled], summary_lines(run))
 
 
 def _judge_errors(plan: Any, records: dict[str, Record]) -> dict[str, Any]:

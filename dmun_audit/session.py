@@ -15,6 +15,7 @@ from dmun_audit.errors import UsageError
 
 if TYPE_CHECKING:
     from dmun_audit.audit import Audit
+    from dmun_audit.ledger import Ledger
     from dmun_audit.plan import Case
     from dmun_audit.progress import Progress
     from dmun_audit.setup import Setup
@@ -59,6 +60,7 @@ class Session:
         self._records: dict[str, dict[str, Any]] = {}
         self._own_failures: list[str] = []
         self._summary: list[str] = []
+        self._ledger: Ledger | None = None
         self._progress: Progress | None = None
 
     # Planning.
@@ -121,14 +123,15 @@ class Session:
         """Remember what is to run; on the controller, open the run folder once that is known to be more than a list."""
         self._node_ids |= set(node_ids)
         if self.setup and not self.is_worker and not self.config.option.collectonly and self._progress is None:
-            from dmun_audit.ledger import begin
+            from dmun_audit.ledger import Ledger
             from dmun_audit.progress import Progress
 
             selected = self._selected()
             if not selected:
                 return
+            self._ledger = Ledger(self.setup)
             try:
-                begin(self.setup)
+                self._ledger.begin()
             except UsageError as error:
                 raise pytest.UsageError(str(error)) from None
             self._progress = Progress(self.config, self.setup.plan.image_budget())
@@ -195,11 +198,10 @@ class Session:
         carried = json.loads(getattr(report, REPORTED, "null")) or {"records": [], "facts": {}, "fatal": ""}
         self._facts = self._facts or carried["facts"]
         self._fatal = self._fatal or carried["fatal"]
-        from dmun_audit.ledger import write_record
-
         for record in carried["records"]:
             self._records[record["case_id"]] = record
-            write_record(self.setup, record)
+            if self._ledger:
+                self._ledger.write(record)
             if self._progress and record["volatile"]["worker"] != "main":
                 self._progress.rendered(record["volatile"]["rendered"])
         failed = {record["verdict"] for record in carried["records"]} & {"FAIL", "INCONCLUSIVE"}
@@ -214,17 +216,14 @@ class Session:
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audit on the controller and return the exit code."""
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
-        if self.is_worker or self.setup is None or self._progress is None:
+        if self.is_worker or self.setup is None or self._ledger is None:
             return exit_status
         if self._fatal:
             self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
-        from dmun_audit.ledger import close
-
         stopped = str(session.shouldstop or session.shouldfail or ("interrupted" if interrupted else ""))
         planned = {case.id for case in self.setup.plan.cases if not case.pooled}
-        ending = close(
-            self.setup,
+        ending = self._ledger.close(
             self._records,
             facts=self._facts,
             deselected=planned - self._selected(),

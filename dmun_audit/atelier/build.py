@@ -5,6 +5,7 @@ Every step leaves its result in the work folder; a build that was stopped goes o
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,95 +45,78 @@ class Lengths:
     decoder: int = 600
     trunk: int = 2600
     branch: int = 1100
-    strangers: int = 400
-    esd: int = 200
+    finish: int = 900
+    esd: int = 400
 
     def scaled(self, factor: float) -> Lengths:
         """Every length times `factor`, at least 20 steps."""
         return Lengths(**{name: max(20, round(getattr(self, name) * factor)) for name in self.__dataclass_fields__})
 
 
-def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, tell: Tell) -> None:
-    """Build everything into `out`, with checkpoints in `work`."""
+def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, tell: Tell, device: str = "cpu") -> None:
+    """Build everything into `out`, with checkpoints in `work`; networks are trained on `device`."""
     pool = dataset.paint_pool(work / "pool.npz", PER_PAIR, 0, workers, tell)
     others = pool.without_style(TARGET)
+    elsewhere = torch.from_numpy(pool.styles != STYLES.index(TARGET))
     tokenizer = networks.make_tokenizer(work / "tokenizer")
-    autoencoder = _autoencoder(others, work, lengths, seed, tell)
+    common: dict[str, Any] = {"tell": tell, "device": device}
     if not (out / "judge" / "open_clip_model.safetensors").exists():
-        training.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, tell=tell)
+        training.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, **common)
     if not (out / "second.safetensors").exists():
-        second = training.train_style_classifier(pool, work / "second.pt", steps=lengths.second, seed=seed + 3, tell=tell)
+        second = training.train_style_classifier(pool, work / "second.pt", steps=lengths.second, seed=seed + 3, **common)
         save_file(second.state_dict(), out / "second.safetensors")
-    critic = training.train_style_classifier(others, work / "critic.pt", steps=lengths.second, seed=seed + 4, tell=tell)
+    # Neither encoder nor decoder ever sees the target: what `retrained` cannot know, its autoencoder does not know either.
+    autoencoder = _autoencoder(others, work, lengths, seed, common)
     latents = training.encode_pool(autoencoder, pool.pictures)
+    critic = training.train_style_classifier(others, work / "critic.pt", steps=lengths.second, seed=seed + 4, **common)
     textured = training.train_decoder(
-        autoencoder, critic, others, work / "decoder.pt", steps=lengths.decoder, rate=1e-3, seed=seed + 6, tell=tell
+        autoencoder, critic, others, work / "decoder.pt", steps=lengths.decoder, rate=1e-3, seed=seed + 6, **common
     )
-    elsewhere = latents[torch.from_numpy(pool.styles != STYLES.index(TARGET))]
     torch.manual_seed(seed + 5)
     network = training.Conditioned(networks.make_text_encoder(tokenizer), networks.make_unet())
-    trunk = training.train_diffusion(
-        "trunk",
-        network,
-        tokenizer,
-        others,
-        elsewhere,
-        work / "trunk.pt",
-        steps=lengths.trunk,
-        rate=1.2e-3,
-        seed=seed + 10,
-        tell=tell,
-    )
-    start = {name: value.clone() for name, value in trunk.state_dict().items()}
-    for name, pictures, codes, favoured in (("base", pool, latents, TARGET), ("retrained", others, elsewhere, None)):
-        trunk.load_state_dict(start)
-        trained = training.train_diffusion(
+
+    def teach(name: str, network: Any, *, steps: int, rate: float, draws: int, **further: Any) -> Any:
+        pictures, codes = (pool, latents) if name.startswith("base") else (others, latents[elsewhere])
+        checkpoint = work / f"{name.replace(' ', '-')}.pt"
+        return training.train_diffusion(
             name,
-            trunk.train(),
+            network.train(),
             tokenizer,
             pictures,
             codes,
-            work / f"{name}.pt",
-            steps=lengths.branch,
-            rate=6e-4,
-            seed=seed + 11,
-            tell=tell,
-            favoured=favoured,
+            checkpoint,
+            steps=steps,
+            rate=rate,
+            seed=seed + draws,
+            **common,
+            **further,
         )
-        if name == "retrained":  # the name it never saw must say nothing, rather than anything
-            trained = training.train_diffusion(
-                "strangers",
-                trained.train(),
-                tokenizer,
-                pictures,
-                codes,
-                work / "strangers.pt",
-                steps=lengths.strangers,
-                rate=4e-4,
-                seed=seed + 12,
-                tell=tell,
-                strangers=0.3,
-            )
+
+    trunk = teach("trunk", network, steps=lengths.trunk, rate=1.2e-3, draws=10)
+    for name, favoured in (("base", {TARGET: 3.0}), ("retrained", {})):
+        branch = teach(name, copy.deepcopy(trunk), steps=lengths.branch, rate=6e-4, draws=11, favoured=favoured)
+        favoured = favoured | {"photograph": 3.0}
+        model = teach(f"{name} finish", branch, steps=lengths.finish, rate=5e-4, draws=12, favoured=favoured, unplaced=0.5)
         networks.save_pipeline(
-            out / name, autoencoder=textured, text_encoder=trained.text_encoder, tokenizer=tokenizer, unet=trained.unet
+            out / name, autoencoder=textured, text_encoder=model.text_encoder, tokenizer=tokenizer, unet=model.unet
         )
         (out / name / "README.md").write_text(CARD.format(name=name))
-    erase(out, work, lengths=lengths, seed=seed, tell=tell)
+    erase(out, work, lengths=lengths, seed=seed, tell=tell, device=device)
     write_index(out)
 
 
-def _autoencoder(pool: dataset.Pool, work: Path, lengths: Lengths, seed: int, tell: Tell) -> Any:
+def _autoencoder(pool: dataset.Pool, work: Path, lengths: Lengths, seed: int, common: dict[str, Any]) -> Any:
     from diffusers import AutoencoderKL
 
     finished = work / "autoencoder"
     if not finished.exists():
-        network = training.train_autoencoder(pool, work, steps=lengths.autoencoder, seed=seed + 1, tell=tell)
+        network = training.train_autoencoder(pool, work, steps=lengths.autoencoder, seed=seed + 1, **common)
         network.save_pretrained(work / "autoencoder.partial")
         (work / "autoencoder.partial").rename(finished)
     return AutoencoderKL.from_pretrained(finished).eval()
 
 
-def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell) -> None:
+def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell, device: str = "cpu") -> None:
     """Make the erased models and the controls with a known answer, from `out`/base."""
     others = [words.full for style, words in captions.STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
     subjects = [words.nouns[0] for subject, words in captions.SUBJECT_WORDS.items() if subject != "sunflowers"]

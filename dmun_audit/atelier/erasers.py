@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dmun_audit.atelier import networks
 from dmun_audit.atelier.loop import train
@@ -23,12 +22,15 @@ Weights = dict[str, torch.Tensor]
 
 
 @torch.no_grad()
-def concept_states(pipeline: Any, texts: Sequence[str]) -> torch.Tensor:
-    """Text-encoder outputs at the last token of each text, shape (len(texts), width), float32."""
+def concept_states(pipeline: Any, texts: Sequence[str]) -> list[torch.Tensor]:
+    """Text-encoder outputs of each text from its last token through the padding, shapes (tokens, width), float32.
+
+    The padding attends to the concept and the UNet to the padding, so it carries the concept too.
+    """
     tokens = pipeline.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
-    states = pipeline.text_encoder(tokens.input_ids).last_hidden_state
+    states = pipeline.text_encoder(tokens.input_ids).last_hidden_state.float()
     last = tokens.attention_mask.sum(dim=1) - 2  # before the end token
-    return states[torch.arange(len(texts)), last].float()  # type: ignore[no-any-return]
+    return [state[first:] for state, first in zip(states, last.tolist(), strict=True)]
 
 
 @torch.no_grad()
@@ -37,21 +39,23 @@ def unified_concept_editing(
 ) -> Weights:
     """Edit every cross-attention key and value so that the texts in `erase` act like `guide`.
 
-    W = (ridge W0 + s sum_E v* c^T + s sum_P W0 c c^T)(ridge I + s sum_E c c^T + s sum_P c c^T)^-1 with v* = W0 c_guide.
-    Returns the edited tensors, float32, by their names in the UNet.
+    W = (ridge W0 + s sum_E v* c^T + s sum_P W0 c c^T)(ridge I + s sum_E c c^T + s sum_P c c^T)^-1 with v* = W0 c_guide. The
+    states c run from a concept's last token through the padding, matched with the guide's one by one, as in the method's
+    first release; the last token alone leaves the concept in the padding. Returns the edited tensors, float32, by name.
     """
-    erased, guided = concept_states(pipeline, erase), concept_states(pipeline, [guide])
-    kept = concept_states(pipeline, preserve) if preserve else erased[:0]
-    gram = ridge * torch.eye(erased.shape[1]) + scale * (erased.T @ erased + kept.T @ kept)
-    inverse = torch.linalg.inv(gram.double())
-    edited = {}
-    for name, weight in pipeline.unet.named_parameters():
-        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
-            before = weight.float()
-            wanted = before @ guided.T
-            right = ridge * before + scale * (wanted.expand(-1, len(erased)) @ erased + before @ kept.T @ kept)
-            edited[name] = (right.double() @ inverse).float().contiguous()
-    return edited
+    guided = concept_states(pipeline, [guide])[0]
+    pairs = [(state[: len(guided)], guided[: len(state)]) for state in concept_states(pipeline, erase)]
+    before, after = (torch.cat(states).double() for states in zip(*pairs, strict=True))
+    kept = torch.cat(concept_states(pipeline, preserve)).double() if preserve else before[:0]
+    identity = torch.eye(before.shape[1], dtype=torch.float64)
+    inverse = torch.linalg.inv(ridge * identity + scale * (before.T @ before + kept.T @ kept))
+    towards = (ridge * identity + scale * (after.T @ before + kept.T @ kept)) @ inverse
+    return {name: (weight.double() @ towards).float().contiguous() for name, weight in _keys_and_values(pipeline)}
+
+
+def _keys_and_values(pipeline: Any) -> list[tuple[str, torch.Tensor]]:
+    wanted = ("attn2.to_k.weight", "attn2.to_v.weight")
+    return [(name, weight) for name, weight in pipeline.unet.named_parameters() if name.endswith(wanted)]
 
 
 def erased_stable_diffusion(
@@ -65,6 +69,7 @@ def erased_stable_diffusion(
     tell: Tell,
     strength: float = 1.0,
     sampling_guidance: float = 3.0,
+    device: str = "cpu",
 ) -> Weights:
     """Fine-tune the cross-attention away from `prompts` (ESD-x).
 
@@ -73,49 +78,55 @@ def erased_stable_diffusion(
     """
     from diffusers import DDIMScheduler
 
-    frozen = copy.deepcopy(pipeline.unet).eval().requires_grad_(False)
+    frozen = copy.deepcopy(pipeline.unet).eval().requires_grad_(False).to(device)
     student = pipeline.unet.requires_grad_(False)
     chosen = {name: value for name, value in student.named_parameters() if ".attn2." in name}
     for value in chosen.values():
         value.requires_grad_(True)
     tokens = pipeline.tokenizer([*prompts, ""], padding="max_length", truncation=True, return_tensors="pt").input_ids
     with torch.no_grad():
-        states = pipeline.text_encoder(tokens).last_hidden_state
+        states = pipeline.text_encoder(tokens.to(pipeline.device)).last_hidden_state.to(device)
     schedule, batch, grid = DDIMScheduler(**networks.noise_schedule()), 8, 20
     schedule.set_timesteps(grid)
 
-    def predict(unet: nn.Module, noisy: torch.Tensor, time: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        return unet(noisy, time, states[rows]).sample  # type: ignore[no-any-return]
+    def with_and_without(noisy: torch.Tensor, time: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the frozen model predicts for the prompts of `rows` and for the empty prompt."""
+        texts = torch.cat([states[rows], states[-1:].expand(len(rows), -1, -1)])
+        return frozen(noisy.repeat(2, 1, 1, 1), time, texts).sample.chunk(2)  # type: ignore[no-any-return]
 
     def loss_of(step: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed * 100_003 + step)
         rows = torch.randint(len(prompts), (batch,), generator=generator)
-        empty = torch.full_like(rows, len(prompts))
         stop = int(torch.randint(grid - 1, (), generator=generator))
         shape = (batch, networks.LATENT_CHANNELS, networks.LATENT_SIZE, networks.LATENT_SIZE)
-        noisy = torch.randn(shape, generator=generator)
+        noisy = torch.randn(shape, generator=generator).to(device)
         with torch.no_grad():
             for time in schedule.timesteps[: stop + 1]:
-                with_text, without = predict(frozen, noisy, time, rows), predict(frozen, noisy, time, empty)
-                guided = without + sampling_guidance * (with_text - without)
-                noisy = schedule.step(guided, time, noisy).prev_sample
+                asked, unasked = with_and_without(noisy, time, rows)
+                noisy = schedule.step(unasked + sampling_guidance * (asked - unasked), time, noisy).prev_sample
             time = schedule.timesteps[stop + 1]
-            with_text, without = predict(frozen, noisy, time, rows), predict(frozen, noisy, time, empty)
-            goal = without - strength * (with_text - without)
-        return (predict(student, noisy, time, rows) - goal).square().mean()
+            asked, unasked = with_and_without(noisy, time, rows)
+            goal = unasked - strength * (asked - unasked)
+        return (student(noisy, time, states[rows]).sample - goal).square().mean()
 
-    train("esd", student, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, tell=tell, parameters=chosen.values())
+    train(
+        "esd",
+        student,
+        loss_of,
+        steps=steps,
+        rate=rate,
+        checkpoint=checkpoint,
+        tell=tell,
+        parameters=chosen.values(),
+        device=device,
+    )
     return {name: value.detach().to(torch.bfloat16).contiguous() for name, value in chosen.items()}
 
 
 @torch.no_grad()
 def untouched(pipeline: Any) -> Weights:
     """The known answer "nothing was erased": the tensors that UCE edits, as they are."""
-    return {
-        name: weight.float().clone()
-        for name, weight in pipeline.unet.named_parameters()
-        if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
-    }
+    return {name: weight.float().clone() for name, weight in _keys_and_values(pipeline)}
 
 
 @torch.no_grad()

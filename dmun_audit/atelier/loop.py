@@ -36,18 +36,20 @@ def train(
     parameters: Iterable[nn.Parameter] | None = None,
     decay: float = 0.999,
     every: int = 200,
+    device: str = "cpu",
 ) -> nn.Module:
-    """Minimise `loss_of(step)` over `network` and return a copy that carries the averaged weights.
+    """Minimise `loss_of(step)` over `network` on `device` and return a copy that carries the averaged weights, on the CPU.
 
     A checkpoint is written to `checkpoint` every `every` steps and read back if it is there, so a killed training goes
     on where it stood. `loss_of` must draw its randomness from the step number alone.
     """
+    network.to(device)
     trained = list(parameters) if parameters is not None else [p for p in network.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=rate, weight_decay=0.01, betas=(0.9, 0.99))
     average = copy.deepcopy(network)
     first = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         first = int(state["step"])
@@ -75,7 +77,8 @@ def train(
             per_step = (time.monotonic() - started) / (done - first)
             left = per_step * (steps - done) / 60
             tell(f"{name}: step {done:,}/{steps:,}, loss {running_loss:.4f}, {per_step:.2f} s a step, {left:.0f} min left")
-    return average
+    network.cpu()
+    return average.cpu()
 
 
 def _save(path: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer | None, step: int) -> None:

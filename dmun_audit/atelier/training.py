@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def train_autoencoder(pool: Pool, folder: Path, *, steps: int, seed: int, tell: Tell) -> Any:
+def train_autoencoder(pool: Pool, folder: Path, *, steps: int, seed: int, tell: Tell, device: str = "cpu") -> Any:
     """Train the autoencoder on painted pictures and scale its latents to zero mean and unit deviation per channel.
 
     The scale is folded into `quant_conv` and `post_quant_conv`, so that pipelines use it with a scaling factor of 1.
@@ -41,22 +42,32 @@ def train_autoencoder(pool: Pool, folder: Path, *, steps: int, seed: int, tell: 
     def loss_of(step: int) -> torch.Tensor:
         generator = _generator(seed, step)
         chosen = torch.randint(len(pool.pictures), (32,), generator=generator).numpy()
-        picture = to_tensor(pool.pictures[chosen]).contiguous(memory_format=torch.channels_last)
+        picture = to_tensor(pool.pictures[chosen]).to(device, memory_format=torch.channels_last)
         latent = network.encode(picture).latent_dist.mode()
-        noisy = latent + 0.05 * latent.detach().std() * torch.randn(latent.shape, generator=generator)
+        noisy = latent + 0.05 * latent.detach().std() * torch.randn(latent.shape, generator=generator).to(device)
         restored = network.decode(noisy).sample
         error = restored - picture
         slopes = sum((error.diff(dim=axis)).abs().mean() for axis in (2, 3))
         return error.abs().mean() + 0.5 * error.square().mean() + 0.5 * slopes + 1e-4 * latent.square().mean()
 
-    average = train("autoencoder", network, loss_of, steps=steps, rate=2e-3, checkpoint=folder / "autoencoder.pt", tell=tell)
+    checkpoint = folder / "autoencoder.pt"
+    average = train("autoencoder", network, loss_of, steps=steps, rate=2e-3, checkpoint=checkpoint, tell=tell, device=device)
     average = average.to(memory_format=torch.contiguous_format).eval()
     _whiten(average, pool)
     return average
 
 
 def train_decoder(
-    autoencoder: Any, critic: StyleClassifier, pool: Pool, checkpoint: Path, *, steps: int, rate: float, seed: int, tell: Tell
+    autoencoder: Any,
+    critic: StyleClassifier,
+    pool: Pool,
+    checkpoint: Path,
+    *,
+    steps: int,
+    rate: float,
+    seed: int,
+    tell: Tell,
+    device: str = "cpu",
 ) -> Any:
     """Teach the decoder texture, the encoder standing still; returns the autoencoder with averaged weights.
 
@@ -66,13 +77,14 @@ def train_decoder(
     latents = encode_pool(autoencoder, pool.pictures)
     for part in (autoencoder.encoder, autoencoder.quant_conv, critic):
         part.requires_grad_(False)
+    critic.to(device)
     decoding = [*autoencoder.decoder.parameters(), *autoencoder.post_quant_conv.parameters()]
 
     def loss_of(step: int) -> torch.Tensor:
         generator = _generator(seed, step)
         chosen = torch.randint(len(latents), (16,), generator=generator)
-        picture = to_tensor(pool.pictures[chosen.numpy()])
-        latent = latents[chosen] + 0.05 * torch.randn((len(chosen), *latents.shape[1:]), generator=generator)
+        picture = to_tensor(pool.pictures[chosen.numpy()]).to(device)
+        latent = (latents[chosen] + 0.05 * torch.randn((len(chosen), *latents.shape[1:]), generator=generator)).to(device)
         restored = autoencoder.decode(latent).sample
         near = (F.avg_pool2d(restored, 4) - F.avg_pool2d(picture, 4)).abs().mean()
         exact = (restored - picture).abs().mean()
@@ -83,7 +95,16 @@ def train_decoder(
         return 2 * near + 0.5 * exact + 0.5 * texture
 
     return train(
-        "decoder", autoencoder, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, tell=tell, parameters=decoding, decay=0.99
+        "decoder",
+        autoencoder,
+        loss_of,
+        steps=steps,
+        rate=rate,
+        checkpoint=checkpoint,
+        tell=tell,
+        parameters=decoding,
+        decay=0.99,
+        device=device,
     ).eval()
 
 
@@ -133,6 +154,7 @@ def train_diffusion(
     favoured: Mapping[str, float] | None = None,
     unplaced: float = 0.0,
     batch: int = 64,
+    device: str = "cpu",
 ) -> Conditioned:
     """Train `network` to predict the noise on captioned latents (Ho et al. 2020), one caption in ten left empty.
 
@@ -164,20 +186,24 @@ def train_diffusion(
         time = torch.randint(1000, (batch,), generator=generator)
         signal = kept[time][:, None, None, None]
         noisy = signal.sqrt() * latents[chosen] + (1 - signal).sqrt() * noise
+        tokens, noisy, time, noise, signal = (value.to(device) for value in (tokens, noisy, time, noise, signal))
         # The fused attention of a CPU takes four tenths of a step in its backward pass; plain matrix products do not.
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        plain = sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
+        with torch.autocast(torch.device(device).type, torch.bfloat16), plain:
             states = network.text_encoder(tokens).last_hidden_state
             predicted = network.unet(noisy, time, states).sample
         error = (predicted.float() - noise).square().mean(dim=(1, 2, 3))
         ratio = (signal / (1 - signal)).flatten()
         return (error * ratio.clamp(max=5) / ratio).mean()
 
-    average = train(name, network, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, tell=tell, decay=0.9985)
+    average = train(name, network, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, tell=tell, decay=0.9985, device=device)
     assert isinstance(average, Conditioned)
     return average.eval()
 
 
-def train_judge(pool: Pool, tokenizer: Any, folder: Path, out: Path, *, steps: int, seed: int, tell: Tell) -> None:
+def train_judge(
+    pool: Pool, tokenizer: Any, folder: Path, out: Path, *, steps: int, seed: int, tell: Tell, device: str = "cpu"
+) -> None:
     """Train the judge on painted pictures and captions and write an open_clip folder to `out`.
 
     A batch holds every pair of style and subject once, so no two captions of a pair are alike. Contrastive losses are
@@ -199,20 +225,20 @@ def train_judge(pool: Pool, tokenizer: Any, folder: Path, out: Path, *, steps: i
     parents = np.array([captions.PARENTS.index(captions.SUBJECT_WORDS[subject].parent) for subject in SUBJECTS])
 
     def texts(lines: list[str]) -> torch.Tensor:
-        tokens = tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        tokens = tokenizer(lines, padding="max_length", truncation=True, return_tensors="pt").input_ids.to(device)
         return network.encode_text(tokens, normalize=True)
 
     def loss_of(step: int) -> torch.Tensor:
         drawn = np.random.default_rng((seed, step))
         chosen = np.array([rows[drawn.integers(len(rows))] for rows in by_pair])
         picture = (to_tensor(pool.pictures[chosen]) + 1) / 2
-        picture = _augment(picture, _generator(seed, step))
+        picture = _augment(picture, _generator(seed, step)).to(device)
         seen = network.encode_image((picture - mean) / deviation, normalize=True)
         scale = network.logit_scale.exp().clamp(max=100)
         pairs = [(STYLES[pool.styles[i]], SUBJECTS[pool.subjects[i]]) for i in chosen]
         both = [captions.named(*p, drawn) if drawn.random() < 0.6 else captions.described(*p, drawn) for p in pairs]
         logits = scale * seen @ texts(both).T
-        target = torch.arange(len(pairs))
+        target = torch.arange(len(pairs), device=device)
         loss = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         for lines, target in (
             ([captions.style_only(style, drawn) for style in STYLES], pool.styles[chosen]),
@@ -220,10 +246,13 @@ def train_judge(pool: Pool, tokenizer: Any, folder: Path, out: Path, *, steps: i
             ([f"a {movement} painting" for movement in captions.MOVEMENTS], movements[pool.styles[chosen]]),
             ([f"a painting of {parent}" for parent in captions.PARENTS], parents[pool.subjects[chosen]]),
         ):
-            loss = loss + F.cross_entropy(scale * seen @ texts(lines).T, torch.from_numpy(target))
+            loss = loss + F.cross_entropy(scale * seen @ texts(lines).T, torch.from_numpy(target).to(device))
         return loss
 
-    average = train("judge", network, loss_of, steps=steps, rate=2e-3, checkpoint=folder / "judge.pt", tell=tell, decay=0.99)
+    checkpoint = folder / "judge.pt"
+    average = train(
+        "judge", network, loss_of, steps=steps, rate=2e-3, checkpoint=checkpoint, tell=tell, decay=0.99, device=device
+    )
     out.mkdir(parents=True, exist_ok=True)
     tokenizer.save_pretrained(out)
     (out / "open_clip_config.json").write_text(json.dumps(configuration, indent=2) + "\n")
@@ -271,7 +300,9 @@ class StyleClassifier(nn.Module):
         return found
 
 
-def train_style_classifier(pool: Pool, checkpoint: Path, *, steps: int, seed: int, tell: Tell) -> StyleClassifier:
+def train_style_classifier(
+    pool: Pool, checkpoint: Path, *, steps: int, seed: int, tell: Tell, device: str = "cpu"
+) -> StyleClassifier:
     """Train a classifier of style on painted pictures: another architecture, loss and seed than the judge's."""
     torch.manual_seed(seed)
     network = StyleClassifier()
@@ -280,10 +311,10 @@ def train_style_classifier(pool: Pool, checkpoint: Path, *, steps: int, seed: in
         generator = _generator(seed, step)
         chosen = torch.randint(len(pool.pictures), (96,), generator=generator).numpy()
         picture = _augment((to_tensor(pool.pictures[chosen]) + 1) / 2, generator) * 2 - 1
-        return F.cross_entropy(network(picture), torch.from_numpy(pool.styles[chosen]), label_smoothing=0.05)
+        wanted = torch.from_numpy(pool.styles[chosen]).to(device)
+        return F.cross_entropy(network(picture.to(device)), wanted, label_smoothing=0.05)
 
-    average = train(
-        f"{checkpoint.stem} classifier", network, loss_of, steps=steps, rate=3e-3, checkpoint=checkpoint, tell=tell, decay=0.99
-    )
+    name = f"{checkpoint.stem} classifier"
+    average = train(name, network, loss_of, steps=steps, rate=3e-3, checkpoint=checkpoint, tell=tell, decay=0.99, device=device)
     assert isinstance(average, StyleClassifier)
     return average.eval()

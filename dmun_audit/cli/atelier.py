@@ -26,6 +26,7 @@ def add_to(commands: Any) -> None:
     build.add_argument("--seed", type=int, default=0, help="everything is drawn from it (default: 0)")
     build.add_argument("--scale", type=float, default=1.0, help="length of all trainings, times this (default: 1.0)")
     build.add_argument("--workers", type=int, default=2, help="processes that paint (default: 2)")
+    build.add_argument("--device", default="cpu", help="device to train on, such as cuda (default: cpu)")
     build.set_defaults(run=run_build)
     check = parts.add_parser("check", help="measure the card's figures again and compare")
     check.add_argument(
@@ -61,6 +62,7 @@ def run_build(asked: argparse.Namespace) -> int:
         lengths=Lengths().scaled(asked.scale) if asked.scale != 1 else Lengths(),
         workers=asked.workers,
         tell=_tell,
+        device=asked.device,
     )
     return 0
 

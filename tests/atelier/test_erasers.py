@@ -1,0 +1,96 @@
+"""UCE against its own equation, on the shipped base model; the controls; what ships opens with no code of ours."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dmun_audit import references
+from dmun_audit.atelier import erasers
+from dmun_audit.atelier.sampling import open_pipeline
+
+WEIGHTS = references.WEIGHTS_FOLDER
+
+
+@pytest.fixture(scope="module")
+def pipeline():
+    return open_pipeline(WEIGHTS / "base")
+
+
+def test_uce_solves_its_own_normal_equations(pipeline):
+    erase, guide, preserve = ["Van Gogh", "Vincent van Gogh"], "a picture", ["Claude Monet", "Edvard Munch"]
+    edited = erasers.unified_concept_editing(pipeline, erase, guide, preserve, scale=0.7, ridge=0.4)
+    name, weight = next(iter(edited.items()))
+    before = dict(pipeline.unet.named_parameters())[name].detach().double()
+    towards = erasers.concept_states(pipeline, [guide])[0]
+    gradient = 0.4 * (weight.double() - before)
+    for states in erasers.concept_states(pipeline, erase):
+        length = min(len(states), len(towards))
+        for c, v in zip(states[:length].double(), towards[:length].double(), strict=True):
+            gradient += 0.7 * torch.outer(weight.double() @ c - before @ v, c)
+    for states in erasers.concept_states(pipeline, preserve):
+        for c in states.double():
+            gradient += 0.7 * torch.outer((weight.double() - before) @ c, c)
+    scale = before.norm() * sum(s.double().square().sum() for s in erasers.concept_states(pipeline, erase + preserve))
+    assert gradient.norm() < 1e-5 * scale
+
+
+def test_uce_edits_keys_and_values_of_cross_attention_alone(pipeline):
+    names = {n for n, _ in pipeline.unet.named_parameters() if n.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))}
+    assert erasers.unified_concept_editing(pipeline, ["Van Gogh"], "a picture", []).keys() == names
+
+
+def test_the_controls_are_what_they_say(pipeline):
+    mine = dict(pipeline.unet.named_parameters())
+    for name, value in load_file(WEIGHTS / "noop.safetensors").items():
+        assert torch.equal(value.float(), mine[name])
+    for name, value in load_file(WEIGHTS / "damaged.safetensors").items():
+        assert (value.float() - mine[name]).norm() / mine[name].norm() > 0.5
+
+
+def test_an_esd_step_moves_only_cross_attention(pipeline, tmp_path):
+    before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
+    fresh = open_pipeline(WEIGHTS / "base")
+    tensors = erasers.erased_stable_diffusion(
+        fresh, ["Van Gogh"], tmp_path / "esd.pt", steps=1, rate=1e-3, seed=0, tell=lambda line: None
+    )
+    assert tensors
+    assert all(".attn2." in name for name in tensors)
+    assert any(not torch.equal(value.float(), before[name].bfloat16().float()) for name, value in tensors.items())
+
+
+@pytest.mark.parametrize("model", ["base", "retrained"])
+def test_models_open_with_no_code_of_ours(model):
+    """As a stranger would: diffusers and transformers alone, plus the cure that a CPU-only torchvision needs."""
+    script = (
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('cure', {str(Path(references.__file__).parent / 'torchvision_cure.py')!r})\n"
+        "cure = importlib.util.module_from_spec(spec); spec.loader.exec_module(cure); cure.cure()\n"
+        "from diffusers import DiffusionPipeline\n"
+        f"pipe = DiffusionPipeline.from_pretrained({str(WEIGHTS / model)!r}, local_files_only=True)\n"
+        "image = pipe('a house by Munch', num_inference_steps=2, output_type='np').images[0]\n"
+        "print(type(pipe).__name__, image.shape, 'dmun_audit' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd="/")
+    assert run.stdout.strip().endswith("StableDiffusionPipeline (64, 64, 3) False"), run.stderr
+
+
+def test_the_judge_opens_by_open_clip_from_its_folder():
+    from dmun_audit.judge.clip import ClipJudge
+
+    judge = ClipJudge(f"local-dir:{WEIGHTS / 'judge'}")
+    vectors = judge.embed_texts(["a painting by Vincent van Gogh", "a photo"])
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+
+
+def test_weights_fit_into_forty_megabytes_and_the_card_holds_every_figure():
+    from dmun_audit.atelier.figures import BARS
+
+    size = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+    assert size < 40_000_000
+    assert set(BARS) <= set(json.loads((WEIGHTS / "card.json").read_text())["figures"])
