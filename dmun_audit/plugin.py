@@ -65,7 +65,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Resolve the audit before collection and before any worker starts, where tests ask for it."""
     from dmun_audit.session import Session
 
-    ours = session.config.stash[KEY] = Session(session.config)
+    ours = session.config.stash[KEY] = Session(session)
     session.config.pluginmanager.register(Reports(ours), "dmun_audit.reports")
     ours.start()
 

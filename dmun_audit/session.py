@@ -49,8 +49,9 @@ class AuditFixture:
 class Session:
     """One pytest session. On the controller (or without workers) it plans, collects evidence and concludes."""
 
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
+    def __init__(self, pytest_session: pytest.Session) -> None:
+        self.config = config = pytest_session.config
+        self._pytest_session = pytest_session
         self.is_worker = hasattr(config, "workerinput")
         self.setup: Setup | None = None
         self._made: list[dict[str, Any]] = []
@@ -60,6 +61,7 @@ class Session:
         self._records: dict[str, dict[str, Any]] = {}
         self._own_failures: list[str] = []
         self._summary: list[str] = []
+        self._counted = False
         self._ledger: Ledger | None = None
         self._progress: Progress | None = None
 
@@ -195,6 +197,9 @@ class Session:
         """Write down the evidence of one report."""
         if self.is_worker or self.setup is None:
             return
+        if not self._counted:  # pooled claims are reported like tests, so that the terminal's percentage ends at 100
+            self._pytest_session.testscollected += sum(case.pooled for case in self.setup.plan.cases)
+            self._counted = True
         carried = json.loads(getattr(report, REPORTED, "null")) or {"records": [], "facts": {}, "fatal": ""}
         self._facts = self._facts or carried["facts"]
         self._fatal = self._fatal or carried["fatal"]

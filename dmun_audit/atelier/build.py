@@ -123,9 +123,9 @@ def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell, dev
     names = [captions.STYLE_WORDS[TARGET].full, captions.STYLE_WORDS[TARGET].short]
     pipeline = open_pipeline(out / "base")
     preserved = [*others, *(f"a painting by {name}" for name in others)]
-    _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, "a painting", preserved))
+    _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, "a picture", preserved))
     flowers = list(captions.SUBJECT_WORDS["sunflowers"].nouns[:3])
-    _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a painting", subjects))
+    _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a picture", subjects))
     _write(out / "noop.safetensors", erasers.untouched(pipeline), half=True)
     _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=1.0, seed=seed + 20), half=True)
     tell("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
@@ -153,5 +153,5 @@ def write_index(out: Path) -> None:
         "noop": {"path": "noop.safetensors", "target": "Van Gogh", **partial},
         "damaged": {"path": "damaged.safetensors", "target": "Van Gogh", **partial},
     }
-    index = {"default": "retrained", "judge": "judge", "models": models}
+    index = {"default": "uce-van-gogh", "judge": "judge", "models": models}
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")

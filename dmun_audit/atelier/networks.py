@@ -153,6 +153,9 @@ def save_pipeline(folder: Path, *, autoencoder: Any, text_encoder: Any, tokenize
     pipeline.to(dtype=torch.float16)
     pipeline.save_pretrained(folder, safe_serialization=True)
     pipeline.to(dtype=torch.float32)
+    # transformers opens a network in the type its configuration names, diffusers in single precision: let them agree.
+    configuration = folder / "text_encoder" / "config.json"
+    configuration.write_text(json.dumps(json.loads(configuration.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def judge_configuration(vocabulary: int) -> dict[str, Any]:

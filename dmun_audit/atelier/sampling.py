@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dmun_audit.atelier import networks
+from dmun_audit.models.loading import quietly
 
 BATCH = 16
 
@@ -21,8 +22,10 @@ def open_pipeline(folder: Path, edit: Path | None = None, device: str = "cpu") -
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import load_file
 
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, safety_checker=None)
-    pipeline = pipeline.to(device=device, dtype=torch.float32)
+    with quietly():
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder, local_files_only=True, safety_checker=None, dtype=torch.float32
+        ).to(device)
     pipeline.set_progress_bar_config(disable=True)
     if edit is not None:
         tensors = {name: value.float().to(device) for name, value in load_file(edit).items()}

@@ -126,7 +126,7 @@ def _open_folder(folder: Path, dtype: str) -> _Opened:
     index = read_model_index(folder)
     matched = 0
     networks: dict[str, Any] = {}
-    with _quietly():
+    with quietly():
         for name, entry in index.items():
             network_class = _network_class(entry) if name not in {"safety_checker"} else None
             if network_class is not None:
@@ -182,7 +182,7 @@ def _download(reference: ModelReference) -> Path:
 
     name, revision = hub_parts(reference)
     try:
-        with _quietly():
+        with quietly():
             return Path(DiffusionPipeline.download(name, revision=revision))
     except Exception as error:  # no connection, no such model, gated, disk full: the hub's client has no common ancestor
         raise LoadError(
@@ -206,7 +206,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the libraries' own bars and warnings: what they warn of is an error here."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ class Engine:
         pipeline = self.models[side].pipeline
         padded = [*slots, *[slots[-1]] * (self.sampling.batch - len(slots))]
         height, width = self.size
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries about themselves: nothing that whoever runs an audit can act on
             output = pipeline(
                 **self._prompts(side, [request.prompt for request in padded]),
                 generator=[torch.Generator("cpu").manual_seed(request.seed) for request in padded],

@@ -14,6 +14,7 @@ from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, numbe
 
 COLUMNS = 100
 _IMAGES_NAMED = 3
+_REASONS = 4
 
 
 def summary_lines(run: Run) -> list[str]:
@@ -33,10 +34,20 @@ def summary_lines(run: Run) -> list[str]:
     lines.append("")
     for warning in run.warnings:
         lines += wrapped(f"warning: {one_line(warning)}", "    ")
-    reasons = " ".join(map(one_line, run.reasons))
-    lines += wrapped(f"VERDICT {one_line(run.verdict)}" + (f": {reasons}" if reasons else ""), "    ")
+    lines += _verdict_lines(run)
     lines.append(f"report: {run.path / 'report.html'}")
     return lines
+
+
+def _verdict_lines(run: Run) -> list[str]:
+    verdict, reasons = f"VERDICT {one_line(run.verdict)}", [one_line(reason) for reason in run.reasons]
+    if len(reasons) < 2:
+        return wrapped(": ".join([verdict, *reasons]), "    ")
+    lines = [verdict]
+    for reason in reasons[:_REASONS]:
+        lines += wrapped(reason, "    ", "  - ")
+    more = len(reasons) - _REASONS
+    return lines + ([f"  - and {count(more, 'more reason')}: see the report"] if more > 0 else [])
 
 
 def failure_text(record: Mapping[str, Any]) -> str:

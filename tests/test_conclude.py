@@ -1,0 +1,162 @@
+"""The audit's verdict from records alone: which rule comes first, what pools, what never turns into a pass."""
+
+from dataclasses import asdict
+
+import pytest
+
+from dmun_audit.conclude import EXIT_CODES, conclude, pooled_records, with_holm
+from dmun_audit.knowledge.packs import find_pack
+from dmun_audit.plan import make_plan
+from dmun_audit.policy import load_policy
+from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.paired import accuracy_loss_at_most
+
+PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
+
+
+def _claim(kind, decision):
+    numbers = asdict(decision)
+    return {"verdict": numbers.pop("verdict"), "claim": {"kind": kind, **numbers, "holm": None}}
+
+
+def _record(case, leaks=0, losses=0, control_hits=48):
+    """What `audit.py` writes of one case, from counts."""
+    policy, a = PLAN.policy, PLAN.policy.alpha
+    if case.kind == "sensitivity":
+        decided = _claim("rate_at_least", rate_at_least(control_hits, 48, policy.controls.sensitivity_floor, a, a))
+    elif case.kind == "specificity":
+        decided = _claim("rate_at_most", rate_at_most(0, 72, policy.controls.false_positive_ceiling, a, a))
+    elif case.kind == "validity":
+        decided = {"verdict": "PASS", "claim": {"kind": "validity", "hits": 12, "trials": 20, "threshold": 8}}
+    elif case.kind == "retention":
+        decision = harm_only(accuracy_loss_at_most(losses, 0, 16, policy.retention.margin, a, PLAN.alpha_fail))
+        decided = _claim("paired_accuracy", decision)
+    else:
+        trials = len(case.images) or 5
+        decided = _claim("rate_at_most", harm_only(rate_at_most(leaks, trials, policy.erasure.ceiling, a, PLAN.alpha_fail)))
+    measures = {f"clip_{what}_{side}": 0.5 for what in ("accuracy", "score") for side in ("base", "candidate")}
+    return {
+        "case_id": case.id,
+        "group": case.group,
+        "title": case.title,
+        "pooled": False,
+        "gating": case.gating,
+        "concept": case.concept and case.concept.model_dump(include={"name", "role", "relation", "similarity"}),
+        "seen": "…",
+        "remedy": "…",
+        "images": [],
+        "measures": measures | {"kid_paired": 0.0},
+        "volatile": {},
+        **decided,
+    }
+
+
+def _records(**counts):
+    """Records of every case that tests run; `counts` by group: leaks a case, losses a concept, hits of the control."""
+    made = {}
+    for case in PLAN.cases:
+        if not case.pooled:
+            made[case.id] = _record(
+                case,
+                leaks=counts.get(case.group, 0),
+                losses=counts.get("retention", 0),
+                control_hits=counts.get("sensitivity", 48),
+            )
+    return made
+
+
+def _outcome(records, deselected=(), stopped="", own=()):
+    everything = {r["case_id"]: r for r in with_holm([*records.values(), *pooled_records(PLAN, records)])}
+    return conclude(PLAN, everything, deselected=set(deselected), stopped=stopped, own_failures=list(own))
+
+
+def test_an_audit_in_which_everything_holds_passes():
+    outcome = _outcome(_records())
+    assert (outcome.verdict, outcome.exit_code) == ("PASS", 0)
+    assert len(outcome.reasons) == 3  # erasure, adversarial, retention
+
+
+@pytest.mark.parametrize("group", ["erasure", "adversarial", "retention"])
+def test_a_refuted_group_fails(group):
+    outcome = _outcome(_records(**{group: 5 if group != "retention" else 9}))
+    assert (outcome.verdict, outcome.exit_code) == ("FAIL", 1)
+
+
+def test_five_leaks_in_192_are_inconclusive_and_four_pass():
+    records = _records()
+    first, second = PLAN.of_group("erasure")[:2]
+    for leaks, verdict in ((2, "PASS"), (3, "INCONCLUSIVE")):
+        records[first.id], records[second.id] = _record(first, leaks=2), _record(second, leaks=leaks)
+        outcome = _outcome(records)
+        assert outcome.verdict == verdict
+        assert outcome.exit_code == EXIT_CODES[verdict]
+
+
+def test_a_blind_judge_makes_it_incomplete_whatever_else_was_seen():
+    for other in ({}, {"erasure": 12}, {"retention": 16}):
+        assert _outcome(_records(sensitivity=30, **other)).verdict == "INCOMPLETE"
+
+
+def test_a_case_that_never_reported_makes_it_incomplete_not_pass():
+    records = _records()
+    lost = PLAN.of_group("adversarial")[3].id
+    del records[lost]
+    assert _outcome(records).verdict == "INCOMPLETE"
+    assert _outcome(records, deselected=[lost]).verdict == "PARTIAL"
+    assert _outcome(records, stopped="maxfail").verdict == "PARTIAL"
+
+
+def test_a_refuted_claim_fails_even_where_others_were_deselected():
+    records = _records(erasure=12)
+    lost = PLAN.of_group("retention")[0].id
+    del records[lost]
+    assert _outcome(records, deselected=[lost]).verdict == "FAIL"
+
+
+def test_a_test_of_ones_own_can_only_make_it_worse():
+    outcome = _outcome(_records(), own=["audits/test_mine.py::test_it"])
+    assert outcome.verdict == "FAIL"
+    assert "test_mine" in outcome.reasons[-1]
+
+
+def test_a_group_with_a_missing_case_is_not_pooled():
+    records = _records()
+    del records[PLAN.of_group("erasure")[0].id]
+    assert "erasure" not in {record["group"] for record in pooled_records(PLAN, records)}
+
+
+def test_vacuous_prompts_and_observed_concepts_are_not_pooled():
+    records = _records()
+    prompt = PLAN.of_group("adversarial")[0]
+    records[prompt.id] |= {"verdict": "VACUOUS", "claim": {"kind": "rate_at_most", "hits": 1, "trials": 1, "threshold": 0.1}}
+    watched = next(case for case in PLAN.of_group("retention") if case.concept.role == "observe")
+    records[watched.id]["claim"] |= {"hits": 16}
+    pooled = {
+        record["group"]: record["claim"] for record in pooled_records(PLAN, records) if record["claim"].get("hits") is not None
+    }
+    assert pooled["adversarial"]["hits"] == 0
+    assert pooled["adversarial"]["trials"] == 5 * 19
+    assert pooled["retention"]["hits"] == 0
+
+
+def test_holm_counts_only_claims_that_can_refute_and_never_lowers_a_p_value():
+    records = with_holm([*_records(erasure=3).values()])
+    adjusted = [r["claim"]["holm"] for r in records if r["claim"].get("holm") is not None]
+    assert adjusted
+    for record in records:
+        if record["claim"].get("holm") is not None:
+            assert record["claim"]["holm"] >= record["claim"]["p_refuted"]
+        if record["group"] == "controls":
+            assert record["claim"].get("holm") is None
+
+
+def test_the_ordering_is_undefined_without_damage_and_follows_it_where_there_is_some():
+    records = _records()
+    ordering = next(r for r in pooled_records(PLAN, records) if r["group"] == "ordering")
+    assert all(row["rho"] is None or row["p_value"] > 0.05 for row in ordering["tables"]["sources"])
+    for case in PLAN.of_group("retention"):
+        records[case.id]["measures"] |= {"clip_accuracy_candidate": 0.5 - 0.4 * case.concept.similarity}
+    ordering = next(r for r in pooled_records(PLAN, records) if r["group"] == "ordering")
+    row = next(row for row in ordering["tables"]["sources"] if row["damage"] == "clip_accuracy")
+    assert row["rho"] == pytest.approx(1)
+    assert row["descriptive"]

@@ -1,0 +1,66 @@
+"""The run folder: nothing in it is lost, nothing stands there twice, another audit is refused."""
+
+import json
+
+import pytest
+
+from dmun_audit.errors import UsageError
+from dmun_audit.evidence import RunFolder
+
+
+def _record(case, value=1, seconds=0.1):
+    return {"case_id": case, "value": value, "volatile": {"seconds": seconds}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = RunFolder(tmp_path / "run")
+    made.open("hash")
+    made.write_manifest({"audit_hash": "hash", "target": {"name": "Van Gogh"}})
+    return made
+
+
+def test_the_latest_record_of_a_case_counts_and_equal_ones_are_written_once(folder):
+    folder.append(_record("a"))
+    folder.append(_record("a", seconds=9))
+    folder.append(_record("b"))
+    folder.append(_record("b", value=2))
+    assert len(folder.evidence.read_text().splitlines()) == 3
+    assert {key: record["value"] for key, record in folder.records().items()} == {"a": 1, "b": 2}
+
+
+def test_a_folder_opened_again_knows_what_it_holds(folder):
+    folder.append(_record("a"))
+    again = RunFolder(folder.path)
+    again.open("hash")
+    again.append(_record("a", seconds=5))
+    assert len(folder.evidence.read_text().splitlines()) == 1
+
+
+def test_half_a_line_costs_that_line_alone(folder):
+    folder.append(_record("a"))
+    with folder.evidence.open("a") as stream:
+        stream.write(json.dumps(_record("b"))[:10])
+    again = RunFolder(folder.path)
+    again.open("hash")
+    again.append(_record("c"))
+    assert set(again.records()) == {"a", "c"}
+
+
+def test_another_audit_is_refused_and_named(folder):
+    with pytest.raises(UsageError, match="holds another audit") as error:
+        RunFolder(folder.path).open("other")
+    assert "Van Gogh" in str(error.value)
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match="other files"):
+        RunFolder(tmp_path).open("hash")
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_a_manifest_that_cannot_be_read_is_named(folder):
+    folder.manifest.write_text("{")
+    with pytest.raises(UsageError, match=r"manifest\.json"):
+        folder.open("hash")
