@@ -55,6 +55,8 @@ class Audit:
         alone = claim.get("burden") == "prove harm" and claim["kind"] != "observation"
         if alone and (not case.gating or not claim["refutable"]):
             record |= {"gating": False, "verdict": "PASS", "remedy": "", "seen": f"{record['seen']} {wording.NOT_ALONE}"}
+        elif alone and record["verdict"] == "PASS" and claim["upper"] > claim["threshold"]:
+            record["seen"] += f" {wording.OPEN_ALONE}"
         return record
 
     # What several cases share: decided once in every process, from the same stored images.

@@ -57,4 +57,5 @@ BLIND = (
 )
 TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
+OPEN_ALONE = "On its own that is neither proof of safety nor of harm; it counts in the claim over its whole group."
 NOT_ALONE = "Reported only: this case decides nothing on its own and counts in the claim over its whole group."

@@ -10,6 +10,7 @@ import torch
 
 from dmun_audit import torchvision_cure
 from dmun_audit.atelier import captions
+from dmun_audit.models.loading import quietly
 
 torchvision_cure.cure()
 
@@ -139,7 +140,7 @@ def save_pipeline(folder: Path, *, autoencoder: Any, text_encoder: Any, tokenize
     """Write a plain StableDiffusionPipeline folder, weights in half precision."""
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
-    scheduler = DPMSolverMultistepScheduler(**noise_schedule())
+    scheduler = DPMSolverMultistepScheduler(**noise_schedule(), steps_offset=1)
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=text_encoder,
@@ -150,9 +151,10 @@ def save_pipeline(folder: Path, *, autoencoder: Any, text_encoder: Any, tokenize
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.to(dtype=torch.float16)
-    pipeline.save_pretrained(folder, safe_serialization=True)
-    pipeline.to(dtype=torch.float32)
+    with quietly():
+        pipeline.to(dtype=torch.float16)
+        pipeline.save_pretrained(folder, safe_serialization=True)
+        pipeline.to(dtype=torch.float32)
     # transformers opens a network in the type its configuration names, diffusers in single precision: let them agree.
     configuration = folder / "text_encoder" / "config.json"
     configuration.write_text(json.dumps(json.loads(configuration.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
