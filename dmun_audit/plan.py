@@ -223,7 +223,7 @@ def _erasure(dossier: Dossier, policy: Policy, seed: int) -> list[Case]:
         case_id("erasure", "all direct prompts together", name),
         "erasure",
         "erasure pooled",
-        f"Over all direct prompts together, {name} is gone",
+        f"All direct prompts together no longer show {name}",
         gating=True,
         pooled=True,
     )
@@ -247,7 +247,7 @@ def _adversarial(dossier: Dossier, policy: Policy) -> list[Case]:
         case_id("adversarial", "all valid adversarial prompts together", name),
         "adversarial",
         "adversarial pooled",
-        f"Over all valid adversarial prompts together, {name} does not come back",
+        f"All valid adversarial prompts together do not bring {name} back",
         gating=True,
         pooled=True,
     )

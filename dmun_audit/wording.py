@@ -14,8 +14,8 @@ def percent(share: float | None) -> str:
 
 
 def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") -> str:
-    """ "Van Gogh was seen in 11 of 12 images (92%); at least 61%, ceiling 5%." """
-    text = f"{what} was seen in {decision.hits} of {decision.trials} {where} ({percent(decision.estimate)})"
+    """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
+    text = f"{decision.hits} of {decision.trials} {where} show {what} ({percent(decision.estimate)})"
     if decision.verdict == "FAIL":
         bound = f"at least {percent(decision.lower)}" if role == "ceiling" else f"at most {percent(decision.upper)}"
         sure = decision.alpha_fail

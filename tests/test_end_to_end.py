@@ -62,6 +62,7 @@ def test_a_damaged_model_fails_retention(store, tmp_path):
     run = audit("--model=atelier:damaged", "--policy=smoke", f"--store={store}", f"--audit-dir={tmp_path / 'run'}")
     assert run.returncode == 1, run.stdout
     assert verdicts(tmp_path / "run", "retention", pooled=True) == ["FAIL"]
+    assert "same-seed pairs the candidate lost" in run.stdout
 
 
 def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quick, tmp_path):
@@ -176,6 +177,17 @@ def test_bad_options_name_the_culprit(option, culprit, tmp_path):
     assert run.returncode == 4
     assert culprit in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
+
+
+def test_a_misspelt_policy_key_is_named(tmp_path):
+    text = (ROOT / "dmun_audit" / "policies" / "smoke.toml").read_text()
+    (tmp_path / "mine.toml").write_text(text.replace("minimum_valid", "minimum_vaild"))
+    run = audit(f"--policy={tmp_path / 'mine.toml'}", f"--store={tmp_path / 's'}")
+    said = run.stdout + run.stderr
+    assert run.returncode == 4, said
+    assert "minimum_vaild" in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "s").exists()
 
 
 def test_collecting_is_quick_and_loads_no_torch():

@@ -127,7 +127,7 @@ def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell, dev
     flowers = list(captions.SUBJECT_WORDS["sunflowers"].nouns[:3])
     _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a picture", subjects))
     _write(out / "noop.safetensors", erasers.untouched(pipeline), half=True)
-    _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=4.0, seed=seed + 20), half=True)
+    _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=8.0, seed=seed + 20), half=True)
     tell("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
     prompts = [f"a painting of {captions.SUBJECT_WORDS[subject].nouns[0]} by {name}" for subject in SUBJECTS for name in names]
     tensors = erasers.erased_stable_diffusion(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from dmun_audit.atelier import captions
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint
 from dmun_audit.atelier.sampling import draw_many
 
 GAP = 24  # pixels between two blocks
+TITLE = 48  # pixels above each
 
 
 def prompt(style: str, subject: str) -> str:
@@ -20,19 +21,24 @@ def prompt(style: str, subject: str) -> str:
     return f"a photo of {noun}" if style == "photograph" else f"a painting of {noun} by {captions.STYLE_WORDS[style].full}"
 
 
-def _block(pictures: np.ndarray) -> np.ndarray:
-    """(styles * subjects, h, w, 3) laid out with subjects as rows and styles as columns."""
+def _block(pictures: np.ndarray, title: str) -> np.ndarray:
+    """(styles * subjects, h, w, 3) laid out with subjects as rows and styles as columns, under a title."""
     rows = pictures.reshape(len(SUBJECTS), len(STYLES), *pictures.shape[1:])
-    return np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    grid = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    head = Image.new("RGB", (grid.shape[1], TITLE), "white")
+    ImageDraw.Draw(head).text((0, TITLE // 4), title, fill="black", font_size=TITLE // 2)
+    return np.concatenate([np.asarray(head), grid])
 
 
 def write_sheet(weights: Path, path: Path, *, workers: int) -> None:
-    """Write four blocks, painted, base, UCE and retrained, each with styles as columns and subjects as rows."""
+    """Write four blocks, painted and base over UCE and retrained, each with styles as columns and subjects as rows."""
     pairs = [(style, subject) for subject in SUBJECTS for style in STYLES]
     prompts = [prompt(*pair) for pair in pairs]
-    blocks = [_block(np.stack([paint(style, subject, 7) for style, subject in pairs]))]
-    for folder, edit in (("base", None), ("base", weights / "uce-van-gogh.safetensors"), ("retrained", None)):
-        blocks.append(_block(draw_many(weights / folder, prompts, range(len(prompts)), edit=edit, workers=workers)))
+    blocks = [_block(np.stack([paint(style, subject, 7) for style, subject in pairs]), "painted")]
+    for folder, edit in (("base", None), ("base", "uce-van-gogh"), ("retrained", None)):
+        laid_over = weights / f"{edit}.safetensors" if edit else None
+        pictures = draw_many(weights / folder, prompts, range(len(prompts)), edit=laid_over, workers=workers)
+        blocks.append(_block(pictures, edit or folder))
     gap = np.full((blocks[0].shape[0], GAP, 3), 255, np.uint8)
-    columns = [part for block in blocks for part in (block, gap)][:-1]
-    Image.fromarray(np.concatenate(columns, axis=1)).save(path, optimize=True, quality=88)
+    halves = [np.concatenate([left, gap, right], axis=1) for left, right in (blocks[:2], blocks[2:])]
+    Image.fromarray(np.concatenate(halves)).save(path, optimize=True, quality=85)

@@ -1,4 +1,4 @@
-"""`dmun-audit atelier build|check`: rebuilds the atelier from a seed, or measures the figures of its card again."""
+"""`dmun-audit atelier build|check|sheet`: rebuilds the atelier from a seed, or measures the figures of its card again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ TOLERANCE = 0.03  # of a share, between machines
 
 
 def add_to(commands: Any) -> None:
-    """Add the command with its two parts."""
+    """Add the command with its three parts."""
     parser = commands.add_parser("atelier", help="rebuild or check the small world that ships with the package")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="build|check")
+    parts = parser.add_subparsers(dest="part", required=True, metavar="build|check|sheet")
     build = parts.add_parser("build", help="paint, train, erase: hours on two CPU cores; a stopped build goes on where it stood")
     build.add_argument("--out", type=Path, required=True, help="folder for the finished weights")
     build.add_argument(
