@@ -57,7 +57,11 @@ def assemble(setup: Setup, on_rendered: Callable[[int], None]) -> tuple[Audit, d
             "threads": sampling.threads,
         },
         "hardware": devices.describe_hardware(),
-        "warnings": [*base.proof.get("warnings", []), *candidate.proof.get("warnings", [])],
+        "warnings": [
+            *base.proof.get("warnings", []),
+            *candidate.proof.get("warnings", []),
+            *setup.plan.shortfalls(),
+        ],
     }
     return Audit(setup.plan, engine, eye), facts
 

@@ -81,6 +81,20 @@ class Plan:
         tried = min(policy.adversarial.prompts, len(self.dossier.adversarial))
         return len(fixed) + (policy.adversarial.images if tried else 0)
 
+    def shortfalls(self) -> list[str]:
+        """Where the dossier holds less than the policy would test, in whole sentences."""
+        dossier, policy = self.dossier, self.policy
+        nearby = len(self.of_group("retention"))
+        found = [
+            (nearby, policy.retention.concepts, "nearby concepts"),
+            (len(dossier.adversarial), policy.adversarial.prompts, "adversarial prompts"),
+        ]
+        return [
+            f"Policy {policy.name} would test {wanted} {what}; the dossier has {held}, and nothing is claimed beyond them."
+            for held, wanted, what in found
+            if held < wanted
+        ]
+
     def digest(self) -> str:
         """SHA-256 of dossier, policy, seed and case ids."""
         return digest([self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases]])

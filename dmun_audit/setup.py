@@ -152,6 +152,7 @@ def describe(setup: Setup) -> list[str]:
         f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
         f"  base {setup.base} · policy {setup.policy.name} · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
     ]
+    lines += ["  " + line for line in setup.plan.shortfalls()]
     if setup.by_default:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
     if not setup.policy.release_evidence:

@@ -37,6 +37,13 @@ def test_groups_have_the_sizes_of_the_policy(plan):
     assert {len(case.images) for case in plan.of_group("retention")} == {32}
 
 
+def test_a_dossier_smaller_than_the_policy_is_said_to_be(dossier, plan):
+    assert plan.shortfalls() == []
+    short = make_plan(dossier, load_policy("release"), 0).shortfalls()
+    assert len(short) == 1
+    assert "20 nearby concepts; the dossier has 11" in short[0]
+
+
 def test_ids_are_unique_ascii_and_equal_in_another_process(plan):
     ids = [case.id for case in plan.cases]
     assert len(set(ids)) == len(ids)
