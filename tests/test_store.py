@@ -116,3 +116,13 @@ def test_an_unwritable_place_gives_one_clear_error():
 
     with pytest.raises(StoreError, match="cannot write"):
         write_atomically(Path("/dev/full/x"), b"data")
+
+
+def test_what_is_written_can_be_read_by_whomever_the_umask_lets(tmp_path):
+    previous = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "manifest.json", b"{}")
+    finally:
+        os.umask(previous)
+    assert (tmp_path / "manifest.json").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -17,13 +16,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Put `data` at `path` so that no reader, and no kill, ever leaves half of it there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+        partial = path.parent / f".partial-{uuid4().hex}"
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with partial.open("xb") as stream:
                 stream.write(data)
-            os.replace(partial, path)
+            partial.replace(path)
         except BaseException:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StoreError(f"cannot write {path}", error.strerror or str(error), "free space or choose another folder") from None
