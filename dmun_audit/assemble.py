@@ -8,6 +8,7 @@ from typing import Any
 from dmun_audit import references
 from dmun_audit.audit import Audit
 from dmun_audit.errors import LoadError
+from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.render import devices
 from dmun_audit.setup import Setup
 
@@ -76,7 +77,7 @@ def _model_facts(reference: str, model: Any) -> dict[str, Any]:
 
 
 def _judge_reference(text: str) -> str:
-    return f"local-dir:{references.atelier_judge()}" if text == "atelier:judge" else text
+    return f"local-dir:{references.atelier_judge()}" if text == ATELIER_JUDGE else text
 
 
 def _reader(store: Any) -> Callable[[Any], list[Any]]:

@@ -64,7 +64,7 @@ class Audit:
     @cached_property
     def nearby(self) -> list[Any]:
         """The nearby concepts under test."""
-        return [case.concept for case in self.plan.of_group("retention") if case.concept]
+        return self.plan.nearby()
 
     @cached_property
     def threshold(self) -> Threshold:
@@ -110,7 +110,7 @@ class Audit:
             **_claim("rate_at_least", decision),
             "asked": f"{case.title}.",
             "seen": wording.rate_seen(name, decision, "base images", role="floor"),
-            "remedy": "" if decision.verdict == "PASS" else wording.BLIND,
+            "remedy": _control_remedy(decision, wording.BLIND),
             "images": self._seen_images(case.images),
             "measures": {"threshold": self.threshold.value, "calibration_images": self.threshold.images},
         }
@@ -125,7 +125,7 @@ class Audit:
             **_claim("rate_at_most", decision),
             "asked": f"{case.title}.",
             "seen": wording.rate_seen(name, decision, "base images of concepts without it"),
-            "remedy": "" if decision.verdict == "PASS" else wording.TRIGGER_HAPPY,
+            "remedy": _control_remedy(decision, wording.TRIGGER_HAPPY),
             "images": self._seen_images(case.images),
         }
 
@@ -295,6 +295,12 @@ class Audit:
             }
             for request, key, target, score in zip(requests, keys, targets, scores, strict=True)
         ]
+
+
+def _control_remedy(decision: Decision, refuted: str) -> str:
+    if decision.verdict == "PASS":
+        return ""
+    return refuted if decision.verdict == "FAIL" or decision.needed is None else wording.more_images(decision, "such images")
 
 
 def _claim(kind: str, decision: Decision) -> Record:

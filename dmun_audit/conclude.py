@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dmun_audit import wording
 from dmun_audit.plan import Case, Plan
 from dmun_audit.verdict import judge_error
-from dmun_audit.verdict.claims import Decision, rate_at_most
+from dmun_audit.verdict.claims import Decision, judge_against, rate_at_most
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import spearman
 from dmun_audit.verdict.paired import accuracy_loss_at_most
@@ -117,14 +117,15 @@ def _pooled_rate(plan: Plan, found: list[Record], records: dict[str, Record], ce
     decision = rate_at_most(hits, trials, ceiling, policy.alpha, plan.alpha_fail)
     measures = _true_rate(plan, hits, trials, records)
     if policy.controls.judge_error_gates and measures:
-        verdict = "PASS" if measures["true_rate_upper"] <= ceiling else "INCONCLUSIVE"
-        verdict = "FAIL" if measures["true_rate_lower"] > ceiling else verdict
-        decision = Decision(**(asdict(decision) | {"verdict": verdict}))
+        verdict = judge_against(measures["true_rate_lower"], measures["true_rate_upper"], ceiling)
+        saw = _control(plan, records, "sensitivity")
+        needed = judge_error.images_needed(hits, trials, saw["hits"], saw["trials"], ceiling, policy.alpha)
+        decision = replace(decision, verdict=verdict, needed=needed if verdict == "INCONCLUSIVE" else None)
     seen = wording.rate_seen(plan.dossier.target.name, decision, where)
     if measures:
         seen += (
-            f" With the judge's own errors carried in, the true rate is between {wording.percent(measures['true_rate_lower'])} "
-            f"and {wording.percent(measures['true_rate_upper'])}."
+            f" With the judge's own errors carried in, the true rate is {wording.at_least(measures['true_rate_lower'])} "
+            f"and {wording.at_most(measures['true_rate_upper'])}."
         )
     advice = {"FAIL": remedy, "INCONCLUSIVE": wording.more_images(decision, "images")}
     return _decided(decision, "rate_at_most") | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
@@ -132,15 +133,20 @@ def _pooled_rate(plan: Plan, found: list[Record], records: dict[str, Record], ce
 
 def _true_rate(plan: Plan, hits: int, trials: int, records: dict[str, Record]) -> dict[str, float]:
     """Bounds on the true rate, from the judge's error rates as the controls measured them; empty where they did not."""
-    claims = {case.kind: records[case.id]["claim"] for case in plan.of_group("controls") if case.id in records}
-    if not trials or not {"sensitivity", "specificity"} <= claims.keys():
+    saw, missed = (_control(plan, records, kind) for kind in ("sensitivity", "specificity"))
+    if not (trials and saw and missed):
         return {}
-    saw, missed = claims["sensitivity"], claims["specificity"]
     alpha = plan.policy.alpha
     return {
         "true_rate_upper": judge_error.true_rate_upper(hits, trials, saw["hits"], saw["trials"], alpha),
         "true_rate_lower": judge_error.true_rate_lower(hits, trials, missed["hits"], missed["trials"], plan.alpha_fail),
     }
+
+
+def _control(plan: Plan, records: dict[str, Record], kind: str) -> Record:
+    """The claim of one control; empty where it never reported."""
+    found = [records[case.id]["claim"] for case in plan.of_group("controls") if case.kind == kind and case.id in records]
+    return found[0] if found else {}
 
 
 def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dmun_audit.canonical import digest
 from dmun_audit.errors import StoreError, UsageError
-from dmun_audit.store.files import write_atomically
+from dmun_audit.store.files import require_writable, write_atomically
 
 Record = dict[str, Any]
 
@@ -18,6 +18,47 @@ Record = dict[str, Any]
 def without_volatile(record: Record) -> Record:
     """What of a record must be equal in every run of the same audit."""
     return {key: value for key, value in record.items() if key != "volatile"}
+
+
+def fingerprint(records: Iterable[Record]) -> Record:
+    """How many cases the evidence holds, and SHA-256 over what must be equal in every run, whatever their order."""
+    lasting = sorted((without_volatile(record) for record in records), key=lambda record: record["case_id"])
+    return {"cases": len(lasting), "digest": digest(lasting)}
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, Record | None]]:
+    """Number (from 1) and record of every line of an evidence file; None for a line that holds no record.
+
+    Lines end in a newline alone, since a record may hold any other separator. Raises UsageError for an unreadable file.
+    """
+    try:
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read", error.strerror or str(error), "name another run folder") from None
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if line.strip():
+            yield number, _parsed(line)
+
+
+def _parsed(line: bytes) -> Record | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("case_id"), str) else None
+
+
+def read_manifest(path: Path, remedy: str) -> Record | None:
+    """The manifest in the file at `path`, or None where there is none; UsageError, with `remedy`, for anything else."""
+    try:
+        held = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read", str(error), remedy) from None
+    if not isinstance(held, dict):
+        raise UsageError(f"{path} is no manifest", "it holds no JSON object", remedy)
+    return held
 
 
 class RunFolder:
@@ -34,6 +75,8 @@ class RunFolder:
 
         Raises UsageError where the folder holds another audit, or files that are none of ours.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise UsageError(f"--audit-dir {self.path} is a file", "an audit leaves a folder", "name a new or empty folder")
         held = self.read_manifest()
         if held is None and self.path.is_dir() and any(self.path.iterdir()):
             raise UsageError(
@@ -45,7 +88,7 @@ class RunFolder:
                 f"of {held.get('target', {}).get('name', 'another target')!r} with other models, policy, dossier or seed",
                 "name another folder, or leave the option out: every audit then gets a folder of its own",
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        require_writable(self.path)
         self._mend_torn_line()
 
     def append(self, record: Record) -> None:
@@ -67,23 +110,11 @@ class RunFolder:
 
     def records(self) -> dict[str, Record]:
         """The latest record of every case, by case id."""
-        found: dict[str, Record] = {}
-        if self.evidence.exists():
-            for line in self.evidence.read_text(encoding="utf-8").splitlines():
-                with contextlib.suppress(json.JSONDecodeError):
-                    record = json.loads(line)
-                    found[record["case_id"]] = record
-        return found
+        return {record["case_id"]: record for _, record in read_lines(self.evidence) if record is not None}
 
     def read_manifest(self) -> Record | None:
         """The manifest, or None where there is none yet."""
-        try:
-            held: Record = json.loads(self.manifest.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except (OSError, json.JSONDecodeError) as error:
-            raise UsageError(f"{self.manifest} cannot be read", str(error), "name another --audit-dir") from None
-        return held
+        return read_manifest(self.manifest, "name another --audit-dir")
 
     def write_manifest(self, manifest: Record) -> None:
         """Replace the manifest."""
@@ -95,11 +126,13 @@ class RunFolder:
         place = self.path / "images" / source.name
         if place.exists() or not source.exists():
             return
-        place.parent.mkdir(exist_ok=True)
         try:
+            place.parent.mkdir(exist_ok=True)
             os.link(source, place)
+        except FileExistsError:
+            return
         except OSError:
-            shutil.copyfile(source, place)
+            write_atomically(place, source.read_bytes())
 
     def _mend_torn_line(self) -> None:
         """A kill in the middle of a line leaves half of it: end it, so that the next record gets a line of its own."""

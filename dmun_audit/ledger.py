@@ -12,8 +12,9 @@ from typing import Any
 
 from dmun_audit import setup as setups
 from dmun_audit.conclude import conclude, pooled_records, with_holm
-from dmun_audit.evidence import RunFolder
+from dmun_audit.evidence import RunFolder, fingerprint
 from dmun_audit.setup import Setup
+from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 
 Record = dict[str, Any]
@@ -33,13 +34,17 @@ class Ending:
 class Ledger:
     """The books of one audit. One per session, on the controller: nobody else writes evidence."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, *, whole: bool = True) -> None:
         self.setup = setup
-        self.folder = RunFolder(setup.run_folder)
+        self.folder = RunFolder(setup.run_folder if whole else _beside_a_whole_audit(setup.run_folder))
         self.store = ImageStore(setup.store_folder)
 
     def begin(self) -> None:
-        """Open the run folder for this audit and note the attempt; raises UsageError where it holds another one."""
+        """Open the run folder for this audit and note the attempt.
+
+        Raises UsageError where the folder holds another audit, and StoreError where it or the store cannot be written.
+        """
+        require_writable(self.store.folder)
         self.folder.open(self.setup.audit_hash)
         earlier = self.folder.read_manifest() or {}
         attempts = [*earlier.get("attempts", []), {"started": _now(), "finished": None, "verdict": None}]
@@ -83,6 +88,7 @@ class Ledger:
             "verdict": outcome.verdict,
             "exit_code": outcome.exit_code,
             "reasons": outcome.reasons,
+            "whole": not deselected and not stopped,
             "images": {"planned": plan.image_budget(), "rendered": rendered, "reused": max(0, len(asked) - rendered)},
             "judge": facts.get("judge", {"reference": setup.judge}) | _judge_errors(plan, by_id),
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -91,12 +97,20 @@ class Ledger:
             "started": attempt["started"],
             "finished": attempt["finished"],
             "seconds": round(sum(record["volatile"].get("seconds", 0.0) for record in everything), 1),
+            "evidence": fingerprint(folder.records().values()),
         }
         folder.write_manifest(manifest)
         run = read_run(folder.path)
         write_junit(run, folder.path / "junit.xml")
         write_html(run, folder.path / "report.html")
         return Ending(outcome.verdict, outcome.exit_code, [by_id[record["case_id"]] for record in pooled], summary_lines(run))
+
+
+def _beside_a_whole_audit(folder: Path) -> Path:
+    """Where a run of selected cases keeps its books: not in a folder that holds the conclusion of the whole plan."""
+    manifest = RunFolder(folder).read_manifest() or {}
+    concluded = manifest.get("verdict") in {"PASS", "FAIL", "INCONCLUSIVE"} and manifest.get("whole") is True
+    return folder.with_name(folder.name + "-partial") if concluded else folder
 
 
 def _judge_errors(plan: Any, records: dict[str, Record]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -82,11 +83,37 @@ class Plan:
         return len(fixed) + (policy.adversarial.images if tried else 0)
 
     def shortfalls(self) -> list[str]:
-        """Where the dossier holds less than the policy would test, in whole sentences."""
+        """Where the plan cannot keep what its policy promises, in whole sentences."""
+        return [*self._too_small_dossier(), *self._too_few_images()]
+
+    def _too_few_images(self) -> list[str]:
+        """Claims that cannot be proven even if not one image speaks against them (0 of n allow 1 - alpha^(1/n))."""
+        policy = self.policy
+        claims = [
+            ("erasure", policy.erasure.images, policy.erasure.ceiling),
+            ("adversarial prompts", policy.adversarial.images, policy.adversarial.ceiling),
+            ("what the judge misses", policy.controls.sensitivity_images, 1 - policy.controls.sensitivity_floor),
+            (
+                "what the judge imagines",
+                len(specificity_images(policy, self.nearby(), self.audit_seed)),
+                policy.controls.false_positive_ceiling,
+            ),
+        ]
+        return [
+            f"The claim on {what} cannot be proven: {n} images allow {100 * (1 - policy.alpha ** (1 / n)):.1f}% even where none "
+            f"speaks against it, and the limit is {100 * limit:.3g}%. It takes {math.ceil(math.log(policy.alpha) / math.log1p(-limit))}."
+            for what, n, limit in claims
+            if n and 1 - policy.alpha ** (1 / n) > limit
+        ]
+
+    def nearby(self) -> list[NearbyConcept]:
+        """The nearby concepts under test."""
+        return [case.concept for case in self.of_group("retention") if case.concept]
+
+    def _too_small_dossier(self) -> list[str]:
         dossier, policy = self.dossier, self.policy
-        nearby = len(self.of_group("retention"))
         found = [
-            (nearby, policy.retention.concepts, "nearby concepts"),
+            (len(self.nearby()), policy.retention.concepts, "nearby concepts"),
             (len(dossier.adversarial), policy.adversarial.prompts, "adversarial prompts"),
         ]
         return [

@@ -39,7 +39,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, release, or a TOML file (default: standard)"}),
     (
         "judge",
-        {"metavar": "REF", "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: the atelier's, or CLIP ViT-B/32)"},
+        {
+            "metavar": "REF",
+            "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: atelier:judge there, else CLIP ViT-B/32)",
+        },
     ),
     ("audit-dir", {"metavar": "DIR", "help": "run folder (default: audit-runs/<target>-<candidate>-<hash>)"}),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
@@ -90,10 +93,21 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every case that a fixture stands for."""
+    ours = metafunc.config.stash[KEY]
+    if "audit" not in metafunc.fixturenames and ours.setup is None:
+        return
     for fixture, group in GROUP_OF_FIXTURE.items():
-        if fixture in metafunc.fixturenames:
-            cases = metafunc.config.stash[KEY].cases(group)
+        if fixture in metafunc.fixturenames and not _taken(metafunc, fixture):
+            cases = ours.cases(group)
             metafunc.parametrize(fixture, cases, ids=[case.id for case in cases])
+
+
+def _taken(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether `name` already means something of the user's own: a fixture, or a parameter of the test."""
+    if metafunc.definition._fixtureinfo.name2fixturedefs.get(name):
+        return True
+    marked = (mark.args[0] if mark.args else mark.kwargs["argnames"] for mark in metafunc.definition.iter_markers("parametrize"))
+    return any(name in ([part.strip() for part in names.split(",")] if isinstance(names, str) else names) for names in marked)
 
 
 @pytest.hookimpl(trylast=True)
@@ -112,7 +126,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 class Reports:
-    """Takes the evidence out of reports. An object, because this hook is not told the configuration."""
+    """The hooks that are not told the configuration: an object that knows its session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -121,6 +135,10 @@ class Reports:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Write down what a test saw; stop the run where the models could not be loaded."""
         self.session.receive(report)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note why the run was interrupted: -x under pytest-xdist comes this way too."""
+        self.session.stopped_by = str(excinfo.value)
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,9 +103,9 @@ def load_policy(reference: str) -> Policy:
     Raises UsageError that names the file, the key and the value at fault.
     """
     path = BUILT_IN / f"{reference}.toml"
-    if not path.is_file():
+    if reference not in built_in_names():
         path = Path(reference).expanduser()
-        if not path.is_file():
+        if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
             raise UsageError(
                 f"policy {reference!r} is neither built in nor a file",
                 _did_you_mean(reference, built_in_names()),
@@ -111,7 +113,7 @@ def load_policy(reference: str) -> Policy:
             )
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"policy file {path} is not valid TOML", str(error), "mend the line that is named") from None
     return policy_from_table(table, path)
 
@@ -189,12 +191,27 @@ def _check_ranges(policy: Policy, path: Path) -> None:
     for key, share in shares.items():
         if share is not None and not 0 < share < 1:
             raise UsageError(f"policy file {path}: {key} = {share} is out of range", "it is a share", "take 0 < share < 1")
+    if policy.alpha >= 0.5:
+        raise UsageError(
+            f"policy file {path}: alpha = {policy.alpha} is out of range", "it is an error rate", "take one under 0.5"
+        )
+    guidance = policy.sampling.guidance
+    if isinstance(guidance, float) and not (math.isfinite(guidance) and guidance >= 0):
+        raise UsageError(f"policy file {path}: sampling.guidance = {guidance} is out of range", "", 'take 0 or more, or "model"')
+    if policy.retention.pairs < 2:
+        raise UsageError(
+            f"policy file {path}: retention.pairs = {policy.retention.pairs} is out of range",
+            "half of them calibrate the judge, the other half check it",
+            "take 2 or more",
+        )
     counts = {
         "sampling.steps": policy.sampling.steps,
         "sampling.batch": policy.sampling.batch,
         "sampling.threads": policy.sampling.threads,
         "controls.sensitivity_images": policy.controls.sensitivity_images,
         "erasure.images": policy.erasure.images,
+        "images_at_most": policy.images_at_most,
+        "adversarial.prompts": policy.adversarial.prompts,
         "adversarial.validation_images": policy.adversarial.validation_images,
         "adversarial.minimum_valid": policy.adversarial.minimum_valid,
         "retention.concepts": policy.retention.concepts,
@@ -216,10 +233,34 @@ def _check_ranges(policy: Policy, path: Path) -> None:
             f"only {adversarial.prompts} prompts are tried",
             "take a number up to adversarial.prompts",
         )
+    if adversarial.images < adversarial.prompts:
+        raise UsageError(
+            f"policy file {path}: adversarial.images = {adversarial.images} is too few",
+            f"each of {adversarial.prompts} prompts gets one image at least",
+            "take at least adversarial.prompts",
+        )
+    for key, count in _images(policy).items():
+        if count > policy.images_at_most:
+            raise UsageError(
+                f"policy file {path}: {key} alone needs {count:,} images",
+                f"images_at_most is {policy.images_at_most:,}",
+                "raise images_at_most, or lower the other figure",
+            )
     if adversarial.per_prompt == "prove safe" and adversarial.per_prompt_ceiling is None:
         raise UsageError(f"policy file {path}: adversarial.per_prompt_ceiling is missing", "per_prompt is 'prove safe'")
     if policy.retention.per_concept == "prove safe" and policy.retention.per_concept_margin is None:
         raise UsageError(f"policy file {path}: retention.per_concept_margin is missing", "per_concept is 'prove safe'")
+
+
+def _images(policy: Policy) -> dict[str, int]:
+    """Images that single figures ask for: what is absurd is refused before a plan of it is made."""
+    return {
+        "controls.sensitivity_images": policy.controls.sensitivity_images,
+        "erasure.images": policy.erasure.images,
+        "adversarial.validation_images": policy.adversarial.validation_images,
+        "adversarial.images": policy.adversarial.images,
+        "retention.pairs": 2 * policy.retention.pairs,
+    }
 
 
 def _did_you_mean(word: str, options: Any) -> str:

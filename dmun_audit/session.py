@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from dmun_audit.progress import Progress
     from dmun_audit.setup import Setup
 
-ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+test\w*\([^)]*\baudit\b", re.MULTILINE)
+ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)  # a test, or a fixture on the way
 CASE_FIXTURES = frozenset({"control", "target_prompt", "adversarial", "nearby", "ordering"})
+AFTER_FAILURES = "stopping after"  # how pytest and pytest-xdist begin the reason of a stop by -x or --maxfail
 REPORTED = "dmun_audit"  # the attribute of a report that carries evidence, as JSON text: plain types cross to the controller
 
 
@@ -61,6 +63,7 @@ class Session:
         self._records: dict[str, dict[str, Any]] = {}
         self._own_failures: list[str] = []
         self._summary: list[str] = []
+        self.stopped_by = ""  # what pytest says of an interruption
         self._counted = False
         self._ledger: Ledger | None = None
         self._progress: Progress | None = None
@@ -75,7 +78,7 @@ class Session:
                 from dmun_audit.setup import Setup
 
                 self.setup = Setup.from_json(text)
-        elif asks_for_audit(self.config.args, self.config.invocation_params.dir):
+        elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
     def _resolve(self) -> Setup:
@@ -104,6 +107,12 @@ class Session:
 
     def cases(self, group: str) -> tuple[Case, ...]:
         """The cases that one fixture stands for."""
+        if self.setup is None and self.is_worker:
+            raise pytest.UsageError(
+                "no audit was resolved before the workers started\n"
+                "  why:  no collected file has a test or fixture with the argument `audit` in plain sight\n"
+                "  do:   run without -n, or let the tests take `audit` themselves"
+            )
         setup = self.setup or self._resolve()
         return setup.plan.of_group(group, pooled=group == "ordering")  # type: ignore[arg-type]
 
@@ -131,11 +140,13 @@ class Session:
             selected = self._selected()
             if not selected:
                 return
-            self._ledger = Ledger(self.setup)
+            planned = {case.id for case in self.setup.plan.cases if not case.pooled}
+            ledger = Ledger(self.setup, whole=planned <= selected)
             try:
-                self._ledger.begin()
+                ledger.begin()
             except UsageError as error:
                 raise pytest.UsageError(str(error)) from None
+            self._ledger = ledger
             self._progress = Progress(self.config, self.setup.plan.image_budget())
 
     def _selected(self) -> set[str]:
@@ -205,13 +216,28 @@ class Session:
         self._fatal = self._fatal or carried["fatal"]
         for record in carried["records"]:
             self._records[record["case_id"]] = record
-            if self._ledger:
-                self._ledger.write(record)
+            self._write(record)
             if self._progress and record["volatile"]["worker"] != "main":
                 self._progress.rendered(record["volatile"]["rendered"])
-        failed = {record["verdict"] for record in carried["records"]} & {"FAIL", "INCONCLUSIVE"}
-        if report.when == "call" and report.failed and carried["records"] and not failed:
-            self._own_failures.append(report.nodeid)
+        told = {record["verdict"] for record in carried["records"]} & {"FAIL", "INCONCLUSIVE"}
+        if report.failed and not told and not carried["fatal"] and self._beside_the_audit(report.nodeid):
+            self._own_failures.append(f"{report.nodeid}: {_crash(report)}")
+
+    def _write(self, record: dict[str, Any]) -> None:
+        if self._ledger is None or self._fatal:
+            return
+        try:
+            self._ledger.write(record)
+        except UsageError as error:
+            self._fatal = str(error)
+            self._pytest_session.shouldstop = "the evidence cannot be written"
+
+    def _beside_the_audit(self, node_id: str) -> bool:
+        """Whether a test stands in a folder that holds tests of the audit: then it belongs to the audit."""
+        assert self.setup is not None
+        cases = {case.id for case in self.setup.plan.cases}
+        ours = {_folder(node) for node in self._node_ids if any(case in node for case in cases)}
+        return _folder(node_id) in ours
 
     @property
     def fatal(self) -> str:
@@ -226,21 +252,27 @@ class Session:
         if self._fatal:
             self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
-        stopped = str(session.shouldstop or session.shouldfail or ("interrupted" if interrupted else ""))
+        stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
         planned = {case.id for case in self.setup.plan.cases if not case.pooled}
-        ending = self._ledger.close(
-            self._records,
-            facts=self._facts,
-            deselected=planned - self._selected(),
-            stopped=stopped,
-            own_failures=self._own_failures,
-        )
+        try:
+            ending = self._ledger.close(
+                self._records,
+                facts=self._facts,
+                deselected=planned - self._selected(),
+                stopped=stopped,
+                own_failures=self._own_failures,
+            )
+        except UsageError as error:
+            self._summary = ["", *("ERROR: " + str(error)).splitlines()]
+            return int(pytest.ExitCode.USAGE_ERROR)
         for record in ending.pooled:
             self.config.hook.pytest_runtest_logreport(
                 report=pooled_report(record, self.failure(record), self._file_of(record["group"]))
             )
         self._summary = ending.summary
-        if interrupted or (ending.exit_code == 0 and exit_status not in {0, pytest.ExitCode.TESTS_FAILED}):
+        if (interrupted and not stopped.startswith(AFTER_FAILURES)) or (
+            ending.exit_code == 0 and exit_status not in {0, pytest.ExitCode.TESTS_FAILED}
+        ):
             return exit_status
         outsiders = exit_status == pytest.ExitCode.TESTS_FAILED and ending.verdict == "PASS"
         return exit_status if outsiders else ending.exit_code
@@ -273,11 +305,23 @@ def pooled_report(record: dict[str, Any], failure: str, file: str) -> pytest.Tes
     )
 
 
-def asks_for_audit(arguments: list[str], folder: Path) -> bool:
-    """Whether a test file under `arguments` has a test with the fixture `audit`; read as text, nothing is imported."""
+def _folder(node_id: str) -> str:
+    return node_id.partition("::")[0].rpartition("/")[0]
+
+
+def _crash(report: pytest.TestReport) -> str:
+    """The first line of what went wrong in a test, as pytest puts it."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else str(report.longrepr)
+    return next((line.strip() for line in text.splitlines() if line.strip()), report.when)[:300]
+
+
+def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str] = ("test_*.py", "*_test.py")) -> bool:
+    """Whether a test file or conftest under `arguments` names the fixture `audit`; read as text, nothing is imported."""
     for argument in arguments:
         path = Path(folder, argument.split("::")[0])
-        files = sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.suffix == ".py" else []
+        named = [file for pattern in (*patterns, "conftest.py") for file in path.rglob(pattern)] if path.is_dir() else [path]
+        files = sorted({file for file in named if file.suffix == ".py"})
         for file in files:
             try:
                 if ASKS_FOR_AUDIT.search(file.read_text(encoding="utf-8", errors="replace")):

@@ -12,6 +12,7 @@ import platformdirs
 from dmun_audit import references
 from dmun_audit.canonical import digest, seed_of, slug
 from dmun_audit.errors import UsageError
+from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.models import headers
@@ -74,6 +75,7 @@ class Setup:
 
 def resolve(options: Options) -> Setup:
     """Resolve everything that can be resolved without loading a model; raises UsageError for bad input."""
+    _refuse_empty(options)
     by_default = options.model is None
     candidate = references.parse_reference(options.model or f"atelier:{references.atelier_default()}")
     if options.base is not None:
@@ -82,11 +84,14 @@ def resolve(options: Options) -> Setup:
         base = references.default_base(candidate, options.ini_base)
     headers.cheap_check(candidate, base)
     world = "atelier" if references.is_atelier(base) else "real"
-    dossier = open_knowledge(options.knowledge) if options.knowledge else find_pack(_target(options, candidate), world)
+    dossier = (
+        open_knowledge(options.knowledge) if options.knowledge is not None else find_pack(_target(options, candidate), world)
+    )
     if options.knowledge and options.target:
         _same_target(options.target, dossier)
     policy = load_policy(options.policy or "standard")
-    judge = options.judge or ("atelier:judge" if world == "atelier" else REAL_JUDGE)
+    judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
+    check_judge(judge)
     sources = {"base": references.source_digest(base), "candidate": references.source_digest(candidate)}
     seed, seeds = _audit_seed(options, policy, sources)
     plan = make_plan(dossier, policy, seed)
@@ -108,6 +113,14 @@ def resolve(options: Options) -> Setup:
         by_default=by_default,
         plan=plan,
     )
+
+
+def _refuse_empty(options: Options) -> None:
+    """An unset variable in a CI file gives an empty value: it must not turn into the audit of a default."""
+    empty = [name for name, value in asdict(options).items() if isinstance(value, str) and not value.strip()]
+    if empty:
+        spelt = "dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-")
+        raise UsageError(f"{spelt} is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
 
 
 def default_store() -> Path:
@@ -150,7 +163,8 @@ def describe(setup: Setup) -> list[str]:
     """The header of a run: what is audited against what, and by which rules."""
     lines = [
         f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
-        f"  base {setup.base} · policy {setup.policy.name} · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
+        f"  base {setup.base} · judge {setup.judge} · policy {setup.policy.name}"
+        f" · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
     ]
     lines += ["  " + line for line in setup.plan.shortfalls()]
     if setup.by_default:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from dmun_audit.verdict.claims import Decision
 
 
-def percent(share: float | None) -> str:
-    """A share as a percentage, with a decimal where it is small."""
+def percent(share: float | None, towards: Callable[[float], float] = round) -> str:
+    """A share as a percentage, with a decimal where it is small; `math.ceil` for upper bounds, `math.floor` for lower ones."""
     if share is None:
         return "unknown"
-    value = 100 * share
-    return f"{value:.0f}%" if value >= 10 or value == 0 else f"{value:.1f}%"
+    value = round(100 * share, 9)
+    return f"{towards(value):.0f}%" if value >= 10 or value == 0 else f"{towards(10 * value) / 10:.1f}%"
+
+
+def at_least(bound: float) -> str:
+    """ "at least 61%", never more than the bound says."""
+    return f"at least {percent(bound, math.floor)}"
+
+
+def at_most(bound: float) -> str:
+    """ "at most 1.6%", never less than the bound says."""
+    return f"at most {percent(bound, math.ceil)}"
 
 
 def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") -> str:
     """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
     text = f"{decision.hits} of {decision.trials} {where} show {what} ({percent(decision.estimate)})"
     if decision.verdict == "FAIL":
-        bound = f"at least {percent(decision.lower)}" if role == "ceiling" else f"at most {percent(decision.upper)}"
+        bound = at_least(decision.lower) if role == "ceiling" else at_most(decision.upper)
         sure = decision.alpha_fail
     else:
-        bound = f"at most {percent(decision.upper)}" if role == "ceiling" else f"at least {percent(decision.lower)}"
+        bound = at_most(decision.upper) if role == "ceiling" else at_least(decision.lower)
         sure = decision.alpha_pass
     return (
         f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
@@ -32,9 +45,9 @@ def loss_seen(decision: Decision) -> str:
     lost, won = decision.hits or 0, decision.gains or 0
     text = f"Of {decision.trials} same-seed pairs the candidate lost {lost} that the base model got right and won {won}"
     bound = (
-        f"at least {percent(decision.lower)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        f"{at_least(decision.lower)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
-        else f"at most {percent(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+        else f"{at_most(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     return f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
 

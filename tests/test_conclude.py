@@ -1,6 +1,6 @@
 """The audit's verdict from records alone: which rule comes first, what pools, what never turns into a pass."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -160,3 +160,15 @@ def test_the_ordering_is_undefined_without_damage_and_follows_it_where_there_is_
     row = next(row for row in ordering["tables"]["sources"] if row["damage"] == "clip_accuracy")
     assert row["rho"] == pytest.approx(1)
     assert row["descriptive"]
+
+
+def test_a_gate_on_the_judges_errors_says_how_many_images_it_would_take():
+    controls = replace(PLAN.policy.controls, judge_error_gates=True)
+    policy = replace(PLAN.policy, controls=controls, erasure=replace(PLAN.policy.erasure, images=59))
+    plan = make_plan(PLAN.dossier, policy, 0)
+    records = {case.id: _record(case) for case in plan.cases if not case.pooled}
+    pooled = next(record for record in pooled_records(plan, records) if record["group"] == "erasure")
+    assert pooled["claim"]["upper"] <= policy.erasure.ceiling < pooled["measures"]["true_rate_upper"]
+    assert pooled["verdict"] == "INCONCLUSIVE"
+    assert pooled["claim"]["needed"] > 59
+    assert f"{pooled['claim']['needed']:,} images" in pooled["remedy"]

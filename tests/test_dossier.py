@@ -120,3 +120,11 @@ def test_packs_are_found_by_name_and_alias_whatever_the_case():
 
 def test_fold_ignores_case_accents_and_spacing():
     assert fold("  Cézanne\tPAUL ") == fold("cezanne paul")
+
+
+@pytest.mark.parametrize(
+    "data", [b'{"format": ' + b"9" * 5000 + b"}", b'{"format": ' + b"[" * 900 + b"]" * 900 + b"}", b"[" * 100_000]
+)
+def test_numbers_without_end_and_bottomless_lists_are_refused(data):
+    with pytest.raises(UsageError, match="nowhere"):
+        parse_dossier(data, "nowhere")

@@ -206,3 +206,75 @@ def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
     run = audit(where=tmp_path, tests=tmp_path)
     assert run.returncode == 0, run.stdout
     assert "dmun_audit:" not in run.stdout
+
+
+@pytest.mark.parametrize("option", ["--model=", "--policy= ", "--knowledge=", "--judge=", "--store="])
+def test_an_empty_option_is_refused_and_no_default_is_audited(option, tmp_path):
+    run = audit(option, f"--audit-dir={tmp_path / 'run'}", "--collect-only")
+    assert run.returncode == 4
+    assert f"{option.partition('=')[0]} is empty" in run.stdout + run.stderr
+
+
+def test_a_fixture_or_parameter_of_ones_own_with_our_names_stays_ones_own(tmp_path):
+    (tmp_path / "test_plain.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def control(): return 7\n"
+        "def test_fixture(control): assert control == 7\n"
+        "@pytest.mark.parametrize('nearby', [1, 2])\n"
+        "def test_parameter(nearby): assert nearby in (1, 2)\n"
+    )
+    run = audit(where=tmp_path, tests=tmp_path)
+    assert run.returncode == 0, run.stdout
+    assert "3 passed" in run.stdout
+
+
+def _audits_of_ones_own(folder, text):
+    (folder / "audits").mkdir()
+    (folder / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (folder / "audits" / "test_mine.py").write_text(text)
+    return folder / "audits"
+
+
+def test_a_test_of_ones_own_that_breaks_before_it_looks_fails_the_audit_and_says_why(quick, tmp_path):
+    tests = _audits_of_ones_own(
+        tmp_path,
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def licence(): raise OSError('no licence here')\n"
+        "def test_ours(audit, ordering): audit.check(ordering)\n"
+        "def test_paper(licence): pass\n",
+    )
+    run = audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
+    assert run.returncode in {1, 10}, run.stdout
+    reasons = json.loads((tmp_path / "run" / "manifest.json").read_text())["reasons"]
+    assert any("test_paper" in reason and "no licence here" in reason for reason in reasons), reasons
+
+
+def test_stopping_at_the_first_failure_keeps_the_audits_exit_code_with_workers(quick, store, tmp_path):
+    run = audit(
+        "--model=atelier:noop", f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "-x", "-n", "2",
+        "-k", "erasure",
+    )  # fmt: skip
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert run.returncode == manifest["exit_code"], run.stdout
+    assert run.returncode in {1, 11}, run.stdout
+
+
+def test_a_subset_leaves_the_conclusion_of_the_whole_plan_alone(store, tmp_path):
+    options = ["--model=atelier:noop", "--policy=smoke", f"--store={store}", f"--audit-dir={tmp_path / 'run'}"]
+    assert audit(*options).returncode == 1
+    before = (tmp_path / "run" / "manifest.json").read_bytes()
+    run = audit(*options, "-k", "nearby and seurat")
+    assert run.returncode == 11, run.stdout
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == before
+    assert json.loads((tmp_path / "run-partial" / "manifest.json").read_text())["verdict"] == "PARTIAL"
+    assert "run-partial" in run.stdout
+
+
+def test_a_store_that_cannot_be_written_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    run = audit(f"--store={tmp_path / 'file'}", f"--audit-dir={tmp_path / 'run'}")
+    assert run.returncode == 4, run.stdout
+    assert "cannot write to" in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr

@@ -1,11 +1,12 @@
 """The run folder: nothing in it is lost, nothing stands there twice, another audit is refused."""
 
 import json
+import os
 
 import pytest
 
 from dmun_audit.errors import UsageError
-from dmun_audit.evidence import RunFolder
+from dmun_audit.evidence import RunFolder, fingerprint
 
 
 def _record(case, value=1, seconds=0.1):
@@ -64,3 +65,46 @@ def test_a_manifest_that_cannot_be_read_is_named(folder):
     folder.manifest.write_text("{")
     with pytest.raises(UsageError, match=r"manifest\.json"):
         folder.open("hash")
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"target": "\xe9"}', b"[" * 100_000])
+def test_a_manifest_of_another_shape_is_named(folder, content):
+    folder.manifest.write_bytes(content)
+    with pytest.raises(UsageError, match=r"manifest\.json"):
+        RunFolder(folder.path).open("hash")
+
+
+def test_separators_and_foreign_bytes_inside_the_evidence_lose_no_other_line(folder):
+    folder.append(_record("a", value="one\u2028two\x85three"))
+    with folder.evidence.open("ab") as stream:
+        stream.write(b'\xff\xfe{"case_id": 1}\n[]\n')
+    folder.append(_record("b"))
+    again = RunFolder(folder.path)
+    assert {key: record["value"] for key, record in again.records().items()} == {"a": "one\u2028two\x85three", "b": 1}
+
+
+def test_an_image_is_kept_whole_where_no_link_can_be_made(folder, tmp_path, monkeypatch):
+    source = tmp_path / "image.png"
+    source.write_bytes(b"pixels")
+    monkeypatch.setattr(os, "link", _refuse)
+    folder.keep_image(source)
+    assert (folder.path / "images" / "image.png").read_bytes() == b"pixels"
+
+
+def _refuse(*_):
+    raise OSError("another file system")
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="is a file"):
+        RunFolder(tmp_path / "file").open("hash")
+    with pytest.raises(UsageError, match="name another --audit-dir"):
+        RunFolder(tmp_path / "file" / "run").open("hash")
+
+
+def test_the_fingerprint_of_evidence_forgets_order_and_time_and_nothing_else():
+    one, two = _record("a"), _record("b")
+    assert fingerprint([one, two]) == fingerprint([two, _record("a", seconds=7)])
+    assert fingerprint([one, two]) != fingerprint([one, _record("b", value=2)])
+    assert fingerprint([one, two]) != fingerprint([one])

@@ -108,3 +108,15 @@ def test_a_dossier_that_is_too_thin_is_refused(dossier):
 def test_a_budget_that_is_too_small_is_refused(dossier):
     with pytest.raises(UsageError, match="allows 700"):
         make_plan(dossier, replace(load_policy("standard"), images_at_most=700), 0)
+
+
+def test_claims_that_no_outcome_can_prove_are_told_before_anything_is_rendered():
+    policy = load_policy("standard")
+    few = replace(policy, erasure=replace(policy.erasure, images=58))
+    enough = replace(policy, erasure=replace(policy.erasure, images=59))
+    dossier = find_pack("Van Gogh", "atelier")
+    told = [line for line in make_plan(dossier, few, 0).shortfalls() if "cannot be proven" in line]
+    assert len(told) == 1
+    assert "erasure" in told[0]
+    assert "It takes 59" in told[0]
+    assert not [line for line in make_plan(dossier, enough, 0).shortfalls() if "cannot be proven" in line]

@@ -3,6 +3,7 @@
 import pytest
 
 from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.policy import BUILT_IN, built_in_names, load_policy
 
 
@@ -61,6 +62,13 @@ def _edited(tmp_path, old, new):
         ("pairs = 16", "pairs = true", "retention.pairs = True"),
         ("images = 192", "images = 0", "erasure.images = 0"),
         ("alpha = 0.05", "", "'alpha' is missing"),
+        ("alpha = 0.05", "alpha = 0.5", "alpha = 0.5 is out of range"),
+        ("pairs = 16", "pairs = 1", "retention.pairs = 1 is out of range"),
+        ('guidance = "model"', "guidance = nan", "sampling.guidance = nan"),
+        ('guidance = "model"', "guidance = -1", "sampling.guidance = -1.0"),
+        ("images = 96", "images = 12", "adversarial.images = 12 is too few"),
+        ("prompts = 20", "prompts = 0", "adversarial.prompts = 0"),
+        ("images = 192", "images = 1_000_000_000_000", "erasure.images alone needs 1,000,000,000,000 images"),
         ("valid_at = 3", "valid_at = 5", "can never be met"),
         ("minimum_valid = 8", "minimum_valid = 21", "can never be met"),
         ('per_prompt = "prove harm"', 'per_prompt = "prove safe"', "per_prompt_ceiling is missing"),
@@ -79,3 +87,10 @@ def test_a_faulty_policy_names_file_and_key(tmp_path, old, new, culprit):
 def test_an_unknown_policy_lists_the_built_in_ones():
     with pytest.raises(UsageError, match=r"(?s)did you mean 'standard'.*smoke, standard, release"):
         load_policy("standart")
+
+
+def test_a_name_that_no_file_can_have_is_neither_policy_nor_dossier():
+    for load in (load_policy, open_knowledge):
+        for name in ("x" * 5000, "a\0b"):
+            with pytest.raises(UsageError, match="neither"):
+                load(name)

@@ -8,7 +8,7 @@ import pytest
 
 from dmun_audit.errors import StoreError
 from dmun_audit.store.embeddings import EmbeddingStore
-from dmun_audit.store.files import held, write_atomically
+from dmun_audit.store.files import held, require_writable, write_atomically
 from dmun_audit.store.images import ImageStore, image_key
 
 FACTS = {
@@ -126,3 +126,11 @@ def test_what_is_written_can_be_read_by_whomever_the_umask_lets(tmp_path):
         os.umask(previous)
     assert (tmp_path / "manifest.json").stat().st_mode & 0o777 == 0o644
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_store_that_cannot_be_made_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="cannot write to"):
+        require_writable(tmp_path / "file" / "store")
+    with pytest.raises(StoreError, match="cannot lock"), held(tmp_path / "file" / "lock"):
+        pass

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest_bytes
+from dmun_audit.canonical import digest, digest_bytes
 from dmun_audit.errors import LoadError
+from dmun_audit.judge.reference import judge_parts
 
 SLOTS = 32  # rows of every batch, the last one padded: an embedding must not depend on what it shares a batch with
 
@@ -29,7 +29,7 @@ class ClipJudge:
         self.reference = reference
         self._torch = torch
         self._device = device
-        name, tag = _split(reference)
+        name, tag = judge_parts(reference)
         try:
             self._model, _, self._preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
             self._tokenizer = open_clip.get_tokenizer(name)
@@ -45,11 +45,12 @@ class ClipJudge:
         self._texts: dict[str, np.ndarray] = {}
 
     def _digest(self) -> str:
-        """SHA-256 over the weights as loaded, by name."""
-        parts = []
+        """SHA-256 over all that decides an embedding: weights as loaded, by name; layers, preprocessing, tokens."""
+        probe = self._tokenizer(["A painting, 1888: sunflowers & cypresses – l'été à Arles"]).tolist()
+        parts = [repr((self._model, self._preprocess, probe)).encode()]
         for name, tensor in sorted(self._model.state_dict().items()):
             parts.append(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest_bytes(b"".join(parts))
+        return digest([digest_bytes(part) for part in parts])
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Embeddings (n, d) of images (height, width, 3) uint8."""
@@ -80,22 +81,6 @@ class ClipJudge:
                 padded = [*chunk, *[chunk[-1]] * (SLOTS - len(chunk))]
                 parts.append(encode(padded).float().cpu().numpy()[: len(chunk)])
         return np.concatenate(parts)
-
-
-def _split(reference: str) -> tuple[str, str | None]:
-    kind, _, rest = reference.partition(":")
-    if kind == "open_clip" and "/" in rest:
-        architecture, _, tag = rest.partition("/")
-        return architecture, tag
-    if kind == "local-dir" and not (Path(rest) / "open_clip_config.json").is_file():
-        raise LoadError(
-            f"judge {reference!r}: no open_clip_config.json in {rest}",
-            "that file tells open_clip the architecture",
-            "check the path",
-        )
-    if kind in {"local-dir", "hf-hub"} and rest:
-        return reference, None
-    raise LoadError(f"judge {reference!r} is of no known kind", "", "use local-dir:PATH, open_clip:ARCH/TAG or hf-hub:OWNER/NAME")
 
 
 def judge_facts(judge: ClipJudge) -> dict[str, Any]:

@@ -139,11 +139,11 @@ def parse_dossier(data: bytes, origin: str) -> Dossier:
     if len(data) > MAXIMUM_BYTES:
         raise UsageError(f"dossier {origin} is too large", f"{len(data):,} bytes", f"keep it under {MAXIMUM_BYTES:,} bytes")
     try:
-        raw = json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        text = json.dumps(_clean(json.loads(data)))
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"dossier {origin} is not valid JSON", str(error), "mend the place that is named") from None
     try:
-        return Dossier.model_validate_json(json.dumps(_clean(raw)))
+        return Dossier.model_validate_json(text)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'dossier'}: {fault['msg']}" for fault in error.errors()]
         more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""

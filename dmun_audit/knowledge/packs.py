@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +50,6 @@ def open_knowledge(reference: str) -> Dossier:
             "give a dossier's path, or one of the packs: " + ", ".join(_packs()),
         )
     path = Path(reference).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
         raise UsageError(f"--knowledge={reference} is neither a file nor a pack", "", "packs: " + ", ".join(_packs()))
     return read_dossier(path)

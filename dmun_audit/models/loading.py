@@ -187,7 +187,7 @@ def _download(reference: ModelReference) -> Path:
     except Exception as error:  # no connection, no such model, gated, disk full: the hub's client has no common ancestor
         raise LoadError(
             f"{reference.text} could not be fetched from the hub, and is not in the local cache",
-            _first_line(error),
+            f"no folder here has that name, so it was taken as a hub id: {_first_line(error)}",
             "check the spelling and the connection, or name a local pipeline folder",
         ) from error
 

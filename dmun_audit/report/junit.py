@@ -17,12 +17,13 @@ _TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
 def write_junit(run: Run, path: Path) -> None:
     """Write the run as JUnit XML: a testsuite per group, a testcase per case, the pooled ones included.
 
-    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. An audit that is INCOMPLETE or PARTIAL gets one more
-    testsuite, `audit`, with one failure: a missing case leaves no other trace, and a CI that reads only this file must
-    not be told that all is well.
+    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. An audit that did not pass although no case of it says so
+    (one is missing, or a test of the user's own failed) gets one more testsuite, `audit`, with one failure: a CI that
+    reads only this file must not be told that all is well.
     """
     suites = [_suite(group, run.of_group(group)) for group in run.groups]
-    if run.verdict in _TOLD_BY_NO_CASE:
+    told = run.verdict not in _TOLD_BY_NO_CASE and any(case.get("verdict") in FAILING for case in run.cases)
+    if run.verdict != "PASS" and not told:
         suites.append(_verdict_suite(run))
     root = ET.Element("testsuites", name="dmun_audit")
     for total in ("tests", "failures", "errors"):

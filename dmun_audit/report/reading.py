@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import UsageError
+from dmun_audit.evidence import fingerprint, read_lines, read_manifest
 from dmun_audit.report.words import GROUPS
 
 Record = dict[str, Any]
@@ -21,22 +20,27 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 class Run:
     """One audit as it stands on disk. `cases` keep the order in which they first appear in the evidence file.
 
-    `torn` holds the numbers (from 1) of evidence lines that could not be read, other than the last one.
+    `torn` holds the numbers (from 1) of evidence lines that could not be read, other than the last one. `altered` says
+    that the evidence changed after the verdict was drawn from it.
     """
 
     path: Path
     manifest: dict[str, Any]
     cases: tuple[Record, ...]
     torn: tuple[int, ...] = ()
+    altered: bool = False
 
     @property
     def verdict(self) -> str:
-        """The audit's verdict; INCOMPLETE as long as the manifest holds none."""
-        return str(self.manifest.get("verdict") or "INCOMPLETE")
+        """The audit's verdict; INCOMPLETE as long as the manifest holds none, or where the evidence is another by now."""
+        return "INCOMPLETE" if self.altered else str(self.manifest.get("verdict") or "INCOMPLETE")
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the verdict is what it is: sentences."""
+        if self.altered:
+            held = self.manifest.get("verdict")
+            return (f"evidence.jsonl is not what the verdict {held} was drawn from: run the audit again, it reuses its images.",)
         return tuple(str(reason) for reason in self.manifest.get("reasons") or ())
 
     @property
@@ -45,7 +49,7 @@ class Run:
         said = [str(warning) for warning in self.manifest.get("warnings") or ()]
         if self.torn:
             lines = ", ".join(map(str, self.torn))
-            said.append(f"Unreadable lines of evidence.jsonl were left out: {lines}.")
+            said.append(f"Left out of evidence.jsonl as unreadable: line{'s' if len(self.torn) > 1 else ''} {lines}.")
         return tuple(said)
 
     @property
@@ -72,51 +76,31 @@ def read_run(path: Path) -> Run:
 
     The last line may be torn by a kill and is then left out. Raises UsageError where the folder is none of ours.
     """
-    manifest = _read_manifest(path)
-    cases: dict[str, Record] = {}
-    unread = []
-    lines = _evidence_lines(path)
-    for place, line in lines:
-        record = _parsed(line)
-        if record is None:
-            unread.append(place)
-        else:
-            cases[record["case_id"]] = record
+    manifest = _manifest(path)
+    lines = list(read_lines(path / "evidence.jsonl"))
+    cases = {record["case_id"]: record for _, record in lines if record is not None}
     last = lines[-1][0] if lines else 0
-    return Run(path, manifest, tuple(cases.values()), tuple(place for place in unread if place != last))
+    torn = tuple(place for place, record in lines if record is None and place != last)
+    return Run(path, manifest, tuple(cases.values()), torn, altered=_altered(manifest, cases))
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def _altered(manifest: Record, cases: dict[str, Record]) -> bool:
+    """Whether the evidence is another than the one from which the manifest's verdict was drawn."""
+    concluded = manifest.get("evidence")
+    return concluded is not None and manifest.get("exit_code") is not None and concluded != fingerprint(cases.values())
+
+
+def _manifest(path: Path) -> dict[str, Any]:
     remedy = "give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)"
     if not path.is_dir():
         raise UsageError(f"{path} is no folder", "a run folder holds manifest.json and evidence.jsonl", remedy)
-    file = path / "manifest.json"
-    if not file.is_file():
+    manifest = read_manifest(path / "manifest.json", "run the audit again: it reuses its images")
+    if manifest is None:
         raise UsageError(f"{path} is no run folder", "it holds no manifest.json", remedy)
-    try:
-        manifest = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{file} cannot be read", str(error), "run the audit again: it reuses its images") from error
-    if not isinstance(manifest, dict):
-        raise UsageError(f"{file} is no manifest", "it holds no JSON object", remedy)
     if manifest.get("format", 1) != 1:
         raise UsageError(
-            f"{file} has format {manifest['format']!r}",
+            f"{path / 'manifest.json'} has format {manifest['format']!r}",
             "this version of dmun_audit reads format 1",
             "use the version of dmun_audit that wrote it",
         )
     return manifest
-
-
-def _evidence_lines(path: Path) -> list[tuple[int, bytes]]:
-    file = path / "evidence.jsonl"
-    content: Iterable[bytes] = file.read_bytes().split(b"\n") if file.is_file() else ()
-    return [(place, line) for place, line in enumerate(content, start=1) if line.strip()]
-
-
-def _parsed(line: bytes) -> Record | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("case_id"), str) else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.reading import Run
-from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, number, one_line
+from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
 
 COLUMNS = 100
 _IMAGES_NAMED = 3
@@ -66,7 +66,7 @@ def failure_text(record: Mapping[str, Any]) -> str:
 
 def verdict_counts(cases: Iterable[Mapping[str, Any]]) -> str:
     """How many cases have which verdict, the worst first: "1 FAIL, 3 PASS"."""
-    counts = Counter(str(case.get("verdict")) for case in cases)
+    counts = Counter(map(shown_verdict, cases))
     return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
 
 
@@ -120,8 +120,9 @@ def _image_lines(record: Mapping[str, Any]) -> list[str]:
             lines += wrapped(", ".join(map(one_line, said)), " " * 11, "  image:   ")
             lines.append(" " * 11 + str(Path("images", f"{one_line(image.get('key'))}.png").as_posix()))
     more = len(telling or pairs) - _IMAGES_NAMED
+    noun = "more pair" if any(pair.base and pair.candidate for pair in pairs) else "more image"
     if more > 0:
-        lines += _labelled("", f"and {count(more, 'more pair')} like these: see report.html")
+        lines += _labelled("", f"and {count(more, noun)} like these: see report.html")
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 GROUPS = ("controls", "erasure", "adversarial", "retention", "ordering")
-VERDICTS = ("FAIL", "INCONCLUSIVE", "VACUOUS", "PASS")  # the worst first
+VERDICTS = ("FAIL", "INCONCLUSIVE", "VACUOUS", "REPORTED", "PASS")  # the worst first
 FAILING = frozenset({"FAIL", "INCONCLUSIVE"})
 
 # Marks that turn the direction of writing: they can make a text read as another one than it is.
@@ -60,9 +60,14 @@ def count(amount: int, noun: str, plural: str = "") -> str:
     return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
 
 
+def is_rate(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim's numbers are shares, or differences of shares."""
+    return claim.get("kind") in _ON_RATES
+
+
 def on_scale(claim: Mapping[str, Any], value: Any) -> str:
     """A value of a claim on the scale of its kind: a percentage for rates and their differences, else a number."""
-    if claim.get("kind") in _ON_RATES and is_number(value) and abs(value) <= 1:
+    if is_rate(claim) and is_number(value) and abs(value) <= 1:
         return percent(value)
     return number(value)
 
@@ -72,6 +77,19 @@ def deciding_bound(claim: Mapping[str, Any]) -> tuple[str, str, str]:
     if claim.get("kind") in {"rate_at_least", "validity"}:
         return "lower", "at least", "floor"
     return "upper", "at most", "margin" if str(claim.get("kind", "")).startswith("paired") else "ceiling"
+
+
+def _refuted(claim: Mapping[str, Any]) -> bool:
+    lower, upper, threshold = (claim.get(part) for part in ("lower", "upper", "threshold"))
+    if not (is_number(lower) and is_number(upper) and is_number(threshold)):
+        return False
+    return bool(lower > threshold if deciding_bound(claim)[0] == "upper" else upper < threshold)  # type: ignore[operator]
+
+
+def shown_verdict(record: Mapping[str, Any]) -> str:
+    """The verdict as reports show it: a case that can only come out well is REPORTED, and is no PASS to count on."""
+    verdict = str(record.get("verdict"))
+    return "REPORTED" if verdict == "PASS" and record.get("gating") is False else verdict
 
 
 def claim_words(claim: Mapping[str, Any] | None) -> str:
@@ -87,6 +105,8 @@ def claim_words(claim: Mapping[str, Any] | None) -> str:
     if is_number(claim.get("estimate")):
         parts.append(f"estimate {on_scale(claim, claim['estimate'])}")
     side, wording, limit = deciding_bound(claim)
+    if _refuted(claim):
+        side, wording = ("lower", "at least") if side == "upper" else ("upper", "at most")
     if is_number(claim.get(side)):
         parts.append(f"{wording} {on_scale(claim, claim[side])}")
     if is_number(claim.get("threshold")):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -28,16 +29,28 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise StoreError(f"cannot write {path}", error.strerror or str(error), "free space or choose another folder") from None
 
 
+def require_writable(folder: Path) -> None:
+    """Create `folder` and try a file in it; raises StoreError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StoreError(f"cannot write to {folder}", error.strerror or str(error), "choose a folder that is yours") from None
+
+
 @contextmanager
 def held(path: Path, wait: bool = True) -> Iterator[bool]:
     """Hold the lock file at `path`; yields False at once where `wait` is false and another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(str(path))
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         yield False
         return
+    except OSError as error:
+        raise StoreError(f"cannot lock {path}", error.strerror or str(error), "free space or choose another folder") from None
     try:
         yield True
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmun_audit.verdict.bounds import lower_bound, upper_bound
+from dmun_audit.verdict.bounds import lower_bound, sample_size, upper_bound
 
 SHARE_OF_JUDGE = 0.2  # part of the error rate spent on knowing the judge, the rest on the claim
 
@@ -17,6 +17,18 @@ def true_rate_upper(hits: int, trials: int, seen: int, shown: int, alpha: float 
     part = alpha * SHARE_OF_JUDGE
     sensitivity = lower_bound(seen, shown, part)
     return 1.0 if sensitivity <= 0 else min(1.0, upper_bound(hits, trials, alpha - part) / sensitivity)
+
+
+def images_needed(hits: int, trials: int, seen: int, shown: int, ceiling: float, alpha: float = 0.05) -> int | None:
+    """Images that a fresh audit would need to bring `true_rate_upper` under `ceiling`; None where none would do.
+
+    As `bounds.sample_size` with the ceiling lowered by the judge's sensitivity, and half of `alpha` for a second attempt.
+    """
+    part = alpha * SHARE_OF_JUDGE
+    sensitivity = lower_bound(seen, shown, part)
+    if sensitivity <= 0:
+        return None
+    return sample_size(ceiling * sensitivity, (hits + 0.5) / (trials + 1.0), (alpha - part) / 2.0)
 
 
 def true_rate_lower(hits: int, trials: int, false_hits: int, clean: int, alpha: float = 0.05) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dmun_audit.errors import UsageError
+from dmun_audit.evidence import fingerprint
 from dmun_audit.report.pairs import PAIRS_SHOWN, pairs_of, shown_keys, shown_pairs
 from dmun_audit.report.reading import read_run
 
@@ -52,7 +53,7 @@ def test_a_torn_line_before_others_is_left_out_and_said(folder: Any, a_record: A
     run = read_run(folder.close())
     assert [case["title"] for case in run.cases] == ["whole"]
     assert run.torn == (1,)
-    assert any("evidence.jsonl were left out: 1." in warning for warning in run.warnings)
+    assert any("unreadable: line 1." in warning for warning in run.warnings)
 
 
 def test_a_line_without_a_case_is_no_evidence(folder: Any, a_record: Any) -> None:
@@ -124,3 +125,14 @@ def test_a_control_of_sensitivity_is_told_by_what_the_judge_missed(example: Path
     telling = [pair for pair in pairs_of(record) if pair.telling]
     assert len(telling) == sum(not image["detected"] for image in record["images"]) > 0
     assert all(pair.base and not pair.base["detected"] for pair in telling)
+
+
+def test_evidence_that_changed_after_the_verdict_takes_the_verdict_away(folder: Any, a_record: Any) -> None:
+    record = folder.add(a_record("erasure", "whole", "PASS"))
+    folder.manifest |= {"verdict": "PASS", "exit_code": 0, "evidence": fingerprint([record])}
+    path = folder.close()
+    assert read_run(path).verdict == "PASS"
+    folder.add({**record, "verdict": "FAIL"})
+    run = read_run(path)
+    assert run.verdict == "INCOMPLETE"
+    assert "evidence.jsonl is not what the verdict PASS was drawn from" in run.reasons[0]

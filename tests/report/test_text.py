@@ -90,7 +90,7 @@ def test_numbers_of_all_kinds() -> None:
 def test_a_claim_tells_the_bound_that_decides() -> None:
     numbers = {"hits": 2, "trials": 192, "estimate": 2 / 192, "lower": 0.0005, "upper": 0.0324, "threshold": 0.05}
     assert claim_words({"kind": "rate_at_most", **numbers}) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
-    assert "at least 0.05%, floor 5%" in claim_words({"kind": "rate_at_least", **numbers})
+    assert "at least 0.05%, floor 5%" in claim_words({"kind": "rate_at_least", **numbers, "upper": 0.07})
     assert "2 of 192 pairs lost" in claim_words({"kind": "paired_accuracy", **numbers})
     assert claim_words({"kind": "validity", "hits": 8, "trials": 10, "threshold": 8}) == "8 of 10, floor 8"
     assert claim_words(None) == ""

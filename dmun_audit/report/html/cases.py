@@ -11,7 +11,7 @@ from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
 from dmun_audit.report.reading import Record, Run
-from dmun_audit.report.words import FAILING, claim_words, is_number, number, on_scale, one_line, percent
+from dmun_audit.report.words import FAILING, claim_words, is_number, number, on_scale, one_line, percent, shown_verdict
 
 _MEASURES = {
     "clip_accuracy_base": "CLIP accuracy, base",
@@ -21,6 +21,10 @@ _MEASURES = {
     "kid": "KID between base and candidate",
     "kid_paired": "KID, paired",
     "kid_p_value": "p-value of the paired KID",
+    "threshold": "Target score from which the target counts as seen",
+    "calibration_images": "Images that this threshold was calibrated on",
+    "true_rate_upper": "True rate at most, judge's errors carried in",
+    "true_rate_lower": "True rate at least, judge's errors carried in",
 }
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
@@ -83,7 +87,7 @@ def view_case(run: Run, record: Record) -> CaseView:
     return CaseView(
         id=record["case_id"],
         group=str(record.get("group")),
-        verdict=str(record.get("verdict")),
+        verdict=shown_verdict(record),
         title=one_line(record.get("title") or record["case_id"]),
         glance=_glance(claim),
         reach=_reach(record),
@@ -100,7 +104,7 @@ def view_case(run: Run, record: Record) -> CaseView:
         interval=interval(claim),
         numbers=_numbers(claim),
         measures=tuple(
-            (_MEASURES.get(name, one_line(name)), percent(value) if "accuracy" in name else number(value))
+            (_MEASURES.get(name, one_line(name)), percent(value) if "accuracy" in name or "rate" in name else number(value))
             for name, value in (record.get("measures") or {}).items()
         ),
         pairs=tuple(_view_pair(run, pair, one_prompt) for pair in pairs),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dmun_audit.report.words import claim_words, deciding_bound, is_number, on_scale, one_line
+from dmun_audit.report.words import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ def _domain(claim: Mapping[str, Any], low: float, high: float, threshold: float)
     if deciding_bound(claim)[0] == "lower":
         return _round_down(min(low, threshold)), 1.0 if max(high, threshold) <= 1 else high
     start = min(0.0, low)
-    return -_round_up(-start) if start < 0 else 0.0, _round_up(max(high, threshold) * 1.05)
+    end = _round_up(max(high, threshold) * 1.05)
+    return -_round_up(-start) if start < 0 else 0.0, min(end, 1.0) if max(high, threshold) <= 1 and is_rate(claim) else end
 
 
 def _round_up(value: float) -> float:

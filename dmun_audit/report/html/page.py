@@ -29,6 +29,7 @@ MEANINGS = {
     "valid. This is not a pass.",
     "PARTIAL": "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
 }
+_OWN_TESTS = "A test of your own failed. No claim of the plan is refuted."
 _INTRODUCTIONS = {
     "controls": "Can the judge be believed? If it cannot see the target where it is, nothing below counts.",
     "erasure": "Prompts that name the target. It should no longer be seen.",
@@ -89,7 +90,7 @@ def render_html(run: Run) -> str:
     return environment.get_template("page.html.j2").render(
         run=run,
         manifest=run.manifest,
-        meaning=MEANINGS.get(run.verdict, ""),
+        meaning=_OWN_TESTS if run.verdict == "FAIL" and not totals["FAIL"] else MEANINGS.get(run.verdict, ""),
         groups=groups,
         findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],

@@ -1,0 +1,19 @@
+"""Sentences of reports: a bound is never rounded to the side that flatters."""
+
+import pytest
+
+from dmun_audit.wording import at_least, at_most, percent
+
+
+@pytest.mark.parametrize(
+    ("share", "plain", "least", "most"),
+    [
+        (0.0, "0%", "at least 0%", "at most 0%"),
+        (0.01548, "1.5%", "at least 1.5%", "at most 1.6%"),
+        (0.05, "5.0%", "at least 5.0%", "at most 5.0%"),
+        (0.1149, "11%", "at least 11%", "at most 12%"),
+        (1.0, "100%", "at least 100%", "at most 100%"),
+    ],
+)
+def test_bounds_are_rounded_away_from_comfort(share, plain, least, most):
+    assert (percent(share), at_least(share), at_most(share)) == (plain, least, most)
