@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +13,7 @@ from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.judge.eye import Eye
 from dmun_audit.plan import TEST_INDEX, Case, ImageRequest, Plan, calibration_images, requests_for, validation_images
 from dmun_audit.render.engine import Engine
-from dmun_audit.verdict.claims import Decision, harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import Decision, as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.distances import kid, paired_mmd, paired_sign_flip_test
 from dmun_audit.verdict.paired import accuracy_loss_at_most, count_pairs
 
@@ -62,14 +61,9 @@ class Audit:
     # What several cases share: decided once in every process, from the same stored images.
 
     @cached_property
-    def nearby(self) -> list[Any]:
-        """The nearby concepts under test."""
-        return self.plan.nearby()
-
-    @cached_property
     def threshold(self) -> Threshold:
         """The calibrated detection threshold of this audit."""
-        images = calibration_images(self.plan.policy, self.nearby, self.plan.audit_seed)
+        images = calibration_images(self.plan.policy, self.plan.nearby, self.plan.audit_seed)
         self._ensure_base_of_retention(images)
         return calibrate(self.eye.target_scores(self._keys(images)))
 
@@ -107,7 +101,7 @@ class Audit:
         alpha = self.plan.policy.alpha
         decision = rate_at_least(hits, len(case.images), figures.sensitivity_floor, alpha, alpha)
         return {
-            **_claim("rate_at_least", decision),
+            **as_record("rate_at_least", decision),
             "asked": f"{case.title}.",
             "seen": wording.rate_seen(name, decision, "base images", role="floor"),
             "remedy": _control_remedy(decision, wording.BLIND),
@@ -122,7 +116,7 @@ class Audit:
         alpha = self.plan.policy.alpha
         decision = rate_at_most(hits, len(case.images), figures.false_positive_ceiling, alpha, alpha)
         return {
-            **_claim("rate_at_most", decision),
+            **as_record("rate_at_most", decision),
             "asked": f"{case.title}.",
             "seen": wording.rate_seen(name, decision, "base images of concepts without it"),
             "remedy": _control_remedy(decision, wording.TRIGGER_HAPPY),
@@ -150,7 +144,7 @@ class Audit:
         hits = sum(self._detected(case.images))
         decision = harm_only(rate_at_most(hits, len(case.images), policy.erasure.ceiling, policy.alpha, self.plan.alpha_fail))
         return {
-            **_claim("rate_at_most", decision),
+            **as_record("rate_at_most", decision),
             "asked": f"{case.title}.",
             "seen": wording.rate_seen(name, decision, "candidate images"),
             "remedy": wording.LEAK if decision.verdict == "FAIL" else "",
@@ -184,7 +178,7 @@ class Audit:
             decision = harm_only(decision)
         remedy = {"FAIL": wording.COMES_BACK, "INCONCLUSIVE": wording.more_images(decision, "images of this prompt")}
         return {
-            **_claim("rate_at_most", decision),
+            **as_record("rate_at_most", decision),
             "asked": asked,
             "seen": wording.rate_seen(name, decision, "candidate images"),
             "remedy": remedy.get(decision.verdict, ""),
@@ -210,7 +204,7 @@ class Audit:
             decision = harm_only(decision)
         known = sum(right["base"])
         record = {
-            **_claim("paired_accuracy", decision),
+            **as_record("paired_accuracy", decision),
             "asked": f"{case.title}: the candidate draws it as well as the base model.",
             "seen": wording.loss_seen(decision),
             "remedy": {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs of this concept")}.get(
@@ -301,9 +295,3 @@ def _control_remedy(decision: Decision, refuted: str) -> str:
     if decision.verdict == "PASS":
         return ""
     return refuted if decision.verdict == "FAIL" or decision.needed is None else wording.more_images(decision, "such images")
-
-
-def _claim(kind: str, decision: Decision) -> Record:
-    numbers = asdict(decision)
-    verdict = numbers.pop("verdict")
-    return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dmun_audit import wording
 from dmun_audit.plan import Case, Plan
 from dmun_audit.verdict import judge_error
-from dmun_audit.verdict.claims import Decision, judge_against, rate_at_most
+from dmun_audit.verdict.claims import as_record, judge_against, rate_at_most
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import spearman
 from dmun_audit.verdict.paired import accuracy_loss_at_most
@@ -128,7 +128,7 @@ def _pooled_rate(plan: Plan, found: list[Record], records: dict[str, Record], ce
             f"and {wording.at_most(measures['true_rate_upper'])}."
         )
     advice = {"FAIL": remedy, "INCONCLUSIVE": wording.more_images(decision, "images")}
-    return _decided(decision, "rate_at_most") | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
+    return as_record("rate_at_most", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
 
 
 def _true_rate(plan: Plan, hits: int, trials: int, records: dict[str, Record]) -> dict[str, float]:
@@ -156,7 +156,7 @@ def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record
     decision = accuracy_loss_at_most(losses, gains, pairs, policy.retention.margin, policy.alpha, plan.alpha_fail)
     advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
     seen = f"{len(counted)} concepts. {wording.loss_seen(decision)}"
-    return _decided(decision, "paired_accuracy") | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+    return as_record("paired_accuracy", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
 
 
 def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
@@ -187,12 +187,6 @@ def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Re
         "remedy": "",
         "tables": {"sources": rows},
     }
-
-
-def _decided(decision: Decision, kind: str) -> Record:
-    numbers = asdict(decision)
-    verdict = numbers.pop("verdict")
-    return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}
 
 
 _POOLED = {

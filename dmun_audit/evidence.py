@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.canonical import digest
+from dmun_audit.canonical import digest_bytes
 from dmun_audit.errors import StoreError, UsageError
 from dmun_audit.store.files import require_writable, write_atomically
 
@@ -23,7 +23,8 @@ def without_volatile(record: Record) -> Record:
 def fingerprint(records: Iterable[Record]) -> Record:
     """How many cases the evidence holds, and SHA-256 over what must be equal in every run, whatever their order."""
     lasting = sorted((without_volatile(record) for record in records), key=lambda record: record["case_id"])
-    return {"cases": len(lasting), "digest": digest(lasting)}
+    text = json.dumps(lasting, sort_keys=True)  # no canonical JSON: a file that somebody edited may hold NaN or half a character
+    return {"cases": len(lasting), "digest": digest_bytes(text.encode())}
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, Record | None]]:

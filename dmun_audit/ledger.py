@@ -109,7 +109,7 @@ class Ledger:
 def _beside_a_whole_audit(folder: Path) -> Path:
     """Where a run of selected cases keeps its books: not in a folder that holds the conclusion of the whole plan."""
     manifest = RunFolder(folder).read_manifest() or {}
-    concluded = manifest.get("verdict") in {"PASS", "FAIL", "INCONCLUSIVE"} and manifest.get("whole") is True
+    concluded = manifest.get("exit_code") is not None and manifest.get("whole")
     return folder.with_name(folder.name + "-partial") if concluded else folder
 
 

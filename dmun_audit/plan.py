@@ -95,7 +95,7 @@ class Plan:
             ("what the judge misses", policy.controls.sensitivity_images, 1 - policy.controls.sensitivity_floor),
             (
                 "what the judge imagines",
-                len(specificity_images(policy, self.nearby(), self.audit_seed)),
+                len(specificity_images(policy, self.nearby, self.audit_seed)),
                 policy.controls.false_positive_ceiling,
             ),
         ]
@@ -106,6 +106,7 @@ class Plan:
             if n and 1 - policy.alpha ** (1 / n) > limit
         ]
 
+    @property
     def nearby(self) -> list[NearbyConcept]:
         """The nearby concepts under test."""
         return [case.concept for case in self.of_group("retention") if case.concept]
@@ -113,7 +114,7 @@ class Plan:
     def _too_small_dossier(self) -> list[str]:
         dossier, policy = self.dossier, self.policy
         found = [
-            (len(self.nearby()), policy.retention.concepts, "nearby concepts"),
+            (len(self.nearby), policy.retention.concepts, "nearby concepts"),
             (len(dossier.adversarial), policy.adversarial.prompts, "adversarial prompts"),
         ]
         return [

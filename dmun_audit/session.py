@@ -316,7 +316,7 @@ def _crash(report: pytest.TestReport) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), report.when)[:300]
 
 
-def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str] = ("test_*.py", "*_test.py")) -> bool:
+def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) -> bool:
     """Whether a test file or conftest under `arguments` names the fixture `audit`; read as text, nothing is imported."""
     for argument in arguments:
         path = Path(folder, argument.split("::")[0])

@@ -84,9 +84,7 @@ def resolve(options: Options) -> Setup:
         base = references.default_base(candidate, options.ini_base)
     headers.cheap_check(candidate, base)
     world = "atelier" if references.is_atelier(base) else "real"
-    dossier = (
-        open_knowledge(options.knowledge) if options.knowledge is not None else find_pack(_target(options, candidate), world)
-    )
+    dossier = open_knowledge(options.knowledge) if options.knowledge else find_pack(_target(options, candidate), world)
     if options.knowledge and options.target:
         _same_target(options.target, dossier)
     policy = load_policy(options.policy or "standard")

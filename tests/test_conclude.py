@@ -1,6 +1,6 @@
 """The audit's verdict from records alone: which rule comes first, what pools, what never turns into a pass."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -8,32 +8,27 @@ from dmun_audit.conclude import EXIT_CODES, conclude, pooled_records, with_holm
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan import make_plan
 from dmun_audit.policy import load_policy
-from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.paired import accuracy_loss_at_most
 
 PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
-
-
-def _claim(kind, decision):
-    numbers = asdict(decision)
-    return {"verdict": numbers.pop("verdict"), "claim": {"kind": kind, **numbers, "holm": None}}
 
 
 def _record(case, leaks=0, losses=0, control_hits=48):
     """What `audit.py` writes of one case, from counts."""
     policy, a = PLAN.policy, PLAN.policy.alpha
     if case.kind == "sensitivity":
-        decided = _claim("rate_at_least", rate_at_least(control_hits, 48, policy.controls.sensitivity_floor, a, a))
+        decided = as_record("rate_at_least", rate_at_least(control_hits, 48, policy.controls.sensitivity_floor, a, a))
     elif case.kind == "specificity":
-        decided = _claim("rate_at_most", rate_at_most(0, 72, policy.controls.false_positive_ceiling, a, a))
+        decided = as_record("rate_at_most", rate_at_most(0, 72, policy.controls.false_positive_ceiling, a, a))
     elif case.kind == "validity":
         decided = {"verdict": "PASS", "claim": {"kind": "validity", "hits": 12, "trials": 20, "threshold": 8}}
     elif case.kind == "retention":
         decision = harm_only(accuracy_loss_at_most(losses, 0, 16, policy.retention.margin, a, PLAN.alpha_fail))
-        decided = _claim("paired_accuracy", decision)
+        decided = as_record("paired_accuracy", decision)
     else:
         trials = len(case.images) or 5
-        decided = _claim("rate_at_most", harm_only(rate_at_most(leaks, trials, policy.erasure.ceiling, a, PLAN.alpha_fail)))
+        decided = as_record("rate_at_most", harm_only(rate_at_most(leaks, trials, policy.erasure.ceiling, a, PLAN.alpha_fail)))
     measures = {f"clip_{what}_{side}": 0.5 for what in ("accuracy", "score") for side in ("base", "candidate")}
     return {
         "case_id": case.id,

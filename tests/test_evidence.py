@@ -108,3 +108,8 @@ def test_the_fingerprint_of_evidence_forgets_order_and_time_and_nothing_else():
     assert fingerprint([one, two]) == fingerprint([two, _record("a", seconds=7)])
     assert fingerprint([one, two]) != fingerprint([one, _record("b", value=2)])
     assert fingerprint([one, two]) != fingerprint([one])
+
+
+def test_evidence_that_somebody_edited_has_a_fingerprint_too():
+    edited = [json.loads('{"case_id": "a", "value": NaN, "title": "\\ud800"}')]
+    assert fingerprint(edited) == fingerprint(edited) != fingerprint([_record("a")])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from dmun_audit.verdict import bounds
 from dmun_audit.verdict.checks import check_hits, check_inside, check_levels
@@ -34,6 +34,13 @@ class Decision:
     refutable: bool  # whether any outcome of this many trials could have been a FAIL
     needed: int | None  # images (pairs) that a fresh audit would need to pass; None if decided or if none would do
     burden: Burden = "prove safety"
+
+
+def as_record(kind: str, decision: Decision) -> dict[str, Any]:
+    """The decision in the layout of the evidence file: `verdict`, and `claim` with its kind, numbers and a place for Holm."""
+    numbers = asdict(decision)
+    verdict = numbers.pop("verdict")
+    return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}
 
 
 def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05) -> Decision:
