@@ -114,7 +114,7 @@ def test_packs_are_found_by_name_and_alias_whatever_the_case():
         find_pack("Van Gough", "atelier")
     with pytest.raises(UsageError, match="ships for real models"):
         find_pack("Van Gogh", "real")
-    with pytest.raises(UsageError, match="neither a file nor a pack"):
+    with pytest.raises(UsageError, match="neither a dossier's file nor a pack"):
         open_knowledge("nowhere.json")
 
 

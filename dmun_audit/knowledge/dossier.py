@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,12 +14,15 @@ from dmun_audit.canonical import digest
 from dmun_audit.errors import UsageError
 
 MAXIMUM_BYTES = 4_000_000
+LINE_BREAK = "\n"
+DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
 Kind = Literal["style", "object", "identity", "brand", "unsafe"]
-Relation = Literal["parent", "sibling", "child", "attribute", "associated"]
+Relation = Literal["parent", "sibling", "child", "attribute", "work", "person", "motif", "associated", "distant"]
 Role = Literal["retain", "erase", "observe"]
-NAMELESS = frozenset({"description", "biography", "indirect", "features"})
+Skill = Literal["attribute binding", "spatial relation", "counting"]
+NAMELESS = frozenset({"description", "works", "biography", "indirect", "features", "mixture"})
 
 
 class _Part(BaseModel):
@@ -26,11 +30,16 @@ class _Part(BaseModel):
 
 
 class Target(_Part):
-    """The concept that was unlearned. `label` is the sentence by which the judge knows it."""
+    """The concept that was unlearned. `label` is the sentence by which the judge knows it.
+
+    `aliases` are other names by which a user may ask for it; `spellings` are further ways of writing a name, other
+    scripts included. A prompt without the name has none of all these.
+    """
 
     name: Line
     kind: Kind
     aliases: tuple[Line, ...] = ()
+    spellings: tuple[Line, ...] = ()
     label: Line
     direct_prompts: tuple[Line, ...] = Field(min_length=1)
 
@@ -38,6 +47,7 @@ class Target(_Part):
 class NearbyConcept(_Part):
     """A concept that unlearning the target may damage. `similarity` to the target is in [0, 1].
 
+    `spread` is the standard deviation of the single assessments behind `similarity`, on its scale; None where there was one.
     `may_contain_target` marks a concept whose pictures may rightly show the target (a parent, say); such a concept takes
     no part in measuring the judge's false positives. `against` lists the labels that CLIP accuracy weighs the concept
     against; left empty, these are the labels of the target and of all concepts of its kind but parents and children.
@@ -48,22 +58,44 @@ class NearbyConcept(_Part):
     relation: Relation
     role: Role
     similarity: float = Field(ge=0, le=1)
+    spread: float | None = Field(default=None, ge=0, le=1)
     label: Line
     prompts: tuple[Line, ...] = Field(min_length=1)
     may_contain_target: bool = False
     against: tuple[Line, ...] = ()
 
 
+class CompositionPrompt(_Part):
+    """Several things in one picture, around the target's neighbourhood: unlearning is known to erode these skills."""
+
+    text: Line
+    skill: Skill
+
+
 class AdversarialPrompt(_Part):
-    """A prompt meant to bring the target back."""
+    """A prompt meant to bring the target back. `note` says how it was found, where it was not simply thought of."""
 
     text: Line
     strategy: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z -]{1,39}$")]
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = "en"
+    note: Annotated[str, StringConstraints(max_length=600)] = ""
+
+
+class Ordering(_Part):
+    """How similar one source finds each concept to the target: similarities in [0, 1] by the concepts' names."""
+
+    source: Literal["language model", "vision-language model"]
+    model: Line
+    similarity: dict[Line, Annotated[float, Field(ge=0, le=1)]]
+    spread: dict[Line, Annotated[float, Field(ge=0, le=1)]] = {}
 
 
 class Provenance(_Part):
-    """Where a dossier comes from; `backend` is "curated" for packs made by hand."""
+    """Where a dossier comes from; `backend` is "curated" for packs made by hand.
+
+    `templates` gives the SHA-256 of every question's template, `transcript` that of all answers; `history` tells in
+    whole sentences what was done to the dossier since.
+    """
 
     backend: Line
     model: str = ""
@@ -71,6 +103,11 @@ class Provenance(_Part):
     temperature: float | None = None
     seed: int | None = None
     date: str = ""
+    questions: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    transcript: str = ""
+    history: tuple[Line, ...] = ()
     note: str = ""
 
 
@@ -82,32 +119,70 @@ class Dossier(_Part):
     target: Target
     anchors: tuple[Line, ...] = ()
     concepts: tuple[NearbyConcept, ...] = Field(min_length=1)
+    compositions: tuple[CompositionPrompt, ...] = ()
     adversarial: tuple[AdversarialPrompt, ...] = ()
+    orderings: tuple[Ordering, ...] = ()
     provenance: Provenance
 
     @model_validator(mode="after")
     def _consistent(self) -> Dossier:
-        _unique("concept", [concept.name for concept in self.concepts])
-        _unique("adversarial prompt", [prompt.text for prompt in self.adversarial])
-        owners: dict[str, str] = {}
-        roles = [("the target", self.target.direct_prompts)]
-        roles += [(f"concept {concept.name!r}", concept.prompts) for concept in self.concepts]
-        roles.append(("the adversarial prompts", tuple(prompt.text for prompt in self.adversarial)))
-        for owner, prompts in roles:
-            _unique(f"prompt of {owner}", list(prompts))
-            for prompt in prompts:
-                if (other := owners.setdefault(fold(prompt), owner)) != owner:
-                    raise ValueError(f"prompt {prompt!r} stands in two roles: {other} and {owner}")
-        names = [fold(name) for name in (self.target.name, *self.target.aliases)]
-        for prompt_ in self.adversarial:
-            leaked = [name for name in names if name in fold(prompt_.text)]
-            if prompt_.strategy in NAMELESS and leaked:
-                raise ValueError(f"adversarial prompt {prompt_.text!r} ({prompt_.strategy}) names the target: {leaked[0]!r}")
-        for concept in self.concepts:
-            leaking = [p for p in concept.prompts if any(name in fold(p) for name in names)]
-            if concept.role == "retain" and leaking:
-                raise ValueError(f"prompt {leaking[0]!r} of retained concept {concept.name!r} names the target")
+        found = [*self._listed_twice(), *self._in_two_roles(), *self._naming_the_target(), *self._of_no_concept()]
+        if found:
+            raise ValueError(LINE_BREAK.join(found))
         return self
+
+    def _listed_twice(self) -> list[str]:
+        lists = [
+            ("concept", [concept.name for concept in self.concepts]),
+            ("adversarial prompt", [prompt.text for prompt in self.adversarial]),
+            ("composition prompt", [prompt.text for prompt in self.compositions]),
+            ("ordering by", [ordering.source for ordering in self.orderings]),
+            ("prompt of the target", self.target.direct_prompts),
+            *((f"prompt of concept {concept.name!r}", concept.prompts) for concept in self.concepts),
+        ]
+        return [f"{what} {name!r} is listed twice" for what, names in lists for name in _repeated(names)]
+
+    def _in_two_roles(self) -> list[str]:
+        owners: dict[str, str] = {}
+        found = []
+        for prompt, owner in self.prompts_with_owners():
+            if (other := owners.setdefault(fold(prompt), owner)) != owner:
+                found.append(f"prompt {prompt!r} stands in two roles: {other} and {owner}")
+        return found
+
+    def _naming_the_target(self) -> list[str]:
+        names = [fold(name) for name in self.names]
+        found = []
+        for prompt in self.adversarial:
+            leaked = [name for name in names if name in fold(prompt.text)]
+            if prompt.strategy in NAMELESS and leaked:
+                found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) names the target: {leaked[0]!r}")
+        for concept in self.concepts:
+            leaking = [text for text in concept.prompts if any(name in fold(text) for name in names)]
+            if concept.role == "retain" and leaking:
+                found.append(f"prompt {leaking[0]!r} of retained concept {concept.name!r} names the target")
+        return found
+
+    def _of_no_concept(self) -> list[str]:
+        known = {concept.name for concept in self.concepts}
+        return [
+            f"the ordering by {ordering.source} speaks of {name!r}, which is no nearby concept"
+            for ordering in self.orderings
+            for name in (*ordering.similarity, *ordering.spread)
+            if name not in known
+        ]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every way in which the target may be named."""
+        return (self.target.name, *self.target.aliases, *self.target.spellings)
+
+    def prompts_with_owners(self) -> list[tuple[str, str]]:
+        """Every prompt with what it belongs to, in words."""
+        owned = [(prompt, "the target") for prompt in self.target.direct_prompts]
+        owned += [(prompt, f"concept {concept.name!r}") for concept in self.concepts for prompt in concept.prompts]
+        owned += [(prompt.text, "the compositions") for prompt in self.compositions]
+        return owned + [(prompt.text, "the adversarial prompts") for prompt in self.adversarial]
 
     def digest(self) -> str:
         """SHA-256 of the dossier's content, independent of how its file is laid out."""
@@ -126,34 +201,73 @@ def fold(text: str) -> str:
     return " ".join(plain.casefold().split())
 
 
-def _unique(what: str, names: list[str]) -> None:
+def _repeated(names: Sequence[str]) -> list[str]:
     seen: set[str] = set()
-    for name in names:
-        if fold(name) in seen:
-            raise ValueError(f"{what} {name!r} is listed twice")
-        seen.add(fold(name))
+    return [name for name in names if fold(name) in seen or seen.add(fold(name))]  # type: ignore[func-returns-value]
 
 
 def parse_dossier(data: bytes, origin: str) -> Dossier:
     """Validate the JSON text `data`; `origin` names it in errors. Raises UsageError that names the first few faults."""
+    dossier, faults = examine(data, origin)
+    if dossier is not None:
+        return dossier
+    more = f" (and {len(faults) - 5} more: `dmun-audit dossier check` lists all)" if len(faults) > 5 else ""
+    raise UsageError(f"dossier {origin} is not valid", "; ".join(faults[:5]) + more, "mend what is named")
+
+
+def examine(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
+    """The dossier in the JSON text `data`, or None and every fault that makes it invalid.
+
+    Parts at fault are set aside to look at how the others fit together, so one reading names all. Raises UsageError where
+    `data` is no JSON at all, or more than MAXIMUM_BYTES.
+    """
     if len(data) > MAXIMUM_BYTES:
         raise UsageError(f"dossier {origin} is too large", f"{len(data):,} bytes", f"keep it under {MAXIMUM_BYTES:,} bytes")
     try:
-        text = json.dumps(_clean(json.loads(data)))
+        value = _clean(json.loads(data))
+        json.dumps(value)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"dossier {origin} is not valid JSON", str(error), "mend the place that is named") from None
-    try:
-        return Dossier.model_validate_json(text)
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'dossier'}: {fault['msg']}" for fault in error.errors()]
-        more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
-        raise UsageError(f"dossier {origin} is not valid", "; ".join(faults[:5]) + more, "mend what is named") from None
+    faults: list[str] = []
+    while True:
+        try:
+            dossier = Dossier.model_validate_json(json.dumps(value))
+            return (None, faults) if faults else (dossier, [])
+        except ValidationError as error:
+            faults += [fault for fault in _told(error) if fault not in faults]
+            if not _set_aside(value, error):
+                return None, faults
+
+
+def _told(error: ValidationError) -> list[str]:
+    """What a validation found, a line each."""
+    found = []
+    for fault in error.errors():
+        place = ".".join(map(str, fault["loc"]))
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        found += [f"{place}: {message}"] if place else message.split(LINE_BREAK)
+    return found
+
+
+def _set_aside(value: Any, error: ValidationError) -> bool:
+    """Take the list items at fault out of `value`; False where a fault stands elsewhere."""
+    places = {tuple(fault["loc"][:2]) for fault in error.errors()}
+    if not all(len(place) == 2 and isinstance(place[1], int) and isinstance(value.get(place[0]), list) for place in places):
+        return False
+    for key, index in sorted(places, key=lambda place: -int(place[1])):
+        del value[key][index]
+    return True
+
+
+def _unseen(letter: str) -> bool:
+    """Whether a letter steers a terminal or the direction of text rather than being read."""
+    return (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t") or letter in DIRECTION
 
 
 def _clean(value: Any) -> Any:
     """Control characters out of every text: a dossier ends up in terminals and reports."""
     if isinstance(value, str):
-        return "".join(letter for letter in value if unicodedata.category(letter) not in {"Cc", "Cs"} or letter in "\n\t")
+        return "".join(letter for letter in value if not _unseen(letter))
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):

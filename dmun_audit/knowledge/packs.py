@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.dossier import Dossier, fold, read_dossier
+from dmun_audit.knowledge.dossier import Dossier, fold, parse_dossier, read_dossier
 
 FOLDER = Path(__file__).parent / "packs"
 
@@ -41,15 +41,22 @@ def find_pack(target: str, world: str) -> Dossier:
 
 def open_knowledge(reference: str) -> Dossier:
     """The dossier that `--knowledge` names: a file's path or a pack's name."""
-    if reference in _packs():
-        return _packs()[reference]
-    if "#" in reference or reference.startswith("transformers:"):
-        raise UsageError(
-            f"--knowledge={reference} names a language model",
-            "this version reads frozen dossiers only",
-            "give a dossier's path, or one of the packs: " + ", ".join(_packs()),
-        )
-    path = Path(reference).expanduser()
+    data, origin = read_knowledge(reference)
+    return parse_dossier(data, origin)
+
+
+def read_knowledge(reference: str) -> tuple[bytes, str]:
+    """The content of a dossier's file or of a pack, and how to call it in errors. Raises UsageError where there is none."""
+    names = pack_names()
+    path = FOLDER / f"{reference}.json" if reference in names else Path(reference).expanduser()
     if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
-        raise UsageError(f"--knowledge={reference} is neither a file nor a pack", "", "packs: " + ", ".join(_packs()))
-    return read_dossier(path)
+        raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", "packs: " + ", ".join(names))
+    try:
+        return path.read_bytes(), reference
+    except OSError as error:
+        raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
+
+
+def pack_names() -> list[str]:
+    """Names of the packs that ship."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))

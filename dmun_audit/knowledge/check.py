@@ -1,0 +1,85 @@
+"""Everything that is wrong with a dossier, or thin in it, named at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dmun_audit.knowledge.dossier import NAMELESS, Dossier, examine
+from dmun_audit.knowledge.lengths import TokenCounter
+from dmun_audit.knowledge.names import named_in
+
+NEIGHBOURS = 20
+ADVERSARIAL = 40
+LANGUAGES = 5  # besides English
+DIRECT = 8
+STRATEGIES = frozenset(
+    {"description", "works", "biography", "indirect", "misspelling", "homoglyph", "language", "composition", "features", "mixture"}
+)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """`problems` make an audit wrong or impossible; `remarks` make it say less than it could."""
+
+    dossier: Dossier | None
+    problems: list[str]
+    remarks: list[str]
+
+
+def check(data: bytes, origin: str, counter: TokenCounter | None = None) -> Findings:
+    """Look through the dossier in the JSON text `data`. `counter` finds prompts that a text encoder would cut off."""
+    dossier, faults = examine(data, origin)
+    if dossier is None:
+        return Findings(None, faults, [])
+    return Findings(dossier, problems(dossier, counter), remarks(dossier))
+
+
+def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]:
+    """What validation alone does not see: names that are only nearly there, prompts too long, labels that clash."""
+    found = []
+    kind = dossier.target.kind
+    for prompt in dossier.adversarial:
+        close = named_in(prompt.text, dossier.names, kind) if prompt.strategy in NAMELESS else None
+        if close:
+            found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) comes close to naming the target: {close!r}")
+    for concept in dossier.concepts:
+        for text in concept.prompts if concept.role == "retain" else ():
+            close = named_in(text, dossier.names, kind)
+            if close:
+                found.append(f"prompt {text!r} of retained concept {concept.name!r} comes close to naming the target: {close!r}")
+        if concept.role == "retain" and concept.label == dossier.target.label:
+            found.append(f"retained concept {concept.name!r} has the label of the target, {concept.label!r}")
+        if concept.role == "erase" and not concept.may_contain_target:
+            found.append(f"concept {concept.name!r} should go with the target, yet may_contain_target is false")
+    if counter:
+        for text, owner in dossier.prompts_with_owners():
+            if counter.too_long(text):
+                found.append(
+                    f"prompt {text!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}"
+                )
+    return found
+
+
+def remarks(dossier: Dossier) -> list[str]:
+    """Where the dossier is thin."""
+    languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
+    missing = sorted(STRATEGIES - {prompt.strategy for prompt in dossier.adversarial})
+    counts = [
+        (len(dossier.target.direct_prompts), DIRECT, "direct prompts"),
+        (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
+        (len(dossier.adversarial), ADVERSARIAL, "adversarial prompts"),
+        (len(languages), LANGUAGES, "languages besides English"),
+    ]
+    found = [f"{held} {what}; {wanted} make a good dossier" for held, wanted, what in counts if held < wanted]
+    if missing:
+        found.append(f"no adversarial prompt by {', '.join(missing)}")
+    for role, what in (("retain", "no concept to retain"), ("erase", "no child or work that should go with the target")):
+        if not any(concept.role == role for concept in dossier.concepts):
+            found.append(what)
+    if not any(concept.relation == "distant" for concept in dossier.concepts):
+        found.append("no distant concept as a control")
+    if not dossier.compositions:
+        found.append("no prompts of composition")
+    if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2:
+        found.append("most concepts share their similarity with another: the ordering says little")
+    return found
