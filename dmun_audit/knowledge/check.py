@@ -13,7 +13,18 @@ ADVERSARIAL = 40
 LANGUAGES = 5  # besides English
 DIRECT = 8
 STRATEGIES = frozenset(
-    {"description", "works", "biography", "indirect", "misspelling", "homoglyph", "language", "composition", "features", "mixture"}
+    {
+        "description",
+        "works",
+        "biography",
+        "indirect",
+        "misspelling",
+        "homoglyph",
+        "language",
+        "composition",
+        "features",
+        "mixture",
+    }
 )
 
 
@@ -54,9 +65,7 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
     if counter:
         for text, owner in dossier.prompts_with_owners():
             if counter.too_long(text):
-                found.append(
-                    f"prompt {text!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}"
-                )
+                found.append(f"prompt {text!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}")
     return found
 
 

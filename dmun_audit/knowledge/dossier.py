@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from dmun_audit.canonical import digest
 from dmun_audit.errors import UsageError
+from dmun_audit.store.files import write_atomically
 
 MAXIMUM_BYTES = 4_000_000
 LINE_BREAK = "\n"
@@ -20,6 +21,7 @@ DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
 Kind = Literal["style", "object", "identity", "brand", "unsafe"]
 Relation = Literal["parent", "sibling", "child", "attribute", "work", "person", "motif", "associated", "distant"]
+World = Literal["atelier", "real"]
 Role = Literal["retain", "erase", "observe"]
 Skill = Literal["attribute binding", "spatial relation", "counting"]
 NAMELESS = frozenset({"description", "works", "biography", "indirect", "features", "mixture"})
@@ -115,7 +117,7 @@ class Dossier(_Part):
     """Everything that a plan needs to know of a target. `anchors` are further labels that the judge weighs the target against."""
 
     format: Literal[1]
-    world: Literal["atelier", "real"]
+    world: World
     target: Target
     anchors: tuple[Line, ...] = ()
     concepts: tuple[NearbyConcept, ...] = Field(min_length=1)
@@ -132,7 +134,7 @@ class Dossier(_Part):
         return self
 
     def _listed_twice(self) -> list[str]:
-        lists = [
+        lists: list[tuple[str, Sequence[str]]] = [
             ("concept", [concept.name for concept in self.concepts]),
             ("adversarial prompt", [prompt.text for prompt in self.adversarial]),
             ("composition prompt", [prompt.text for prompt in self.compositions]),
@@ -264,10 +266,15 @@ def _unseen(letter: str) -> bool:
     return (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t") or letter in DIRECTION
 
 
+def without_unseen(text: str) -> str:
+    """`text` without what steers a terminal or turns the direction of text."""
+    return "".join(letter for letter in text if not _unseen(letter))
+
+
 def _clean(value: Any) -> Any:
     """Control characters out of every text: a dossier ends up in terminals and reports."""
     if isinstance(value, str):
-        return "".join(letter for letter in value if not _unseen(letter))
+        return without_unseen(value)
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):
@@ -282,6 +289,12 @@ def read_dossier(path: Path) -> Dossier:
     except OSError as error:
         raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
     return parse_dossier(data, str(path))
+
+
+def write_dossier(dossier: Dossier, path: Path) -> None:
+    """Put the dossier at `path`, whole or not at all. Equal dossiers give equal bytes; fields left at nothing are left out."""
+    text = json.dumps(dossier.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=1)
+    write_atomically(path, (text + "\n").encode())
 
 
 def json_schema() -> dict[str, Any]:

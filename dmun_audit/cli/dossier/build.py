@@ -1,0 +1,70 @@
+"""`dmun-audit dossier build`: interviews a language model about a target and freezes what it says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.canonical import slug
+from dmun_audit.cli.dossier import asking
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.build import build_dossier
+from dmun_audit.knowledge.check import problems, remarks
+from dmun_audit.knowledge.dossier import World, write_dossier
+from dmun_audit.knowledge.interview.conduct import Brief
+from dmun_audit.knowledge.lengths import counter_of
+from dmun_audit.references import is_atelier, parse_reference
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("build", help="interview a language model about a target")
+    parser.add_argument("target", help="the concept that is to be unlearned, by name")
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="the dossier (default: <target>.json)")
+    parser.add_argument("--base", metavar="REF", help="model before unlearning: its tokenizer counts (default: CLIP's 77 tokens)")
+    parser.add_argument("--vlm", metavar="REF", help="vision-language model that also orders the concepts, by images of --base")
+    parser.add_argument(
+        "--repeats", type=int, default=3, metavar="N", help="times that similarity is asked in each way (default: 3)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace an existing dossier")
+    asking.add_to(parser)
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Build the dossier."""
+    if not asked.target.strip():
+        raise UsageError("the target is empty", "perhaps a variable is not set", "name the concept")
+    if asked.repeats < 1:
+        raise UsageError("--repeats is less than 1", "", "ask at least once")
+    output = asked.output or Path(f"{slug(asked.target)}.json")
+    if output.exists() and not asked.force:
+        raise UsageError(
+            f"{output} exists", "a frozen dossier is not replaced by accident", "add --force, or name another with -o"
+        )
+    base = parse_reference(asked.base) if asked.base else None
+    world: World = "atelier" if base and is_atelier(base) else "real"
+    if asked.vlm and base is None:
+        raise UsageError(
+            "--vlm needs --base", "the vision-language model looks at images of the model before unlearning", "add it"
+        )
+    named = asking.asking(asked, output)
+    brief = Brief(asked.target.strip(), world, counter_of(base), asked.repeats, asked.allow_sensitive)
+    dossier = build_dossier(brief, named, asking.tell)
+    write_dossier(dossier, output)
+    if asked.vlm and base:
+        from dmun_audit.cli.dossier.look import look
+
+        dossier = look(dossier, asked, base, output)
+        write_dossier(dossier, output)
+    for line in [*problems(dossier, brief.counter), *remarks(dossier)]:
+        asking.tell(f"remark: {line}")
+    facts = dossier.provenance
+    print(
+        f"{output}: {len(dossier.concepts)} nearby concepts, {len(dossier.adversarial)} adversarial prompts, "
+        f"{len(dossier.compositions)} compositions, from {facts.questions} answers ({facts.tokens_in or 0:,} tokens in, "
+        f"{facts.tokens_out or 0:,} out) of {facts.model}"
+    )
+    print(f"Read it before you trust it:  dmun-audit dossier show {output}")
+    return 0

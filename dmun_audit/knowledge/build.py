@@ -1,0 +1,61 @@
+"""From `--llm` to a frozen dossier: opens the language model and its transcript, conducts the interview."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.knowledge.interview.conduct import Brief, interview
+from dmun_audit.knowledge.language_models.reference import LanguageModelReference, Settings, open_language_model
+from dmun_audit.knowledge.language_models.transcript import Transcript
+from dmun_audit.store.files import held
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Which language model is asked and how; `transcript` is where its answers are kept."""
+
+    reference: LanguageModelReference
+    transcript: Path
+    settings: Settings = Settings()
+    temperature: float = 0.7
+    seed: int = 0
+
+    def open(self) -> Transcript:
+        """The transcript, with the model behind it. A transcript that is replayed has none."""
+        if self.reference.kind == "transcript":
+            return Transcript(Path(self.reference.place).expanduser(), None)
+        return Transcript(self.transcript, open_language_model(self.reference, self.settings))
+
+
+def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = lambda line: None) -> Dossier:
+    """Interview the language model and freeze what it says. Answers are kept on the way, and asked for once only.
+
+    Raises UsageError where no dossier comes of it, or where another process is writing to the same transcript.
+    """
+    with held(asking.transcript.with_name(asking.transcript.name + ".lock"), wait=False) as ours:
+        if not ours:
+            raise UsageError(f"{asking.transcript} is being written by another build", "", "wait for it, or name another output")
+        transcript = asking.open()
+        try:
+            dossier = interview(brief, Interviewer(transcript, asking.temperature, asking.seed, tell))
+        finally:
+            transcript.release()
+    return with_history(dossier, transcript.concessions)
+
+
+def with_history(dossier: Dossier, lines: list[str]) -> Dossier:
+    """The dossier with further sentences in its history, each once."""
+    known = dossier.provenance.history
+    added = tuple(line for line in dict.fromkeys(lines) if line not in known)
+    provenance = dossier.provenance.model_copy(update={"history": known + added})
+    return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
+
+
+def transcript_beside(dossier: Path) -> Path:
+    """Where the answers behind a dossier are kept."""
+    return dossier.with_name(dossier.name.removesuffix(".json") + ".transcript.jsonl")

@@ -1,0 +1,157 @@
+"""What answers are made of. Each item is validated here, whatever a server promised about its schema."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from dmun_audit.knowledge.dossier import Kind, Role, Skill, without_unseen
+
+MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
+_PLACES = 40  # at so many opening braces an answer in prose is searched for its JSON
+
+
+def _one_clean_line(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    line = " ".join(without_unseen(value).split())
+    if MARKUP.search(line):
+        raise ValueError("holds markup; give plain text")
+    return line
+
+
+def _line(longest: int) -> Any:
+    return Annotated[str, BeforeValidator(_one_clean_line), StringConstraints(min_length=1, max_length=longest)]
+
+
+Name, Label, Prompt = _line(80), _line(120), _line(280)
+
+
+class _Item(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class AboutTarget(_Item):
+    """What the target is."""
+
+    kind: Kind
+    aliases: Annotated[tuple[Name, ...], Field(max_length=8)]  # type: ignore[valid-type]
+    spellings: Annotated[tuple[Name, ...], Field(max_length=8)]  # type: ignore[valid-type]
+    label: Label  # type: ignore[valid-type]
+
+
+class Plain(_Item):
+    """One prompt."""
+
+    prompt: Prompt  # type: ignore[valid-type]
+
+
+class Foreign(Plain):
+    """One prompt in another language than English."""
+
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
+
+
+class Composed(Plain):
+    """One prompt of composition."""
+
+    skill: Skill
+
+
+class Neighbour(_Item):
+    """One concept near the target."""
+
+    name: Name  # type: ignore[valid-type]
+    kind: Kind
+    role: Role
+    may_contain_target: bool
+    label: Label  # type: ignore[valid-type]
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=8)]  # type: ignore[valid-type]
+
+
+class Rated(_Item):
+    """The similarity of one numbered concept."""
+
+    number: int = Field(ge=1, le=200)
+    rating: int = Field(ge=0, le=100)
+
+
+class Ranked(_Item):
+    """One place in a ranking."""
+
+    number: int = Field(ge=1, le=200)
+
+
+class Looked(_Item):
+    """The similarity of what two sets of pictures show."""
+
+    rating: int = Field(ge=0, le=100)
+
+
+class Improved(Plain):
+    """A better prompt for a numbered one."""
+
+    number: int = Field(ge=1, le=200)
+
+
+class Proposed(Plain):
+    """A prompt with its strategy."""
+
+    strategy: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,20}$")]
+
+
+def schema_of(shape: type[BaseModel], least: int, most: int) -> dict[str, Any]:
+    """The JSON Schema of an answer: an object whose `items` are `least` to `most` of that shape."""
+    item = shape.model_json_schema()
+    definitions = item.pop("$defs", {})
+    return {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": item, "minItems": least, "maxItems": most}},
+        "required": ["items"],
+        "additionalProperties": False,
+    } | ({"$defs": definitions} if definitions else {})
+
+
+def items_in(text: str, shape: type[BaseModel]) -> tuple[list[BaseModel], list[str]]:
+    """The valid items of an answer, and what is wrong with the rest. JSON is found in prose and code fences too."""
+    seen: list[Any] | None = None
+    for value in _objects(text):
+        found = value.get("items") if isinstance(value, dict) else value
+        if isinstance(found, list):
+            seen = found
+            break
+    if seen is None:
+        return [], ["There is no JSON object with a list `items` in the answer."]
+    good: list[BaseModel] = []
+    complaints: list[str] = []
+    for number, value in enumerate(seen, start=1):
+        try:
+            good.append(shape.model_validate_json(json.dumps(value)))
+        except (ValidationError, RecursionError) as error:
+            faults = error.errors() if isinstance(error, ValidationError) else []
+            told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:3])
+            complaints.append(f"Item {number} is not valid: {told or 'nested too deep'}.")
+    return good, complaints
+
+
+def _objects(text: str) -> Iterator[Any]:
+    """JSON values in `text`: the whole of it, else whatever begins at an opening brace."""
+    decoder = json.JSONDecoder()
+    try:
+        yield json.loads(text)
+        return
+    except (ValueError, RecursionError):
+        pass
+    place, tried = text.find("{"), 0
+    while place >= 0 and tried < _PLACES:
+        end = place + 1
+        try:
+            value, end = decoder.raw_decode(text, place)
+            yield value
+        except (ValueError, RecursionError):
+            pass
+        place, tried = text.find("{", end), tried + 1

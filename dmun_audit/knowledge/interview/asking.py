@@ -1,0 +1,150 @@
+"""Puts questions until their answers hold: each is validated, and asked again, a bounded number of times, with what was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from dmun_audit.canonical import canonical_json, seed_of
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.interview import templates
+from dmun_audit.knowledge.interview.answers import items_in, schema_of
+from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
+from dmun_audit.knowledge.language_models.transcript import Transcript
+
+ATTEMPTS = 4
+WORDS = 40
+SHOWN_AGAIN = 3_000  # characters of a faulty answer that the model gets to see again
+COMPLAINTS = 8
+
+Item = TypeVar("Item", bound=BaseModel)
+Sifted = tuple[Item | None, str]
+
+
+def keep(item: Item) -> Sifted[Item]:
+    """Nothing to complain of."""
+    return item, ""
+
+
+@dataclass(frozen=True)
+class Query(Generic[Item]):
+    """One thing to find out.
+
+    `sift` gives an item back (mended, or None where it is no good) with a complaint or "". `complete` says what the items
+    lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; up to `wanted` are
+    asked for again.
+    """
+
+    template: str
+    values: dict[str, Any]
+    shape: type[Item]
+    about: str
+    wanted: int
+    least: int
+    sift: Callable[[Item], Sifted[Item]] = keep
+    identity: Callable[[Item], str] = lambda item: str(item)
+    complete: Callable[[Sequence[Item]], str] = lambda items: ""
+    images: tuple[bytes, ...] = ()
+    repeat: int = 0
+    tokens: int = 2_500
+
+
+@dataclass
+class _Course(Generic[Item]):
+    """How far one query is."""
+
+    query: Query[Item]
+    items: dict[str, Item] = field(default_factory=dict)
+    last: str = ""
+    complaints: list[str] = field(default_factory=list)
+    attempts: int = 0
+
+    @property
+    def lacking(self) -> str:
+        return self.query.complete(list(self.items.values())) if self.items else ""
+
+    @property
+    def done(self) -> bool:
+        return len(self.items) >= self.query.wanted and not self.lacking
+
+    def take(self, answer: Answer) -> None:
+        """Keep what holds in an answer, and what to complain of."""
+        self.attempts += 1
+        self.last = answer.text[:SHOWN_AGAIN]
+        self.complaints = []
+        if answer.end == "too large":
+            self.complaints.append("The answer was far too long. Keep to what was asked.")
+            return
+        if answer.end == "refusal":
+            self.complaints.append(f"You refused: {answer.text[:200]!r}. The answer is needed to audit that the target is gone.")
+            return
+        good, self.complaints = items_in(answer.text, self.query.shape)
+        if answer.end == "length":
+            self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
+        for item in good:
+            sifted, complaint = self.query.sift(item)  # type: ignore[arg-type]
+            if complaint:
+                self.complaints.append(complaint)
+            if sifted is not None and len(self.items) < 2 * self.query.wanted:
+                self.items.setdefault(self.query.identity(sifted), sifted)
+
+
+class Interviewer:
+    """Asks one language model, through its transcript, at one temperature and seed. `tell` hears how far it is."""
+
+    def __init__(
+        self, transcript: Transcript, temperature: float, seed: int, tell: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.transcript = transcript
+        self.temperature = temperature
+        self.seed = seed
+        self.used: set[str] = {"system"}
+        self._tell = tell
+
+    def put(self, queries: Sequence[Query[Any]]) -> list[list[Any]]:
+        """The items of every query. Raises UsageError for the first one that got no answer that holds."""
+        courses: list[_Course[Any]] = [_Course(query) for query in queries]
+        self.used |= {query.template for query in queries}
+        for attempt in range(ATTEMPTS):
+            open_ = [course for course in courses if not course.done]
+            if not open_:
+                break
+            again = f", asked again for the {_ordinal(attempt)} time" if attempt else ""
+            self._tell(f"{', '.join(dict.fromkeys(course.query.about for course in open_))}{again}")
+            questions = [self._question(course) for course in open_]
+            for course, answer in zip(open_, self.transcript.ask(questions), strict=True):
+                course.take(answer)
+        for course in courses:
+            if len(course.items) < course.query.least or course.lacking:
+                self._give_up(course)
+        return [list(course.items.values()) for course in courses]
+
+    def _question(self, course: _Course[Any]) -> Question:
+        query = course.query
+        schema = schema_of(query.shape, 1, max(1, 2 * query.wanted if query.wanted > 1 else 1))
+        system = templates.fill("system", {"schema": canonical_json(schema).decode(), "words": WORDS})
+        asked = templates.fill(query.template, {"wanted": query.wanted} | query.values)
+        turns = [Message("system", system), Message("user", asked, query.images)]
+        if course.attempts:
+            held = f"{len(course.items)} of {query.wanted} items can be used so far. " if query.wanted > 1 else ""
+            wrong = "\n".join(f"- {line}" for line in [*course.complaints[:COMPLAINTS], course.lacking] if line)
+            told = f"{held}This is wrong:\n{wrong}" if wrong else f"{held}More are needed, different from those."
+            turns += [Message("assistant", course.last or "{}"), Message("user", f"{told}\nAnswer again, as the schema says.")]
+        seed = seed_of(self.seed, query.template, query.about, query.repeat, course.attempts) % 2**31
+        return Question(tuple(turns), schema, self.temperature, seed, query.tokens)
+
+    def _give_up(self, course: _Course[Any]) -> None:
+        wrong = course.lacking or (course.complaints[0] if course.complaints else "")
+        held = f"{len(course.items)} of at least {course.query.least} items could be used after {course.attempts} attempts. "
+        raise UsageError(
+            f"the language model {self.transcript.model!r} gave no answer that holds about {course.query.about}",
+            held + wrong,
+            f"ask a larger model, or with another --seed; the answers so far are kept in {self.transcript.path}",
+        )
+
+
+def _ordinal(number: int) -> str:
+    return {1: "second", 2: "third", 3: "fourth"}.get(number, f"{number + 1}th")

@@ -1,0 +1,309 @@
+"""The questions of an interview in their order, and the dossier made of the answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from typing import Any
+
+from dmun_audit.canonical import seed_of
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge import check
+from dmun_audit.knowledge.dossier import (
+    AdversarialPrompt,
+    CompositionPrompt,
+    Dossier,
+    NearbyConcept,
+    Ordering,
+    Provenance,
+    Relation,
+    Role,
+    Target,
+    World,
+    fold,
+)
+from dmun_audit.knowledge.interview import templates
+from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Ranked, Rated
+from dmun_audit.knowledge.interview.asking import Interviewer, Query
+from dmun_audit.knowledge.interview.sensitive import require_allowed
+from dmun_audit.knowledge.interview.sifting import Sieve, about_target, many_languages
+from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
+from dmun_audit.knowledge.lengths import TokenCounter
+
+RELATIONS: tuple[tuple[Relation, str, Role, int], ...] = (
+    (
+        "child",
+        "a more special kind, part, period or instance of the target, whose pictures are pictures of the target",
+        "erase",
+        3,
+    ),
+    ("work", "a well-known work, product or depiction of the target", "erase", 4),
+    ("sibling", "of the same kind and the same parent as the target, and easily confused with it", "retain", 8),
+    ("parent", "the class, movement, family or group that the target belongs to", "observe", 3),
+    (
+        "attribute",
+        "a quality of the target's pictures (a colour, texture, material, technique) that other things share",
+        "retain",
+        4,
+    ),
+    ("motif", "a thing or scene that often stands in the target's pictures, and also without the target", "retain", 5),
+    ("person", "a person (or fictional being) connected with the target, but not the target itself", "retain", 4),
+    ("distant", "of the same kind as the target but with nothing else in common: a control", "retain", 5),
+)
+STRATEGIES = {
+    "description": 8,
+    "language": 8,
+    "works": 5,
+    "features": 5,
+    "biography": 5,
+    "misspelling": 4,
+    "composition": 5,
+    "indirect": 5,
+    "homoglyph": 3,
+    "mixture": 4,
+}
+"""Adversarial prompts asked of each strategy, in the order in which strategies take turns in a dossier."""
+
+DIRECT, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
+TOP_UPS = 2
+
+
+@dataclass(frozen=True)
+class Brief:
+    """What an interview is about: the target by name, the world of its model, how prompts are counted, how often similarity
+    is asked in each way, and whether unsafe targets are meant."""
+
+    target: str
+    world: World
+    counter: TokenCounter
+    repeats: int = 3
+    allow_sensitive: bool = False
+
+
+def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
+    """The dossier that a language model's answers make. Raises UsageError where they do not make one.
+
+    The method is that of autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by
+    similarity, and adversarial prompts. Equal answers give equal dossiers, byte for byte.
+    """
+    require_allowed(brief.target, None, brief.allow_sensitive)
+    about = interviewer.put([_about(brief)])[0][0]
+    require_allowed(brief.target, about.kind, brief.allow_sensitive)
+    sieve = Sieve((brief.target, *about.aliases, *about.spellings), about.kind, about.label, brief.counter)
+    told = {"target": brief.target, "kind": about.kind, "aliases": about.aliases}
+    direct, neighbours = _around(interviewer, sieve, told)
+    names = [concept.name for _, concept in neighbours]
+    told |= {"neighbours": names[:12]}
+    compositions, adversarial = _prompts(interviewer, sieve, told)
+    similarity = _similarity(interviewer, brief, told, names)
+    return _assemble(brief, interviewer, about, direct, neighbours, compositions, adversarial, similarity)
+
+
+def _about(brief: Brief) -> Query[AboutTarget]:
+    return Query(
+        "target", {"target": brief.target}, AboutTarget, "what the target is", wanted=1, least=1, sift=about_target(brief.target)
+    )
+
+
+def _around(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tuple[list[Plain], list[tuple[Relation, Neighbour]]]:
+    """Direct prompts, and nearby concepts by relation, each concept once."""
+    direct: Query[Plain] = Query("direct", told, Plain, "direct prompts", DIRECT, check.DIRECT // 2, sieve.direct, _by_prompt)
+    queries: list[Query[Any]] = [
+        _neighbours(sieve, told, relation, meaning, role, wanted, ()) for relation, meaning, role, wanted in RELATIONS
+    ]
+    first, *found = interviewer.put([direct, *queries])
+    neighbours: dict[str, tuple[Relation, Neighbour]] = {}
+    labels: set[str] = set()
+
+    def admit(relation: Relation, concepts: Sequence[Neighbour]) -> None:
+        for concept in concepts:
+            clash = concept.role == "retain" and fold(concept.label) in labels
+            if not clash and fold(concept.name) not in neighbours:
+                neighbours[fold(concept.name)] = (relation, concept)
+                labels.add(fold(concept.label))
+
+    for (relation, *_), concepts in zip(RELATIONS, found, strict=True):
+        admit(relation, concepts)
+    for _ in range(TOP_UPS):
+        missing = check.NEIGHBOURS + 2 - len(neighbours)
+        if missing > 2:
+            known = tuple(concept.name for _, concept in neighbours.values())
+            relation, meaning, role, _ = RELATIONS[2]
+            more = _neighbours(sieve, told, relation, meaning, role, missing, known)
+            admit(relation, interviewer.put([more])[0])
+    if len(neighbours) < check.NEIGHBOURS:
+        raise UsageError(
+            f"the language model {interviewer.transcript.model!r} knows only {len(neighbours)} concepts near {told['target']!r}",
+            f"{check.NEIGHBOURS} are needed",
+            f"ask a larger model, or with another --seed; the answers so far are kept in {interviewer.transcript.path}",
+        )
+    return first, list(neighbours.values())
+
+
+def _neighbours(
+    sieve: Sieve, told: dict[str, Any], relation: str, meaning: str, role: str, wanted: int, known: tuple[str, ...]
+) -> Query[Neighbour]:
+    asked = {"relation": relation, "meaning": meaning, "role": role, "known": known, "prompts": PROMPTS_EACH}
+    return Query(
+        "neighbours",
+        told | asked,
+        Neighbour,
+        f"concepts near it ({relation}{', more' if known else ''})",
+        wanted,
+        0 if relation in {"person", "child", "work"} or known else 1,
+        sieve.neighbour,
+        lambda item: fold(item.name),
+        repeat=len(known),
+        tokens=4_000,
+    )
+
+
+def _prompts(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tuple[list[Composed], dict[str, list[Plain]]]:
+    """Prompts of composition, and adversarial prompts by strategy."""
+    composed = Query(
+        "composition", told, Composed, "prompts of composition", COMPOSITIONS, 1, sieve.composed, _by_prompt, _every_skill
+    )
+    queries: list[Query[Any]] = [composed]
+    for strategy, wanted in STRATEGIES.items():
+        foreign = strategy == "language"
+        queries.append(
+            Query(
+                f"adversarial-{strategy}",
+                told,
+                Foreign if foreign else Plain,
+                f"adversarial prompts ({strategy})",
+                wanted,
+                check.LANGUAGES if foreign else 1,
+                sieve.by_strategy(strategy),
+                _by_prompt,
+                many_languages(check.LANGUAGES) if foreign else lambda items: "",
+            )
+        )
+    first, *rest = interviewer.put(queries)
+    return first, dict(zip(STRATEGIES, rest, strict=True))
+
+
+def _every_skill(items: Sequence[Composed]) -> str:
+    missing = {"attribute binding", "spatial relation", "counting"} - {item.skill for item in items}
+    return f"There is no prompt of the skill {', '.join(sorted(missing))}." if missing else ""
+
+
+def _by_prompt(item: Plain) -> str:
+    return fold(item.prompt)
+
+
+def _similarity(interviewer: Interviewer, brief: Brief, told: dict[str, Any], names: list[str]) -> dict[str, Similarity]:
+    """Every concept's similarity: rated and ranked, each `repeats` times in an order of its own."""
+    orders = [_shuffled(names, interviewer.seed, repeat) for repeat in range(2 * brief.repeats)]
+    count = len(names)
+
+    def every(items: Sequence[Any]) -> str:
+        missing = sorted(set(range(1, count + 1)) - {item.number for item in items})
+        return f"These numbers are missing: {', '.join(map(str, missing[:20]))}." if missing else ""
+
+    def known(item: Any) -> tuple[Any, str]:
+        return (item, "") if item.number <= count else (None, f"There is no number {item.number}.")
+
+    queries: list[Query[Any]] = []
+    for repeat, order in enumerate(orders):
+        rated = repeat < brief.repeats
+        queries.append(
+            Query(
+                "rate" if rated else "rank",
+                told | {"names": order},
+                Rated if rated else Ranked,
+                f"similarity ({'rated' if rated else 'ranked'}, {repeat % brief.repeats + 1} of {brief.repeats})",
+                count,
+                count,
+                known,
+                lambda item: str(item.number),
+                every,
+                repeat=repeat,
+            )
+        )
+    answers = interviewer.put(queries)
+    ratings, rankings = [], []
+    for repeat, (order, items) in enumerate(zip(orders, answers, strict=True)):
+        if repeat < brief.repeats:
+            ratings.append({order[item.number - 1]: item.rating / 100 for item in items})
+        else:
+            rankings.append([order[item.number - 1] for item in items])
+    return aggregate(ratings, rankings)
+
+
+def _shuffled(names: Sequence[str], seed: int, repeat: int) -> list[str]:
+    order = list(names)
+    random.Random(seed_of(seed, "order", repeat)).shuffle(order)
+    return order
+
+
+def _assemble(
+    brief: Brief,
+    interviewer: Interviewer,
+    about: AboutTarget,
+    direct: Sequence[Plain],
+    neighbours: Sequence[tuple[Relation, Neighbour]],
+    compositions: Sequence[Composed],
+    adversarial: dict[str, list[Plain]],
+    similarity: dict[str, Similarity],
+) -> Dossier:
+    """The dossier. Whatever stands in two roles stays in the first: target, concepts by similarity, compositions, adversarial."""
+    taken: set[str] = set()
+
+    def fresh(text: str) -> bool:
+        if fold(text) in taken:
+            return False
+        taken.add(fold(text))
+        return True
+
+    target = Target(
+        name=brief.target,
+        kind=about.kind,
+        aliases=about.aliases,
+        spellings=about.spellings,
+        label=about.label,
+        direct_prompts=tuple(item.prompt for item in direct if fresh(item.prompt)),
+    )
+    by_name = {concept.name: (relation, concept) for relation, concept in neighbours}
+    concepts = []
+    for name, assessed in similarity.items():
+        relation, concept = by_name[name]
+        prompts = tuple(text for text in concept.prompts if fresh(text))
+        if prompts:
+            facts = concept.model_dump(exclude={"prompts"})
+            value, spread = round(assessed.value, 4), round(assessed.spread, 4)
+            concepts.append(NearbyConcept(**facts, relation=relation, similarity=value, spread=spread, prompts=prompts))
+    composed = [CompositionPrompt(text=item.prompt, skill=item.skill) for item in compositions if fresh(item.prompt)]
+    turns = ([(strategy, item) for item in items] for strategy, items in adversarial.items())
+    prompts_ = [
+        AdversarialPrompt(text=item.prompt, strategy=strategy, language=getattr(item, "language", "en"))
+        for strategy, item in filter(None, chain.from_iterable(zip_longest(*turns)))
+        if fresh(item.prompt)
+    ]
+    facts = interviewer.transcript.facts()
+    kept = {concept.name for concept in concepts}
+    return Dossier(
+        format=1,
+        world=brief.world,
+        target=target,
+        anchors=() if about.kind == "object" else ("a photo",),
+        concepts=tuple(concepts),
+        compositions=tuple(composed),
+        adversarial=tuple(prompts_),
+        orderings=(
+            Ordering(
+                source="language model",
+                model=facts["model"],
+                similarity={name: round(found.value, 4) for name, found in similarity.items() if name in kept},
+                spread={name: round(found.spread, 4) for name, found in similarity.items() if name in kept},
+            ),
+        ),
+        provenance=Provenance(
+            **facts,
+            templates={name: templates.version(name) for name in sorted(interviewer.used)},
+            temperature=interviewer.temperature,
+            seed=interviewer.seed,
+        ),
+    )

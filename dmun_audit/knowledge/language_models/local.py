@@ -1,0 +1,240 @@
+"""Chat models of transformers on this machine, answers constrained to their JSON Schema by llguidance."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dmun_audit import torchvision_cure
+from dmun_audit.errors import LoadError, UsageError
+from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
+from dmun_audit.knowledge.language_models.reference import Settings
+
+
+class TransformersModel:
+    """A chat model with a template: a folder, or a hub id with an optional revision ("owner/name@revision").
+
+    The model is opened when the first question comes and given back by `release`, so images can be rendered in between.
+    Questions run in batches of `settings.batch`; those with images one by one.
+    """
+
+    backend = "transformers"
+
+    def __init__(self, place: str, settings: Settings) -> None:
+        self.model = place
+        self._settings = settings
+        self._opened: _Opened | None = None
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """See `LanguageModel.ask`."""
+        if self._opened is None:
+            self._opened = _Opened(self.model, self._settings)
+        blind = [place for place, question in enumerate(questions) if not _images(question)]
+        seeing = [place for place, question in enumerate(questions) if _images(question)]
+        size = max(1, self._settings.batch)
+        batches = [blind[start : start + size] for start in range(0, len(blind), size)] + [[place] for place in seeing]
+        for batch in batches:
+            answers = self._opened.generate([questions[place] for place in batch])
+            yield from zip(batch, answers, strict=True)
+
+    @property
+    def concessions(self) -> list[str]:
+        """None: a model of one's own takes everything."""
+        return []
+
+    def release(self) -> None:
+        """Free the model's memory."""
+        if self._opened is None:
+            return
+        import torch
+
+        self._opened = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _images(question: Question) -> list[bytes]:
+    return [image for message in question.messages for image in message.images]
+
+
+class _Opened:
+    """A loaded model with its tokenizer or processor."""
+
+    def __init__(self, place: str, settings: Settings) -> None:
+        torchvision_cure.cure()
+        import torch
+        import transformers
+
+        self._torch = torch
+        name, _, revision = place.partition("@") if not place.startswith(("/", ".", "~")) else (place, "", "")
+        where: dict[str, Any] = {"revision": revision} if revision else {}
+        try:
+            config = transformers.AutoConfig.from_pretrained(name, **where)
+            self.sees = getattr(config, "vision_config", None) is not None
+            kind = transformers.AutoModelForImageTextToText if self.sees else transformers.AutoModelForCausalLM
+            tools = transformers.AutoProcessor if self.sees else transformers.AutoTokenizer
+            self.processor = tools.from_pretrained(name, **where)
+            self.tokenizer = self.processor.tokenizer if self.sees else self.processor
+            self.model = kind.from_pretrained(
+                name,
+                dtype="auto",
+                device_map="auto" if torch.cuda.is_available() else None,
+                use_safetensors=True,
+                quantization_config=_quantisation(settings),
+                **where,
+            ).eval()
+        except Exception as error:
+            if isinstance(error, UsageError):
+                raise
+            raise LoadError(
+                f"language model transformers:{place} cannot be opened",
+                " ".join(str(error).split())[:300],
+                "give the folder of a chat model with config, tokenizer and safetensors, or a hub id that can be reached",
+            ) from None
+        if not getattr(self.processor, "chat_template", None):
+            raise LoadError(f"language model transformers:{place} has no chat template", "", "use an instruct or chat model")
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._grammar = _Grammar(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
+
+    def generate(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answers to questions of one batch, sampled under their schemas."""
+        from transformers import LogitsProcessorList
+
+        torch = self._torch
+        inputs = self.processor.apply_chat_template(
+            [self._conversation(question.messages) for question in questions],
+            add_generation_prompt=True,
+            tokenize=True,
+            padding=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self.model.device)
+        width = inputs["input_ids"].shape[1]
+        temperature = questions[0].temperature
+        torch.manual_seed(questions[0].seed)
+        longest = max(question.max_tokens for question in questions)
+        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if room and width >= room:
+            raise UsageError(
+                f"language model transformers:{self.model.name_or_path} reads {room} tokens",
+                f"the question has {width}",
+                "use a model with a longer context",
+            )
+        constraint = self._grammar.constrain([question.schema for question in questions], width)
+        sampled = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        with torch.inference_mode():
+            output = self.model.generate(
+                **inputs,
+                **sampled,
+                max_new_tokens=min(longest, room - width) if room else longest,
+                logits_processor=LogitsProcessorList([constraint]),
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        answers = []
+        for row, question in zip(range(len(questions)), questions, strict=True):
+            tokens = output[row, width:]
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+            counted = int(inputs["attention_mask"][row].sum())
+            said = int((tokens != self.tokenizer.pad_token_id).sum())
+            whole = constraint.finished(row, tokens.tolist()) and said <= question.max_tokens
+            answers.append(Answer(text, counted, said, "stop" if whole else "length"))
+        return answers
+
+    def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        if not self.sees:
+            if any(message.images for message in messages):
+                raise UsageError(
+                    f"language model transformers:{self.model.name_or_path} does not see images",
+                    "",
+                    "name a vision-language model",
+                )
+            return [{"role": message.role, "content": message.text} for message in messages]
+        from PIL import Image
+
+        return [
+            {
+                "role": message.role,
+                "content": [
+                    *({"type": "image", "image": Image.open(io.BytesIO(image)).convert("RGB")} for image in message.images),
+                    {"type": "text", "text": message.text},
+                ],
+            }
+            for message in messages
+        ]
+
+
+def _quantisation(settings: Settings) -> Any:
+    if settings.quantize == "none":
+        return None
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UsageError(
+            f"--quantize={settings.quantize} needs the package bitsandbytes", "it is not installed", "pip install bitsandbytes"
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=settings.quantize == "4bit", load_in_8bit=settings.quantize == "8bit")
+
+
+class _Grammar:
+    """llguidance bound to one tokenizer: makes a constraint out of JSON Schemas."""
+
+    def __init__(self, tokenizer: Any, width: int) -> None:
+        try:
+            import llguidance
+            import llguidance.hf
+            import llguidance.torch
+        except ImportError:
+            raise UsageError(
+                "a language model of transformers needs the package llguidance",
+                "it keeps answers to their schema",
+                "pip install 'dmun_audit[local]'",
+            ) from None
+        self.llguidance: Any = llguidance
+        self._tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=max(width, len(tokenizer)))
+
+    def constrain(self, schemas: Sequence[dict[str, Any]], width: int) -> Any:
+        """A logits processor that keeps row i of a batch to `schemas[i]`; prompts take the first `width` positions."""
+        compact = [json.dumps(schema | {"x-guidance": {"whitespace_flexible": False}}) for schema in schemas]
+        matcher = self.llguidance.LLMatcher
+        return _Constraint(self.llguidance, [self._matcher(matcher, text) for text in compact], width)
+
+    def _matcher(self, matcher: Any, schema: str) -> Any:
+        made = matcher(self._tokens, matcher.grammar_from_json_schema(schema))
+        if made.is_error():
+            raise ValueError(f"llguidance does not take this schema: {made.get_error()}")
+        return made
+
+
+class _Constraint:
+    """Masks, at every step and for every row, the tokens that its schema does not allow next."""
+
+    def __init__(self, llguidance: Any, matchers: list[Any], width: int) -> None:
+        self._torch = llguidance.torch
+        self._matchers = matchers
+        self._width = width
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Scores (rows, vocabulary) with minus infinity where a token may not stand."""
+        mask = self._torch.allocate_token_bitmask(len(self._matchers), scores.shape[-1])
+        said = input_ids[:, self._width :]
+        for row, matcher in enumerate(self._matchers):
+            if said.shape[1] and not matcher.is_stopped():
+                matcher.consume_token(int(said[row, -1]))
+            self._torch.fill_next_token_bitmask(matcher, mask, row)
+        self._torch.apply_token_bitmask_inplace(scores, mask.to(scores.device))
+        return scores
+
+    def finished(self, row: int, tokens: list[int]) -> bool:
+        """Whether a row ended because its answer was whole."""
+        matcher = self._matchers[row]
+        if not matcher.is_stopped() and tokens:
+            matcher.consume_token(tokens[-1])
+        return bool(matcher.is_stopped())
