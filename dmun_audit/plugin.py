@@ -35,7 +35,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "base",
         {"metavar": "REF", "help": "model before unlearning (default: ini dmun_base, the model card's base_model, atelier:base)"},
     ),
-    ("knowledge", {"metavar": "DOSSIER", "help": "dossier file or pack (default: the pack of the target)"}),
+    (
+        "knowledge",
+        {
+            "metavar": "DOSSIER",
+            "help": "dossier file, pack, or a language model to ask once: URL#MODEL or transformers:PATH-OR-ID (default: the target's pack)",
+        },
+    ),
     ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, release, or a TOML file (default: standard)"}),
     (
         "judge",
@@ -46,6 +52,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("audit-dir", {"metavar": "DIR", "help": "run folder (default: audit-runs/<target>-<candidate>-<hash>)"}),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
+    ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target: pictures of it are drawn and kept"}),
     ("audit-seed", {"metavar": "N", "type": int, "help": "seed of all image seeds (default: 0, or as the policy draws it)"}),
 ]
 

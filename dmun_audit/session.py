@@ -87,8 +87,13 @@ class Session:
         option = self.config.option
         names = ("target", "model", "base", "knowledge", "policy", "judge", "audit_dir", "store", "audit_seed")
         asked = {name: getattr(option, "dmun_" + name, None) for name in names}
+        allowed = bool(getattr(option, "dmun_allow_sensitive", None))
         try:
-            self.setup = resolve(Options(**asked, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath)))
+            self.setup = resolve(
+                Options(
+                    **asked, allow_sensitive=allowed, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath)
+                )
+            )
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
         return self.setup

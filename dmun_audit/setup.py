@@ -13,7 +13,9 @@ from dmun_audit import references
 from dmun_audit.canonical import digest, seed_of, slug
 from dmun_audit.errors import UsageError
 from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge
-from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.dossier import Dossier, World, fold
+from dmun_audit.knowledge.interview.sensitive import require_allowed
+from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.models import headers
 from dmun_audit.plan import Plan, make_plan
@@ -35,6 +37,7 @@ class Options:
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None
+    allow_sensitive: bool = False
     ini_base: str | None = None
     root: str = "."
 
@@ -47,6 +50,7 @@ class Setup:
     candidate: str
     judge: str
     dossier: Dossier
+    knowledge: str
     policy: Policy
     audit_seed: int
     seeds: str
@@ -83,10 +87,9 @@ def resolve(options: Options) -> Setup:
     else:
         base = references.default_base(candidate, options.ini_base)
     headers.cheap_check(candidate, base)
-    world = "atelier" if references.is_atelier(base) else "real"
-    dossier = open_knowledge(options.knowledge) if options.knowledge else find_pack(_target(options, candidate), world)
-    if options.knowledge and options.target:
-        _same_target(options.target, dossier)
+    world: World = "atelier" if references.is_atelier(base) else "real"
+    dossier, knowledge = _knowledge(options, candidate, base, world)
+    require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = load_policy(options.policy or "standard")
     judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
     check_judge(judge)
@@ -101,6 +104,7 @@ def resolve(options: Options) -> Setup:
         candidate=candidate.text,
         judge=judge,
         dossier=dossier,
+        knowledge=knowledge,
         policy=policy,
         audit_seed=seed,
         seeds=seeds,
@@ -121,6 +125,41 @@ def _refuse_empty(options: Options) -> None:
         raise UsageError(f"{spelt} is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
 
 
+def _knowledge(
+    options: Options, candidate: references.ModelReference, base: references.ModelReference, world: World
+) -> tuple[Dossier, str]:
+    """The dossier, and where it comes from in words."""
+    if options.knowledge is None:
+        dossier = find_pack(_target(options, candidate), world)
+        return dossier, "a pack that ships"
+    if names_language_model(options.knowledge):
+        return _asked_for(options, _target(options, candidate), base, world)
+    dossier = open_knowledge(options.knowledge)
+    if options.target:
+        _same_target(options.target, dossier)
+    return dossier, options.knowledge
+
+
+def _asked_for(options: Options, target: str, base: references.ModelReference, world: World) -> tuple[Dossier, str]:
+    """The dossier that a language model makes. It is made once and frozen in the store: the next audit asks nothing."""
+    from dmun_audit.knowledge.build import Asking, build_dossier, transcript_beside
+    from dmun_audit.knowledge.dossier import read_dossier, write_dossier
+    from dmun_audit.knowledge.interview.conduct import Brief
+    from dmun_audit.knowledge.language_models.reference import parse_language_model
+    from dmun_audit.knowledge.lengths import counter_of
+
+    assert options.knowledge is not None
+    reference = parse_language_model(options.knowledge)
+    store = Path(options.store).expanduser() if options.store else default_store()
+    frozen = store / "dossiers" / f"{slug(target)}-{digest([options.knowledge, fold(target), world, base.text])[:8]}.json"
+    if frozen.is_file():
+        return read_dossier(frozen), f"{options.knowledge}, frozen in {frozen}"
+    brief = Brief(target, world, counter_of(base), allow_sensitive=options.allow_sensitive)
+    dossier = build_dossier(brief, Asking(reference, transcript_beside(frozen)), lambda line: print(f"  {line}", flush=True))
+    write_dossier(dossier, frozen)
+    return dossier, f"{options.knowledge}, now frozen in {frozen}"
+
+
 def default_store() -> Path:
     """The store in the user's cache folder."""
     return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
@@ -138,8 +177,6 @@ def _target(options: Options, candidate: references.ModelReference) -> str:
 
 
 def _same_target(target: str, dossier: Dossier) -> None:
-    from dmun_audit.knowledge.dossier import fold
-
     names = [dossier.target.name, *dossier.target.aliases]
     if fold(target) not in {fold(name) for name in names}:
         raise UsageError(
@@ -164,6 +201,7 @@ def describe(setup: Setup) -> list[str]:
         f"  base {setup.base} · judge {setup.judge} · policy {setup.policy.name}"
         f" · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
     ]
+    lines.append(f"  knowledge: {setup.knowledge}")
     lines += ["  " + line for line in setup.plan.shortfalls()]
     if setup.by_default:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
@@ -189,6 +227,7 @@ def facts(setup: Setup) -> dict[str, Any]:
             "digest": dossier.digest(),
             "provenance": dossier.provenance.model_dump(mode="json"),
             "world": dossier.world,
+            "origin": setup.knowledge,
         },
         "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
         "seeds": {"audit_seed": setup.audit_seed, "drawn": setup.seeds},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmun_audit.errors import UsageError
@@ -21,7 +21,7 @@ class Asking:
 
     reference: LanguageModelReference
     transcript: Path
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     temperature: float = 0.7
     seed: int = 0
 

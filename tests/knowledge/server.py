@@ -5,7 +5,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from dmun_audit.knowledge.dossier import Dossier
@@ -75,10 +75,8 @@ def serving(answer):
             pass
 
         def handle(self):
-            try:
+            with suppress(ConnectionError):  # of a client that had enough
                 super().handle()
-            except (ConnectionError, BrokenPipeError):
-                pass  # a client that had enough
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -7,9 +7,9 @@ from typing import Any
 
 def add_to(commands: Any) -> None:
     """Add the command and its own commands."""
-    from dmun_audit.cli.dossier import build, check
+    from dmun_audit.cli.dossier import attack, build, check, diff, refine, show
 
     parser = commands.add_parser("dossier", help="build, check, show, compare, refine dossiers; attack with them")
     own = parser.add_subparsers(dest="dossier_command", required=True, metavar="COMMAND")
-    for command in (build, check):
+    for command in (build, check, show, diff, refine, attack):
         command.add_to(own)

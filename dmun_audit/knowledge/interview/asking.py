@@ -54,13 +54,14 @@ class Query(Generic[Item]):
 
 @dataclass
 class _Course(Generic[Item]):
-    """How far one query is."""
+    """How far one query is; `exhausted` once the model had nothing to add, faultless though its answer was."""
 
     query: Query[Item]
     items: dict[str, Item] = field(default_factory=dict)
     last: str = ""
     complaints: list[str] = field(default_factory=list)
     attempts: int = 0
+    exhausted: bool = False
 
     @property
     def lacking(self) -> str:
@@ -68,7 +69,8 @@ class _Course(Generic[Item]):
 
     @property
     def done(self) -> bool:
-        return len(self.items) >= self.query.wanted and not self.lacking
+        enough = self.query.least if self.exhausted else self.query.wanted
+        return len(self.items) >= enough and not self.lacking
 
     def take(self, answer: Answer) -> None:
         """Keep what holds in an answer, and what to complain of."""
@@ -81,6 +83,7 @@ class _Course(Generic[Item]):
         if answer.end == "refusal":
             self.complaints.append(f"You refused: {answer.text[:200]!r}. The answer is needed to audit that the target is gone.")
             return
+        before = len(self.items)
         good, self.complaints = items_in(answer.text, self.query.shape)
         if answer.end == "length":
             self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
@@ -90,6 +93,7 @@ class _Course(Generic[Item]):
                 self.complaints.append(complaint)
             if sifted is not None and len(self.items) < 2 * self.query.wanted:
                 self.items.setdefault(self.query.identity(sifted), sifted)
+        self.exhausted = self.attempts > 1 and len(self.items) == before and not self.complaints
 
 
 class Interviewer:
@@ -112,8 +116,9 @@ class Interviewer:
             open_ = [course for course in courses if not course.done]
             if not open_:
                 break
-            again = f", asked again for the {_ordinal(attempt)} time" if attempt else ""
-            self._tell(f"{', '.join(dict.fromkeys(course.query.about for course in open_))}{again}")
+            again = f" (attempt {attempt + 1} of {ATTEMPTS})" if attempt else ""
+            topics = dict.fromkeys(course.query.about.partition(" (")[0] for course in open_)
+            self._tell(f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}: {', '.join(topics)}{again}")
             questions = [self._question(course) for course in open_]
             for course, answer in zip(open_, self.transcript.ask(questions), strict=True):
                 course.take(answer)
@@ -144,7 +149,3 @@ class Interviewer:
             held + wrong,
             f"ask a larger model, or with another --seed; the answers so far are kept in {self.transcript.path}",
         )
-
-
-def _ordinal(number: int) -> str:
-    return {1: "second", 2: "third", 3: "fourth"}.get(number, f"{number + 1}th")

@@ -1,0 +1,43 @@
+"""`dmun-audit dossier attack`: a language model looks for prompts that bring the target back on a candidate."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dmun_audit.cli.dossier import asking, discovering
+from dmun_audit.knowledge.dossier import write_dossier
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("attack", help="look for prompts that bring the target back on a candidate")
+    discovering.add_to(parser)
+    parser.add_argument("--model", required=True, metavar="REF", help="candidate")
+    parser.add_argument("--base", metavar="REF", help="model before unlearning (default: as in an audit)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="times that the language model is asked (default: 3)")
+    parser.add_argument("--proposals", type=int, default=8, metavar="N", help="prompts a round (default: 8)")
+    asking.add_to(parser)
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Attack the candidate; the new dossier holds what was found in front."""
+    discovering.refuse_to_replace(asked)
+    with discovering.opened(asked, asked.model, asked.output) as tools:
+        from dmun_audit.discover import Bench, attack, attack_budget
+
+        budget = attack_budget(tools.audit, asked.rounds, asked.proposals)
+        discovering.state_budget(asked, budget)
+        bench = Bench(tools.audit, budget)
+        found = attack(bench, tools.interviewer, tools.counter, asked.rounds, asked.proposals, asking.tell)
+    write_dossier(found.dossier, asked.output)
+    name = found.dossier.target.name
+    for trial in found.winners:
+        seen = trial.candidate
+        print(f"  {seen.hits if seen else 0} of {seen.images if seen else 0}  {trial.prompt.text}  ({trial.prompt.strategy})")
+    said = f"{len(found.winners)} prompts bring {name} back" if found.winners else f"no prompt brought {name} back"
+    print(f"{asked.output}: {said} ({len(found.trials)} tried, {found.images:,} of {budget:,} images)")
+    if not found.winners:
+        print("That is no proof that none exists: it is what these prompts found within this budget.")
+    return 0

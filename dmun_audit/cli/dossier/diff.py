@@ -1,0 +1,24 @@
+"""`dmun-audit dossier diff`: what changed between two dossiers."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from dmun_audit.knowledge.diff import diff
+from dmun_audit.knowledge.packs import open_knowledge
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("diff", help="say what changed between two dossiers (exit 1 where anything did)")
+    parser.add_argument("old", help="path of a dossier, or name of a pack")
+    parser.add_argument("new", help="path of a dossier, or name of a pack")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Print the differences."""
+    lines = diff(open_knowledge(asked.old), open_knowledge(asked.new))
+    print("\n".join(lines) if lines else "no difference")
+    return 1 if lines else 0

@@ -1,0 +1,89 @@
+"""What the commands share that draw images: options, and opening models, judge, language model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmun_audit.audit import Audit
+from dmun_audit.cli.dossier import asking
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.build import Asking
+from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.knowledge.interview.sensitive import require_allowed
+from dmun_audit.knowledge.lengths import TokenCounter, counter_of
+from dmun_audit.references import parse_reference
+from dmun_audit.setup import Options, resolve
+from dmun_audit.store.files import held
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options of models, judge and output."""
+    parser.add_argument("dossier", help="path of a dossier, or name of a pack")
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", required=True, help="the new dossier")
+    parser.add_argument("--force", action="store_true", help="replace an existing dossier")
+    parser.add_argument("--policy", default="standard", help="sampler and images a prompt: smoke, standard, release or a file")
+    parser.add_argument("--judge", metavar="REF", help="as in an audit")
+    parser.add_argument("--store", metavar="DIR", help="store of images (default: in the user's cache folder)")
+    parser.add_argument("--audit-seed", type=int, metavar="N", help="seed of all image seeds (default: as in an audit)")
+    parser.add_argument("--max-images", type=int, metavar="N", help="refuse to begin if more could be needed")
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Everything that discovery works with."""
+
+    audit: Audit
+    interviewer: Interviewer
+    counter: TokenCounter
+
+
+@contextmanager
+def opened(asked: argparse.Namespace, model: str, output: Path, named: Asking | None = None) -> Iterator[Tools]:
+    """Models, judge and language model for a dossier, closed again at the end."""
+    from dmun_audit.assemble import assemble
+
+    options = Options(
+        model=model,
+        base=asked.base,
+        knowledge=str(asked.dossier),
+        policy=getattr(asked, "policy", None),
+        judge=getattr(asked, "judge", None),
+        store=getattr(asked, "store", None),
+        audit_seed=getattr(asked, "audit_seed", None),
+        allow_sensitive=asked.allow_sensitive,
+    )
+    setup = resolve(options)
+    require_allowed(setup.dossier.target.name, setup.dossier.target.kind, asked.allow_sensitive)
+    named = named or asking.asking(asked, output)
+    with held(named.transcript.with_name(named.transcript.name + ".lock"), wait=False) as ours:
+        if not ours:
+            raise UsageError(f"{named.transcript} is being written by another command", "", "wait for it, or name another output")
+        transcript = named.open()
+        try:
+            audit, _ = assemble(setup, lambda count: None)
+            interviewer = Interviewer(transcript, named.temperature, named.seed, asking.tell)
+            yield Tools(audit, interviewer, counter_of(parse_reference(setup.base)))
+        finally:
+            transcript.release()
+
+
+def state_budget(asked: argparse.Namespace, budget: int) -> None:
+    """Say what it may cost before it begins. Raises UsageError where that is more than the user allows."""
+    print(f"up to {budget:,} images will be looked at; those in the store are not drawn again", flush=True)
+    limit = asked.max_images
+    if limit is not None and budget > limit:
+        raise UsageError(
+            f"up to {budget:,} images could be needed", f"--max-images allows {limit:,}", "fewer --rounds, or a higher limit"
+        )
+
+
+def refuse_to_replace(asked: argparse.Namespace) -> None:
+    """Raise UsageError where the output exists already."""
+    if asked.output.exists() and not asked.force:
+        raise UsageError(
+            f"{asked.output} exists", "a frozen dossier is not replaced by accident", "add --force, or name another with -o"
+        )

@@ -1,0 +1,24 @@
+"""`dmun-audit dossier show`: a dossier as a person reads it."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from typing import Any
+
+from dmun_audit.knowledge.packs import open_knowledge
+from dmun_audit.knowledge.show import show
+
+
+def add_to(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("show", help="print a dossier for reading")
+    parser.add_argument("dossier", help="path of a dossier, or name of a pack")
+    parser.set_defaults(run=run)
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Print the dossier."""
+    for line in show(open_knowledge(asked.dossier), shutil.get_terminal_size((110, 40)).columns):
+        print(line)
+    return 0
