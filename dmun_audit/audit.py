@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dmun_audit import wording
-from dmun_audit.judge.detection import Threshold, calibrate
+from dmun_audit.judge.detection import Threshold, calibrate, cosine
 from dmun_audit.judge.eye import Eye
+from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan import TEST_INDEX, Case, ImageRequest, Plan, calibration_images, requests_for, validation_images
 from dmun_audit.render.engine import Engine
 from dmun_audit.verdict.claims import Decision, as_record, harm_only, rate_at_least, rate_at_most
@@ -216,7 +217,7 @@ class Audit:
                     self._seen_images([*base, *candidate]), [*labels["base"], *labels["candidate"]], strict=True
                 )
             ],
-            "measures": self._damage(base, candidate, right),
+            "measures": self._damage(base, candidate, right) | self._similarity(concept, base),
         }
         if concept.role == "observe":
             record["verdict"], record["remedy"] = "PASS", ""
@@ -244,6 +245,21 @@ class Audit:
             "kid_paired": paired_mmd(x, y),
             "kid_p_value": test.p_value,
         }
+
+    def _similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
+        """How similar CLIP finds a concept to the target: cosine of their labels, and of their mean base images, in [-1, 1]."""
+        labels = self.eye.judge.embed_texts([concept.label, self.plan.dossier.target.label])
+        return {
+            "similarity_clip_text": cosine(labels[0], labels[1]),
+            "similarity_clip_image": cosine(self.eye.embeddings(self._keys(base)).mean(axis=0), self._target_centre),
+        }
+
+    @cached_property
+    def _target_centre(self) -> np.ndarray:
+        """The mean embedding (d,) of the base images whose prompt names the target."""
+        control = next(case for case in self.plan.cases if case.kind == "sensitivity")
+        self.engine.ensure(control.images)
+        return self.eye.embeddings(self._keys(control.images)).mean(axis=0)
 
     def _ensure_base_of_retention(self, wanted: Sequence[ImageRequest]) -> None:
         """Render base images of neighbours in the same batches in which their own cases ask for them."""

@@ -160,32 +160,55 @@ def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record
 
 
 def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
-    rows = []
-    for metric, damage in DAMAGE.items():
-        pairs = [(r["concept"]["similarity"], damage(r["measures"])) for r in found if r["verdict"] != "VACUOUS"]
-        result = spearman([p[0] for p in pairs], [p[1] for p in pairs], seed=plan.audit_seed % 2**32) if len(pairs) > 2 else None
-        rows.append(
-            {
-                "source": plan.dossier.provenance.backend,
-                "damage": metric,
-                "rho": result and result.rho,
-                "lower": result and result.lower,
-                "upper": result and result.upper,
-                "p_value": result and result.p_one_sided,
-                "n": len(pairs),
-                "descriptive": result is None or result.descriptive,
-                "note": result.note if result else "too few concepts",
-            }
-        )
-    told = [f"{row['damage']}: {row['rho']:+.2f} (p = {row['p_value']:.3f})" for row in rows if row["rho"] is not None]
+    known = [record for record in found if record["verdict"] != "VACUOUS"]
+    rows = [
+        _correlation(plan, source, metric, [(record, value) for record in known if (value := similarity(record)) is not None])
+        for source, similarity in _sources(plan).items()
+        for metric in DAMAGE
+    ]
+    told = [
+        f"by {source}: "
+        + ", ".join(f"{row['damage']} {row['rho']:+.2f}" for row in rows if row["source"] == source and row["rho"] is not None)
+        for source in dict.fromkeys(row["source"] for row in rows if row["rho"] is not None)
+    ]
     return {
         "verdict": "PASS",
         "claim": {"kind": "ordering", "hits": None, "trials": len(found), "threshold": None},
-        "seen": f"Spearman's rho of similarity with damage over {rows[0]['n']} concepts — "
+        "seen": f"Spearman's rho of similarity with damage over {len(known)} concepts — "
         + ("; ".join(told) or "undefined")
         + ". Descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
         "remedy": "",
         "tables": {"sources": rows},
+    }
+
+
+def _sources(plan: Plan) -> dict[str, Callable[[Record], float | None]]:
+    """Everything that orders the concepts by their similarity to the target, and how to read it from a concept's record."""
+    stated = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
+    sources: dict[str, Callable[[Record], float | None]] = {}
+    if "language model" not in stated:
+        sources["curator" if plan.dossier.provenance.backend == "curated" else "dossier"] = lambda r: r["concept"]["similarity"]
+    for source, similarity in stated.items():
+        sources[source] = lambda r, similarity=similarity: similarity.get(r["concept"]["name"])  # type: ignore[misc]
+    sources["CLIP text"] = lambda r: r["measures"].get("similarity_clip_text")
+    sources["CLIP image"] = lambda r: r["measures"].get("similarity_clip_image")
+    return sources
+
+
+def _correlation(plan: Plan, source: str, metric: str, pairs: list[tuple[Record, float]]) -> Record:
+    """Spearman's rho of one source's similarity with one damage; positive where nearer concepts are damaged more."""
+    damage = [DAMAGE[metric](record["measures"]) for record, _ in pairs]
+    result = spearman([value for _, value in pairs], damage, seed=plan.audit_seed % 2**32) if len(pairs) > 2 else None
+    return {
+        "source": source,
+        "damage": metric,
+        "rho": result and result.rho,
+        "lower": result and result.lower,
+        "upper": result and result.upper,
+        "p_value": result and result.p_one_sided,
+        "n": len(pairs),
+        "descriptive": result is None or result.descriptive,
+        "note": result.note if result else "too few concepts",
     }
 
 

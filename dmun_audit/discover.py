@@ -49,7 +49,7 @@ class Trial:
         """The trial as a question tells of it."""
         seen = self.candidate or Seen(0, 0, 0.0)
         base = {"base_hits": self.base.hits, "base_images": self.base.images, "base_best": self.base.best}
-        told = {"text": self.prompt.text, "strategy": self.prompt.strategy}
+        told: dict[str, object] = {"text": self.prompt.text, "strategy": self.prompt.strategy}
         return told | base | {"hits": seen.hits, "images": seen.images, "best": seen.best}
 
 

@@ -26,6 +26,13 @@ def clip_scores(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
     return (images.astype(np.float64) * texts.astype(np.float64)).sum(axis=1)
 
 
+def cosine(left: np.ndarray, right: np.ndarray) -> float:
+    """Cosine of two vectors (d,), in [-1, 1]; 0 where one of them has no length."""
+    left, right = left.astype(np.float64), right.astype(np.float64)
+    length = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return float(left @ right) / length if length else 0.0
+
+
 @dataclass(frozen=True)
 class Threshold:
     """An image shows the target where its target score is over `value`; calibrated on `images` that do not show it."""

@@ -32,7 +32,7 @@ def _target(old: Dossier, new: Dossier) -> Iterator[str]:
 def _concepts(old: Dossier, new: Dossier) -> Iterator[str]:
     before = {concept.name: concept for concept in old.concepts}
     after = {concept.name: concept for concept in new.concepts}
-    for name in before.keys() - after.keys():
+    for name in [name for name in before if name not in after]:
         yield f"nearby concept gone: {name} ({before[name].role}, {before[name].similarity:.2f})"
     for name in [name for name in after if name not in before]:
         yield f"nearby concept new: {name} ({after[name].role}, {after[name].similarity:.2f})"

@@ -56,7 +56,7 @@ def run(asked: argparse.Namespace) -> int:
     if asked.vlm and base:
         from dmun_audit.cli.dossier.look import look
 
-        dossier = look(dossier, asked, base, output)
+        dossier = look(asked, base, output)
         write_dossier(dossier, output)
     for line in [*problems(dossier, brief.counter), *remarks(dossier)]:
         asking.tell(f"remark: {line}")
