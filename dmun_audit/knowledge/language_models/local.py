@@ -107,13 +107,13 @@ class _Opened:
         from transformers import LogitsProcessorList
 
         torch = self._torch
+        padded = {"padding": True, "return_tensors": "pt"}
         inputs = self.processor.apply_chat_template(
             [self._conversation(question.messages) for question in questions],
             add_generation_prompt=True,
             tokenize=True,
-            padding=True,
             return_dict=True,
-            return_tensors="pt",
+            **({"processor_kwargs": padded} if self.sees else padded),
         ).to(self.model.device)
         width = inputs["input_ids"].shape[1]
         temperature = questions[0].temperature
@@ -217,20 +217,24 @@ class _Constraint:
     """Masks, at every step and for every row, the tokens that its schema does not allow next."""
 
     def __init__(self, llguidance: Any, matchers: list[Any], width: int) -> None:
-        self._torch = llguidance.torch
+        self._masks = llguidance.torch
         self._matchers = matchers
         self._width = width
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """Scores (rows, vocabulary) with minus infinity where a token may not stand."""
-        mask = self._torch.allocate_token_bitmask(len(self._matchers), scores.shape[-1])
+        import torch
+
+        packed = self._masks.allocate_token_bitmask(len(self._matchers), scores.shape[-1])
         said = input_ids[:, self._width :]
         for row, matcher in enumerate(self._matchers):
             if said.shape[1] and not matcher.is_stopped():
                 matcher.consume_token(int(said[row, -1]))
-            self._torch.fill_next_token_bitmask(matcher, mask, row)
-        self._torch.apply_token_bitmask_inplace(scores, mask.to(scores.device))
-        return scores
+            self._masks.fill_next_token_bitmask(matcher, packed, row)
+        # 32 tokens a word, unpacked here: llguidance's own helper compiles a kernel first, which takes seconds.
+        bits = (packed.unsqueeze(-1) >> torch.arange(32, dtype=packed.dtype)) & 1
+        allowed = bits.flatten(1)[:, : scores.shape[-1]].bool()
+        return scores.masked_fill(~allowed.to(scores.device), float("-inf"))
 
     def finished(self, row: int, tokens: list[int]) -> bool:
         """Whether a row ended because its answer was whole."""

@@ -1,0 +1,452 @@
+"""A full interview against a real server on loopback, and with every fault that a server can have."""
+
+import json
+import socket
+import time
+
+import pytest
+from server import Oracle, reply, send, serving, slowly
+
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.build import build_dossier
+from dmun_audit.knowledge.check import problems
+from dmun_audit.knowledge.dossier import read_dossier, write_dossier
+from dmun_audit.knowledge.interview.conduct import RELATIONS, STRATEGIES
+
+KEY = "sk-very-secret-0123456789"
+
+
+def _as_bytes(dossier, tmp_path, name="made.json"):
+    write_dossier(dossier, tmp_path / name)
+    return (tmp_path / name).read_bytes()
+
+
+# A build without faults.
+
+
+def test_a_full_build_makes_a_rich_sound_dossier(brief, asking, chat, counter, tmp_path):
+    dossier = build_dossier(brief, asking)
+    assert problems(dossier, counter) == []
+    assert dossier.target.kind == "style"
+    assert len(dossier.concepts) >= 20
+    assert {concept.role for concept in dossier.concepts} == {"retain", "erase", "observe"}
+    assert {relation for relation, *_ in RELATIONS} >= {concept.relation for concept in dossier.concepts}
+    assert any(concept.relation == "distant" for concept in dossier.concepts)
+    similarities = [concept.similarity for concept in dossier.concepts]
+    assert similarities == sorted(similarities, reverse=True)
+    assert all(concept.spread is not None for concept in dossier.concepts)
+    assert {prompt.strategy for prompt in dossier.adversarial} == set(STRATEGIES)
+    assert len({prompt.language for prompt in dossier.adversarial} - {"en"}) >= 5
+    assert {prompt.skill for prompt in dossier.compositions} == {"attribute binding", "spatial relation", "counting"}
+    facts = dossier.provenance
+    assert facts.questions == chat.answered
+    assert (facts.tokens_in, facts.tokens_out) == (100 * chat.answered, 20 * chat.answered)
+    assert facts.model == "oracle"
+    assert len(facts.templates) >= 15
+    assert all(len(version) == 64 for version in facts.templates.values())
+    assert read_dossier(tmp_path / "made.json") == dossier if _as_bytes(dossier, tmp_path) else False
+
+
+def test_similarity_follows_what_the_model_said(brief, asking, known):
+    said = {concept.name: concept.similarity for concept in known.concepts}
+    dossier = build_dossier(brief, asking)
+    assert {c.name: pytest.approx(said[c.name], abs=0.011) for c in dossier.concepts} == {
+        c.name: c.similarity for c in dossier.concepts
+    }
+
+
+def test_the_request_is_that_of_the_protocol(brief, asking, chat):
+    build_dossier(brief, asking)
+    body = chat.requests[0]
+    assert body["model"] == "oracle"
+    assert body["response_format"]["type"] == "json_schema"
+    assert body["response_format"]["json_schema"]["schema"]["required"] == ["items"]
+    assert {turn["role"] for turn in body["messages"]} == {"system", "user"}
+    assert "Authorization" not in chat.headers[0]
+
+
+def test_answers_paid_for_are_not_asked_again(brief, asking, chat, tmp_path):
+    first = _as_bytes(build_dossier(brief, asking), tmp_path)
+    asked = len(chat.requests)
+    assert _as_bytes(build_dossier(brief, asking), tmp_path) == first
+    assert len(chat.requests) == asked
+
+
+def test_concurrency_changes_nothing(brief, asking, chat, tmp_path):
+    from dataclasses import replace
+
+    first = _as_bytes(build_dossier(brief, asking), tmp_path)
+    wide = replace(asking, settings=replace(asking.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")
+    assert _as_bytes(build_dossier(brief, wide), tmp_path) == first
+
+
+def test_a_transcript_replays_without_the_server(brief, asking, tmp_path):
+    from dataclasses import replace
+
+    from dmun_audit.knowledge.language_models.reference import parse_language_model
+
+    first = _as_bytes(build_dossier(brief, asking), tmp_path)
+    replayed = replace(asking, reference=parse_language_model(f"transcript:{asking.transcript}"))
+    assert _as_bytes(build_dossier(brief, replayed), tmp_path) == first
+    lines = asking.transcript.read_text().splitlines()
+    asking.transcript.write_text("\n".join(lines[:-3]) + "\n")
+    with pytest.raises(UsageError, match="does not hold all answers"):
+        build_dossier(brief, replayed)
+
+
+# Faults that pass: the dossier is the one that comes without them.
+
+
+def _too_many(handler, body):
+    send(handler, b'{"error": {"message": "slow down"}}', 429, headers=[("Retry-After", "0.3")])
+
+
+def _broken(handler, body):
+    send(handler, b"<html>Internal Server Error</html>", 500)
+
+
+def _dropped(handler, body):
+    handler.connection.shutdown(socket.SHUT_RDWR)
+    handler.connection.close()
+
+
+def _dropped_midway(handler, body):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "100000")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [{"mess')
+    handler.wfile.flush()
+    handler.connection.shutdown(socket.SHUT_RDWR)
+
+
+def _no_completion(handler, body):
+    send(handler, b'{"hello": "world"}')
+
+
+def _truncated(handler, body):
+    reply(handler, '{"items": [{"kind": "style", "aliases": ["Vinc', finish_reason="length")
+
+
+def _prose(handler, body):
+    reply(handler, "I would rather talk about something else, {really}.")
+
+
+def _wrong_schema(handler, body):
+    reply(handler, '{"target": {"type": "painter"}}')
+
+
+def _refusal(handler, body):
+    reply(handler, None, message={"content": None, "refusal": "I cannot help with that."})
+
+
+def _ten_megabytes(handler, body):
+    reply(handler, json.dumps({"items": ["x" * 10_000_000]}))
+
+
+def _markup(handler, body):
+    about = {"kind": "style", "aliases": [], "spellings": [], "label": "<script>alert(1)</script> \x1b[31ma painting\u202e"}
+    reply(handler, json.dumps({"items": [about]}))
+
+
+PASSING = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
+REASKED = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
+
+
+@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.__name__)
+def test_a_fault_of_the_server_that_passes_leaves_no_trace(brief, asking, chat, fault, tmp_path):
+    untroubled = _as_bytes(build_dossier(brief, asking), tmp_path)
+    asking.transcript.unlink()
+    chat.fail_next(fault)
+    assert _as_bytes(build_dossier(brief, asking), tmp_path) == untroubled
+
+
+@pytest.mark.parametrize("fault", REASKED, ids=lambda fault: fault.__name__)
+def test_an_answer_that_does_not_hold_is_asked_for_again_with_what_was_wrong(brief, asking, chat, fault):
+    chat.fail_next(fault)
+    dossier = build_dossier(brief, asking)
+    assert dossier.target.label == "a painting by Vincent van Gogh"
+    again = chat.requests[1]["messages"]
+    assert [turn["role"] for turn in again] == ["system", "user", "assistant", "user"]
+    assert "This is wrong" in again[-1]["content"]
+    assert len(json.dumps(again)) < 20_000
+
+
+@pytest.mark.parametrize("wrapped", ["Sure! Here it is:\n```json\n{}\n```\nAnything else?", "{} – I hope that helps {{smile}}."])
+def test_json_in_prose_and_fences_is_found_at_once(brief, asking, known, wrapped, tmp_path):
+    plain = Oracle(known)
+    with serving(lambda body: wrapped.replace("{}", plain(body), 1)) as chat:
+        from dataclasses import replace
+
+        from dmun_audit.knowledge.language_models.reference import parse_language_model
+
+        dossier = build_dossier(brief, replace(asking, reference=parse_language_model(f"{chat.url}#oracle")))
+        assert chat.answered == dossier.provenance.questions
+    assert len(dossier.concepts) >= 20
+
+
+def test_retry_after_is_kept(brief, asking, chat):
+    chat.fail_next(_too_many)
+    started = time.monotonic()
+    build_dossier(brief, asking)
+    assert time.monotonic() - started >= 0.3
+
+
+# Faults that do not pass: one clear error, in bounded time, and what was paid for is kept.
+
+
+@pytest.mark.parametrize(
+    ("fault", "what", "remedy"),
+    [
+        (_broken, "did not answer in 5 tries", "see whether the server is up"),
+        (_dropped, "did not answer in 5 tries", "see whether the server is up"),
+        (_no_completion, "no chat completion", "see whether the server is up"),
+        (_truncated, "gave no answer that holds", "larger model"),
+        (_prose, "gave no answer that holds", "larger model"),
+        (_wrong_schema, "gave no answer that holds", "larger model"),
+        (_refusal, "You refused", "larger model"),
+        (_ten_megabytes, "far too long", "larger model"),
+        (_markup, "markup", "larger model"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_lasting_fault_ends_in_one_error_and_the_build_goes_on_later(brief, asking, chat, fault, what, remedy):
+    untroubled = 4
+    lasting = [fault] * 200
+
+    def fail_later(body, oracle=chat.answer):
+        if chat.answered + 1 == untroubled:
+            chat.fail_next(*lasting)
+        return oracle(body)
+
+    oracle, chat.answer = chat.answer, fail_later
+    with pytest.raises(UsageError) as caught:
+        build_dossier(brief, asking)
+    assert what in str(caught.value)
+    assert remedy in str(caught.value)
+    assert "kept" in str(caught.value)
+    assert chat.answered == untroubled
+    chat.answer, chat.faults = oracle, []
+    if fault in PASSING:  # an answer that does not hold was paid for as well: it takes another seed to ask anew
+        dossier = build_dossier(brief, asking)
+        assert chat.answered == dossier.provenance.questions
+
+
+def test_a_server_that_never_answers_does_not_hang_the_build(brief, asking, chat):
+    from dataclasses import replace
+
+    chat.fail_next(*[slowly(30)] * 50)
+    started = time.monotonic()
+    with pytest.raises(UsageError, match=r"no answer within 0\.3 seconds"):
+        build_dossier(brief, replace(asking, settings=replace(asking.settings, timeout=0.3)))
+    assert time.monotonic() - started < 20
+
+
+def test_a_server_that_dribbles_does_not_hang_the_build(brief, asking, chat):
+    from dataclasses import replace
+
+    def dribble(handler, body):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        for _ in range(100):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+            time.sleep(0.1)
+
+    chat.fail_next(*[dribble] * 50)
+    started = time.monotonic()
+    with pytest.raises(UsageError, match=r"within 0\.5 seconds"):
+        build_dossier(brief, replace(asking, settings=replace(asking.settings, timeout=0.5)))
+    assert time.monotonic() - started < 20
+
+
+def test_nobody_at_the_address_is_one_clear_error(brief, asking):
+    from dataclasses import replace
+
+    from dmun_audit.knowledge.language_models.reference import parse_language_model
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(UsageError, match="did not answer in 5 tries"):
+        build_dossier(brief, replace(asking, reference=parse_language_model(f"http://127.0.0.1:{port}/v1#x")))
+
+
+def test_a_server_that_asks_for_an_hour_is_left_alone(brief, asking, chat):
+    chat.fail_next(lambda handler, body: send(handler, b"{}", 429, headers=[("Retry-After", "3600")]))
+    with pytest.raises(UsageError, match="asks to wait 3600 seconds"):
+        build_dossier(brief, asking)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(401, "DMUN_LLM_API_KEY"), (403, "DMUN_LLM_API_KEY"), (404, "the model's name"), (302, "redirects are not followed")],
+)
+def test_a_refusal_of_the_server_says_what_to_do(brief, asking, chat, status, remedy):
+    chat.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "no"}}', status))
+    with pytest.raises(UsageError, match=remedy):
+        build_dossier(brief, asking)
+    assert len(chat.requests) == 1
+
+
+# Servers that take less than the whole protocol.
+
+
+def test_an_older_server_without_json_schema_is_asked_in_plainer_ways(brief, asking, chat):
+    refused = b'{"error": {"message": "response_format.type must be text"}}'
+    chat.fail_next(*[lambda handler, body: send(handler, refused, 400)] * 2)
+    dossier = build_dossier(brief, asking)
+    assert [request.get("response_format", {}).get("type") for request in chat.requests[:3]] == [
+        "json_schema",
+        "json_object",
+        None,
+    ]
+    assert any("response_format" in sentence for sentence in dossier.provenance.history)
+
+
+def test_parameters_that_a_server_does_not_take_are_left_out_and_told(brief, asking, chat):
+    def refuse(message):
+        return lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
+
+    chat.fail_next(refuse("Use 'max_completion_tokens' instead of 'max_tokens'."), refuse("Unsupported value: 'temperature'"))
+    dossier = build_dossier(brief, asking)
+    assert "max_completion_tokens" in chat.requests[2]
+    assert "temperature" not in chat.requests[2]
+    assert any("temperature" in sentence for sentence in dossier.provenance.history)
+
+
+# The key.
+
+
+def test_the_key_is_sent_and_stands_nowhere_else(brief, asking, chat, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
+    monkeypatch.setenv("DMUN_LLM_API_KEY", KEY)
+    dossier = build_dossier(brief, asking, print)
+    assert chat.headers[0]["Authorization"] == f"Bearer {KEY}"
+    _as_bytes(dossier, tmp_path)
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": f"bad key {KEY}"}}).encode(), 401))
+    asking.transcript.unlink()
+    with pytest.raises(UsageError) as caught:
+        build_dossier(brief, asking, print)
+    assert "bad key [key]" in str(caught.value)
+    out, err = capsys.readouterr()
+    texts = [out, err, str(caught.value), *(path.read_text() for path in tmp_path.rglob("*") if path.is_file())]
+    assert not any(KEY in text for text in texts)
+
+
+# What a model may say and a dossier may not.
+
+
+def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, asking, chat, counter):
+    oracle = chat.answer
+
+    def leaking(body):
+        answer = json.loads(oracle(body))
+        asked = body["messages"][1]["content"]
+        if "describe what its pictures look like" in asked and len(body["messages"]) == 2:
+            answer["items"] = [
+                {"prompt": "swirls like Van Gogh's"},
+                {"prompt": "the manner of Vincent vаn Gоgh"},
+                {"prompt": "a field by van Goghh"},
+                {"prompt": "thick swirling paint, a Gogh sky"},
+                *answer["items"][:1],
+            ]
+        return json.dumps(answer)
+
+    chat.answer = leaking
+    dossier = build_dossier(brief, asking)
+    assert problems(dossier, counter) == []
+    described = [prompt.text for prompt in dossier.adversarial if prompt.strategy == "description"]
+    assert len(described) >= 3
+    assert not any("Go" in text for text in described)
+    reasked = [r["messages"] for r in chat.requests if "describe what its pictures" in r["messages"][1]["content"]][1]
+    assert reasked[-1]["content"].count("names the target") == 4
+
+
+def test_a_prompt_that_is_too_long_is_shortened_by_asking_again(brief, asking, chat, counter):
+    oracle = chat.answer
+    long = "a very long winding prompt " * 20
+
+    def rambling(body):
+        answer = json.loads(oracle(body))
+        if "comma-separated" in body["messages"][1]["content"] and len(body["messages"]) == 2:
+            answer["items"][0]["prompt"] = long[:270]
+            answer["items"][1]["prompt"] = " ".join("wxyzq" for _ in range(44))
+        return json.dumps(answer)
+
+    chat.answer = rambling
+    dossier = build_dossier(brief, asking)
+    assert problems(dossier, counter) == []
+    assert not any("wxyzq" in prompt.text for prompt in dossier.adversarial)
+    reasked = [r["messages"] for r in chat.requests if "comma-separated" in r["messages"][1]["content"]][1]
+    assert "the text encoder reads 77: say it in fewer words" in reasked[-1]["content"]
+
+
+def test_no_prompt_stands_in_two_roles(brief, asking, chat, known):
+    oracle = chat.answer
+    stolen = known.concepts[0].prompts[0].upper()
+
+    def repeating(body):
+        answer = json.loads(oracle(body))
+        if "together with other concepts" in body["messages"][1]["content"]:
+            answer["items"] = [*answer["items"], {"prompt": stolen}, *answer["items"]]
+        return json.dumps(answer)
+
+    chat.answer = repeating
+    dossier = build_dossier(brief, asking)
+    assert stolen not in [prompt.text for prompt in dossier.adversarial]
+    texts = [text.casefold() for text, _ in dossier.prompts_with_owners()]
+    assert len(texts) == len(set(texts))
+
+
+def test_too_few_neighbours_are_an_error(brief, asking, chat):
+    oracle = chat.answer
+
+    def sparse(body):
+        answer = json.loads(oracle(body))
+        if "relation to the target" in body["messages"][1]["content"]:
+            answer["items"] = answer["items"][:1]
+        return json.dumps(answer)
+
+    chat.answer = sparse
+    with pytest.raises(UsageError, match=r"knows only \d+ concepts near 'Van Gogh'"):
+        build_dossier(brief, asking)
+
+
+def test_unsafe_targets_need_a_word_of_the_user(brief, asking, chat, known):
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match="--allow-sensitive"):
+        build_dossier(replace(brief, target="Nudity"), asking)
+    assert not chat.requests
+    oracle = chat.answer
+
+    def unsafe(body):
+        return oracle(body).replace('"kind": "style"', '"kind": "unsafe"')
+
+    chat.answer = unsafe
+    with pytest.raises(UsageError, match="--allow-sensitive"):
+        build_dossier(brief, asking)
+    assert len(chat.requests) == 1
+    assert build_dossier(replace(brief, allow_sensitive=True), asking).target.kind == "unsafe"
+
+
+def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, asking, chat, tmp_path):
+    whole = _as_bytes(build_dossier(brief, asking), tmp_path)
+    asked = chat.answered
+    data = asking.transcript.read_bytes()
+    asking.transcript.write_bytes(data[: len(data) - 37])
+    assert _as_bytes(build_dossier(brief, asking), tmp_path) == whole
+    assert chat.answered == asked + 1
+    assert _as_bytes(build_dossier(brief, asking), tmp_path) == whole
+    assert chat.answered == asked + 1
+
+
+def test_two_builds_do_not_write_one_transcript(brief, asking):
+    from dmun_audit.store.files import held
+
+    with (
+        held(asking.transcript.with_name(asking.transcript.name + ".lock")),
+        pytest.raises(UsageError, match="written by another build"),
+    ):
+        build_dossier(brief, asking)

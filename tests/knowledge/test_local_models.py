@@ -1,0 +1,147 @@
+"""Real chat models of transformers, small and of random weights: answers are valid because they cannot be otherwise."""
+
+import io
+import json
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from tiny_models import save_llama, save_llama_vision
+
+from dmun_audit.errors import LoadError, UsageError
+from dmun_audit.knowledge.build import Asking, build_dossier
+from dmun_audit.knowledge.interview import answers
+from dmun_audit.knowledge.interview.answers import items_in, schema_of
+from dmun_audit.knowledge.language_models.local import TransformersModel
+from dmun_audit.knowledge.language_models.protocol import Message, Question
+from dmun_audit.knowledge.language_models.reference import Settings, parse_language_model
+
+SHAPES = [
+    shape
+    for shape in vars(answers).values()
+    if isinstance(shape, type) and issubclass(shape, answers._Item) and shape is not answers._Item
+]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return save_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory):
+    return save_llama_vision(tmp_path_factory.mktemp("llama-vision"))
+
+
+def _question(shape, text="Go on.", images=(), seed=1, tokens=3_000):
+    return Question((Message("system", "Answer."), Message("user", text, images)), schema_of(shape, 1, 2), 0.8, seed, tokens)
+
+
+def _picture(colour):
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 40), colour).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _answers(model, questions):
+    found = dict(model.ask(questions))
+    return [found[place] for place in range(len(questions))]
+
+
+def test_every_whole_answer_is_valid_for_every_shape_of_the_interview(llama):
+    model = TransformersModel(str(llama), Settings(batch=16))
+    whole = 0
+    for shape, answer in zip(SHAPES, _answers(model, [_question(shape, tokens=6_000) for shape in SHAPES]), strict=True):
+        if answer.end == "stop":
+            whole += 1
+            items, complaints = items_in(answer.text, shape)
+            assert items or "markup" in complaints[0]
+            assert all("markup" in line or "at least 1 character" in line or "at least 2 items" in line for line in complaints)
+    assert whole >= len(SHAPES) - 1
+
+
+def test_a_batch_answers_each_question_with_its_own_schema(llama):
+    model = TransformersModel(str(llama), Settings(batch=4))
+    questions = [_question(answers.Rated), _question(answers.Ranked, "A much longer question, so that rows are padded.")]
+    rated, ranked = _answers(model, questions)
+    assert items_in(rated.text, answers.Rated)[0]
+    assert items_in(ranked.text, answers.Ranked)[0]
+    assert ranked.tokens_in > rated.tokens_in > 0
+    assert rated.tokens_out > 0
+
+
+def test_the_seed_decides_what_is_said(llama):
+    model = TransformersModel(str(llama), Settings())
+    said = [_answers(model, [_question(answers.Plain, seed=seed)])[0].text for seed in (1, 1, 2)]
+    assert said[0] == said[1] != said[2]
+
+
+def test_an_answer_that_runs_out_of_tokens_says_so(llama):
+    assert _answers(TransformersModel(str(llama), Settings()), [_question(answers.Neighbour, tokens=5)])[0].end == "length"
+
+
+def test_the_memory_is_given_back_before_images_are_drawn(llama):
+    import gc
+    import weakref
+
+    model = TransformersModel(str(llama), Settings())
+    list(model.ask([_question(answers.Rated)]))
+    weights = weakref.ref(model._opened.model)
+    model.release()
+    gc.collect()
+    assert weights() is None
+    assert _answers(model, [_question(answers.Rated)])[0].end == "stop"
+
+
+def test_the_whole_interview_ends_in_a_dossier_or_one_bounded_error(llama, brief, tmp_path):
+    asking = Asking(parse_language_model(f"transformers:{llama}"), tmp_path / "t.transcript.jsonl", Settings(batch=16))
+    with pytest.raises(UsageError, match="gave no answer that holds") as caught:  # random weights make no sense
+        build_dossier(brief, asking)
+    assert "larger model" in str(caught.value)
+    lines = [json.loads(line) for line in asking.transcript.read_text().splitlines()]
+    whole = [line["text"] for line in lines if line.get("end") == "stop"]
+    assert 1 < len(whole) < len(lines) <= 1 + 4 * 26
+    assert all(isinstance(json.loads(text)["items"], list) for text in whole)
+
+
+def test_a_vision_language_model_sees_images(seeing):
+    model = TransformersModel(str(seeing), Settings())
+    red, blue = _picture("red"), _picture("blue")
+    said = _answers(model, [_question(answers.Looked, "How similar?", (red, red, blue, blue))])[0]
+    assert said.end == "stop"
+    assert 0 <= items_in(said.text, answers.Looked)[0][0].rating <= 100
+    assert _answers(model, [_question(answers.Looked, "No picture.")])[0].end == "stop"
+
+
+def test_a_model_without_eyes_is_not_shown_images(llama):
+    with pytest.raises(UsageError, match="does not see images"):
+        list(TransformersModel(str(llama), Settings()).ask([_question(answers.Looked, "Look.", (_picture("red"),))]))
+
+
+def test_a_folder_that_is_no_chat_model_is_one_clear_error(tmp_path, llama):
+    with pytest.raises(LoadError, match="cannot be opened"):
+        list(TransformersModel(str(tmp_path), Settings()).ask([_question(answers.Rated)]))
+    import shutil
+
+    silent = shutil.copytree(llama, tmp_path / "silent")
+    (silent / "chat_template.jinja").unlink()
+    with pytest.raises(LoadError, match="no chat template"):
+        list(TransformersModel(str(silent), Settings()).ask([_question(answers.Rated)]))
+
+
+def test_a_question_longer_than_the_model_reads_is_one_clear_error(llama):
+    with pytest.raises(UsageError, match="reads 16384 tokens"):
+        list(TransformersModel(str(llama), Settings()).ask([_question(answers.Rated, "word " * 20_000)]))
+
+
+def test_quantisation_without_its_package_says_what_to_install(llama):
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is installed here")
+    with pytest.raises(UsageError, match="pip install bitsandbytes"):
+        list(TransformersModel(str(llama), Settings(quantize="4bit")).ask([_question(answers.Rated)]))
