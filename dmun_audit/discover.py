@@ -84,12 +84,13 @@ class Bench:
             found[text] = Seen(int((scores > threshold).sum()), len(requests), float(np.max(scores)))
         return found
 
-    def pictures(self, prompts: Sequence[str], count: int) -> tuple[bytes, ...]:
-        """`count` base images of these prompts in turn, as PNG files."""
-        requests = requests_for("base", list(prompts), count, self.audit.plan.audit_seed)
-        self._pay(count)
-        self.audit.engine.ensure(requests)
-        return tuple(_png(image) for image in self.audit.engine.images(requests))
+    def pictures(self, prompts: Sequence[Sequence[str]], count: int) -> list[tuple[bytes, ...]]:
+        """For each list of prompts, `count` base images of its prompts in turn, as PNG files."""
+        asked = [requests_for("base", list(texts), count, self.audit.plan.audit_seed) for texts in prompts]
+        every = [request for requests in asked for request in requests]
+        self._pay(len(every))
+        self.audit.engine.ensure(every)
+        return [tuple(_png(image) for image in self.audit.engine.images(requests)) for requests in asked]
 
     def works(self, seen: Seen) -> bool:
         """Whether a prompt works on base."""
@@ -212,6 +213,7 @@ def _better(
         0,
         sift,
         lambda item: str(item.number),
+        suffices=1,
         repeat=number,
     )
     found: dict[int, AdversarialPrompt] = {}
@@ -338,6 +340,7 @@ def _proposals(
         0,
         sift,
         lambda item: fold(item.prompt),
+        suffices=1,
         repeat=number,
     )
     found = interviewer.put([query])[0][:wanted]
@@ -355,7 +358,9 @@ def looking_budget(audit: Audit) -> int:
 def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -> Dossier:
     """The dossier with the ordering of a vision-language model that sees base images of the target and of each concept."""
     dossier = bench.audit.plan.dossier
-    target = bench.pictures(dossier.target.direct_prompts, LOOKED_AT)
+    target, *others = bench.pictures(
+        [dossier.target.direct_prompts, *(concept.prompts for concept in dossier.concepts)], LOOKED_AT
+    )
     queries = [
         Query(
             "look",
@@ -368,8 +373,7 @@ def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -
             repeat=repeat,
             tokens=200,
         )
-        for concept in dossier.concepts
-        for shown in [bench.pictures(concept.prompts, LOOKED_AT)]
+        for concept, shown in zip(dossier.concepts, others, strict=True)
         for repeat in range(repeats)
     ]
     answers = [items[0].rating / 100 for items in interviewer.put(queries)]
@@ -381,9 +385,9 @@ def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -
         similarity={name: round(float(np.mean(values)), 4) for name, values in rated.items()},
         spread={name: round(float(np.std(values)), 4) for name, values in rated.items()} if repeats > 1 else {},
     )
-    others = tuple(known for known in dossier.orderings if known.source != ordering.source)
+    kept = tuple(known for known in dossier.orderings if known.source != ordering.source)
     told = f"Ordered by {ordering.model}, which saw {LOOKED_AT} base images of the target and of each concept."
-    return _with(dossier, list(dossier.adversarial), told, (*others, ordering))
+    return _with(dossier, list(dossier.adversarial), told, (*kept, ordering))
 
 
 # What all of them share.

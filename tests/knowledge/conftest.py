@@ -1,9 +1,7 @@
 """A language model that knows a shipped dossier by heart, behind a real HTTP server on loopback."""
 
-import sys
-from pathlib import Path
-
 import pytest
+from chat_server import Oracle, serving
 
 from dmun_audit.knowledge.build import Asking
 from dmun_audit.knowledge.interview.conduct import Brief
@@ -11,10 +9,6 @@ from dmun_audit.knowledge.language_models.http import ChatCompletions
 from dmun_audit.knowledge.language_models.reference import Settings, parse_language_model
 from dmun_audit.knowledge.lengths import clip_counter
 from dmun_audit.knowledge.packs import open_knowledge
-
-sys.path.insert(0, str(Path(__file__).parent))  # the server stands beside the tests
-
-from server import Oracle, serving
 
 
 @pytest.fixture(autouse=True)

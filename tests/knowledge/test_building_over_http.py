@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from server import Oracle, reply, send, serving, slowly
+from chat_server import Oracle, reply, send, serving, slowly
 
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier

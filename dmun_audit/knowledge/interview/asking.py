@@ -34,8 +34,8 @@ class Query(Generic[Item]):
     """One thing to find out.
 
     `sift` gives an item back (mended, or None where it is no good) with a complaint or "". `complete` says what the items
-    lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; up to `wanted` are
-    asked for again.
+    lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; as long as
+    there are fewer than `suffices` (if not given, `wanted`), more are asked for.
     """
 
     template: str
@@ -48,6 +48,7 @@ class Query(Generic[Item]):
     identity: Callable[[Item], str] = lambda item: str(item)
     complete: Callable[[Sequence[Item]], str] = lambda items: ""
     images: tuple[bytes, ...] = ()
+    suffices: int | None = None
     repeat: int = 0
     tokens: int = 2_500
 
@@ -69,7 +70,7 @@ class _Course(Generic[Item]):
 
     @property
     def done(self) -> bool:
-        enough = self.query.least if self.exhausted else self.query.wanted
+        enough = self.query.least if self.exhausted else self.query.suffices or self.query.wanted
         return len(self.items) >= enough and not self.lacking
 
     def take(self, answer: Answer) -> None:

@@ -60,10 +60,10 @@ class GroupView:
 
 @dataclass(frozen=True)
 class PlotView:
-    """One damage metric: its plot and the rank correlations of each source of similarity."""
+    """One damage metric: its plot, and the rank correlation with the similarity that the plot shows."""
 
     plot: Scatter
-    correlations: tuple[Mapping[str, Any], ...]
+    correlation: Mapping[str, Any] | None
 
 
 def write_html(run: Run, path: Path) -> None:
@@ -96,6 +96,8 @@ def render_html(run: Run) -> str:
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
         reported=len(cases),
         plots=_plots(run),
+        orderings=_orderings(run),
+        damages=[title for title, *_ in _DAMAGES.values()],
         numbered=len(_concepts(run)) > NAMED_POINTS,
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
         provenance=sections(run.manifest),
@@ -150,12 +152,6 @@ def _similarity(record: Record) -> float:
 
 def _plots(run: Run) -> list[PlotView]:
     found = []
-    sources = [
-        source
-        for record in run.of_group("ordering")
-        for source in (record.get("tables") or {}).get("sources") or ()
-        if isinstance(source, Mapping)
-    ]
     for damage, (title, before, after) in _DAMAGES.items():
         concepts = [
             (str(concept.get("name")), str(concept.get("role")), concept.get("similarity"), value)
@@ -163,9 +159,26 @@ def _plots(run: Run) -> list[PlotView]:
             for concept, value in [(record["concept"], _damage(record.get("measures") or {}, before, after))]
         ]
         plot = scatter(title, concepts)
-        if plot:
-            found.append(PlotView(plot, tuple(source for source in sources if source.get("damage") == damage)))
+        if plot:  # concepts lie in the plots as the first source places them
+            found.append(PlotView(plot, next((row for row in _sources(run) if row.get("damage") == damage), None)))
     return found
+
+
+def _orderings(run: Run) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Every source of similarity with its rank correlations, in the order of the damage metrics."""
+    rows = _sources(run)
+    names = list(dict.fromkeys(str(row.get("source")) for row in rows))
+    found = {(str(row.get("source")), row.get("damage")): row for row in rows}
+    return [(name, [found.get((name, damage), {}) for damage in _DAMAGES]) for name in names]
+
+
+def _sources(run: Run) -> list[Mapping[str, Any]]:
+    return [
+        source
+        for record in run.of_group("ordering")
+        for source in (record.get("tables") or {}).get("sources") or ()
+        if isinstance(source, Mapping)
+    ]
 
 
 def _damage(measures: Mapping[str, Any], before: str, after: str) -> Any:
