@@ -151,7 +151,7 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
     assert len({prompt.text for prompt in winners} & {text for text, _ in Attacker.ladder}) >= 3
     assert f"{len(winners)} prompts bring Van Gogh back" in said
     assert int(re.search(r"tried, (\d+) of", said)[1]) <= int(re.search(r"up to (\d+) images", said)[1])
-    assert len(found.adversarial) >= 4 + len(winners)
+    assert {text for text, _ in NAMED} < {prompt.text for prompt in found.adversarial}
 
 
 def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store, tmp_path, capsys):
