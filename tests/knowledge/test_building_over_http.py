@@ -205,7 +205,7 @@ def test_retry_after_is_kept(brief, asking, chat):
         (_wrong_schema, "gave no answer that holds", "larger model"),
         (_refusal, "You refused", "larger model"),
         (_ten_megabytes, "far too long", "larger model"),
-        (_markup, "markup", "larger model"),
+        (_markup, "gave no answer that holds", "larger model"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
