@@ -5,8 +5,11 @@ import json
 import pytest
 
 from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import Dossier, fold, json_schema, parse_dossier, read_dossier
 from dmun_audit.knowledge.packs import FOLDER, find_pack, open_knowledge
+from dmun_audit.plan import make_plan
+from dmun_audit.policy import load_policy
 
 
 @pytest.fixture
@@ -27,6 +30,27 @@ def test_shipped_packs_are_rich_enough(path):
     assert len({prompt.strategy for prompt in dossier.adversarial[:20]}) >= 6
     assert len({prompt.language for prompt in dossier.adversarial[:20]}) >= 4
     assert dossier.provenance.backend == "curated"
+
+
+REAL = [path.stem for path in sorted(FOLDER.glob("*.json")) if not path.stem.startswith("atelier-")]
+
+
+def test_the_targets_of_the_literature_have_a_pack():
+    literature = {"van-gogh", "monet", "picasso", "snoopy", "elon-musk", "church", "parachute", "garbage-truck"}
+    assert literature | {"french-horn", "english-springer", "tench", "nudity"} <= set(REAL)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_pack_for_real_models_leaves_nothing_to_remark(name, counter):
+    found = check((FOLDER / f"{name}.json").read_bytes(), name, counter)
+    assert found.problems == []
+    assert found.remarks == []
+    dossier = found.dossier
+    assert len(dossier.concepts) >= 20
+    assert len({concept.similarity for concept in dossier.concepts}) == len(dossier.concepts)
+    assert len(dossier.adversarial) >= 40
+    for policy in ("smoke", "standard", "release"):
+        assert make_plan(dossier, load_policy(policy), 0).shortfalls() == []
 
 
 def test_nearest_concepts_come_most_similar_first(raw):
@@ -112,8 +136,9 @@ def test_packs_are_found_by_name_and_alias_whatever_the_case():
     assert find_pack("girasoles", "atelier").target.name == "sunflowers"
     with pytest.raises(UsageError, match="did you mean 'Van Gogh'"):
         find_pack("Van Gough", "atelier")
+    assert find_pack("english springer SPANIEL", "real").target.name == "English springer"
     with pytest.raises(UsageError, match="ships for real models"):
-        find_pack("Van Gogh", "real")
+        find_pack("sunflowers", "real")
     with pytest.raises(UsageError, match="neither a dossier's file nor a pack"):
         open_knowledge("nowhere.json")
 
