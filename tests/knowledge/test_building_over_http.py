@@ -1,7 +1,10 @@
 """A full interview against a real server on loopback, and with every fault that a server can have."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -236,7 +239,7 @@ def test_a_server_that_never_answers_does_not_hang_the_build(brief, asking, chat
 
     chat.fail_next(*[slowly(30)] * 50)
     started = time.monotonic()
-    with pytest.raises(UsageError, match=r"no answer within 0\.3 seconds"):
+    with pytest.raises(UsageError, match=r"within 0\.3 seconds"):
         build_dossier(brief, replace(asking, settings=replace(asking.settings, timeout=0.3)))
     assert time.monotonic() - started < 20
 
@@ -332,6 +335,47 @@ def test_the_key_is_sent_and_stands_nowhere_else(brief, asking, chat, monkeypatc
     out, err = capsys.readouterr()
     texts = [out, err, str(caught.value), *(path.read_text() for path in tmp_path.rglob("*") if path.is_file())]
     assert not any(KEY in text for text in texts)
+
+
+@pytest.mark.parametrize("key", ["sk-two\nlines-of-it", "sk-café-secret", "sk two words"])
+def test_a_key_that_cannot_be_sent_is_one_error_that_does_not_show_it(brief, asking, chat, monkeypatch, key):
+    monkeypatch.setenv("DMUN_LLM_API_KEY", key)
+    with pytest.raises(UsageError, match="the key in DMUN_LLM_API_KEY is no key") as caught:
+        build_dossier(brief, asking)
+    assert not any(part in str(caught.value) for part in ("two", "secret"))
+    assert not chat.requests
+
+
+def test_white_space_around_a_key_is_not_sent(brief, asking, chat, monkeypatch):
+    monkeypatch.setenv("DMUN_LLM_API_KEY", f" {KEY}\n")
+    build_dossier(brief, asking)
+    assert chat.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_a_key_that_the_model_says_back_is_not_kept(brief, asking, chat, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    oracle = chat.answer
+    chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", f"a painting {KEY}")
+    build_dossier(brief, asking)
+    assert KEY not in asking.transcript.read_text()
+
+
+# Leaving early.
+
+
+def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
+    chat.fail_next(slowly(120))
+    command = [sys.executable, "-m", "dmun_audit.cli", "dossier", "build", "Van Gogh", f"--llm={chat.url}#oracle"]
+    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not chat.requests and build.poll() is None:
+        time.sleep(0.05)
+    started = time.monotonic()
+    build.send_signal(signal.SIGINT)
+    said = build.communicate(timeout=60)[1]
+    assert time.monotonic() - started < 10
+    assert build.returncode == 2
+    assert "interrupted; the same command goes on where it stood" in said
+    assert "Traceback" not in said
 
 
 # What a model may say and a dossier may not.

@@ -6,21 +6,21 @@ bounded in time and size, faults that may pass are retried, and all others end i
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import json
 import os
 import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Message, Question
+from dmun_audit.knowledge.language_models.background import as_they_come
+from dmun_audit.knowledge.language_models.dialect import Dialect
+from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Question
 from dmun_audit.knowledge.language_models.reference import Settings
 
 TRIES = 5
@@ -28,7 +28,6 @@ LONGEST_PAUSE = 120.0  # seconds; a server that asks for more is left alone
 MAXIMUM_BODY_BYTES = 4 * MAXIMUM_ANSWER_BYTES
 KEYS = ("DMUN_LLM_API_KEY", "OPENAI_API_KEY")
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_FORMATS = ("json_schema", "json_object", "none")
 _KEPT = "Answers so far are kept: the same command goes on from there."
 
 
@@ -54,62 +53,62 @@ class ChatCompletions:
         self.model = model
         self._settings = settings
         self._pause = pause
-        self._key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
-        self._client: httpx.Client | None = None
-        self._stop = threading.Event()
-        self._adapting = threading.Lock()
-        self._format = 0
-        self._length_key = "max_tokens"
-        self._unwanted: set[str] = set()
+        self._key = _key()
+        self._dialect = Dialect()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """See `LanguageModel.ask`: at most `concurrency` questions are under way at once."""
-        self._stop.clear()
-        pool = ThreadPoolExecutor(max(1, self._settings.concurrency), thread_name_prefix="dmun-llm")
-        running: dict[Future[Answer], int] = {pool.submit(self._answer, question): i for i, question in enumerate(questions)}
-        fault: BaseException | None = None
-        try:
-            while running:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    place = running.pop(future)
-                    error = None if future.cancelled() else future.exception()
-                    if error is not None and fault is None:
-                        fault = error
-                        self._stop.set()  # nothing new is begun; what is under way may still bring an answer
-                        for waiting in running:
-                            waiting.cancel()
-                    elif error is None and not future.cancelled():
-                        yield place, future.result()
-        finally:
-            self._stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-        if fault is not None:
-            raise fault
+        """See `LanguageModel.ask`: at most `concurrency` questions are under way at once; Ctrl-C gives them up at once."""
+        return as_they_come(lambda arrived: self._ask(questions, arrived))
 
     def release(self) -> None:
-        """Close the connections."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        """Nothing to do: connections last as long as the questions of one `ask`."""
+
+    @property
+    def concessions(self) -> list[str]:
+        """What the server made us leave out, in whole sentences, for the provenance."""
+        return self._dialect.concessions
+
+    async def _ask(self, questions: Sequence[Question], arrived: Callable[[tuple[int, Answer]], None]) -> None:
+        """Put all questions. Once one has failed no other is begun, but those under way may still bring their answer."""
+        faults: list[UsageError] = []
+        places = asyncio.Semaphore(max(1, self._settings.concurrency))
+        wait_for = httpx.Timeout(self._settings.timeout, connect=min(10.0, self._settings.timeout), pool=None)
+        async with httpx.AsyncClient(timeout=wait_for, headers={"User-Agent": "dmun_audit"}) as client:
+
+            async def put(place: int, question: Question) -> None:
+                async with places:
+                    if faults:
+                        return
+                    try:
+                        answer = await self._answer(client, question, faults)
+                    except UsageError as error:
+                        faults.append(error)
+                    else:
+                        arrived((place, answer))
+
+            async with asyncio.TaskGroup() as group:
+                for place, question in enumerate(questions):
+                    group.create_task(put(place, question))
+        if faults:
+            raise faults[0]
 
     # One question.
 
-    def _answer(self, question: Question) -> Answer:
+    async def _answer(self, client: httpx.AsyncClient, question: Question, faults: list[UsageError]) -> Answer:
         tries = 0
         while True:
-            if self._stop.is_set():
-                raise UsageError("the question was not asked", "another one failed before it", _KEPT)
             try:
-                return self._send(question)
+                return await self._send(client, question)
             except _Adapted:
                 continue
             except _Passing as fault:
                 tries += 1
-                self._wait_or_give_up(tries, fault)
+                if faults:
+                    raise UsageError("the question was not asked again", "another one failed before it", _KEPT) from None
+                await asyncio.sleep(self._pause_after(tries, fault))
 
-    def _wait_or_give_up(self, tries: int, fault: _Passing) -> None:
-        pause = self._pause * 2 ** (tries - 1) * random.uniform(0.8, 1.2)
+    def _pause_after(self, tries: int, fault: _Passing) -> float:
+        """Seconds to wait before the next try. Raises UsageError where there is to be none."""
         if fault.pause is not None and fault.pause > LONGEST_PAUSE:
             raise UsageError(
                 f"the language model at {self.url} asks to wait {fault.pause:.0f} seconds", str(fault), f"try later. {_KEPT}"
@@ -120,55 +119,33 @@ class ChatCompletions:
                 str(fault),
                 f"see whether the server is up and reachable, then repeat. {_KEPT}",
             )
-        self._stop.wait(max(pause, fault.pause or 0.0))
+        return max(self._pause * 2 ** (tries - 1) * random.uniform(0.8, 1.2), fault.pause or 0.0)
 
-    def _send(self, question: Question) -> Answer:
-        form, length_key, unwanted = self._format, self._length_key, frozenset(self._unwanted)
-        body = self._body(question, form, length_key, unwanted)
+    async def _send(self, client: httpx.AsyncClient, question: Question) -> Answer:
+        dialect = self._dialect
+        body = dialect.body(self.model, question)
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        deadline = time.monotonic() + self._settings.timeout
         received = bytearray()
         try:
-            with self._connection().stream("POST", f"{self.url}/chat/completions", json=body, headers=headers) as response:
-                for part in response.iter_bytes():
+            async with (
+                asyncio.timeout(self._settings.timeout),
+                client.stream("POST", f"{self.url}/chat/completions", json=body, headers=headers) as response,
+            ):
+                async for part in response.aiter_bytes():
                     received += part
                     if len(received) > MAXIMUM_BODY_BYTES:
                         break
-                    if time.monotonic() > deadline:
-                        raise _Passing(f"no whole answer within {self._settings.timeout:g} seconds")
-        except httpx.TimeoutException:
-            raise _Passing(f"no answer within {self._settings.timeout:g} seconds") from None
+        except (TimeoutError, httpx.TimeoutException):
+            raise _Passing(f"no whole answer within {self._settings.timeout:g} seconds") from None
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.url} is no URL", str(error), "give one such as http://localhost:8000/v1") from None
         except httpx.HTTPError as error:
             raise _Passing(self._hidden(f"{type(error).__name__}: {error}")) from None
         if response.status_code != 200:
-            self._refused(response, bytes(received), (form, length_key, unwanted))
+            self._refused(response, bytes(received), dialect)
         if len(received) > MAXIMUM_BODY_BYTES:
             return Answer("", end="too large")
         return self._read(bytes(received))
-
-    def _connection(self) -> httpx.Client:
-        with self._adapting:
-            if self._client is None:
-                wait_for = httpx.Timeout(self._settings.timeout, connect=min(10.0, self._settings.timeout), pool=None)
-                self._client = httpx.Client(timeout=wait_for, headers={"User-Agent": "dmun_audit"})
-            return self._client
-
-    def _body(self, question: Question, form: int, length_key: str, unwanted: frozenset[str]) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": [_turn(message) for message in question.messages],
-            "temperature": question.temperature,
-            "seed": question.seed,
-            length_key: question.max_tokens,
-        }
-        if _FORMATS[form] == "json_schema":
-            named = {"name": "answer", "schema": question.schema, "strict": True}
-            body["response_format"] = {"type": "json_schema", "json_schema": named}
-        elif _FORMATS[form] == "json_object":
-            body["response_format"] = {"type": "json_object"}
-        return {name: value for name, value in body.items() if name not in unwanted}
 
     # What came back.
 
@@ -181,8 +158,8 @@ class ChatCompletions:
             tokens_in, tokens_out = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
             text = message.get("content") or ""
             text = text if isinstance(text, str) else "".join(part.get("text") or "" for part in text)
-            text = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no text
-            refusal = str(message.get("refusal") or "")
+            text = self._hidden(text.encode("utf-8", "replace").decode())  # half a surrogate pair is no text
+            refusal = self._hidden(str(message.get("refusal") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             shown = self._hidden(received[:120].decode("utf-8", "replace"))
             raise _Passing(f"the server's reply is no chat completion: {shown!r}") from None
@@ -192,14 +169,18 @@ class ChatCompletions:
             return Answer("", tokens_in, tokens_out, "too large")
         return Answer(text, tokens_in, tokens_out, "length" if choice.get("finish_reason") == "length" else "stop")
 
-    def _refused(self, response: httpx.Response, received: bytes, sent: tuple[int, str, frozenset[str]]) -> None:
+    def _refused(self, response: httpx.Response, received: bytes, sent: Dialect) -> None:
         """Raise what a status other than 200 means."""
         status, told = response.status_code, self._hidden(_message(received))
         why = f"status {status}" + (f": {told}" if told else "")
         if status in PASSING:
             raise _Passing(why, _retry_after(response.headers.get("Retry-After")))
-        if status in {400, 422} and self._adapt(told, sent):
-            raise _Adapted
+        if status in {400, 422}:
+            if sent != self._dialect:
+                raise _Adapted  # another question has already brought a change
+            if plainer := sent.without(told):
+                self._dialect = plainer
+                raise _Adapted
         remedies = {
             401: f"put a valid key into {KEYS[0]} (or {KEYS[1]})",
             403: f"put a key that may use this model into {KEYS[0]} (or {KEYS[1]})",
@@ -213,45 +194,18 @@ class ChatCompletions:
             f"the language model at {self.url} refused the question", why, f"{remedies.get(status, 'see what it says')}. {_KEPT}"
         )
 
-    def _adapt(self, told: str, sent: tuple[int, str, frozenset[str]]) -> bool:
-        """Change the request to what an older or stricter server takes; False where its complaint is about something else."""
-        with self._adapting:
-            if sent != (self._format, self._length_key, frozenset(self._unwanted)):
-                return True  # another question has already brought the change
-            if "max_completion_tokens" in told and self._length_key == "max_tokens":
-                self._length_key = "max_completion_tokens"
-                return True
-            for name in ("seed", "temperature"):
-                if name in told.casefold() and name not in self._unwanted:
-                    self._unwanted.add(name)
-                    return True
-            about_format = any(word in told.casefold() for word in ("response_format", "schema", "json", "strict", "grammar"))
-            if about_format and self._format < len(_FORMATS) - 1:
-                self._format += 1
-                return True
-            return False
-
-    @property
-    def concessions(self) -> list[str]:
-        """What the server made us leave out, in whole sentences, for the provenance."""
-        found = [f"The server does not take the parameter {name}." for name in sorted(self._unwanted)]
-        if self._format:
-            found.append("The server does not take response_format json_schema; answers were validated here alone.")
-        return found
-
     def _hidden(self, text: str) -> str:
         """`text` without the key, should a server or library have put it there."""
         return text.replace(self._key, "[key]") if self._key else text
 
 
-def _turn(message: Message) -> dict[str, Any]:
-    if not message.images:
-        return {"role": message.role, "content": message.text}
-    pictures = [
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(image).decode()}}
-        for image in message.images
-    ]
-    return {"role": message.role, "content": [*pictures, {"type": "text", "text": message.text}]}
+def _key() -> str:
+    """The key from the environment, or "". Raises UsageError where it cannot be sent; the message does not hold it."""
+    name = next((name for name in KEYS if os.environ.get(name, "").strip()), "")
+    key = os.environ.get(name, "").strip()
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(f"the key in {name} is no key", "it holds characters that no header can carry", "set it again")
+    return key
 
 
 def _count(value: Any) -> int:
