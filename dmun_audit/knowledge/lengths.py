@@ -47,10 +47,18 @@ def counter_of(base: ModelReference | None) -> TokenCounter:
         return clip_counter()
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        limit = min(int(settings.get("model_max_length") or CLIP_TOKENS), 100_000)
+        stated = int(settings.get("model_max_length") or CLIP_TOKENS)
+        limit = min(stated, _positions(folder.parent / "text_encoder" / "config.json"))
         return TokenCounter(str(base and base.text), limit, _counting(folder))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"the tokenizer in {folder} cannot be read", str(error), "check the model's folder") from None
+
+
+def _positions(config: Path) -> int:
+    """The most tokens for which a text encoder has positions; a tokenizer's own limit is sometimes not set."""
+    if not config.is_file():
+        return CLIP_TOKENS
+    return int(json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings") or CLIP_TOKENS)
 
 
 def _counting(folder: Path) -> Callable[[str], int]:

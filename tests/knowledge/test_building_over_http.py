@@ -494,3 +494,10 @@ def test_two_builds_do_not_write_one_transcript(brief, asking):
         pytest.raises(UsageError, match="written by another build"),
     ):
         build_dossier(brief, asking)
+
+
+def test_an_answer_that_was_cut_off_is_given_more_room(brief, asking, chat):
+    chat.fail_next(_truncated)
+    build_dossier(brief, asking)
+    assert chat.requests[1]["max_tokens"] == 2 * chat.requests[0]["max_tokens"]
+    assert chat.requests[2]["max_tokens"] <= 4_000

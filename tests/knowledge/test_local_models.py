@@ -133,6 +133,21 @@ def test_a_folder_that_is_no_chat_model_is_one_clear_error(tmp_path, llama):
         list(TransformersModel(str(silent), Settings()).ask([_question(answers.Rated)]))
 
 
+def test_a_template_without_a_system_turn_gets_the_instructions_in_the_first_turn(llama, tmp_path):
+    import shutil
+
+    plain = shutil.copytree(llama, tmp_path / "plain")
+    template = (plain / "chat_template.jinja").read_text()
+    refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    (plain / "chat_template.jinja").write_text(refusal + template)
+    model, question = TransformersModel(str(plain), Settings()), _question(answers.Rated)
+    assert items_in(_answers(model, [question])[0].text, answers.Rated)[0]
+    assert model._opened._conversation(question.messages) == [{"role": "user", "content": "Answer.\n\nGo on."}]
+    (plain / "chat_template.jinja").write_text("{{ raise_exception('never') }}")
+    with pytest.raises(LoadError, match="fails"):
+        list(TransformersModel(str(plain), Settings()).ask([_question(answers.Rated)]))
+
+
 def test_a_question_longer_than_the_model_reads_is_one_clear_error(llama):
     with pytest.raises(UsageError, match="reads 16384 tokens"):
         list(TransformersModel(str(llama), Settings()).ask([_question(answers.Rated, "word " * 20_000)]))

@@ -55,13 +55,14 @@ class Query(Generic[Item]):
 
 @dataclass
 class _Course(Generic[Item]):
-    """How far one query is; `exhausted` once the model had nothing to add, faultless though its answer was."""
+    """How far one query is; `cut_off` once an answer ran out of tokens, `exhausted` once the model had nothing to add, faultless though its answer was."""
 
     query: Query[Item]
     items: dict[str, Item] = field(default_factory=dict)
     last: str = ""
     complaints: list[str] = field(default_factory=list)
     attempts: int = 0
+    cut_off: bool = False
     exhausted: bool = False
 
     @property
@@ -87,6 +88,7 @@ class _Course(Generic[Item]):
         before = len(self.items)
         good, self.complaints = items_in(answer.text, self.query.shape)
         if answer.end == "length":
+            self.cut_off = True
             self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
         for item in good:
             sifted, complaint = self.query.sift(item)  # type: ignore[arg-type]
@@ -140,7 +142,8 @@ class Interviewer:
             told = f"{held}This is wrong:\n{wrong}" if wrong else f"{held}More are needed, different from those."
             turns += [Message("assistant", course.last or "{}"), Message("user", f"{told}\nAnswer again, as the schema says.")]
         seed = seed_of(self.seed, query.template, query.about, query.repeat, course.attempts) % 2**31
-        return Question(tuple(turns), schema, self.temperature, seed, query.tokens)
+        tokens = query.tokens * (2 if course.cut_off else 1)  # a model that thinks aloud first needs more
+        return Question(tuple(turns), schema, self.temperature, seed, tokens)
 
     def _give_up(self, course: _Course[Any]) -> None:
         wrong = course.lacking or (course.complaints[0] if course.complaints else "")

@@ -100,7 +100,22 @@ class _Opened:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._fold_system = not self._takes_system()
         self._grammar = _Grammar(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
+
+    def _takes_system(self) -> bool:
+        """Whether the chat template has a place for a system turn; Gemma's and others' refuse one."""
+        from jinja2 import TemplateError
+
+        for fold in (False, True):
+            self._fold_system = fold
+            turns = self._conversation((Message("system", "Be brief."), Message("user", "Hello.")))
+            try:
+                self.processor.apply_chat_template([turns], add_generation_prompt=True, tokenize=False)
+                return not fold
+            except TemplateError as error:
+                fault = str(error)
+        raise LoadError(f"the chat template of transformers:{self.model.name_or_path} fails", fault, "use another chat model")
 
     def generate(self, questions: Sequence[Question]) -> list[Answer]:
         """Answers to questions of one batch, sampled under their schemas."""
@@ -147,6 +162,7 @@ class _Opened:
         return answers
 
     def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        messages = _folded(messages) if self._fold_system else messages
         if not self.sees:
             if any(message.images for message in messages):
                 raise UsageError(
@@ -167,6 +183,14 @@ class _Opened:
             }
             for message in messages
         ]
+
+
+def _folded(messages: Sequence[Message]) -> Sequence[Message]:
+    """The conversation without a system turn: its text opens the first turn of the user."""
+    if not messages or messages[0].role != "system":
+        return messages
+    system, first, *rest = messages
+    return [Message(first.role, f"{system.text}\n\n{first.text}", first.images), *rest]
 
 
 def _quantisation(settings: Settings) -> Any:
