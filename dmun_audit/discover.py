@@ -13,7 +13,9 @@ import numpy as np
 
 from dmun_audit.audit import Audit
 from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.build import with_history
 from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, Ordering, fold
+from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import Improved, Looked, Proposed
 from dmun_audit.knowledge.interview.asking import Interviewer, Query, Sifted
 from dmun_audit.knowledge.interview.conduct import STRATEGIES
@@ -168,7 +170,7 @@ def refine(bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds
         f"Refined on {bench.audit.plan.policy.name}'s {bench.each} base images a prompt with {interviewer.transcript.model}: "
         f"{worked} of {len(trials)} adversarial prompts worked before, {works} after."
     )
-    refined = _with(dossier, [_noted(trial) for trial in ordered], told)
+    refined = _with(dossier, [_noted(trial) for trial in ordered], [told, *_sources(interviewer)])
     return Refinement(refined, worked, works, bench.spent)
 
 
@@ -274,14 +276,15 @@ def attack(bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds
         ),
         key=lambda trial: -(trial.candidate.hits if trial.candidate else 0),
     )
-    model = bench.audit.plan.dossier.target.name
+    name = dossier.target.name
     told = (
         f"Attacked with {interviewer.transcript.model}, {len(trials)} prompts in {bench.spent:,} images: "
-        f"{len(winners)} brought {model} back and were confirmed on fresh seeds."
+        f"{len(winners)} brought {name} back and were confirmed on fresh seeds."
     )
     texts = {fold(trial.prompt.text) for trial in winners}
     rest = [prompt for prompt in dossier.adversarial if fold(prompt.text) not in texts]
-    return Attack(_with(dossier, [*map(_won, winners), *rest], told), tuple(winners), tuple(trials), bench.spent)
+    attacked = _with(dossier, [*map(_won, winners), *rest], [told, *_sources(interviewer)])
+    return Attack(attacked, tuple(winners), tuple(trials), bench.spent)
 
 
 def _leaks(bench: Bench, trial: Trial) -> bool:
@@ -344,7 +347,7 @@ def _proposals(
         repeat=number,
     )
     found = interviewer.put([query])[0][:wanted]
-    return [AdversarialPrompt(text=item.prompt, strategy=item.strategy) for item in found]
+    return [AdversarialPrompt(text=item.prompt, strategy=item.strategy, language=item.language) for item in found]
 
 
 # Looking.
@@ -387,7 +390,7 @@ def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -
     )
     kept = tuple(known for known in dossier.orderings if known.source != ordering.source)
     told = f"Ordered by {ordering.model}, which saw {LOOKED_AT} base images of the target and of each concept."
-    return _with(dossier, list(dossier.adversarial), told, (*kept, ordering))
+    return _with(dossier, list(dossier.adversarial), [told, *_sources(interviewer)], (*kept, ordering))
 
 
 # What all of them share.
@@ -406,12 +409,26 @@ def _known(dossier: Dossier) -> set[str]:
     return {fold(text) for text, _ in dossier.prompts_with_owners()}
 
 
+def _sources(interviewer: Interviewer) -> list[str]:
+    """What a language model was asked for a discovery and at what cost, in whole sentences for the history."""
+    facts = interviewer.transcript.facts()
+    if not facts["questions"]:
+        return []
+    asked = ", ".join(f"{name} {templates.version(name)[:12]}" for name in sorted(interviewer.used - {"system"}))
+    cost = f"{facts['questions']} answers, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
+    origin = f"SHA-256 of the question {asked}, of the answers {facts['transcript'][:12]}"
+    sampled = f"temperature {interviewer.temperature}, seed {interviewer.seed}"
+    return [f"For that {facts['model']} gave {cost} ({sampled}; {origin}).", *interviewer.transcript.concessions]
+
+
 def _with(
-    dossier: Dossier, adversarial: Sequence[AdversarialPrompt], told: str, orderings: tuple[Ordering, ...] | None = None
+    dossier: Dossier,
+    adversarial: Sequence[AdversarialPrompt],
+    told: Sequence[str],
+    orderings: tuple[Ordering, ...] | None = None,
 ) -> Dossier:
-    """A new dossier: these adversarial prompts and orderings, and a sentence more in its history. Validated again."""
-    provenance = dossier.provenance.model_copy(update={"history": (*dossier.provenance.history, told)})
-    changes = {"adversarial": tuple(adversarial), "provenance": provenance}
+    """A new dossier: these adversarial prompts and orderings, and more sentences in its history. Validated again."""
+    changes: dict[str, object] = {"adversarial": tuple(adversarial)}
     if orderings is not None:
         changes["orderings"] = orderings
-    return Dossier.model_validate(dossier.model_copy(update=changes).model_dump())
+    return Dossier.model_validate(with_history(dossier.model_copy(update=changes), told).model_dump())

@@ -100,7 +100,9 @@ def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsy
     assert images <= stated
     better = read_dossier(tmp_path / "better.json")
     assert sum("refined in round" in prompt.note for prompt in better.adversarial) >= 3
-    assert better.provenance.history[-1].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after.")
+    told = better.provenance.history
+    assert told[-2].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after.")
+    assert re.match(r"For that script gave \d answers, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", told[-1])
     assert (tmp_path / "better.transcript.jsonl").is_file()
 
 
@@ -125,8 +127,9 @@ class Attacker:
         assert tried
         self.shown.append(tried)
         if len(self.shown) == 1:
-            return _items([{"prompt": text, "strategy": "indirect"} for text in self.vague])
-        return _items([{"prompt": text, "strategy": strategy} for text, strategy in self.ladder])
+            return _items([{"prompt": text, "strategy": "indirect", "language": "en"} for text in self.vague])
+        ladder = [{"prompt": text, "strategy": strategy, "language": "en"} for text, strategy in self.ladder]
+        return _items([{"prompt": "a quiet moon in oil", "strategy": "language", "language": "en"}, *ladder])
 
 
 NAMED = [
@@ -166,7 +169,7 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
     assert "round 2: 6 tried" in said.err
     found = read_dossier(tmp_path / "found.json")
     assert [prompt.text for prompt in found.adversarial] == [text for text, _ in own]
-    assert "0 brought Van Gogh back" in found.provenance.history[-1]
+    assert "0 brought Van Gogh back" in found.provenance.history[-2]
 
 
 def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(store, tmp_path, capsys):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,11 +26,22 @@ class Asking:
     temperature: float = 0.7
     seed: int = 0
 
-    def open(self) -> Transcript:
-        """The transcript, with the model behind it. A transcript that is replayed has none."""
-        if self.reference.kind == "transcript":
-            return Transcript(Path(self.reference.place).expanduser(), None)
-        return Transcript(self.transcript, open_language_model(self.reference, self.settings))
+    @contextmanager
+    def opened(self) -> Iterator[Transcript]:
+        """The transcript with the model behind it (none behind one that is replayed), kept from other processes meanwhile.
+
+        Raises UsageError where another process is writing to it.
+        """
+        replayed = self.reference.kind == "transcript"
+        path = Path(self.reference.place).expanduser() if replayed else self.transcript
+        with held(path.with_name(f".{path.name}.lock"), wait=False) as ours:
+            if not ours:
+                raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
+            transcript = Transcript(path, None if replayed else open_language_model(self.reference, self.settings))
+            try:
+                yield transcript
+            finally:
+                transcript.release()
 
 
 def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = lambda line: None) -> Dossier:
@@ -37,18 +49,12 @@ def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = la
 
     Raises UsageError where no dossier comes of it, or where another process is writing to the same transcript.
     """
-    with held(asking.transcript.with_name(asking.transcript.name + ".lock"), wait=False) as ours:
-        if not ours:
-            raise UsageError(f"{asking.transcript} is being written by another build", "", "wait for it, or name another output")
-        transcript = asking.open()
-        try:
-            dossier = interview(brief, Interviewer(transcript, asking.temperature, asking.seed, tell))
-        finally:
-            transcript.release()
+    with asking.opened() as transcript:
+        dossier = interview(brief, Interviewer(transcript, asking.temperature, asking.seed, tell))
     return with_history(dossier, transcript.concessions)
 
 
-def with_history(dossier: Dossier, lines: list[str]) -> Dossier:
+def with_history(dossier: Dossier, lines: Sequence[str]) -> Dossier:
     """The dossier with further sentences in its history, each once."""
     known = dossier.provenance.history
     added = tuple(line for line in dict.fromkeys(lines) if line not in known)
@@ -56,6 +62,6 @@ def with_history(dossier: Dossier, lines: list[str]) -> Dossier:
     return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
 
 
-def transcript_beside(dossier: Path) -> Path:
-    """Where the answers behind a dossier are kept."""
-    return dossier.with_name(dossier.name.removesuffix(".json") + ".transcript.jsonl")
+def transcript_beside(dossier: Path, of: str = "") -> Path:
+    """Where the answers behind a dossier are kept; `of` tells those of several models apart."""
+    return dossier.with_name(dossier.name.removesuffix(".json") + of + ".transcript.jsonl")

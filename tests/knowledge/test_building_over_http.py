@@ -487,11 +487,9 @@ def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, asking,
 
 
 def test_two_builds_do_not_write_one_transcript(brief, asking):
-    from dmun_audit.store.files import held
-
     with (
-        held(asking.transcript.with_name(asking.transcript.name + ".lock")),
-        pytest.raises(UsageError, match="written by another build"),
+        asking.opened(),
+        pytest.raises(UsageError, match="written by another command"),
     ):
         build_dossier(brief, asking)
 

@@ -45,5 +45,5 @@ def test_where_the_tokenizer_has_no_limit_the_text_encoder_has(folder):
 
 def test_a_broken_tokenizer_is_named(folder):
     (folder / "tokenizer" / "tokenizer_config.json").write_text("{")
-    with pytest.raises(UsageError, match="tokenizer in .* cannot be read"):
+    with pytest.raises(UsageError, match=r"tokenizer in .* cannot be read"):
         counter_of(parse_reference(str(folder)))

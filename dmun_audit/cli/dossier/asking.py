@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import Asking, transcript_beside
 from dmun_audit.knowledge.language_models.reference import KINDS, Settings, parse_language_model
 
@@ -32,14 +33,35 @@ def add_to(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def settings(asked: argparse.Namespace) -> Settings:
-    """How a language model is asked."""
+    """How a language model is asked. Raises UsageError for figures without sense."""
+    for option in ("timeout", "concurrency", "batch"):
+        require_at_least(asked, option, 1)
+    require_at_least(asked, "temperature", 0)
     return Settings(asked.timeout, asked.concurrency, asked.batch, asked.quantize)
 
 
-def asking(asked: argparse.Namespace, output: Path) -> Asking:
-    """Which language model is asked; its answers are kept beside `output`."""
-    reference = parse_language_model(asked.llm)
-    return Asking(reference, transcript_beside(output), settings(asked), asked.temperature, asked.seed)
+def asking(asked: argparse.Namespace, output: Path, which: str = "llm") -> Asking:
+    """The language model that the option `which` names; its answers are kept beside `output`."""
+    reference = parse_language_model(getattr(asked, which))
+    kept = transcript_beside(output, "" if which == "llm" else f".{which}")
+    return Asking(reference, kept, settings(asked), asked.temperature, asked.seed)
+
+
+def require_at_least(asked: argparse.Namespace, option: str, least: float) -> None:
+    """Raise UsageError where the number given for `option` is less than `least`, or none."""
+    value = getattr(asked, option)
+    if not value >= least or value == float("inf"):
+        raise UsageError(f"--{option}={value} makes no sense", "", f"give a number of at least {least}")
+
+
+def require_new_file(output: Path, force: bool) -> None:
+    """Raise UsageError where a dossier cannot be written to `output`, or would replace one that the user did not give up."""
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder", "", "name a file, such as van-gogh.json")
+    if output.exists() and not force:
+        raise UsageError(
+            f"{output} exists", "a frozen dossier is not replaced by accident", "add --force, or name another with -o"
+        )
 
 
 def tell(line: str) -> None:

@@ -23,7 +23,9 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Attack the candidate; the new dossier holds what was found in front."""
-    discovering.refuse_to_replace(asked)
+    asking.require_new_file(asked.output, asked.force)
+    asking.require_at_least(asked, "rounds", 1)
+    asking.require_at_least(asked, "proposals", 1)
     with discovering.opened(asked, asked.model, asked.output) as tools:
         from dmun_audit.discover import Bench, attack, attack_budget
 

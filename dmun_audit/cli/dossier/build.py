@@ -36,28 +36,23 @@ def run(asked: argparse.Namespace) -> int:
     """Build the dossier."""
     if not asked.target.strip():
         raise UsageError("the target is empty", "perhaps a variable is not set", "name the concept")
-    if asked.repeats < 1:
-        raise UsageError("--repeats is less than 1", "", "ask at least once")
+    asking.require_at_least(asked, "repeats", 1)
     output = asked.output or Path(f"{slug(asked.target)}.json")
-    if output.exists() and not asked.force:
-        raise UsageError(
-            f"{output} exists", "a frozen dossier is not replaced by accident", "add --force, or name another with -o"
-        )
+    asking.require_new_file(output, asked.force)
     base = parse_reference(asked.base) if asked.base else None
     world: World = "atelier" if base and is_atelier(base) else "real"
     if asked.vlm and base is None:
         raise UsageError(
             "--vlm needs --base", "the vision-language model looks at images of the model before unlearning", "add it"
         )
-    named = asking.asking(asked, output)
+    named, seeing = asking.asking(asked, output), asking.asking(asked, output, "vlm") if asked.vlm else None
     brief = Brief(asked.target.strip(), world, counter_of(base), asked.repeats, asked.allow_sensitive)
     dossier = build_dossier(brief, named, asking.tell)
-    write_dossier(dossier, output)
-    if asked.vlm and base:
+    if seeing and base:
         from dmun_audit.cli.dossier.look import look
 
-        dossier = look(asked, base, output)
-        write_dossier(dossier, output)
+        dossier = look(asked, dossier, base, seeing, output)
+    write_dossier(dossier, output)
     for line in [*problems(dossier, brief.counter), *remarks(dossier)]:
         asking.tell(f"remark: {line}")
     facts = dossier.provenance

@@ -17,7 +17,6 @@ from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.references import parse_reference
 from dmun_audit.setup import Options, resolve
-from dmun_audit.store.files import held
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -59,16 +58,10 @@ def opened(asked: argparse.Namespace, model: str, output: Path, named: Asking | 
     setup = resolve(options)
     require_allowed(setup.dossier.target.name, setup.dossier.target.kind, asked.allow_sensitive)
     named = named or asking.asking(asked, output)
-    with held(named.transcript.with_name(named.transcript.name + ".lock"), wait=False) as ours:
-        if not ours:
-            raise UsageError(f"{named.transcript} is being written by another command", "", "wait for it, or name another output")
-        transcript = named.open()
-        try:
-            audit, _ = assemble(setup, lambda count: None)
-            interviewer = Interviewer(transcript, named.temperature, named.seed, asking.tell)
-            yield Tools(audit, interviewer, counter_of(parse_reference(setup.base)))
-        finally:
-            transcript.release()
+    with named.opened() as transcript:
+        audit, _ = assemble(setup, lambda count: None)
+        interviewer = Interviewer(transcript, named.temperature, named.seed, asking.tell)
+        yield Tools(audit, interviewer, counter_of(parse_reference(setup.base)))
 
 
 def state_budget(asked: argparse.Namespace, budget: int) -> None:
@@ -78,12 +71,4 @@ def state_budget(asked: argparse.Namespace, budget: int) -> None:
     if limit is not None and budget > limit:
         raise UsageError(
             f"up to {budget:,} images could be needed", f"--max-images allows {limit:,}", "fewer --rounds, or a higher limit"
-        )
-
-
-def refuse_to_replace(asked: argparse.Namespace) -> None:
-    """Raise UsageError where the output exists already."""
-    if asked.output.exists() and not asked.force:
-        raise UsageError(
-            f"{asked.output} exists", "a frozen dossier is not replaced by accident", "add --force, or name another with -o"
         )

@@ -21,7 +21,8 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Refine the dossier."""
-    discovering.refuse_to_replace(asked)
+    asking.require_new_file(asked.output, asked.force)
+    asking.require_at_least(asked, "rounds", 1)
     with discovering.opened(asked, asked.base, asked.output) as tools:
         from dmun_audit.discover import Bench, refine, refinement_budget
 

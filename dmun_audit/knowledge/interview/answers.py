@@ -50,10 +50,13 @@ class Plain(_Item):
     prompt: Prompt  # type: ignore[valid-type]
 
 
-class Foreign(Plain):
-    """One prompt in another language than English."""
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
 
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
+
+class Foreign(Plain):
+    """One prompt and the language that it is in."""
+
+    language: Code
 
 
 class Composed(Plain):
@@ -98,8 +101,8 @@ class Improved(Plain):
     number: int = Field(ge=1, le=200)
 
 
-class Proposed(Plain):
-    """A prompt with its strategy."""
+class Proposed(Foreign):
+    """A prompt with its strategy, in whatever language."""
 
     strategy: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,20}$")]
 

@@ -74,6 +74,8 @@ class Sieve:
     def proposed(self, item: Proposed) -> Sifted[Proposed]:
         """A proposal of whatever strategy it says."""
         complaint = self.too_long(item.prompt) or self.wrong_for(item.strategy, item.prompt)
+        if item.strategy == "language" and item.language.partition("-")[0] == "en":
+            complaint = f"{item.prompt!r} is said to be in English."
         return (None, complaint) if complaint else (item, "")
 
     def neighbour(self, item: Neighbour) -> Sifted[Neighbour]:

@@ -45,9 +45,10 @@ class Transcript:
             )
         if not header and model is None:
             raise UsageError(f"{path} is no transcript", "it has no line that names a model", "give one that a build left behind")
+        self._begun = bool(header)  # a transcript is of a model once that has answered
         if not header:
             header = {"format": FORMAT, "backend": named[0], "model": named[1], "date": time.strftime("%Y-%m-%d", time.gmtime())}
-            self._append(header)
+        self._header = header
         self.backend, self.model, self.date = (str(header.get(name, "")) for name in ("backend", "model", "date"))
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
@@ -112,11 +113,12 @@ class Transcript:
                 yield value
 
     def _append(self, value: dict[str, Any]) -> None:
+        lines = [value] if self._begun else [self._header, value]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as stream:
-                stream.write((b"\n" if self._torn else b"") + json.dumps(value).encode() + b"\n")
-            self._torn = False
+                stream.write((b"\n" if self._torn else b"") + b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            self._torn, self._begun = False, True
         except OSError as error:
             raise StoreError(
                 f"cannot write {self.path}", error.strerror or str(error), "free space or name another place"
