@@ -143,10 +143,11 @@ def _knowledge(
 def _asked_for(options: Options, target: str, base: references.ModelReference, world: World) -> tuple[Dossier, str]:
     """The dossier that a language model makes. It is made once and frozen in the store: the next audit asks nothing."""
     from dmun_audit.knowledge.build import Asking, build_dossier, transcript_beside
-    from dmun_audit.knowledge.dossier import read_dossier, write_dossier
+    from dmun_audit.knowledge.dossier import write_dossier
     from dmun_audit.knowledge.interview.conduct import Brief
     from dmun_audit.knowledge.language_models.reference import parse_language_model
     from dmun_audit.knowledge.lengths import counter_of
+    from dmun_audit.knowledge.reading import read_dossier
 
     assert options.knowledge is not None
     reference = parse_language_model(options.knowledge)

@@ -13,8 +13,9 @@ from chat_server import Oracle, serving
 from safetensors.numpy import load_file, save_file
 
 from dmun_audit.cli import main
-from dmun_audit.knowledge.dossier import Dossier, read_dossier, write_dossier
+from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
+from dmun_audit.knowledge.reading import read_dossier
 
 WEIGHTS = Path(__file__).parent.parent / "dmun_audit" / "atelier" / "weights"
 WORKING = [

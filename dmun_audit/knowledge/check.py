@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import shorten
 
-from dmun_audit.knowledge.dossier import NAMELESS, Dossier, examine
+from dmun_audit.knowledge.dossier import NAMELESS, Dossier, fold
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import named_in
+from dmun_audit.knowledge.reading import survey
 
 NEIGHBOURS = 20
 ADVERSARIAL = 40
@@ -39,23 +41,28 @@ class Findings:
 
 def check(data: bytes, origin: str, counter: TokenCounter | None = None) -> Findings:
     """Look through the dossier in the JSON text `data`. `counter` finds prompts that a text encoder would cut off."""
-    dossier, faults = examine(data, origin)
-    if dossier is None:
-        return Findings(None, faults, [])
-    return Findings(dossier, problems(dossier, counter), remarks(dossier))
+    left, faults = survey(data, origin)
+    found = faults + (problems(left, counter) if left else [])
+    dossier = left if not faults else None
+    return Findings(dossier, found, remarks(dossier) if dossier else [])
 
 
 def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]:
     """What validation alone does not see: names that are only nearly there, prompts too long, labels that clash."""
     found = []
-    kind = dossier.target.kind
+
+    def close_to(text: str) -> str | None:
+        """The name that a text comes close to; None where it holds the name as it is, which validation names."""
+        exact = any(fold(name) in fold(text) for name in dossier.names)
+        return None if exact else named_in(text, dossier.names, dossier.target.kind)
+
     for prompt in dossier.adversarial:
-        close = named_in(prompt.text, dossier.names, kind) if prompt.strategy in NAMELESS else None
+        close = close_to(prompt.text) if prompt.strategy in NAMELESS else None
         if close:
             found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) comes close to naming the target: {close!r}")
     for concept in dossier.concepts:
         for text in concept.prompts if concept.role == "retain" else ():
-            close = named_in(text, dossier.names, kind)
+            close = close_to(text)
             if close:
                 found.append(f"prompt {text!r} of retained concept {concept.name!r} comes close to naming the target: {close!r}")
         if concept.role == "retain" and concept.label == dossier.target.label:
@@ -65,7 +72,10 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
     if counter:
         for text, owner in dossier.prompts_with_owners():
             if counter.too_long(text):
-                found.append(f"prompt {text!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}")
+                shown = shorten(text, 80, placeholder="…")
+                found.append(
+                    f"prompt {shown!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}"
+                )
     return found
 
 

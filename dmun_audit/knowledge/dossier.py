@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from dmun_audit.canonical import digest
-from dmun_audit.errors import UsageError
 from dmun_audit.store.files import write_atomically
 
-MAXIMUM_BYTES = 4_000_000
 LINE_BREAK = "\n"
+LENIENT = "lenient"  # the validation context in which a dossier may be inconsistent: to look for all that is wrong with it
 DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
@@ -127,11 +126,15 @@ class Dossier(_Part):
     provenance: Provenance
 
     @model_validator(mode="after")
-    def _consistent(self) -> Dossier:
-        found = [*self._listed_twice(), *self._in_two_roles(), *self._naming_the_target(), *self._of_no_concept()]
-        if found:
+    def _consistent(self, info: ValidationInfo) -> Dossier:
+        found = self.inconsistencies()
+        if found and info.context != LENIENT:
             raise ValueError(LINE_BREAK.join(found))
         return self
+
+    def inconsistencies(self) -> list[str]:
+        """Where parts of the dossier do not fit together; empty for every dossier but one read with the context LENIENT."""
+        return [*self._listed_twice(), *self._in_two_roles(), *self._naming_the_target(), *self._of_no_concept()]
 
     def _listed_twice(self) -> list[str]:
         lists: list[tuple[str, Sequence[str]]] = [
@@ -208,59 +211,6 @@ def _repeated(names: Sequence[str]) -> list[str]:
     return [name for name in names if fold(name) in seen or seen.add(fold(name))]  # type: ignore[func-returns-value]
 
 
-def parse_dossier(data: bytes, origin: str) -> Dossier:
-    """Validate the JSON text `data`; `origin` names it in errors. Raises UsageError that names the first few faults."""
-    dossier, faults = examine(data, origin)
-    if dossier is not None:
-        return dossier
-    more = f" (and {len(faults) - 5} more: `dmun-audit dossier check` lists all)" if len(faults) > 5 else ""
-    raise UsageError(f"dossier {origin} is not valid", "; ".join(faults[:5]) + more, "mend what is named")
-
-
-def examine(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
-    """The dossier in the JSON text `data`, or None and every fault that makes it invalid.
-
-    Parts at fault are set aside to look at how the others fit together, so one reading names all. Raises UsageError where
-    `data` is no JSON at all, or more than MAXIMUM_BYTES.
-    """
-    if len(data) > MAXIMUM_BYTES:
-        raise UsageError(f"dossier {origin} is too large", f"{len(data):,} bytes", f"keep it under {MAXIMUM_BYTES:,} bytes")
-    try:
-        value = _clean(json.loads(data))
-        json.dumps(value)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"dossier {origin} is not valid JSON", str(error), "mend the place that is named") from None
-    faults: list[str] = []
-    while True:
-        try:
-            dossier = Dossier.model_validate_json(json.dumps(value))
-            return (None, faults) if faults else (dossier, [])
-        except ValidationError as error:
-            faults += [fault for fault in _told(error) if fault not in faults]
-            if not _set_aside(value, error):
-                return None, faults
-
-
-def _told(error: ValidationError) -> list[str]:
-    """What a validation found, a line each."""
-    found = []
-    for fault in error.errors():
-        place = ".".join(map(str, fault["loc"]))
-        message = str(fault["msg"]).removeprefix("Value error, ")
-        found += [f"{place}: {message}"] if place else message.split(LINE_BREAK)
-    return found
-
-
-def _set_aside(value: Any, error: ValidationError) -> bool:
-    """Take the list items at fault out of `value`; False where a fault stands elsewhere."""
-    places = {tuple(fault["loc"][:2]) for fault in error.errors()}
-    if not all(len(place) == 2 and isinstance(place[1], int) and isinstance(value.get(place[0]), list) for place in places):
-        return False
-    for key, index in sorted(places, key=lambda place: -int(place[1])):
-        del value[key][index]
-    return True
-
-
 def _unseen(letter: str) -> bool:
     """Whether a letter steers a terminal or the direction of text rather than being read."""
     return (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t") or letter in DIRECTION
@@ -269,26 +219,6 @@ def _unseen(letter: str) -> bool:
 def without_unseen(text: str) -> str:
     """`text` without what steers a terminal or turns the direction of text."""
     return "".join(letter for letter in text if not _unseen(letter))
-
-
-def _clean(value: Any) -> Any:
-    """Control characters out of every text: a dossier ends up in terminals and reports."""
-    if isinstance(value, str):
-        return without_unseen(value)
-    if isinstance(value, list):
-        return [_clean(item) for item in value]
-    if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
-    return value
-
-
-def read_dossier(path: Path) -> Dossier:
-    """The dossier in the file at `path`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
-    return parse_dossier(data, str(path))
 
 
 def write_dossier(dossier: Dossier, path: Path) -> None:

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 
-BAR = 12
+BAR = 12  # letters of a bar that stands for similarity
+WIDE = 100  # from so many columns on there is room for all
+LONGEST_NAME = 34
+LEAST_SHOWN = 16  # letters of a prompt: fewer say nothing
 ROLES = {"retain": "must survive", "erase": "goes with it", "observe": "reported only"}
 
 
@@ -34,10 +37,13 @@ def _head(dossier: Dossier, width: int) -> Iterator[str]:
 
 def _concepts(dossier: Dossier, width: int) -> Iterator[str]:
     concepts = sorted(dossier.concepts, key=lambda concept: (-concept.similarity, concept.name))
-    yield from _heading(f"{len(concepts)} nearby concepts", "most similar first; ± is the spread of the assessments")
-    longest = min(34, max(len(concept.name) for concept in concepts))
+    spreads = any(concept.spread is not None for concept in concepts)
+    yield from _heading(
+        f"{len(concepts)} nearby concepts", "most similar first" + ("; ± is the spread of the assessments" if spreads else "")
+    )
+    longest = min(LONGEST_NAME, max(len(concept.name) for concept in concepts))
     for concept in concepts:
-        yield _concept(concept, longest, width)
+        yield _concept(concept, longest, spreads, width)
     others = [ordering for ordering in dossier.orderings if ordering.source != "language model"]
     for ordering in others:
         names = sorted(ordering.similarity, key=lambda name: (-ordering.similarity[name], name))
@@ -45,14 +51,21 @@ def _concepts(dossier: Dossier, width: int) -> Iterator[str]:
         yield from _wrapped(f"by the {ordering.source} {ordering.model}: ", ", ".join(names), width)
 
 
-def _concept(concept: NearbyConcept, longest: int, width: int) -> str:
-    full = round(BAR * concept.similarity)
-    spread = f"±{concept.spread:.2f}" if concept.spread is not None else ""
-    name = concept.name if len(concept.name) <= longest else concept.name[: longest - 1] + "…"
-    facts = f"{concept.similarity:5.2f} {spread:5} {'█' * full}{'·' * (BAR - full)}  {concept.role:8}{concept.relation:11}"
-    line = f"{facts}{name:{longest}}  “{concept.prompts[0]}”"
+def _concept(concept: NearbyConcept, longest: int, spreads: bool, width: int) -> str:
+    """One line: similarity, role, relation, name, and as much of the first prompt as there is room for."""
+    bar = BAR if width >= WIDE else BAR // 2
+    full = round(bar * concept.similarity)
+    spread = (f" ±{concept.spread:.2f}" if concept.spread is not None else " " * 6) if spreads else ""
+    name = shorten(concept.name, longest)
+    facts = f"{concept.similarity:5.2f}{spread} {'█' * full}{'·' * (bar - full)}  {concept.role:8}{concept.relation:11}{name:{longest}}"
     more = f" +{len(concept.prompts) - 1}" if len(concept.prompts) > 1 else ""
-    return line + more if len(line + more) <= width else line[: width - 2 - len(more)] + "…”" + more
+    room = width - len(facts) - len(more) - 4
+    return f"{facts}  “{shorten(concept.prompts[0], room)}”{more}" if room >= LEAST_SHOWN else facts
+
+
+def shorten(text: str, room: int) -> str:
+    """`text` in at most `room` letters."""
+    return text if len(text) <= room else text[: room - 1].rstrip() + "…"
 
 
 def _compositions(dossier: Dossier, width: int) -> Iterator[str]:

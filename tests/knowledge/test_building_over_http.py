@@ -13,8 +13,9 @@ from chat_server import Oracle, reply, send, serving, slowly
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
-from dmun_audit.knowledge.dossier import read_dossier, write_dossier
+from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.interview.conduct import RELATIONS, STRATEGIES
+from dmun_audit.knowledge.reading import read_dossier
 
 KEY = "sk-very-secret-0123456789"
 

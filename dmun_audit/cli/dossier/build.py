@@ -13,6 +13,7 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import World, write_dossier
 from dmun_audit.knowledge.interview.conduct import Brief
+from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import counter_of
 from dmun_audit.references import is_atelier, parse_reference
 
@@ -45,6 +46,7 @@ def run(asked: argparse.Namespace) -> int:
         raise UsageError(
             "--vlm needs --base", "the vision-language model looks at images of the model before unlearning", "add it"
         )
+    require_allowed(asked.target, None, asked.allow_sensitive)
     named, seeing = asking.asking(asked, output), asking.asking(asked, output, "vlm") if asked.vlm else None
     brief = Brief(asked.target.strip(), world, counter_of(base), asked.repeats, asked.allow_sensitive)
     dossier = build_dossier(brief, named, asking.tell)

@@ -1,0 +1,230 @@
+"""`dmun-audit dossier check | show | diff`, and what every command of dossiers refuses before it costs anything."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from dmun_audit.cli import main
+from dmun_audit.knowledge.diff import diff
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.packs import FOLDER, open_knowledge
+from dmun_audit.knowledge.reading import parse_dossier
+from dmun_audit.knowledge.show import show
+
+LLM = "--llm=http://127.0.0.1:9/v1#nobody"
+
+
+@pytest.fixture
+def raw():
+    return json.loads((FOLDER / "church.json").read_text())
+
+
+@pytest.fixture
+def check(tmp_path, capsys):
+    """Runs `dossier check` on a dossier; gives its exit code and what it printed, a line each."""
+
+    def run(value, *options):
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps(value))
+        code = main(["dossier", "check", str(path), *options])
+        return code, [line.removeprefix(f"{path}: ") for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+# check
+
+
+def test_check_names_faults_of_every_kind_at_once(raw, check):
+    raw |= {"world": "moon", "colour": "red"}
+    raw["target"]["kind"] = "thing"
+    raw["concepts"][5] |= {"similarity": 1.5}
+    raw["concepts"][6] |= {"role": "retian"}
+    raw["concepts"][7]["prompts"][0] = raw["target"]["direct_prompts"][0]
+    raw["adversarial"][0]["text"] = "an old churrch with a bell"
+    raw["adversarial"][4]["text"] = "the biggest church of Paris at dusk"
+    raw["compositions"][0]["text"] = "word " * 100
+    code, lines = check(raw)
+    assert code == 1
+    wanted = [
+        "world: Input should be",
+        "colour: Extra inputs",
+        "target.kind: Input should be",
+        f"concepts.5 {raw['concepts'][5]['name']!r} similarity",
+        f"concepts.6 {raw['concepts'][6]['name']!r} role",
+        "stands in two roles: the target and concept",
+        "'an old churrch with a bell' (description) comes close to naming the target",
+        "'the biggest church of Paris at dusk' (features) names the target",
+        "of the compositions has 102 tokens; CLIP reads 77",
+    ]
+    problems = [line for line in lines if line.startswith("PROBLEM: ")]
+    assert problems == lines
+    assert all(sum(part in line for line in problems) == 1 for part in wanted)
+    assert len(problems) == len(wanted) + 1  # the direct prompt in a retained concept names the target as well
+    assert max(map(len, problems)) < 240
+
+
+@pytest.mark.parametrize(
+    "value", [[], 5, None, {}, {"concepts": 5, "target": []}, {"concepts": [], "target": {}, "provenance": 7}]
+)
+def test_check_survives_what_is_no_dossier_at_all(value, check):
+    code, lines = check(value)
+    assert code == 1
+    assert len(lines) == len(set(lines)) >= 1
+    assert all("‽" not in line for line in lines)
+
+
+def test_a_fault_in_a_concept_does_not_make_its_orderings_seem_wrong(raw, check):
+    names = [concept["name"] for concept in raw["concepts"]]
+    raw["orderings"] = [{"source": "language model", "model": "x", "similarity": dict.fromkeys(names, 0.5)}]
+    raw["concepts"][0]["similarity"] = 7
+    assert [line.partition(" ")[2][:10] for line in check(raw)[1]] == ["concepts.0"]
+
+
+def test_what_is_thin_is_remarked_and_counts_where_the_user_says_so(raw, check):
+    raw["adversarial"] = raw["adversarial"][:25]
+    raw["compositions"] = []
+    code, lines = check(raw)
+    assert code == 0
+    assert "remark: 25 adversarial prompts; 40 make a good dossier" in lines
+    assert "remark: no prompts of composition" in lines
+    assert check(raw, "--strict")[0] == 1
+
+
+def test_a_base_model_counts_with_its_own_tokenizer(raw, check):
+    assert check(raw)[1] == ["good"]
+    code, lines = check(raw, "--base=atelier:base")
+    assert code == 1
+    assert all("atelier:base reads 48" in line for line in lines)
+
+
+def test_check_takes_packs_by_name(capsys):
+    assert main(["dossier", "check", "church", "tench"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["church: good", "tench: good"]
+
+
+# show
+
+
+@pytest.mark.parametrize("width", [80, 110, 200])
+@pytest.mark.parametrize("name", ["church", "elon-musk", "atelier-van-gogh"])
+def test_show_tells_everything_within_the_width(name, width):
+    dossier = open_knowledge(name)
+    lines = show(dossier, width)
+    text = " ".join(" ".join(lines).split())
+    assert all(concept.name in text for concept in dossier.concepts)
+    assert all(" ".join(prompt.text.split()) in text for prompt in (*dossier.adversarial, *dossier.compositions))
+    assert dossier.digest() in text
+    places = [
+        next(i for i, line in enumerate(lines) if f" {concept.name} " in f"{line} " and ("█" in line or "·" in line[5:]))
+        for concept in dossier.nearest({"retain", "erase", "observe"}, 99)
+    ]
+    assert places == sorted(places)
+    assert max(len(line) for line in lines if line.isascii()) <= width
+
+
+def test_show_steers_no_terminal(raw):
+    raw["concepts"][0]["name"] += "\x1b[2J"
+    raw["adversarial"][0]["text"] += "\u202e"
+    text = "\n".join(show(parse_dossier(json.dumps(raw).encode(), "x")))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    command = f"{sys.executable} -m dmun_audit.cli dossier show church | head -n 1"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert run.stdout == "church · object\n"
+    assert run.stderr == ""
+
+
+# diff
+
+
+def test_equal_dossiers_do_not_differ(capsys):
+    assert main(["dossier", "diff", "church", "church"]) == 0
+    assert capsys.readouterr().out == "no difference\n"
+
+
+def test_diff_says_what_changed_in_the_words_of_the_domain(raw):
+    old = Dossier.model_validate(raw)
+    first, second, third = (concept["name"] for concept in raw["concepts"][4:7])
+    raw["concepts"][4] |= {"role": "observe", "may_contain_target": True}
+    raw["concepts"][5] |= {"similarity": 0.01}
+    raw["concepts"][6]["prompts"][0] = "something quite different"
+    gone = raw["concepts"].pop(10)
+    del raw["adversarial"][0]
+    raw["adversarial"].append({"text": "the tower that calls the village", "strategy": "indirect", "note": "found by attack"})
+    raw["provenance"] |= {"history": ["Looked at twice."], "model": "a better one"}
+    new = Dossier.model_validate(raw)
+    lines = diff(old, new)
+    text = "\n".join(lines)
+    place = [c.name for c in old.nearest({"retain", "erase", "observe"}, 99)].index(second) + 1
+    assert f"{first}: retain → observe" in lines
+    assert f"{first}: its pictures may now show the target" in lines
+    assert f"{second}: similarity {old.concepts[5].similarity:.2f} → 0.01, place {place} → {len(raw['concepts'])}" in lines
+    assert f"{third}: prompt new: 'something quite different'" in lines
+    assert f"nearby concept gone: {gone['name']} ({gone['role']}, {gone['similarity']:.2f})" in lines
+    assert "adversarial prompt new: 'the tower that calls the village' (indirect; found by attack)" in lines
+    assert "Spearman's ρ" in text
+    assert "model: none → a better one" in lines
+    assert "since: Looked at twice." in lines
+    assert len(lines) < 20
+
+
+# What is refused before anything is asked or drawn.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (["build", "church", LLM, "--timeout=0"], "--timeout=0.0 makes no sense"),
+        (["build", "church", LLM, "--timeout=nan"], "--timeout=nan makes no sense"),
+        (["build", "church", LLM, "--concurrency=0"], "--concurrency=0 makes no sense"),
+        (["build", "church", LLM, "--batch=-3"], "--batch=-3 makes no sense"),
+        (["build", "church", LLM, "--temperature=-1"], "--temperature=-1.0 makes no sense"),
+        (["build", "church", LLM, "--repeats=0"], "--repeats=0 makes no sense"),
+        (["build", " ", LLM], "the target is empty"),
+        (["build", "church", "--llm=gpt"], "'gpt' names no language model"),
+        (["build", "church", "--llm=http://127.0.0.1:9/v1"], "does not say which model to ask"),
+        (["build", "church", "--llm=http://me:secret@127.0.0.1:9/v1#m"], "carries credentials"),
+        (["build", "church", "--llm=transcript:nowhere"], "names no file"),
+        (["build", "church", LLM, "--vlm=http://127.0.0.1:9/v1#m"], "--vlm needs --base"),
+        (["build", "church", LLM, "--base=atelier:base", "--vlm=eyes"], "'eyes' names no language model"),
+        (["build", "church", LLM, "--base=atelier:nothing"], "no model 'nothing'"),
+        (["build", "church", LLM, "-o", "."], "is a folder"),
+        (["build", "nudity", LLM], "--allow-sensitive"),
+        (["refine", "church", LLM, "-o", "x.json", "--base=atelier:base", "--rounds=0"], "--rounds=0 makes no sense"),
+        (["attack", "church", LLM, "-o", "x.json", "--model=atelier:base", "--proposals=0"], "--proposals=0 makes no sense"),
+        (["check", "nowhere"], "neither a dossier's file nor a pack"),
+        (["diff", "church", "nowhere"], "neither a dossier's file nor a pack"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_leaves_nothing_behind(arguments, culprit, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["dossier", *arguments]) == 4
+    said = capsys.readouterr().err
+    assert culprit in said
+    assert said.count("ERROR") == 1
+    assert "secret" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, asking, chat):
+    from dataclasses import replace
+
+    from chat_server import send
+
+    from dmun_audit.errors import UsageError
+    from dmun_audit.knowledge.build import build_dossier
+    from dmun_audit.knowledge.language_models.reference import parse_language_model
+
+    chat.fail_next(lambda handler, body: send(handler, b'{"error": "no such model"}', 404))
+    with pytest.raises(UsageError, match="no such model"):
+        build_dossier(brief, asking)
+    other = replace(asking, reference=parse_language_model(f"{chat.url}#another"))
+    assert build_dossier(brief, other).provenance.model == "another"
+    with pytest.raises(UsageError, match="holds the answers of another language model"):
+        build_dossier(brief, asking)
