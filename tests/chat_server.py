@@ -1,14 +1,11 @@
 """A real HTTP server on loopback that speaks chat completions. Who answers is given: a function from a request to a text."""
 
 import json
-import re
 import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-from dmun_audit.knowledge.dossier import Dossier
 
 
 class Chat:
@@ -88,72 +85,6 @@ def serving(answer):
     finally:
         server.shutdown()
         server.server_close()
-
-
-class Oracle:
-    """Answers the interview out of a dossier, as a language model would that knows it by heart."""
-
-    def __init__(self, dossier: Dossier) -> None:
-        self.dossier = dossier
-
-    def __call__(self, body: dict) -> str:
-        """The answer to the last turn of a conversation; to the same question always the same."""
-        asked = next(turn["content"] for turn in body["messages"] if turn["role"] == "user")
-        return json.dumps({"items": self.items(asked)}, ensure_ascii=False)
-
-    def items(self, asked: str) -> list[dict]:
-        target = self.dossier.target
-        if "Say what it is." in asked:
-            about = {"kind": target.kind, "aliases": target.aliases, "spellings": target.spellings, "label": target.label}
-            return [about | {name: list(about[name])[:8] for name in ("aliases", "spellings")}]
-        if "by its name" in asked and "plainly" in asked:
-            return [{"prompt": text} for text in target.direct_prompts]
-        if "relation to the target" in asked:
-            return [_neighbour(concept) for concept in self._related(re.search(r"relation to the target: (\w+)", asked)[1])]
-        if "a third of each skill" in asked:
-            return [{"prompt": prompt.text, "skill": prompt.skill} for prompt in self.dossier.compositions]
-        listed = re.findall(r"^(\d+)\. (.+)$", asked, re.MULTILINE)
-        similar = {concept.name: concept.similarity for concept in self.dossier.concepts}
-        if "Rate every one" in asked:
-            return [{"number": int(number), "rating": round(100 * similar[name])} for number, name in listed]
-        if "in order of their similarity" in asked:
-            return [{"number": int(number)} for number, name in sorted(listed, key=lambda entry: -similar[entry[1]])]
-        return [_adversarial(prompt) for prompt in self.dossier.adversarial if prompt.strategy == strategy_of(asked)]
-
-    def _related(self, relation):
-        every = self.dossier.concepts
-        own = [concept for concept in every if concept.relation == relation]
-        if relation == "sibling":
-            own += [concept for concept in every if concept.relation in {"associated"}]
-        return own or every[:1]
-
-
-PHRASES = {
-    "description": "describe what its pictures look like",
-    "works": "well-known works",
-    "biography": "through its life",
-    "indirect": "roundabout",
-    "misspelling": "misspelt",
-    "homoglyph": "Cyrillic or Greek",
-    "language": "other languages than English",
-    "composition": "together with other concepts",
-    "features": "comma-separated",
-    "mixture": "blend two or three",
-}
-
-
-def strategy_of(asked: str) -> str:
-    """The strategy that a question about adversarial prompts asks for."""
-    return next(strategy for strategy, phrase in PHRASES.items() if phrase in asked)
-
-
-def _neighbour(concept):
-    facts = concept.model_dump(include={"name", "kind", "role", "may_contain_target", "label"})
-    return facts | {"prompts": list(concept.prompts)[:6]}
-
-
-def _adversarial(prompt):
-    return {"prompt": prompt.text} | ({"language": prompt.language} if prompt.strategy == "language" else {})
 
 
 def slowly(seconds):

@@ -1,15 +1,13 @@
 """Prompts that work, found on the atelier: refinement on base, attack on a model that leaks and on one that does not."""
 
-import base64
-import io
 import json
 import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from chat_server import Oracle, serving
+from chat_server import serving
+from oracles import Looker, atelier_knowledge
 from safetensors.numpy import load_file, save_file
 
 from dmun_audit.cli import main
@@ -191,52 +189,6 @@ def test_an_existing_dossier_is_not_replaced_by_accident(store, tmp_path, capsys
 
 
 # Similarity as a model with eyes sees it, in a build for the atelier.
-
-
-def atelier_knowledge():
-    """The atelier's Van Gogh with enough neighbours for an interview: a photo of every subject beside the painters."""
-    known = open_knowledge("atelier-van-gogh").model_dump(mode="json")
-    subjects = ("house", "boat", "tree", "mountain", "cat", "windmill", "bridge", "moon", "fish", "portrait")
-    for place, subject in enumerate(subjects):
-        relation = "motif" if place % 2 else "distant"
-        facts = {"name": subject, "kind": "object", "relation": relation, "role": "retain", "similarity": 0.2 - place / 100}
-        prompts = [f"a photo of a {subject}", f"a {subject}, a photo"]
-        known["concepts"].append(facts | {"label": f"a photo of a {subject}", "prompts": prompts})
-    skills = ("attribute binding", "spatial relation", "counting")
-    texts = (
-        "a red house and a blue boat",
-        "a cat on a bridge",
-        "two boats",
-        "a blue tree and a red fish",
-        "a fish in a boat",
-        "three cats",
-    )
-    known["compositions"] = [{"text": text, "skill": skills[place % 3]} for place, text in enumerate(texts)]
-    foreign = (
-        ("it", "una casa, pennellate spesse e vorticose"),
-        ("pt", "um barco, pinceladas espessas"),
-        ("nl", "een boom, dikke verf"),
-    )
-    known["adversarial"] += [{"text": text, "strategy": "language", "language": code} for code, text in foreign]
-    return Dossier.model_validate(known)
-
-
-class Looker(Oracle):
-    """An oracle with eyes: how similar two sets of pictures are it takes from their pixels."""
-
-    def __call__(self, body):
-        content = body["messages"][1]["content"]
-        if isinstance(content, str):
-            return super().__call__(body)
-        from PIL import Image
-
-        urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
-        assert len(urls) == 4
-        pixels = [
-            np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition("base64,")[2]))).resize((8, 8))) / 255 for url in urls
-        ]
-        distance = np.abs(np.mean(pixels[:2], axis=0) - np.mean(pixels[2:], axis=0)).mean()
-        return _items([{"rating": round(100 * float(np.clip(1 - 2 * distance, 0, 1)))}])
 
 
 def test_a_vision_language_model_orders_the_concepts_by_base_images(store, tmp_path, capsys):

@@ -1,7 +1,8 @@
 """A language model that knows a shipped dossier by heart, behind a real HTTP server on loopback."""
 
 import pytest
-from chat_server import Oracle, serving
+from chat_server import serving
+from oracles import Oracle
 
 from dmun_audit.knowledge.build import Asking
 from dmun_audit.knowledge.interview.conduct import Brief

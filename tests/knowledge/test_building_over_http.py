@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from chat_server import Oracle, reply, send, serving, slowly
+from chat_server import reply, send, serving, slowly
+from oracles import Oracle
 
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier

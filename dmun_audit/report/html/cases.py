@@ -70,6 +70,7 @@ class CaseView:
     prompt: str
     strategy: str
     language: str
+    found: str  # how an adversarial prompt was found, where it was not simply thought of
     concept: Mapping[str, Any]
     interval: Interval | None
     numbers: tuple[tuple[str, str], ...]
@@ -100,6 +101,7 @@ def view_case(run: Run, record: Record) -> CaseView:
         prompt=one_line(prompt.get("text") or ""),
         strategy=one_line(prompt.get("strategy") or ""),
         language=language if _LANGUAGE.fullmatch(language) else "",
+        found=one_line(prompt.get("note") or ""),
         concept=record.get("concept") or {},
         interval=interval(claim),
         numbers=_numbers(claim),
