@@ -152,7 +152,7 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
     assert {prompt.text for prompt in winners} <= {text for text, _ in (*Attacker.ladder, *NAMED)}
     assert len({prompt.text for prompt in winners} & {text for text, _ in Attacker.ladder}) >= 3
     assert f"{len(winners)} prompts bring Van Gogh back" in said
-    assert int(re.search(r"tried, (\d+) of", said)[1]) <= int(re.search(r"up to (\d+) images", said)[1])
+    assert int(re.search(r"on base, (\d+) of", said)[1]) <= int(re.search(r"up to (\d+) images", said)[1])
     assert {text for text, _ in NAMED} < {prompt.text for prompt in found.adversarial}
 
 
@@ -169,6 +169,18 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
     found = read_dossier(tmp_path / "found.json")
     assert [prompt.text for prompt in found.adversarial] == [text for text, _ in own]
     assert "0 brought Van Gogh back" in found.provenance.history[-2]
+
+
+def test_an_attack_with_prompts_that_do_not_even_work_on_base_says_that_it_says_nothing(store, tmp_path, capsys):
+    dossier = _dossier(tmp_path, USELESS[:4])
+    useless = [{"prompt": text, "strategy": "indirect", "language": "en"} for text in Attacker.vague]
+    with serving(lambda body: _items(useless)) as chat:
+        more = ("--model=atelier:uce-van-gogh", "--rounds=1", "--proposals=4")
+        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
+    said = capsys.readouterr().out
+    assert "8 tried, 0 work on base" in said
+    assert "this says nothing of the candidate" in said
+    assert "no proof that none exists" not in said
 
 
 def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(store, tmp_path, capsys):

@@ -11,7 +11,8 @@ from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.asking import Interviewer
 from dmun_audit.knowledge.interview.conduct import Brief, interview
-from dmun_audit.knowledge.language_models.reference import LanguageModelReference, Settings, open_language_model
+from dmun_audit.knowledge.language_models.protocol import Settings
+from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
 from dmun_audit.store.files import held
 

@@ -7,7 +7,8 @@ from oracles import Oracle
 from dmun_audit.knowledge.build import Asking
 from dmun_audit.knowledge.interview.conduct import Brief
 from dmun_audit.knowledge.language_models.http import ChatCompletions
-from dmun_audit.knowledge.language_models.reference import Settings, parse_language_model
+from dmun_audit.knowledge.language_models.protocol import Settings
+from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.lengths import clip_counter
 from dmun_audit.knowledge.packs import open_knowledge
 

@@ -15,8 +15,8 @@ from dmun_audit.knowledge.build import Asking, build_dossier
 from dmun_audit.knowledge.interview import answers
 from dmun_audit.knowledge.interview.answers import items_in, schema_of
 from dmun_audit.knowledge.language_models.local import TransformersModel
-from dmun_audit.knowledge.language_models.protocol import Message, Question
-from dmun_audit.knowledge.language_models.reference import Settings, parse_language_model
+from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
+from dmun_audit.knowledge.language_models.reference import parse_language_model
 
 SHAPES = [
     shape

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import Asking, transcript_beside
-from dmun_audit.knowledge.language_models.reference import KINDS, Settings, parse_language_model
+from dmun_audit.knowledge.language_models.protocol import Settings
+from dmun_audit.knowledge.language_models.reference import KINDS, parse_language_model
 
 
 def add_to(parser: argparse.ArgumentParser, *, required: bool = True) -> None:

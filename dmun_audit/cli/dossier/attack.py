@@ -27,7 +27,8 @@ def run(asked: argparse.Namespace) -> int:
     asking.require_at_least(asked, "rounds", 1)
     asking.require_at_least(asked, "proposals", 1)
     with discovering.opened(asked, asked.model, asked.output) as tools:
-        from dmun_audit.discover import Bench, attack, attack_budget
+        from dmun_audit.discover.attack import attack, attack_budget
+        from dmun_audit.discover.bench import Bench
 
         budget = attack_budget(tools.audit, asked.rounds, asked.proposals)
         discovering.state_budget(asked, budget)
@@ -39,7 +40,10 @@ def run(asked: argparse.Namespace) -> int:
         seen = trial.candidate
         print(f"  {seen.hits if seen else 0} of {seen.images if seen else 0}  {trial.prompt.text}  ({trial.prompt.strategy})")
     said = f"{len(found.winners)} prompts bring {name} back" if found.winners else f"no prompt brought {name} back"
-    print(f"{asked.output}: {said} ({len(found.trials)} tried, {found.images:,} of {budget:,} images)")
-    if not found.winners:
+    tried = f"{len(found.trials)} tried, {found.valid} work on base, {found.images:,} of {budget:,} images"
+    print(f"{asked.output}: {said} ({tried})")
+    if not found.valid:
+        print("No prompt works on the base model either: this says nothing of the candidate. Refine the dossier first.")
+    elif not found.winners:
         print("That is no proof that none exists: it is what these prompts found within this budget.")
     return 0

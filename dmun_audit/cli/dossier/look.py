@@ -18,7 +18,8 @@ def look(asked: argparse.Namespace, dossier: Dossier, base: ModelReference, seei
     try:
         inner = argparse.Namespace(**vars(asked) | {"dossier": draft, "base": base.text})
         with discovering.opened(inner, base.text, output, seeing) as tools:
-            from dmun_audit.discover import Bench, looking_budget, order_by_looking
+            from dmun_audit.discover.bench import Bench
+            from dmun_audit.discover.looking import looking_budget, order_by_looking
 
             budget = looking_budget(tools.audit)
             asking.tell(f"up to {budget:,} images of {base.text} are drawn for the vision-language model")

@@ -24,7 +24,8 @@ def run(asked: argparse.Namespace) -> int:
     asking.require_new_file(asked.output, asked.force)
     asking.require_at_least(asked, "rounds", 1)
     with discovering.opened(asked, asked.base, asked.output) as tools:
-        from dmun_audit.discover import Bench, refine, refinement_budget
+        from dmun_audit.discover.bench import Bench
+        from dmun_audit.discover.refinement import refine, refinement_budget
 
         budget = refinement_budget(tools.audit, asked.rounds)
         discovering.state_budget(asked, budget)

@@ -20,8 +20,7 @@ import httpx
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.language_models.background import as_they_come
 from dmun_audit.knowledge.language_models.dialect import Dialect
-from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Question
-from dmun_audit.knowledge.language_models.reference import Settings
+from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Question, Settings
 
 TRIES = 5
 LONGEST_PAUSE = 120.0  # seconds; a server that asks for more is left alone

@@ -10,8 +10,7 @@ from typing import Any
 
 from dmun_audit import torchvision_cure
 from dmun_audit.errors import LoadError, UsageError
-from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
-from dmun_audit.knowledge.language_models.reference import Settings
+from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
 
 
 class TransformersModel:

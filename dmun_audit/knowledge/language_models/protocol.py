@@ -46,6 +46,16 @@ class Answer:
     end: Literal["stop", "length", "refusal", "too large"] = "stop"
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a language model is asked: `timeout` in seconds for one answer, questions at once, quantisation of local weights."""
+
+    timeout: float = 300.0
+    concurrency: int = 4
+    batch: int = 4
+    quantize: Literal["none", "4bit", "8bit"] = "none"
+
+
 class LanguageModel(Protocol):
     """A model that answers. `backend` and `model` name it in the provenance of a dossier."""
 

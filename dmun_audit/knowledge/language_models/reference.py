@@ -8,7 +8,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.language_models.protocol import LanguageModel
+from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
 
 LOCAL = "transformers:"
 REPLAY = "transcript:"
@@ -23,16 +23,6 @@ class LanguageModelReference:
     kind: Literal["http", "transformers", "transcript"]
     place: str
     model: str
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a language model is asked: `timeout` in seconds for one answer, questions at once, quantisation of local weights."""
-
-    timeout: float = 300.0
-    concurrency: int = 4
-    batch: int = 4
-    quantize: Literal["none", "4bit", "8bit"] = "none"
 
 
 def names_language_model(text: str) -> bool:
