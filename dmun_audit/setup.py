@@ -226,7 +226,7 @@ def facts(setup: Setup) -> dict[str, Any]:
         },
         "dossier": {
             "digest": dossier.digest(),
-            "provenance": dossier.provenance.model_dump(mode="json"),
+            "provenance": dossier.provenance.model_dump(mode="json", exclude_defaults=True),
             "world": dossier.world,
             "origin": setup.knowledge,
         },

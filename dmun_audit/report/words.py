@@ -50,6 +50,11 @@ def number(value: Any, digits: int = 3) -> str:
     return f"{value:.{digits}g}"
 
 
+def hundredths(value: Any) -> str:
+    """`value` to two decimals with a proper minus sign, as correlations are given; a dash where there is none."""
+    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−") if is_number(value) else "–"
+
+
 def percent(value: Any) -> str:
     """A rate in [−1, 1] as a percentage with three significant digits, or a dash where there is none."""
     return f"{number(100.0 * value)}%" if is_number(value) else "–"

@@ -10,7 +10,7 @@ import pytest
 
 from dmun_audit.report.reading import read_run
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
-from dmun_audit.report.words import claim_words, number, one_line, percent, printable
+from dmun_audit.report.words import claim_words, hundredths, number, one_line, percent, printable
 
 
 def columns(line: str) -> int:
@@ -79,6 +79,18 @@ def test_wrapping_loses_nothing_and_keeps_to_100_columns(text: str) -> None:
 )
 def test_a_percentage_keeps_apart_what_a_ceiling_keeps_apart(value: float | None, said: str) -> None:
     assert percent(value) == said
+
+
+def test_correlations_have_two_decimals_and_a_proper_minus_sign() -> None:
+    assert [hundredths(x) for x in (0.3, -0.0789, 1, -1.0, -0.001, None, float("nan"))] == [
+        "0.30",
+        "−0.08",
+        "1.00",
+        "−1.00",
+        "0.00",
+        "–",
+        "–",
+    ]
 
 
 def test_numbers_of_all_kinds() -> None:

@@ -17,7 +17,7 @@ from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.provenance import sections
 from dmun_audit.report.reading import Record, Run
-from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, is_number, number, percent, printable
+from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
@@ -81,7 +81,7 @@ def render_html(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "counted": count}
+    environment.filters |= {"number": number, "hundredths": hundredths, "percent": percent, "counted": count}
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     groups = [_view_group(run, group) for group in run.groups]
     cases = [case for group in groups for _, part in group.parts for case in part]
