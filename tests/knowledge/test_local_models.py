@@ -148,6 +148,21 @@ def test_a_template_without_a_system_turn_gets_the_instructions_in_the_first_tur
         list(TransformersModel(str(plain), Settings()).ask([_question(answers.Rated)]))
 
 
+def test_running_out_of_memory_says_what_to_lower(llama, monkeypatch):
+    import torch
+
+    model = TransformersModel(str(llama), Settings())
+    list(model.ask([_question(answers.Rated)]))
+
+    def full(**arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(model._opened.model, "generate", full)  # no GPU to fill here
+    with pytest.raises(UsageError, match="set --batch lower") as caught:
+        list(model.ask([_question(answers.Rated)] * 3))
+    assert "3 questions at once" in str(caught.value)
+
+
 def test_a_question_longer_than_the_model_reads_is_one_clear_error(llama):
     with pytest.raises(UsageError, match="reads 16384 tokens"):
         list(TransformersModel(str(llama), Settings()).ask([_question(answers.Rated, "word " * 20_000)]))

@@ -142,14 +142,21 @@ class _Opened:
             )
         constraint = self._grammar.constrain([question.schema for question in questions], width)
         sampled = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
-        with torch.inference_mode():
-            output = self.model.generate(
-                **inputs,
-                **sampled,
-                max_new_tokens=min(longest, room - width) if room else longest,
-                logits_processor=LogitsProcessorList([constraint]),
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
+        try:
+            with torch.inference_mode():
+                output = self.model.generate(
+                    **inputs,
+                    **sampled,
+                    max_new_tokens=min(longest, room - width) if room else longest,
+                    logits_processor=LogitsProcessorList([constraint]),
+                    pad_token_id=self.tokenizer.pad_token_id,
+                )
+        except torch.OutOfMemoryError as error:
+            raise UsageError(
+                f"language model transformers:{self.model.name_or_path} ran out of memory",
+                f"{len(questions)} questions at once; {' '.join(str(error).split())[:120]}",
+                "set --batch lower, or --quantize=4bit; answers so far are kept: the same command goes on from there",
+            ) from None
         answers = []
         for row, question in zip(range(len(questions)), questions, strict=True):
             tokens = output[row, width:]
