@@ -13,10 +13,11 @@ from dmun_audit import references
 from dmun_audit.canonical import digest, seed_of, slug
 from dmun_audit.errors import UsageError
 from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge
-from dmun_audit.knowledge.dossier import Dossier, World, fold
+from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
+from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers
 from dmun_audit.plan import Plan, make_plan
 from dmun_audit.policy import Policy, load_policy, policy_from_table

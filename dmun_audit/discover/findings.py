@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dmun_audit.knowledge.build import with_history
-from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, Ordering, fold
+from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, Ordering
 from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.asking import Interviewer
 from dmun_audit.knowledge.interview.sifting import Sieve
 from dmun_audit.knowledge.lengths import TokenCounter
+from dmun_audit.knowledge.reading import as_usage_error
+from dmun_audit.knowledge.texts import fold
 
 SHOWN = 24  # tried prompts that a language model gets to see
 
@@ -49,4 +51,5 @@ def with_found(
     changes: dict[str, object] = {"adversarial": tuple(adversarial)}
     if orderings is not None:
         changes["orderings"] = orderings
-    return Dossier.model_validate(with_history(dossier.model_copy(update=changes), told).model_dump())
+    with as_usage_error("what was found does not make a dossier", "look at the language model's answers in its transcript"):
+        return with_history(dossier.model_copy(update=changes), told)

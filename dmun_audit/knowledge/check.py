@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from textwrap import shorten
 
-from dmun_audit.knowledge.dossier import NAMELESS, Dossier, fold
+from dmun_audit.knowledge.dossier import NAMELESS, Dossier
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.names import named_in
+from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.reading import survey
 
 NEIGHBOURS = 20
 ADVERSARIAL = 40
 LANGUAGES = 5  # besides English
+RETAINED = 5
 DIRECT = 8
 STRATEGIES = frozenset(
     {
@@ -28,6 +30,8 @@ STRATEGIES = frozenset(
         "mixture",
     }
 )
+
+FURTHER = frozenset({"synonym"})  # known, and not asked of every dossier
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,17 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
     """What validation alone does not see: names that are only nearly there, prompts too long, labels that clash."""
     found = []
 
+    names = names_of(dossier.names, dossier.target.kind)
+
     def close_to(text: str) -> str | None:
         """The name that a text comes close to; None where it holds the name as it is, which validation names."""
-        exact = any(fold(name) in fold(text) for name in dossier.names)
-        return None if exact else named_in(text, dossier.names, dossier.target.kind)
+        return None if names.plainly_in(text) else names.close_in(text)
 
     for prompt in dossier.adversarial:
+        if prompt.strategy not in STRATEGIES | FURTHER:
+            meant = get_close_matches(prompt.strategy, STRATEGIES, n=1)
+            guess = f", did you mean {meant[0]!r}?" if meant else f" ({', '.join(sorted(STRATEGIES))})"
+            found.append(f"adversarial prompt {prompt.text!r} is of a strategy that nobody knows, {prompt.strategy!r}{guess}")
         close = close_to(prompt.text) if prompt.strategy in NAMELESS else None
         if close:
             found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) comes close to naming the target: {close!r}")
@@ -77,6 +86,20 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
                     f"prompt {shown!r} of {owner} has {counter.count(text)} tokens; {counter.name} reads {counter.limit}"
                 )
     return found
+
+
+def lacks(dossier: Dossier) -> list[str]:
+    """What a dossier out of a language model must not lack. Dossiers by hand may: an audit says what it cannot claim then."""
+    languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
+    missing = sorted(STRATEGIES - {prompt.strategy for prompt in dossier.adversarial})
+    counts = [
+        (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
+        (sum(concept.role == "retain" for concept in dossier.concepts), RETAINED, "concepts to retain"),
+        (len(dossier.adversarial), ADVERSARIAL // 2, "adversarial prompts"),
+        (len(languages), LANGUAGES, "languages besides English"),
+    ]
+    found = [f"{held} {what}; at least {wanted} are needed" for held, wanted, what in counts if held < wanted]
+    return found + ([f"no adversarial prompt by {', '.join(missing)}"] if missing else [])
 
 
 def remarks(dossier: Dossier) -> list[str]:

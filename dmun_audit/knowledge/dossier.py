@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,11 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from dmun_audit.canonical import digest
+from dmun_audit.knowledge.names import names_of
+from dmun_audit.knowledge.texts import fold
 from dmun_audit.store.files import write_atomically
 
 LINE_BREAK = "\n"
 LENIENT = "lenient"  # the validation context in which a dossier may be inconsistent: to look for all that is wrong with it
-DIRECTION = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
 Kind = Literal["style", "object", "identity", "brand", "unsafe"]
@@ -39,10 +39,10 @@ class Target(_Part):
 
     name: Line
     kind: Kind
-    aliases: tuple[Line, ...] = ()
-    spellings: tuple[Line, ...] = ()
+    aliases: tuple[Line, ...] = Field(default=(), max_length=64)
+    spellings: tuple[Line, ...] = Field(default=(), max_length=64)
     label: Line
-    direct_prompts: tuple[Line, ...] = Field(min_length=1)
+    direct_prompts: tuple[Line, ...] = Field(min_length=1, max_length=500)
 
 
 class NearbyConcept(_Part):
@@ -61,9 +61,9 @@ class NearbyConcept(_Part):
     similarity: float = Field(ge=0, le=1)
     spread: float | None = Field(default=None, ge=0, le=1)
     label: Line
-    prompts: tuple[Line, ...] = Field(min_length=1)
+    prompts: tuple[Line, ...] = Field(min_length=1, max_length=500)
     may_contain_target: bool = False
-    against: tuple[Line, ...] = ()
+    against: tuple[Line, ...] = Field(default=(), max_length=500)
 
 
 class CompositionPrompt(_Part):
@@ -118,10 +118,10 @@ class Dossier(_Part):
     format: Literal[1]
     world: World
     target: Target
-    anchors: tuple[Line, ...] = ()
-    concepts: tuple[NearbyConcept, ...] = Field(min_length=1)
-    compositions: tuple[CompositionPrompt, ...] = ()
-    adversarial: tuple[AdversarialPrompt, ...] = ()
+    anchors: tuple[Line, ...] = Field(default=(), max_length=100)
+    concepts: tuple[NearbyConcept, ...] = Field(min_length=1, max_length=500)
+    compositions: tuple[CompositionPrompt, ...] = Field(default=(), max_length=2_000)
+    adversarial: tuple[AdversarialPrompt, ...] = Field(default=(), max_length=5_000)
     orderings: tuple[Ordering, ...] = ()
     provenance: Provenance
 
@@ -156,16 +156,18 @@ class Dossier(_Part):
         return found
 
     def _naming_the_target(self) -> list[str]:
-        names = [fold(name) for name in self.names]
+        names = names_of(self.names, self.target.kind)
         found = []
         for prompt in self.adversarial:
-            leaked = [name for name in names if name in fold(prompt.text)]
-            if prompt.strategy in NAMELESS and leaked:
-                found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) names the target: {leaked[0]!r}")
+            leaked = names.plainly_in(prompt.text) if prompt.strategy in NAMELESS else None
+            if leaked:
+                found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) names the target: {leaked!r}")
         for concept in self.concepts:
-            leaking = [text for text in concept.prompts if any(name in fold(text) for name in names)]
-            if concept.role == "retain" and leaking:
+            leaking = [text for text in concept.prompts if names.plainly_in(text)] if concept.role == "retain" else []
+            if leaking:
                 found.append(f"prompt {leaking[0]!r} of retained concept {concept.name!r} names the target")
+            if names.is_one(concept.name):
+                found.append(f"concept {concept.name!r} is the target itself")
         return found
 
     def _of_no_concept(self) -> list[str]:
@@ -199,26 +201,9 @@ class Dossier(_Part):
         return sorted(chosen, key=lambda concept: (-concept.similarity, concept.name))[:limit]
 
 
-def fold(text: str) -> str:
-    """`text` for comparison: compatibility-normalised, without accents, case-folded, white space collapsed."""
-    plain = unicodedata.normalize("NFKD", text)
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
-    return " ".join(plain.casefold().split())
-
-
 def _repeated(names: Sequence[str]) -> list[str]:
     seen: set[str] = set()
     return [name for name in names if fold(name) in seen or seen.add(fold(name))]  # type: ignore[func-returns-value]
-
-
-def _unseen(letter: str) -> bool:
-    """Whether a letter steers a terminal or the direction of text rather than being read."""
-    return (unicodedata.category(letter) in {"Cc", "Cs"} and letter not in "\n\t") or letter in DIRECTION
-
-
-def without_unseen(text: str) -> str:
-    """`text` without what steers a terminal or turns the direction of text."""
-    return "".join(letter for letter in text if not _unseen(letter))
 
 
 def write_dossier(dossier: Dossier, path: Path) -> None:

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.dossier import Dossier, fold
+from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.reading import parse_dossier, read_dossier
+from dmun_audit.knowledge.texts import fold
 
 FOLDER = Path(__file__).parent / "packs"
 

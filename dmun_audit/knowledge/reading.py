@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from textwrap import shorten
@@ -11,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier, without_unseen
+from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier
+from dmun_audit.knowledge.texts import without_unread
 
 MAXIMUM_BYTES = 4_000_000
 _NOTHING = "‽"  # in no prompt
@@ -46,20 +49,23 @@ def read_dossier(path: Path) -> Dossier:
 
 def parse_dossier(data: bytes, origin: str) -> Dossier:
     """Validate the JSON text `data`; `origin` names it in errors. Raises UsageError that names the first few faults."""
-    dossier, faults = examine(data, origin)
-    if dossier is not None:
-        return dossier
-    more = f" (and {len(faults) - 5} more: `dmun-audit dossier check` lists all)" if len(faults) > 5 else ""
-    raise UsageError(f"dossier {origin} is not valid", "; ".join(faults[:5]) + more, "mend what is named")
-
-
-def examine(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
-    """The dossier in the JSON text `data`, or None and every fault that makes it invalid.
-
-    Raises UsageError where `data` is no JSON at all, or more than MAXIMUM_BYTES.
-    """
     dossier, faults = survey(data, origin)
-    return (None, faults) if faults else (dossier, [])
+    if dossier is not None and not faults:
+        return dossier
+    more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
+    why = "; ".join(faults[:5]) + more
+    raise UsageError(
+        f"dossier {origin} is not valid", why, f"mend it; `dmun-audit dossier check {origin}` names everything at once"
+    )
+
+
+@contextmanager
+def as_usage_error(what: str, remedy: str) -> Iterator[None]:
+    """Whatever a dossier that is made inside lacks becomes one UsageError."""
+    try:
+        yield
+    except ValidationError as error:
+        raise UsageError(what, "; ".join(_told(None, error)[:3]), remedy) from None
 
 
 def survey(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
@@ -133,7 +139,7 @@ def _set_aside(value: dict[str, Any], error: ValidationError) -> None:
 def _clean(value: Any) -> Any:
     """Control characters out of every text: a dossier ends up in terminals and reports."""
     if isinstance(value, str):
-        return without_unseen(value)
+        return without_unread(value)
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from textwrap import shorten
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from dmun_audit.knowledge.dossier import Kind, Role, Skill, without_unseen
+from dmun_audit.knowledge.dossier import Kind, Role, Skill
+from dmun_audit.knowledge.texts import without_unread
 
 MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
+LONGEST_COMPLAINT = 200  # letters
 _PLACES = 40  # at so many opening braces an answer in prose is searched for its JSON
 
 
 def _one_clean_line(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    line = " ".join(without_unseen(value).split())
+    line = " ".join(without_unread(value).split())
     if MARKUP.search(line):
         raise ValueError("holds markup; give plain text")
+    if line and not any(letter.isalnum() for letter in line):
+        raise ValueError("holds no word")
     return line
 
 
@@ -137,6 +142,7 @@ def items_in(text: str, shape: type[BaseModel]) -> tuple[list[BaseModel], list[s
         except (ValidationError, RecursionError) as error:
             faults = error.errors() if isinstance(error, ValidationError) else []
             told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:3])
+            told = shorten(without_unread(told), LONGEST_COMPLAINT, placeholder="…")  # it may quote what the model said
             complaints.append(f"Item {number} is not valid: {told or 'nested too deep'}.")
     return good, complaints
 

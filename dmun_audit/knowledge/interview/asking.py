@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -14,11 +15,13 @@ from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import items_in, schema_of
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript
+from dmun_audit.knowledge.texts import without_unread
 
 ATTEMPTS = 4
 WORDS = 40
 SHOWN_AGAIN = 3_000  # characters of a faulty answer that the model gets to see again
 COMPLAINTS = 8
+TOPICS = 4  # named on a line of progress
 
 Item = TypeVar("Item", bound=BaseModel)
 Sifted = tuple[Item | None, str]
@@ -35,7 +38,8 @@ class Query(Generic[Item]):
 
     `sift` gives an item back (mended, or None where it is no good) with a complaint or "". `complete` says what the items
     lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; as long as
-    there are fewer than `suffices` (if not given, `wanted`), more are asked for.
+    there are fewer than `suffices` (if not given, `wanted`), more are asked for. Where every answer stands `alone`, a later
+    one replaces the one before instead of adding to it. A `legible` answer must be had even where no item of it need hold.
     """
 
     template: str
@@ -49,13 +53,15 @@ class Query(Generic[Item]):
     complete: Callable[[Sequence[Item]], str] = lambda items: ""
     images: tuple[bytes, ...] = ()
     suffices: int | None = None
+    alone: bool = False
+    legible: bool = False
     repeat: int = 0
     tokens: int = 2_500
 
 
 @dataclass
 class _Course(Generic[Item]):
-    """How far one query is; `cut_off` once an answer ran out of tokens, `exhausted` once the model had nothing to add, faultless though its answer was."""
+    """How far one query is; `cut_off` once an answer ran out of tokens, `legible` once one had the shape, `exhausted` once the model had nothing to add, faultless though its answer was."""
 
     query: Query[Item]
     items: dict[str, Item] = field(default_factory=dict)
@@ -63,6 +69,7 @@ class _Course(Generic[Item]):
     complaints: list[str] = field(default_factory=list)
     attempts: int = 0
     cut_off: bool = False
+    legible: bool = False
     exhausted: bool = False
 
     @property
@@ -83,10 +90,14 @@ class _Course(Generic[Item]):
             self.complaints.append("The answer was far too long. Keep to what was asked.")
             return
         if answer.end == "refusal":
-            self.complaints.append(f"You refused: {answer.text[:200]!r}. The answer is needed to audit that the target is gone.")
+            said = shorten(without_unread(answer.text), 200, placeholder="…")
+            self.complaints.append(f"You refused: {said!r}. The answer is needed to audit that the target is gone.")
             return
         before = len(self.items)
+        if self.query.alone:
+            self.items = {}
         good, self.complaints = items_in(answer.text, self.query.shape)
+        self.legible = self.legible or bool(good) or not self.complaints
         if answer.end == "length":
             self.cut_off = True
             self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
@@ -96,7 +107,7 @@ class _Course(Generic[Item]):
                 self.complaints.append(complaint)
             if sifted is not None and len(self.items) < 2 * self.query.wanted:
                 self.items.setdefault(self.query.identity(sifted), sifted)
-        self.exhausted = self.attempts > 1 and len(self.items) == before and not self.complaints
+        self.exhausted = self.attempts > 1 and len(self.items) == before and not (self.complaints or self.query.alone)
 
 
 class Interviewer:
@@ -120,13 +131,18 @@ class Interviewer:
             if not open_:
                 break
             again = f" (attempt {attempt + 1} of {ATTEMPTS})" if attempt else ""
-            topics = dict.fromkeys(course.query.about.partition(" (")[0] for course in open_)
-            self._tell(f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}: {', '.join(topics)}{again}")
+            topics = list(dict.fromkeys(course.query.about.partition(" (")[0] for course in open_))
             questions = [self._question(course) for course in open_]
+            known = self.transcript.known(questions)
+            kept = f", {known} answered in the transcript" if known else ""
+            more = ", …" if len(topics) > TOPICS else ""
+            asked = f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}{kept}"
+            self._tell(f"{asked}: {', '.join(topics[:TOPICS])}{more}{again}")
             for course, answer in zip(open_, self.transcript.ask(questions), strict=True):
                 course.take(answer)
         for course in courses:
-            if len(course.items) < course.query.least or course.lacking:
+            illegible = course.query.legible and not course.legible
+            if len(course.items) < course.query.least or course.lacking or illegible:
                 self._give_up(course)
         return [list(course.items.values()) for course in courses]
 
@@ -148,8 +164,10 @@ class Interviewer:
     def _give_up(self, course: _Course[Any]) -> None:
         wrong = course.lacking or (course.complaints[0] if course.complaints else "")
         held = f"{len(course.items)} of at least {course.query.least} items could be used after {course.attempts} attempts. "
+        said = shorten(without_unread(course.last), 100, placeholder="…")
         raise UsageError(
             f"the language model {self.transcript.model!r} gave no answer that holds about {course.query.about}",
-            held + wrong,
-            f"ask a larger model, or with another --seed; the answers so far are kept in {self.transcript.path}",
+            held + wrong + (f" It said: {said!r}" if said else " It said nothing."),
+            f"ask a larger model, or with another --seed; its answers are kept in {self.transcript.path} and not asked for "
+            "again: delete that file to ask the same model anew",
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
+from textwrap import shorten
 from typing import Any
 
 from dmun_audit.canonical import seed_of
@@ -22,15 +23,16 @@ from dmun_audit.knowledge.dossier import (
     Role,
     Target,
     World,
-    fold,
 )
 from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Ranked, Rated
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
 from dmun_audit.knowledge.interview.sensitive import require_allowed
-from dmun_audit.knowledge.interview.sifting import Sieve, about_target, many_languages
+from dmun_audit.knowledge.interview.sifting import FEWEST_PROMPTS, Sieve, about_target, many_languages
 from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
 from dmun_audit.knowledge.lengths import TokenCounter
+from dmun_audit.knowledge.reading import as_usage_error
+from dmun_audit.knowledge.texts import fold, skeleton, without_unread
 
 RELATIONS: tuple[tuple[Relation, str, Role, int], ...] = (
     (
@@ -67,6 +69,7 @@ STRATEGIES = {
 """Adversarial prompts asked of each strategy, in the order in which strategies take turns in a dossier."""
 
 DIRECT, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
+LONGEST_NAME = 80  # letters
 TOP_UPS = 2
 
 
@@ -88,6 +91,7 @@ def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
     The method is that of autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by
     similarity, and adversarial prompts. Equal answers give equal dossiers, byte for byte.
     """
+    _require_name(brief.target)
     require_allowed(brief.target, None, brief.allow_sensitive)
     about = interviewer.put([_about(brief)])[0][0]
     require_allowed(brief.target, about.kind, brief.allow_sensitive)
@@ -96,9 +100,25 @@ def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
     direct, neighbours = _around(interviewer, sieve, told)
     names = [concept.name for _, concept in neighbours]
     told |= {"neighbours": names[:12]}
+    taken = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
+    sieve = replace(sieve, taken=frozenset(taken))
     compositions, adversarial = _prompts(interviewer, sieve, told)
     similarity = _similarity(interviewer, brief, told, names)
-    return _assemble(brief, interviewer, about, direct, neighbours, compositions, adversarial, similarity)
+    other = f"ask a larger model, or with another --seed; its answers are kept in {interviewer.transcript.path}"
+    with as_usage_error(f"the answers of {interviewer.transcript.model!r} do not make a dossier", other):
+        dossier = _assemble(brief, interviewer, about, direct, neighbours, compositions, adversarial, similarity)
+    lacking = check.lacks(dossier)
+    if lacking:
+        raise UsageError(f"the answers of {interviewer.transcript.model!r} do not make a dossier", "; ".join(lacking), other)
+    return dossier
+
+
+def _require_name(target: str) -> None:
+    """Raise UsageError where a target's name is none that a question could hold."""
+    unread = without_unread(" ".join(target.split())) != target or any("\ud800" <= letter <= "\udfff" for letter in target)
+    if unread or len(target) > LONGEST_NAME or not skeleton(target):
+        shown = shorten(ascii(target), 60, placeholder="…")
+        raise UsageError(f"{shown} is no name of a target", f"give at most {LONGEST_NAME} letters on one line", "")
 
 
 def _about(brief: Brief) -> Query[AboutTarget]:
@@ -117,12 +137,16 @@ def _around(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tup
     neighbours: dict[str, tuple[Relation, Neighbour]] = {}
     labels: set[str] = set()
 
+    taken = {fold(item.prompt) for item in first}
+
     def admit(relation: Relation, concepts: Sequence[Neighbour]) -> None:
         for concept in concepts:
+            fresh = tuple(text for text in concept.prompts if fold(text) not in taken)
             clash = concept.role == "retain" and fold(concept.label) in labels
-            if not clash and fold(concept.name) not in neighbours:
-                neighbours[fold(concept.name)] = (relation, concept)
+            if not clash and fold(concept.name) not in neighbours and len(fresh) >= FEWEST_PROMPTS:
+                neighbours[fold(concept.name)] = (relation, concept.model_copy(update={"prompts": fresh}))
                 labels.add(fold(concept.label))
+                taken.update(map(fold, fresh))
 
     for (relation, *_), concepts in zip(RELATIONS, found, strict=True):
         admit(relation, concepts)
@@ -220,6 +244,7 @@ def _similarity(interviewer: Interviewer, brief: Brief, told: dict[str, Any], na
                 known,
                 lambda item: str(item.number),
                 every,
+                alone=not rated,
                 repeat=repeat,
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.dossier import Kind
-from dmun_audit.knowledge.names import skeleton
+from dmun_audit.knowledge.texts import skeleton
 
 WORDS = frozenset(
     (

@@ -6,24 +6,38 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dmun_audit.knowledge.dossier import NAMELESS, Kind, fold
+from rapidfuzz import fuzz
+
+from dmun_audit.knowledge.dossier import NAMELESS, Kind
 from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Proposed
 from dmun_audit.knowledge.interview.asking import Sifted
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.names import named_in
+from dmun_audit.knowledge.names import Names, names_of
+from dmun_audit.knowledge.texts import fold, skeleton
 
 P = TypeVar("P", bound=Plain)
 FEWEST_PROMPTS = 2  # of one concept
+RESEMBLES = 50.0  # per cent
 
 
 @dataclass(frozen=True)
 class Sieve:
-    """Knows the target's names and how long a prompt may be."""
+    """Knows the target's names, how long a prompt may be, and which prompts are `taken` (folded): each has one role."""
 
     names: tuple[str, ...]
     kind: Kind
     label: str
     counter: TokenCounter
+    taken: frozenset[str] = frozenset()
+
+    @property
+    def known(self) -> Names:
+        """The target's names and what comes close to them."""
+        return names_of(self.names, self.kind)
+
+    def unfit(self, text: str) -> str:
+        """A complaint about a prompt that stands elsewhere already or that would be cut off, or ""."""
+        return f"{text!r} is used already." if fold(text) in self.taken else self.too_long(text)
 
     def too_long(self, text: str) -> str:
         """A complaint about a prompt of which the end would be cut off, or ""."""
@@ -33,54 +47,59 @@ class Sieve:
 
     def names_target(self, text: str) -> str:
         """A complaint about a prompt that names the target, or comes close to it, or ""."""
-        close = named_in(text, self.names, self.kind)
+        close = self.known.close_in(text)
         return f"{text!r} names the target or comes close to it ({close!r}): say it without." if close else ""
-
-    def exact(self, text: str) -> bool:
-        """Whether a prompt holds a name as it is."""
-        return any(fold(name) in fold(text) for name in self.names)
 
     def by_strategy(self, strategy: str) -> Callable[[P], Sifted[P]]:
         """The sieve for adversarial prompts of one strategy."""
 
         def sift(item: P) -> Sifted[P]:
-            complaint = self.too_long(item.prompt) or self.wrong_for(strategy, item.prompt)
+            complaint = self.unfit(item.prompt) or self.wrong_for(strategy, item.prompt, getattr(item, "language", ""))
             return (None, complaint) if complaint else (item, "")
 
         return sift
 
-    def wrong_for(self, strategy: str, text: str) -> str:
-        """What keeps a prompt from being one of its strategy, or ""."""
+    def wrong_for(self, strategy: str, text: str, language: str = "") -> str:
+        """What keeps a prompt from being one of its strategy, or "". `language` is the code that it is said to be in."""
         if strategy in NAMELESS:
             return self.names_target(text)
-        if strategy in {"misspelling", "homoglyph"} and self.exact(text):
+        if strategy == "language" and language.partition("-")[0] == "en":
+            return f"{text!r} is said to be in English."
+        if strategy == "misspelling" and self.known.plainly_in(text):
             return f"{text!r} spells the name as it is."
-        if strategy == "homoglyph" and (text.isascii() or not self.names_target(text)):
+        if strategy == "misspelling" and not self._resembles(text):
+            return f"{text!r} has no misspelt name."
+        if strategy == "homoglyph" and any(fold(name) in fold(text) for name in self.names):
+            return f"{text!r} spells the name as it is."
+        if strategy == "homoglyph" and (text.isascii() or not self.known.close_in(text)):
             return f"{text!r} has no name in look-alike letters."
         return ""
 
+    def _resembles(self, text: str) -> bool:
+        """Whether words of `text` look at all like a name, or like a word of one: half of the letters in the same order."""
+        words = skeleton(text)
+        runs = {"".join(words[start : start + length]) for length in (1, 2, 3) for start in range(len(words) - length + 1)}
+        wanted = {part for name in self.names for part in ("".join(skeleton(name)), *skeleton(name)) if len(part) > 3}
+        return not wanted or any(fuzz.ratio(run, part) >= RESEMBLES for run in runs for part in wanted)
+
     def direct(self, item: Plain) -> Sifted[Plain]:
         """A direct prompt names the target."""
-        complaint = self.too_long(item.prompt) or (
-            "" if self.exact(item.prompt) else f"{item.prompt!r} does not name the target."
-        )
+        plainly = self.known.plainly_in(item.prompt)
+        complaint = self.too_long(item.prompt) or ("" if plainly else f"{item.prompt!r} does not name the target.")
         return (None, complaint) if complaint else (item, "")
 
     def composed(self, item: Composed) -> Sifted[Composed]:
         """A prompt of composition is about the neighbourhood, not about the target."""
-        complaint = self.too_long(item.prompt) or self.names_target(item.prompt)
+        complaint = self.unfit(item.prompt) or self.names_target(item.prompt)
         return (None, complaint) if complaint else (item, "")
 
     def proposed(self, item: Proposed) -> Sifted[Proposed]:
         """A proposal of whatever strategy it says."""
-        complaint = self.too_long(item.prompt) or self.wrong_for(item.strategy, item.prompt)
-        if item.strategy == "language" and item.language.partition("-")[0] == "en":
-            complaint = f"{item.prompt!r} is said to be in English."
-        return (None, complaint) if complaint else (item, "")
+        return self.by_strategy(item.strategy)(item)
 
     def neighbour(self, item: Neighbour) -> Sifted[Neighbour]:
         """A nearby concept with those of its prompts that hold; none where too few are left."""
-        if any(fold(item.name) == fold(name) for name in self.names):
+        if self.known.is_one(item.name):
             return None, f"{item.name!r} is the target itself."
         if item.role == "retain" and fold(item.label) == fold(self.label):
             return None, f"{item.name!r} has the target's own label."
@@ -109,7 +128,7 @@ def about_target(name: str) -> Callable[[AboutTarget], Sifted[AboutTarget]]:
 def _further(names: Sequence[str], known: set[str]) -> tuple[str, ...]:
     found = []
     for name in names:
-        if fold(name) not in known and (len(fold(name)) > 2 or not name.isascii()):
+        if fold(name) not in known and (len(fold(name)) > 2 or not fold(name).isascii()) and skeleton(name):
             known.add(fold(name))
             found.append(name)
     return tuple(found)

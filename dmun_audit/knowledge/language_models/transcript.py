@@ -58,8 +58,9 @@ class Transcript:
         if missing and self._model is None:
             raise UsageError(
                 f"the transcript {self.path} does not hold all answers",
-                f"{len(missing)} questions are not in it: it is of another interview, or was stopped early",
-                "give the language model itself with --llm=…",
+                f"{len(missing)} of {len(keys)} questions are not in it: it is of another interview, or was stopped early",
+                "repeat it with the target, --base, --seed, --temperature and --repeats of that interview, or give the language "
+                "model itself with --llm=…",
             )
         if missing:
             assert self._model is not None
@@ -74,6 +75,10 @@ class Transcript:
                     self._append({"conceded": sentence})
         self._used |= {key: self._known[key] for key in keys}
         return [self._known[key] for key in keys]
+
+    def known(self, questions: Sequence[Question]) -> int:
+        """How many of the questions need not be asked any more."""
+        return sum(question.key(self.model) in self._known for question in questions)
 
     @property
     def concessions(self) -> list[str]:
@@ -107,9 +112,9 @@ class Transcript:
         for line in data.split(b"\n"):
             try:
                 value = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # the last line of a build that was killed
-            if isinstance(value, dict) and ("format" in value or "conceded" in value or _whole(value)):
+            if isinstance(value, dict) and (_whole(value) if "key" in value else "format" in value or "conceded" in value):
                 yield value
 
     def _append(self, value: dict[str, Any]) -> None:
