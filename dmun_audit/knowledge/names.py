@@ -12,7 +12,7 @@ from dmun_audit.knowledge.texts import skeleton
 
 PEOPLE = frozenset({"style", "identity"})  # their names end in a surname, which names them too
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")  # scripts without spaces
-_SUFFIX = 5  # letters: "goghian", "goghesque"
+_ENDINGS = frozenset({"s", "es", "a", "u", "an", "ian", "ean", "esque", "ish", "ism", "ist", "like"})
 
 
 class Names:
@@ -60,7 +60,7 @@ class Names:
         return None
 
     def _inflected(self, run: str, whole: str) -> bool:
-        return self._people and len(whole) > 3 and run.startswith(whole) and len(run) - len(whole) <= _SUFFIX
+        return self._people and len(whole) > 3 and run.startswith(whole) and run[len(whole) :] in _ENDINGS
 
     def _runs(self, words: list[str]) -> Iterator[str]:
         """Every run of words, up to one more than a name has, without spaces."""

@@ -1,11 +1,14 @@
 """A full interview against a real server on loopback, and with every fault that a server can have."""
 
+import gzip
 import json
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 from chat_server import reply, send, serving, slowly
@@ -16,6 +19,7 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.interview.conduct import RELATIONS, STRATEGIES
+from dmun_audit.knowledge.language_models.http import _retry_after
 from dmun_audit.knowledge.reading import read_dossier
 
 KEY = "sk-very-secret-0123456789"
@@ -294,6 +298,74 @@ def test_a_refusal_of_the_server_says_what_to_do(brief, asking, chat, status, re
     assert len(chat.requests) == 1
 
 
+def _bomb(handler, body):
+    data = b"x" * 50_000_000
+    for _ in range(2):
+        data = gzip.compress(data)
+    send(handler, data, headers=[("Content-Encoding", "gzip, gzip")])
+
+
+def test_an_answer_that_is_compressed_twice_is_refused_unopened(brief, asking, chat):
+    chat.fail_next(_bomb)
+    with pytest.raises(UsageError, match="sends its answers as 'gzip, gzip'"):
+        build_dossier(brief, asking)
+
+
+def test_a_compressed_answer_is_read_no_further_than_any(brief, asking, chat):
+    opened = []
+    squeezer = zlib.compressobj(1, zlib.DEFLATED, 31)
+    bomb = b"".join([squeezer.compress(b" " * 1_000_000) for _ in range(500)]) + squeezer.flush()
+
+    def huge(handler, body):
+        opened.append(handler.headers["Accept-Encoding"])
+        send(handler, bomb, headers=[("Content-Encoding", "gzip")])
+
+    def small(handler, body):
+        message = {"message": {"content": chat.answer(body)}, "finish_reason": "stop"}
+        send(handler, gzip.compress(json.dumps({"choices": [message]}).encode()), headers=[("Content-Encoding", "gzip")])
+
+    chat.fail_next(huge, small)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    dossier = build_dossier(brief, asking)
+    assert opened == ["identity"]
+    assert dossier.target.kind == "style"
+    assert "far too long" in chat.requests[1]["messages"][-1]["content"]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
+
+
+def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, asking, chat):
+    limit = 1_500
+    told = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
+    oracle = chat.answer
+
+    def strict(body):
+        if body["max_tokens"] > limit:
+            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+        return oracle(body)
+
+    chat.answer = strict
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+    build_dossier(brief, asking)
+    assert all(request["max_tokens"] <= 2_500 for request in chat.requests)
+    assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
+    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400)] * 20)
+    asking.transcript.unlink()
+    with pytest.raises(UsageError, match="maximum context length"):
+        build_dossier(brief, asking)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:9", "nonsense://x"])
+def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, asking, monkeypatch, proxy):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UsageError, match="the proxy in the environment"):
+        build_dossier(brief, asking)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("nan", None), ("-3", 0), ("1e99", 1e9), ("", None), ("soon", None)])
+def test_retry_after_is_read_as_seconds(value, seconds):
+    assert _retry_after(value) == seconds
+
+
 # Servers that take less than the whole protocol.
 
 
@@ -360,6 +432,31 @@ def test_a_key_that_the_model_says_back_is_not_kept(brief, asking, chat, monkeyp
     chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", f"a painting {KEY}")
     build_dossier(brief, asking)
     assert KEY not in asking.transcript.read_text()
+
+
+def test_a_key_that_comes_back_in_another_spelling_is_not_kept_either(brief, asking, chat, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    oracle, spelt = chat.answer, f"\\u0073{KEY[1:]}"
+    chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", f"a painting {spelt}")
+    dossier = build_dossier(brief, asking)
+    assert dossier.target.label == "a painting [key]"
+    assert KEY[1:] not in asking.transcript.read_text()
+
+
+def test_a_redirect_does_not_print_the_key(brief, asking, chat, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    target = [("Location", f"https://elsewhere/?k=Bearer {KEY}" + "x" * 1000)]
+    chat.fail_next(lambda handler, body: send(handler, b"{}", 307, headers=target))
+    with pytest.raises(UsageError, match=r"it points to https://elsewhere/\?k=Bearer \[key\]") as caught:
+        build_dossier(brief, asking)
+    assert KEY not in str(caught.value)
+    assert len(str(caught.value)) < 800
+
+
+def test_a_key_that_is_a_word_is_no_secret(brief, asking, chat, monkeypatch, known):
+    monkeypatch.setenv("OPENAI_API_KEY", "star")
+    dossier = build_dossier(brief, asking)
+    assert "a starry sky" in {concept.name for concept in dossier.concepts}
 
 
 # Leaving early.
@@ -443,6 +540,79 @@ def test_no_prompt_stands_in_two_roles(brief, asking, chat, known):
     assert stolen not in [prompt.text for prompt in dossier.adversarial]
     texts = [text.casefold() for text, _ in dossier.prompts_with_owners()]
     assert len(texts) == len(set(texts))
+
+
+def test_names_that_only_look_like_another_word_are_no_names(brief, asking, chat, counter):
+    """What the sieve lets through, the dossier's own validation must not refuse after everything is paid for."""
+    oracle = chat.answer
+
+    def odd(body):
+        answer = json.loads(oracle(body))
+        if "describe what its pictures look like" in body["messages"][1]["content"]:
+            answer["items"] += [{"prompt": "a cargo van going to a marathon"}, {"prompt": "swirls, van goghesque, thick paint"}]
+        return json.dumps(answer)
+
+    chat.answer = odd
+    described = [prompt.text for prompt in build_dossier(brief, asking).adversarial if prompt.strategy == "description"]
+    assert "a cargo van going to a marathon" in described
+    assert "swirls, van goghesque, thick paint" not in described
+
+
+def test_a_ranking_is_taken_whole_or_not_at_all(brief, asking, chat, known):
+    oracle, forgetful = chat.answer, []
+
+    def forgets_the_first(body):
+        answer = json.loads(oracle(body))
+        if "in order of their similarity" in body["messages"][1]["content"] and len(body["messages"]) == 2:
+            forgetful.append(answer["items"].pop(0))
+        return json.dumps(answer)
+
+    untroubled = {concept.name: concept.similarity for concept in build_dossier(brief, asking).concepts}
+    asking.transcript.unlink()
+    chat.answer = forgets_the_first
+    dossier = build_dossier(brief, asking)
+    assert forgetful
+    assert {concept.name: concept.similarity for concept in dossier.concepts} == untroubled
+    assert max(concept.spread for concept in dossier.concepts) < 0.02
+
+
+def test_complaints_quote_little_and_steer_no_terminal(brief, asking, chat):
+    chat.answer = lambda body: json.dumps({"items": [{"kind": "style", "\x1b[31m" + "k" * 100_000: 1}]})
+    with pytest.raises(UsageError, match="gave no answer that holds") as caught:
+        build_dossier(brief, asking)
+    assert "\x1b" not in str(caught.value)
+    assert len(str(caught.value)) < 1_000
+    assert all(len(json.dumps(request)) < 20_000 for request in chat.requests)
+
+
+def test_answers_that_say_one_thing_many_times_make_no_dossier(brief, asking, chat):
+    oracle = chat.answer
+
+    def repeats(body):
+        answer = json.loads(oracle(body))
+        if "relation to the target" in body["messages"][1]["content"]:
+            answer["items"] = [item | {"prompts": ["a harbour at dawn", "a harbour at dusk"]} for item in answer["items"]]
+        return json.dumps(answer)
+
+    chat.answer = repeats
+    with pytest.raises(UsageError, match=r"knows only \d+ concepts near"):
+        build_dossier(brief, asking)
+
+
+def test_answers_without_anything_to_retain_make_no_dossier(brief, asking, chat):
+    oracle = chat.answer
+    chat.answer = lambda body: oracle(body).replace('"role": "retain"', '"role": "observe"')
+    with pytest.raises(UsageError, match="0 concepts to retain; at least 5 are needed"):
+        build_dossier(brief, asking)
+
+
+@pytest.mark.parametrize("target", ["x" * 81, "Van\nGogh", "Van\u202eGogh", "!!!", "\udcff"])
+def test_a_name_that_no_question_could_hold_is_refused_first(brief, asking, chat, target):
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match="is no name of a target"):
+        build_dossier(replace(brief, target=target), asking)
+    assert not chat.requests
 
 
 def test_too_few_neighbours_are_an_error(brief, asking, chat):

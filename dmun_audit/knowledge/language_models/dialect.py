@@ -9,14 +9,17 @@ from typing import Any
 from dmun_audit.knowledge.language_models.protocol import Message, Question
 
 FORMATS = ("json_schema", "json_object", "none")
+FEWEST_TOKENS = 250  # an answer with less room says nothing
 _ABOUT_FORMAT = ("response_format", "schema", "json", "strict", "grammar")
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a server takes; the whole protocol until it complains. `format` counts in FORMATS, from the strictest."""
+    """What a server takes; the whole protocol until it complains. `format` counts in FORMATS, from the strictest; `room` is the
+    most tokens asked for in one answer."""
 
     format: int = 0
+    room: int = 2**20
     length_key: str = "max_tokens"
     unwanted: frozenset[str] = frozenset()
 
@@ -27,7 +30,7 @@ class Dialect:
             "messages": [_turn(message) for message in question.messages],
             "temperature": question.temperature,
             "seed": question.seed,
-            self.length_key: question.max_tokens,
+            self.length_key: min(question.max_tokens, self.room),
         }
         if FORMATS[self.format] == "json_schema":
             named = {"name": "answer", "schema": question.schema, "strict": True}
@@ -35,6 +38,13 @@ class Dialect:
         elif FORMATS[self.format] == "json_object":
             body["response_format"] = {"type": "json_object"}
         return {name: value for name, value in body.items() if name not in self.unwanted}
+
+    def shorter(self, complaint: str, question: Question) -> Dialect | None:
+        """A dialect of shorter answers, where a server complains of the length of its context; None where that is not it."""
+        told = complaint.casefold()
+        room = min(question.max_tokens, self.room) // 2
+        about_length = "context" in told and any(word in told for word in ("length", "window", "tokens", "size"))
+        return replace(self, room=room) if about_length and room >= FEWEST_TOKENS else None
 
     def without(self, complaint: str) -> Dialect | None:
         """A plainer dialect that leaves out what an older or stricter server complains of; None where it is something else."""

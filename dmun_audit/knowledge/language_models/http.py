@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import math
 import os
 import random
+import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -22,11 +26,14 @@ from dmun_audit.knowledge.language_models.background import as_they_come
 from dmun_audit.knowledge.language_models.dialect import Dialect
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Question, Settings
 
+_LOG = logging.getLogger(__name__)
 TRIES = 5
 LONGEST_PAUSE = 120.0  # seconds; a server that asks for more is left alone
 MAXIMUM_BODY_BYTES = 4 * MAXIMUM_ANSWER_BYTES
 KEYS = ("DMUN_LLM_API_KEY", "OPENAI_API_KEY")
 PASSING = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_ESCAPED = re.compile(r"\\u00([2-7][0-9a-fA-F])")  # a letter that JSON need not escape
+_SHORTEST_SECRET = 8  # letters; shorter keys are words such as "none" for servers that want any
 _KEPT = "Answers so far are kept: the same command goes on from there."
 
 
@@ -72,7 +79,13 @@ class ChatCompletions:
         faults: list[UsageError] = []
         places = asyncio.Semaphore(max(1, self._settings.concurrency))
         wait_for = httpx.Timeout(self._settings.timeout, connect=min(10.0, self._settings.timeout), pool=None)
-        async with httpx.AsyncClient(timeout=wait_for, headers={"User-Agent": "dmun_audit"}) as client:
+        try:
+            connections = httpx.AsyncClient(timeout=wait_for, headers={"User-Agent": "dmun_audit"})
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise UsageError(
+                "the proxy in the environment cannot be used", str(error), "set ALL_PROXY and its like right"
+            ) from None
+        async with connections as client:
 
             async def put(place: int, question: Question) -> None:
                 async with places:
@@ -104,7 +117,9 @@ class ChatCompletions:
                 tries += 1
                 if faults:
                     raise UsageError("the question was not asked again", "another one failed before it", _KEPT) from None
-                await asyncio.sleep(self._pause_after(tries, fault))
+                pause = self._pause_after(tries, fault)
+                _LOG.info("no answer (%s); try %d of %d in %.1f seconds", fault, tries + 1, TRIES, pause)
+                await asyncio.sleep(pause)
 
     def _pause_after(self, tries: int, fault: _Passing) -> float:
         """Seconds to wait before the next try. Raises UsageError where there is to be none."""
@@ -116,21 +131,21 @@ class ChatCompletions:
             raise UsageError(
                 f"the language model at {self.url} did not answer in {TRIES} tries",
                 str(fault),
-                f"see whether the server is up and reachable, then repeat. {_KEPT}",
+                f"see whether the server is up and reachable (a slow one needs a longer --timeout), then repeat. {_KEPT}",
             )
         return max(self._pause * 2 ** (tries - 1) * random.uniform(0.8, 1.2), fault.pause or 0.0)
 
     async def _send(self, client: httpx.AsyncClient, question: Question) -> Answer:
         dialect = self._dialect
-        body = dialect.body(self.model, question)
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        request = dialect.body(self.model, question)
+        headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         received = bytearray()
         try:
             async with (
                 asyncio.timeout(self._settings.timeout),
-                client.stream("POST", f"{self.url}/chat/completions", json=body, headers=headers) as response,
+                client.stream("POST", f"{self.url}/chat/completions", json=request, headers=headers) as response,
             ):
-                async for part in response.aiter_bytes():
+                async for part in response.aiter_raw():
                     received += part
                     if len(received) > MAXIMUM_BODY_BYTES:
                         break
@@ -140,11 +155,12 @@ class ChatCompletions:
             raise UsageError(f"{self.url} is no URL", str(error), "give one such as http://localhost:8000/v1") from None
         except httpx.HTTPError as error:
             raise _Passing(self._hidden(f"{type(error).__name__}: {error}")) from None
+        body = _plain(bytes(received), response.headers.get("Content-Encoding", ""))
         if response.status_code != 200:
-            self._refused(response, bytes(received), dialect)
-        if len(received) > MAXIMUM_BODY_BYTES:
+            self._refused(response, body, dialect, question)
+        if len(body) > MAXIMUM_BODY_BYTES:
             return Answer("", end="too large")
-        return self._read(bytes(received))
+        return self._read(body)
 
     # What came back.
 
@@ -158,6 +174,8 @@ class ChatCompletions:
             text = message.get("content") or ""
             text = text if isinstance(text, str) else "".join(part.get("text") or "" for part in text)
             text = self._hidden(text.encode("utf-8", "replace").decode())  # half a surrogate pair is no text
+            plain = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+            text = self._hidden(plain) if self._hidden(plain) != plain else text
             refusal = self._hidden(str(message.get("refusal") or ""))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             shown = self._hidden(received[:120].decode("utf-8", "replace"))
@@ -168,7 +186,7 @@ class ChatCompletions:
             return Answer("", tokens_in, tokens_out, "too large")
         return Answer(text, tokens_in, tokens_out, "length" if choice.get("finish_reason") == "length" else "stop")
 
-    def _refused(self, response: httpx.Response, received: bytes, sent: Dialect) -> None:
+    def _refused(self, response: httpx.Response, received: bytes, sent: Dialect, question: Question) -> None:
         """Raise what a status other than 200 means."""
         status, told = response.status_code, self._hidden(_message(received))
         why = f"status {status}" + (f": {told}" if told else "")
@@ -177,7 +195,7 @@ class ChatCompletions:
         if status in {400, 422}:
             if sent != self._dialect:
                 raise _Adapted  # another question has already brought a change
-            if plainer := sent.without(told):
+            if plainer := sent.shorter(told, question) or sent.without(told):
                 self._dialect = plainer
                 raise _Adapted
         remedies = {
@@ -187,7 +205,7 @@ class ChatCompletions:
             413: "use a model with a longer context",
         }
         if 300 <= status < 400:
-            why += f"; it points to {response.headers.get('Location', 'nowhere')}"
+            why += "; it points to " + self._hidden(_printable(response.headers.get("Location", "nowhere")))
             remedies[status] = "give the URL where the server really is: redirects are not followed, the key might go astray"
         raise UsageError(
             f"the language model at {self.url} refused the question", why, f"{remedies.get(status, 'see what it says')}. {_KEPT}"
@@ -195,7 +213,7 @@ class ChatCompletions:
 
     def _hidden(self, text: str) -> str:
         """`text` without the key, should a server or library have put it there."""
-        return text.replace(self._key, "[key]") if self._key else text
+        return text.replace(self._key, "[key]") if len(self._key) >= _SHORTEST_SECRET else text
 
 
 def _key() -> str:
@@ -205,6 +223,18 @@ def _key() -> str:
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise UsageError(f"the key in {name} is no key", "it holds characters that no header can carry", "set it again")
     return key
+
+
+def _plain(received: bytes, encoding: str) -> bytes:
+    """A body without compression, which was not asked for; cut off a byte beyond what is read of any."""
+    if encoding.strip().casefold() in {"", "identity"}:
+        return received
+    if encoding.strip().casefold() not in {"gzip", "deflate"}:
+        raise UsageError(f"the language model's server sends its answers as {encoding[:40]!r}", "plain ones were asked for")
+    try:
+        return zlib.decompressobj(47).decompress(received, MAXIMUM_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise _Passing(f"the server's reply is damaged: {error}") from None
 
 
 def _count(value: Any) -> int:
@@ -221,6 +251,10 @@ def _message(received: bytes) -> str:
         text = told if isinstance(told, str) else json.dumps(told)
     except (ValueError, AttributeError, RecursionError):
         pass
+    return _printable(text)
+
+
+def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in text)[:300].strip()
 
 
@@ -229,10 +263,10 @@ def _retry_after(value: str | None) -> float | None:
     if not value:
         return None
     try:
-        return max(0.0, float(value)) if float(value) < 1e9 else 1e9
+        seconds = float(value)
     except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
-        return None
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return None if math.isnan(seconds) else min(max(0.0, seconds), 1e9)
