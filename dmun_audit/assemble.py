@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dmun_audit import references
 from dmun_audit.audit import Audit
@@ -11,6 +12,10 @@ from dmun_audit.errors import LoadError
 from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.render import devices
 from dmun_audit.setup import Setup
+
+if TYPE_CHECKING:
+    from dmun_audit.policy import Sampling
+    from dmun_audit.render.engine import Engine
 
 
 def assemble(setup: Setup, on_rendered: Callable[[int], None]) -> tuple[Audit, dict[str, Any]]:
@@ -65,6 +70,18 @@ def assemble(setup: Setup, on_rendered: Callable[[int], None]) -> tuple[Audit, d
         ],
     }
     return Audit(setup.plan, engine, eye), facts
+
+
+def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
+    """An engine for one complete model alone: it draws, and judges nothing."""
+    devices.be_patient()
+    from dmun_audit.models.loading import load_pipeline
+    from dmun_audit.render.engine import Engine
+    from dmun_audit.store.images import ImageStore
+
+    devices.use_threads(sampling.threads)
+    loaded = load_pipeline(base, dtype=sampling.dtype, device=devices.choose_device())
+    return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 
 
 def _model_facts(reference: str, model: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from dmun_audit.judge.detection import Threshold, calibrate, cosine
 from dmun_audit.judge.eye import Eye
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan import TEST_INDEX, Case, ImageRequest, Plan, calibration_images, requests_for, validation_images
-from dmun_audit.render.engine import Engine
+from dmun_audit.render.engine import Engine, covering
 from dmun_audit.verdict.claims import Decision, as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.distances import kid, paired_mmd, paired_sign_flip_test
 from dmun_audit.verdict.paired import accuracy_loss_at_most, count_pairs
@@ -261,13 +261,24 @@ class Audit:
         self.engine.ensure(control.images)
         return self.eye.embeddings(self._keys(control.images)).mean(axis=0)
 
+    def calibration_cost(self) -> int:
+        """How many images must be drawn for the detection threshold: whole batches of the neighbours' base images."""
+        wanted = calibration_images(self.plan.policy, self.plan.nearby, self.plan.audit_seed)
+        size = self.plan.policy.sampling.batch
+        return sum(len(batch) for row, here in self._rows_of_retention(wanted) for batch in covering(row, here, size))
+
     def _ensure_base_of_retention(self, wanted: Sequence[ImageRequest]) -> None:
         """Render base images of neighbours in the same batches in which their own cases ask for them."""
+        for row, here in self._rows_of_retention(wanted):
+            self.engine.ensure(row, here)
+
+    def _rows_of_retention(self, wanted: Sequence[ImageRequest]) -> Iterator[tuple[list[ImageRequest], list[ImageRequest]]]:
+        """The base images of every neighbour in their row, each with those of the `wanted` ones that are in it."""
         for case in self.plan.of_group("retention"):
             row = [request for request in case.images if request.side == "base"]
             here = [request for request in wanted if request in row]
             if here:
-                self.engine.ensure(row, here)
+                yield row, here
 
     def _sensitivity_images(self, images: Sequence[ImageRequest]) -> list[ImageRequest]:
         """The control's base images that share prompt and seed with `images`: what to show beside them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 from dmun_audit.audit import Audit
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.dossier import AdversarialPrompt
-from dmun_audit.plan import Side, calibration_images, requests_for
+from dmun_audit.plan import Side, requests_for
 
 TRIED_FROM, CONFIRMED_FROM = 3000, 4000  # first seed indices: disjoint from those of an audit's validation and tests
 
@@ -27,11 +26,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Trial:
-    """One prompt tried on base and, if it works there, on the candidate."""
+    """One prompt tried on base and, if it works there, on the candidate. `again` is what fresh seeds showed of one that did well."""
 
     prompt: AdversarialPrompt
     base: Seen
     candidate: Seen | None = None
+    again: Seen | None = None
     round: int = 0
 
     def shown(self) -> dict[str, object]:
@@ -48,7 +48,12 @@ class Bench:
     def __init__(self, audit: Audit, budget: int) -> None:
         self.audit = audit
         self.budget = budget
-        self.spent = len(calibration_images(audit.plan.policy, audit.plan.nearby, audit.plan.audit_seed))
+        self.spent = audit.calibration_cost()
+
+    @property
+    def drawn(self) -> int:
+        """Images that had to be drawn: those that were in the store already were only looked at."""
+        return self.audit.engine.rendered
 
     @property
     def valid_at(self) -> int:
@@ -73,14 +78,6 @@ class Bench:
             found[text] = Seen(int((scores > threshold).sum()), len(requests), float(np.max(scores)))
         return found
 
-    def pictures(self, prompts: Sequence[Sequence[str]], count: int) -> list[tuple[bytes, ...]]:
-        """For each list of prompts, `count` base images of its prompts in turn, as PNG files."""
-        asked = [requests_for("base", list(texts), count, self.audit.plan.audit_seed) for texts in prompts]
-        every = [request for requests in asked for request in requests]
-        self._pay(len(every))
-        self.audit.engine.ensure(every)
-        return [tuple(_png(image) for image in self.audit.engine.images(requests)) for requests in asked]
-
     def works(self, seen: Seen) -> bool:
         """Whether a prompt works on base."""
         return seen.hits >= self.valid_at
@@ -89,16 +86,3 @@ class Bench:
         if self.spent + images > self.budget:
             raise UsageError(f"{self.spent + images:,} images would be needed", f"the budget is {self.budget:,}")
         self.spent += images
-
-
-def _png(image: np.ndarray) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def calibration(audit: Audit) -> int:
-    """Images that the detection threshold costs."""
-    return len(calibration_images(audit.plan.policy, audit.plan.nearby, audit.plan.audit_seed))

@@ -17,15 +17,18 @@ SHOWN = 24  # tried prompts that a language model gets to see
 
 
 def sieve_of(dossier: Dossier, counter: TokenCounter) -> Sieve:
+    """What new prompts for this dossier must pass."""
     return Sieve(dossier.names, dossier.target.kind, dossier.target.label, counter)
 
 
 def about(dossier: Dossier) -> dict[str, object]:
+    """What every question of a discovery tells of the target."""
     target = dossier.target
     return {"target": target.name, "kind": target.kind, "aliases": target.aliases, "nameless": sorted(NAMELESS)}
 
 
 def known_prompts(dossier: Dossier) -> set[str]:
+    """All prompts of the dossier, folded."""
     return {fold(text) for text, _ in dossier.prompts_with_owners()}
 
 

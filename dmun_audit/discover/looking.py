@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
+
 import numpy as np
 
-from dmun_audit.audit import Audit
-from dmun_audit.discover.bench import Bench, calibration
 from dmun_audit.discover.findings import asked_for, with_found
 from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.interview.answers import Looked
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
+from dmun_audit.plan import requests_for
+from dmun_audit.render.engine import Engine
 
 LOOKED_AT = 2  # pictures of the target and of a concept, side by side
 
 
-def looking_budget(audit: Audit) -> int:
-    """The most images that `order_by_looking` needs."""
-    return LOOKED_AT * (1 + len(audit.plan.dossier.concepts)) + calibration(audit)
+def looking_budget(dossier: Dossier) -> int:
+    """The images that `order_by_looking` needs."""
+    return LOOKED_AT * (1 + len(dossier.concepts))
 
 
-def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -> Dossier:
-    """The dossier with the ordering of a vision-language model that sees base images of the target and of each concept."""
-    dossier = bench.audit.plan.dossier
-    target, *others = bench.pictures(
-        [dossier.target.direct_prompts, *(concept.prompts for concept in dossier.concepts)], LOOKED_AT
-    )
+def order_by_looking(dossier: Dossier, engine: Engine, interviewer: Interviewer, repeats: int = 1) -> Dossier:
+    """The dossier with the ordering of a vision-language model that sees images of the target and of each concept, drawn by
+    the `engine`'s base model."""
+    target, *others = _pictures(engine, [dossier.target.direct_prompts, *(concept.prompts for concept in dossier.concepts)])
     queries = [
         Query(
             "look",
@@ -52,3 +53,18 @@ def order_by_looking(bench: Bench, interviewer: Interviewer, repeats: int = 1) -
     kept = tuple(known for known in dossier.orderings if known.source != ordering.source)
     told = f"Ordered by {ordering.model}, which saw {LOOKED_AT} base images of the target and of each concept."
     return with_found(dossier, list(dossier.adversarial), [told, *asked_for(interviewer)], (*kept, ordering))
+
+
+def _pictures(engine: Engine, prompts: Sequence[Sequence[str]]) -> list[tuple[bytes, ...]]:
+    """For each list of prompts, LOOKED_AT base images of its prompts in turn, as PNG files."""
+    asked = [requests_for("base", list(texts), LOOKED_AT, audit_seed=0) for texts in prompts]
+    engine.ensure([request for requests in asked for request in requests])
+    return [tuple(map(_png, engine.images(requests))) for requests in asked]
+
+
+def _png(image: np.ndarray) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, format="PNG")
+    return stream.getvalue()

@@ -62,10 +62,8 @@ class Engine:
         rendered as a whole. So several cases can share batches, whatever order and process they run in; a lock per
         batch keeps two processes from rendering the same one, and busy batches are left for last.
         """
-        needed = set(row if wanted is None else wanted)
-        size = self.sampling.batch
-        batches = [row[start : start + size] for start in range(0, len(row), size)]
-        waiting = [batch for batch in batches if needed.intersection(batch) and self._missing(batch)]
+        batches = covering(row, row if wanted is None else wanted, self.sampling.batch)
+        waiting = [batch for batch in batches if self._missing(batch)]
         for wait in (False, True):
             waiting = [batch for batch in waiting if not self._render_locked(batch, wait)]
 
@@ -139,6 +137,13 @@ class Engine:
                 self._encoded[side, text] = encoded
         positive = torch.cat([self._encoded[side, text] for text in texts])
         return {"prompt_embeds": positive, "negative_prompt_embeds": self._encoded[side, ""].repeat(len(texts), 1, 1)}
+
+
+def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[Sequence[ImageRequest]]:
+    """The batches of `size` images that must be rendered as a whole to have the `wanted` ones of `row`."""
+    needed = set(wanted)
+    batches = [row[start : start + size] for start in range(0, len(row), size)]
+    return [batch for batch in batches if needed.intersection(batch)]
 
 
 def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:

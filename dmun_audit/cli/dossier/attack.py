@@ -34,14 +34,18 @@ def run(asked: argparse.Namespace) -> int:
         discovering.state_budget(asked, budget)
         bench = Bench(tools.audit, budget)
         found = attack(bench, tools.interviewer, tools.counter, asked.rounds, asked.proposals, asking.tell)
+        drawn = bench.drawn
     write_dossier(found.dossier, asked.output)
     name = found.dossier.target.name
-    for trial in found.winners:
-        seen = trial.candidate
-        print(f"  {seen.hits if seen else 0} of {seen.images if seen else 0}  {trial.prompt.text}  ({trial.prompt.strategy})")
-    said = f"{len(found.winners)} prompts bring {name} back" if found.winners else f"no prompt brought {name} back"
-    tried = f"{len(found.trials)} tried, {found.valid} work on base, {found.images:,} of {budget:,} images"
-    print(f"{asked.output}: {said} ({tried})")
+    for heading, trials in ((f"brings {name} back, again on fresh seeds", found.winners), ("did so once only", found.once)):
+        for trial in trials:
+            seen = trial.again
+            print(
+                f"  {seen.hits if seen else 0} of {seen.images if seen else 0}  {trial.prompt.text}  ({trial.prompt.strategy}; {heading})"
+            )
+    what = "1 prompt brings" if len(found.winners) == 1 else f"{len(found.winners) or 'no'} prompts bring"
+    tried = f"{len(found.trials)} tried, {found.valid} work on base, {len(found.once)} brought it back once only"
+    print(f"{asked.output}: {what} {name} back ({tried}; {found.images:,} of {budget:,} images, {drawn:,} of them drawn now)")
     if not found.valid:
         print("No prompt works on the base model either: this says nothing of the candidate. Refine the dossier first.")
     elif not found.winners:

@@ -25,6 +25,8 @@ def add_to(commands: Any) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="the dossier (default: <target>.json)")
     parser.add_argument("--base", metavar="REF", help="model before unlearning: its tokenizer counts (default: CLIP's 77 tokens)")
     parser.add_argument("--vlm", metavar="REF", help="vision-language model that also orders the concepts, by images of --base")
+    parser.add_argument("--policy", default="standard", help="sampler of the images for --vlm (default: that of standard)")
+    parser.add_argument("--store", metavar="DIR", help="store of the images for --vlm (default: in the user's cache folder)")
     parser.add_argument(
         "--repeats", type=int, default=3, metavar="N", help="times that similarity is asked in each way (default: 3)"
     )
@@ -53,8 +55,10 @@ def run(asked: argparse.Namespace) -> int:
     if seeing and base:
         from dmun_audit.cli.dossier.look import look
 
-        dossier = look(asked, dossier, base, seeing, output)
+        dossier = look(asked, dossier, base, seeing)
     write_dossier(dossier, output)
+    for line in dossier.provenance.history:
+        asking.tell(line)
     for line in [*problems(dossier, brief.counter), *remarks(dossier)]:
         asking.tell(f"remark: {line}")
     facts = dossier.provenance

@@ -11,9 +11,7 @@ from pathlib import Path
 from dmun_audit.audit import Audit
 from dmun_audit.cli.dossier import asking
 from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.build import Asking
 from dmun_audit.knowledge.interview.asking import Interviewer
-from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.references import parse_reference
 from dmun_audit.setup import Options, resolve
@@ -41,7 +39,7 @@ class Tools:
 
 
 @contextmanager
-def opened(asked: argparse.Namespace, model: str, output: Path, named: Asking | None = None) -> Iterator[Tools]:
+def opened(asked: argparse.Namespace, model: str, output: Path) -> Iterator[Tools]:
     """Models, judge and language model for a dossier, closed again at the end."""
     from dmun_audit.assemble import assemble
 
@@ -56,8 +54,7 @@ def opened(asked: argparse.Namespace, model: str, output: Path, named: Asking | 
         allow_sensitive=asked.allow_sensitive,
     )
     setup = resolve(options)
-    require_allowed(setup.dossier.target.name, setup.dossier.target.kind, asked.allow_sensitive)
-    named = named or asking.asking(asked, output)
+    named = asking.asking(asked, output)
     with named.opened() as transcript:
         audit, _ = assemble(setup, lambda count: None)
         interviewer = Interviewer(transcript, named.temperature, named.seed, asking.tell)
@@ -70,5 +67,7 @@ def state_budget(asked: argparse.Namespace, budget: int) -> None:
     limit = asked.max_images
     if limit is not None and budget > limit:
         raise UsageError(
-            f"up to {budget:,} images could be needed", f"--max-images allows {limit:,}", "fewer --rounds, or a higher limit"
+            f"up to {budget:,} images could be needed",
+            f"--max-images allows {limit:,}",
+            "fewer --rounds, a smaller --policy, or a higher limit",
         )

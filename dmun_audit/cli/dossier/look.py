@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dmun_audit.cli.dossier import asking, discovering
+from dmun_audit.cli.dossier import asking
 from dmun_audit.knowledge.build import Asking
-from dmun_audit.knowledge.dossier import Dossier, write_dossier
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.policy import load_policy
 from dmun_audit.references import ModelReference
+from dmun_audit.setup import default_store
 
 
-def look(asked: argparse.Namespace, dossier: Dossier, base: ModelReference, seeing: Asking, output: Path) -> Dossier:
+def look(asked: argparse.Namespace, dossier: Dossier, base: ModelReference, seeing: Asking) -> Dossier:
     """The dossier with the ordering of the vision-language model behind `seeing`, which sees images of `base`."""
-    draft = output.with_name(f".{output.name}.draft")
-    write_dossier(dossier, draft)
-    try:
-        inner = argparse.Namespace(**vars(asked) | {"dossier": draft, "base": base.text})
-        with discovering.opened(inner, base.text, output, seeing) as tools:
-            from dmun_audit.discover.bench import Bench
-            from dmun_audit.discover.looking import looking_budget, order_by_looking
+    from dmun_audit.assemble import base_engine
+    from dmun_audit.discover.looking import looking_budget, order_by_looking
 
-            budget = looking_budget(tools.audit)
-            asking.tell(f"up to {budget:,} images of {base.text} are drawn for the vision-language model")
-            return order_by_looking(Bench(tools.audit, budget), tools.interviewer)
-    finally:
-        draft.unlink(missing_ok=True)
+    asking.tell(f"{looking_budget(dossier):,} images of {base.text} are drawn for the vision-language model")
+    store = Path(asked.store).expanduser() if asked.store else default_store()
+    engine = base_engine(base, load_policy(asked.policy).sampling, store)
+    with seeing.opened() as transcript:
+        return order_by_looking(dossier, engine, Interviewer(transcript, seeing.temperature, seeing.seed, asking.tell))

@@ -29,10 +29,10 @@ def run(asked: argparse.Namespace) -> int:
 
         budget = refinement_budget(tools.audit, asked.rounds)
         discovering.state_budget(asked, budget)
-        found = refine(Bench(tools.audit, budget), tools.interviewer, tools.counter, asked.rounds, asking.tell)
+        bench = Bench(tools.audit, budget)
+        found = refine(bench, tools.interviewer, tools.counter, asked.rounds, asking.tell)
     write_dossier(found.dossier, asked.output)
     total = len(found.dossier.adversarial)
-    print(
-        f"{asked.output}: {found.works} of {total} adversarial prompts work on base, {found.worked} before ({found.images:,} images)"
-    )
+    images = f"{found.images:,} of {budget:,} images, {bench.drawn:,} of them drawn now"
+    print(f"{asked.output}: {found.works} of {total} adversarial prompts work on base, {found.worked} before ({images})")
     return 0

@@ -100,8 +100,8 @@ class Looked(_Item):
     rating: int = Field(ge=0, le=100)
 
 
-class Improved(Plain):
-    """A better prompt for a numbered one."""
+class Improved(Foreign):
+    """A better prompt for a numbered one, in whatever language."""
 
     number: int = Field(ge=1, le=200)
 

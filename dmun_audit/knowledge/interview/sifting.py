@@ -17,7 +17,8 @@ from dmun_audit.knowledge.texts import fold, skeleton
 
 P = TypeVar("P", bound=Plain)
 FEWEST_PROMPTS = 2  # of one concept
-RESEMBLES = 50.0  # per cent
+ENGLISH = frozenset({"the", "with", "and"})  # words of no other language that prompts are asked in
+RESEMBLES = 60.0  # per cent
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,8 @@ class Sieve:
         """What keeps a prompt from being one of its strategy, or "". `language` is the code that it is said to be in."""
         if strategy in NAMELESS:
             return self.names_target(text)
-        if strategy == "language" and language.partition("-")[0] == "en":
-            return f"{text!r} is said to be in English."
+        if strategy == "language" and (language.partition("-")[0] == "en" or ENGLISH.intersection(skeleton(text))):
+            return f"{text!r} is in English."
         if strategy == "misspelling" and self.known.plainly_in(text):
             return f"{text!r} spells the name as it is."
         if strategy == "misspelling" and not self._resembles(text):
@@ -76,7 +77,7 @@ class Sieve:
         return ""
 
     def _resembles(self, text: str) -> bool:
-        """Whether words of `text` look at all like a name, or like a word of one: half of the letters in the same order."""
+        """Whether words of `text` look at all like a name, or like a word of one: most of the letters in the same order."""
         words = skeleton(text)
         runs = {"".join(words[start : start + length]) for length in (1, 2, 3) for start in range(len(words) - length + 1)}
         wanted = {part for name in self.names for part in ("".join(skeleton(name)), *skeleton(name)) if len(part) > 3}
