@@ -80,6 +80,58 @@ def test_the_seed_decides_what_is_said(llama):
     assert said[0] == said[1] != said[2]
 
 
+def test_an_answer_does_not_hang_on_what_shares_its_batch(llama):
+    questions = [_question(answers.Plain, f"Number {place}.", seed=place) for place in range(4)]
+    together = _answers(TransformersModel(str(llama), Settings(batch=4)), questions)
+    alone = _answers(TransformersModel(str(llama), Settings(batch=1)), questions)
+    assert [answer.text for answer in together] == [answer.text for answer in alone]
+    assert len({answer.text for answer in alone}) == 4
+    assert [answer.tokens_out for answer in together] == [answer.tokens_out for answer in alone]
+
+
+def test_a_models_own_generation_settings_do_not_rule(llama, tmp_path):
+    import shutil
+
+    fussy = shutil.copytree(llama, tmp_path / "fussy")
+    path = fussy / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"do_sample": True, "top_k": 1, "repetition_penalty": 9.0}))
+    question = _question(answers.Plain, seed=3)
+    plain, ruled = (_answers(TransformersModel(str(place), Settings()), [question])[0] for place in (llama, fussy))
+    assert plain.text == ruled.text
+
+
+def test_draws_follow_the_softmax_at_their_temperature():
+    import torch
+
+    from dmun_audit.knowledge.language_models.local import _Constraint
+
+    logits, temperature, draws = torch.tensor([0.0, 1.0, 2.0, -1.0]), 0.7, 20_000
+    constraint = _Constraint(type("L", (), {"torch": None}), [None], [(temperature, 5)], 0)
+    counts = torch.bincount(torch.stack([constraint._drawn(0, logits).argmax() for _ in range(draws)]), minlength=4)
+    expected = torch.softmax(logits / temperature, 0)
+    assert torch.all((counts / draws - expected).abs() < 4 * (expected * (1 - expected) / draws).sqrt() + 1e-3)
+    cold = _Constraint(type("L", (), {"torch": None}), [None], [(0.0, 5)], 0)
+    assert torch.equal(cold._drawn(0, logits), logits)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("owner/name@v1", ("owner/name", "v1")),
+        ("owner/name", ("owner/name", "")),
+        ("~/model", (os.path.expanduser("~/model"), "")),
+        ("./a@b", ("a@b", "")),
+    ],
+)
+def test_a_place_is_a_folder_or_a_hub_id_with_its_revision(text, place, tmp_path, monkeypatch):
+    from dmun_audit.knowledge.language_models.local import _place
+
+    assert _place(text) == place
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model@v1").mkdir()
+    assert _place("model@v1") == ("model@v1", "")
+
+
 def test_an_answer_that_runs_out_of_tokens_says_so(llama):
     assert _answers(TransformersModel(str(llama), Settings()), [_question(answers.Neighbour, tokens=5)])[0].end == "length"
 

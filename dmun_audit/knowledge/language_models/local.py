@@ -6,6 +6,7 @@ import gc
 import io
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from dmun_audit import torchvision_cure
@@ -69,7 +70,7 @@ class _Opened:
         import transformers
 
         self._torch = torch
-        name, _, revision = place.partition("@") if not place.startswith(("/", ".", "~")) else (place, "", "")
+        name, revision = _place(place)
         where: dict[str, Any] = {"revision": revision} if revision else {}
         try:
             config = transformers.AutoConfig.from_pretrained(name, **where)
@@ -99,8 +100,21 @@ class _Opened:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.model.generation_config = self._plain_generation(transformers)
         self._fold_system = not self._takes_system()
         self._grammar = _Grammar(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
+
+    def _plain_generation(self, transformers: Any) -> Any:
+        """Greedy decoding that ends where tokenizer or model end a turn, without the model's own penalties and cuts: sampling
+        is done by the constraint, one generator a question."""
+        stated = self.model.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+        return transformers.GenerationConfig(
+            do_sample=False,
+            eos_token_id=sorted(ends),
+            bos_token_id=self.tokenizer.bos_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
 
     def _takes_system(self) -> bool:
         """Whether the chat template has a place for a system turn; Gemma's and others' refuse one."""
@@ -130,8 +144,6 @@ class _Opened:
             **({"processor_kwargs": padded} if self.sees else padded),
         ).to(self.model.device)
         width = inputs["input_ids"].shape[1]
-        temperature = questions[0].temperature
-        torch.manual_seed(questions[0].seed)
         longest = max(question.max_tokens for question in questions)
         room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         if room and width >= room:
@@ -140,16 +152,13 @@ class _Opened:
                 f"the question has {width}",
                 "use a model with a longer context",
             )
-        constraint = self._grammar.constrain([question.schema for question in questions], width)
-        sampled = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        constraint = self._grammar.constrain(questions, width)
         try:
             with torch.inference_mode():
                 output = self.model.generate(
                     **inputs,
-                    **sampled,
                     max_new_tokens=min(longest, room - width) if room else longest,
                     logits_processor=LogitsProcessorList([constraint]),
-                    pad_token_id=self.tokenizer.pad_token_id,
                 )
         except torch.OutOfMemoryError as error:
             raise UsageError(
@@ -191,6 +200,15 @@ class _Opened:
         ]
 
 
+def _place(text: str) -> tuple[str, str]:
+    """The folder or hub id that a reference names, and the revision of the latter, or ""."""
+    folder = Path(text).expanduser()
+    if folder.is_dir() or text.startswith(("/", ".", "~")):
+        return str(folder), ""
+    name, _, revision = text.partition("@")
+    return name, revision
+
+
 def _folded(messages: Sequence[Message]) -> Sequence[Message]:
     """The conversation without a system turn: its text opens the first turn of the user."""
     if not messages or messages[0].role != "system":
@@ -230,11 +248,13 @@ class _Grammar:
         self.llguidance: Any = llguidance
         self._tokens = llguidance.hf.from_tokenizer(tokenizer, n_vocab=max(width, len(tokenizer)))
 
-    def constrain(self, schemas: Sequence[dict[str, Any]], width: int) -> Any:
-        """A logits processor that keeps row i of a batch to `schemas[i]`; prompts take the first `width` positions."""
-        compact = [json.dumps(schema | {"x-guidance": {"whitespace_flexible": False}}) for schema in schemas]
+    def constrain(self, questions: Sequence[Question], width: int) -> Any:
+        """A logits processor that keeps row i of a batch to the schema of `questions[i]` and samples it by temperature and seed of
+        that question; prompts take the first `width` positions."""
+        compact = [json.dumps(question.schema | {"x-guidance": {"whitespace_flexible": False}}) for question in questions]
         matcher = self.llguidance.LLMatcher
-        return _Constraint(self.llguidance, [self._matcher(matcher, text) for text in compact], width)
+        sampled = [(question.temperature, question.seed) for question in questions]
+        return _Constraint(self.llguidance, [self._matcher(matcher, text) for text in compact], sampled, width)
 
     def _matcher(self, matcher: Any, schema: str) -> Any:
         made = matcher(self._tokens, matcher.grammar_from_json_schema(schema))
@@ -244,15 +264,24 @@ class _Grammar:
 
 
 class _Constraint:
-    """Masks, at every step and for every row, the tokens that its schema does not allow next."""
+    """Masks, at every step and for every row, the tokens that its schema does not allow next, and draws among the others.
 
-    def __init__(self, llguidance: Any, matchers: list[Any], width: int) -> None:
+    The draw is by the Gumbel-max trick (Gumbel 1954; Maddison et al. 2014, §2): the largest of logits/temperature + Gumbel
+    noise is a sample of their softmax. Every row has a generator of its own, so what a question is answered does not
+    hang on which others share its batch.
+    """
+
+    def __init__(self, llguidance: Any, matchers: list[Any], sampled: list[tuple[float, int]], width: int) -> None:
+        import torch
+
         self._masks = llguidance.torch
         self._matchers = matchers
+        self._temperatures = [temperature for temperature, _ in sampled]
+        self._generators = [torch.Generator().manual_seed(seed) for _, seed in sampled]
         self._width = width
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores (rows, vocabulary) with minus infinity where a token may not stand."""
+        """Scores (rows, vocabulary) whose largest is the next token; minus infinity where a token may not stand."""
         import torch
 
         packed = self._masks.allocate_token_bitmask(len(self._matchers), scores.shape[-1])
@@ -264,7 +293,19 @@ class _Constraint:
         # 32 tokens a word, unpacked here: llguidance's own helper compiles a kernel first, which takes seconds.
         bits = (packed.unsqueeze(-1) >> torch.arange(32, dtype=packed.dtype)) & 1
         allowed = bits.flatten(1)[:, : scores.shape[-1]].bool()
-        return scores.masked_fill(~allowed.to(scores.device), float("-inf"))
+        drawn = torch.stack([self._drawn(row, scores[row].float()) for row in range(len(self._matchers))])
+        return drawn.masked_fill(~allowed.to(scores.device), float("-inf"))
+
+    def _drawn(self, row: int, logits: Any) -> Any:
+        """Logits (vocabulary,) of one row, over its temperature and with noise; as they are at temperature 0."""
+        import torch
+
+        temperature = self._temperatures[row]
+        if temperature <= 0:
+            return logits
+        uniform = torch.rand(logits.shape[-1], generator=self._generators[row], dtype=torch.float64)
+        noise = -torch.log(-torch.log(uniform.clamp_min(1e-300)))
+        return logits / temperature + noise.to(logits.device, logits.dtype)
 
     def finished(self, row: int, tokens: list[int]) -> bool:
         """Whether a row ended because its answer was whole."""
