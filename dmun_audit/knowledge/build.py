@@ -33,16 +33,20 @@ class Asking:
 
         Raises UsageError where another process is writing to it.
         """
-        replayed = self.reference.kind == "transcript"
-        path = Path(self.reference.place).expanduser() if replayed else self.transcript
-        with held(path.with_name(f".{path.name}.lock"), wait=False) as ours:
+        if self.reference.kind == "transcript":
+            yield Transcript(Path(self.reference.place).expanduser(), None)
+            return
+        path = self.transcript
+        lock = path.with_name(f".{path.name}.lock")
+        with held(lock, wait=False) as ours:
             if not ours:
                 raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
-            transcript = Transcript(path, None if replayed else open_language_model(self.reference, self.settings))
+            transcript = Transcript(path, open_language_model(self.reference, self.settings))
             try:
                 yield transcript
             finally:
                 transcript.release()
+                lock.unlink(missing_ok=True)
 
 
 def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = lambda line: None) -> Dossier:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from textwrap import shorten
 
-from dmun_audit.knowledge.dossier import NAMELESS, Dossier
+from dmun_audit.errors import UsageError
+from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.reading import survey
@@ -43,10 +45,13 @@ class Findings:
     remarks: list[str]
 
 
-def check(data: bytes, origin: str, counter: TokenCounter | None = None) -> Findings:
-    """Look through the dossier in the JSON text `data`. `counter` finds prompts that a text encoder would cut off."""
-    left, faults = survey(data, origin)
-    found = faults + (problems(left, counter) if left else [])
+def check(data: bytes, origin: str, counter: Callable[[World], TokenCounter] | None = None) -> Findings:
+    """Look through the dossier in the JSON text `data`. `counter` gives, for its world, what counts the tokens of prompts."""
+    try:
+        left, faults = survey(data, origin)
+    except UsageError as error:
+        return Findings(None, [f"{error.what}: {error.why}"], [])
+    found = faults + (problems(left, counter(left.world) if counter else None) if left else [])
     dossier = left if not faults else None
     return Findings(dossier, found, remarks(dossier) if dossier else [])
 

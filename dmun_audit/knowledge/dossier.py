@@ -173,9 +173,9 @@ class Dossier(_Part):
     def _of_no_concept(self) -> list[str]:
         known = {concept.name for concept in self.concepts}
         return [
-            f"the ordering by {ordering.source} speaks of {name!r}, which is no nearby concept"
+            f"the ordering by the {ordering.source} speaks of {name!r}, which is no nearby concept: rename or remove it there too"
             for ordering in self.orderings
-            for name in (*ordering.similarity, *ordering.spread)
+            for name in dict.fromkeys((*ordering.similarity, *ordering.spread))
             if name not in known
         ]
 

@@ -37,7 +37,7 @@ def find_pack(target: str, world: str) -> Dossier:
     raise UsageError(
         f"no dossier for target {target!r} ships for {world} models",
         guess or f"known targets: {', '.join(names) or 'none'}",
-        "give one with --knowledge=PATH (the JSON Schema: `dmun-audit schema`)",
+        f"give one with --knowledge=PATH; `dmun-audit dossier build {target!r} --llm=…` makes one",
     )
 
 
@@ -52,7 +52,9 @@ def read_knowledge(reference: str) -> tuple[bytes, str]:
     names = pack_names()
     path = FOLDER / f"{reference}.json" if reference in names else Path(reference).expanduser()
     if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
-        raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", "packs: " + ", ".join(names))
+        close = difflib.get_close_matches(reference, names, n=1)
+        guess = f"did you mean {close[0]!r}? " if close else ""
+        raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", f"{guess}packs: {', '.join(names)}")
     try:
         return path.read_bytes(), reference
     except OSError as error:

@@ -74,6 +74,10 @@ def survey(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
     What is left shows how the others fit together, and may itself be inconsistent: it is for looking at, not for use. It is
     None where nothing can be looked at.
     """
+    if data.lstrip().startswith(b'{"format": 1, "backend":'):
+        raise UsageError(
+            f"{origin} is a transcript, no dossier", "it holds a language model's answers", f"name it as transcript:{origin}"
+        )
     if len(data) > MAXIMUM_BYTES:
         raise UsageError(f"dossier {origin} is too large", f"{len(data):,} bytes", f"keep it under {MAXIMUM_BYTES:,} bytes")
     try:
@@ -132,7 +136,7 @@ def _set_aside(value: dict[str, Any], error: ValidationError) -> None:
         elif not further:
             value.pop(key, None)
             value |= {name: part for name, part in stand_ins.items() if name == key}
-    if any(key == "concepts" for key, _ in items):
+    if any(place[0] == "concepts" for place in places if place):
         value.pop("orderings", None)  # they would seem to speak of concepts that are not there
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -83,6 +84,50 @@ def test_a_fault_in_a_concept_does_not_make_its_orderings_seem_wrong(raw, check)
     assert [line.partition(" ")[2][:10] for line in check(raw)[1]] == ["concepts.0"]
 
 
+def test_every_file_is_checked_whatever_the_first_one_is(tmp_path, capsys):
+    names = {"binary.json": b"\x00\xff", "list.json": b"[" * 5, "transcript.json": b'{"format": 1, "backend": "x"}\n{}\n'}
+    for name, data in names.items():
+        (tmp_path / name).write_bytes(data)
+    code = main(["dossier", "check", *(str(tmp_path / name) for name in names), "church"])
+    said = capsys.readouterr().out
+    assert code == 1
+    assert said.count("is not valid JSON") == 2
+    assert "is a transcript, no dossier" in said
+    assert said.endswith("church: good\n")
+
+
+def test_a_strategy_that_nobody_knows_is_a_problem(raw, check):
+    raw["adversarial"][0] |= {"text": "a big church", "strategy": "descripton"}
+    raw["adversarial"][1] |= {"strategy": "magic"}
+    lines = check(raw)[1]
+    assert "'descripton', did you mean 'description'?" in lines[0]
+    assert "'magic' (biography, " in lines[1]
+    assert len(lines) == 2
+
+
+def test_a_concept_that_is_the_target_and_one_that_an_ordering_misses_are_named(raw, check):
+    names = [concept["name"] for concept in raw["concepts"]]
+    raw["orderings"] = [
+        {"source": "language model", "model": "x", "similarity": dict.fromkeys(names, 0.5), "spread": {names[0]: 0.1}}
+    ]
+    raw["concepts"][0]["name"] = "Churches"
+    lines = check(raw)[1]
+    assert len(lines) == 2
+    assert "concept 'Churches' is the target itself" in lines[0]
+    assert f"the ordering by the language model speaks of {names[0]!r}" in lines[1]
+
+
+def test_a_hostile_dossier_is_read_in_bounded_time(raw, check):
+    raw["target"]["aliases"] = [f"the {number}th great church of the eastern valley" for number in range(64)]
+    filler = "a word and another and one more with nothing else in it"
+    raw["adversarial"] = [{"text": f"{filler} {number}", "strategy": "description"} for number in range(4_000)]
+    started = time.monotonic()
+    check(raw)
+    assert time.monotonic() - started < 60
+    raw["target"]["aliases"] *= 10
+    assert any("at most 64" in line for line in check(raw)[1])
+
+
 def test_what_is_thin_is_remarked_and_counts_where_the_user_says_so(raw, check):
     raw["adversarial"] = raw["adversarial"][:25]
     raw["compositions"] = []
@@ -106,6 +151,14 @@ def test_check_takes_packs_by_name(capsys):
 
 
 # show
+
+
+def test_show_lists_the_concepts_as_a_vision_language_model_orders_them(raw):
+    names = [concept["name"] for concept in raw["concepts"]]
+    similarity = {name: place / 100 for place, name in enumerate(names)}
+    raw["orderings"] = [{"source": "vision-language model", "model": "eyes", "similarity": similarity}]
+    text = " ".join(" ".join(show(Dossier.model_validate(raw))).split())
+    assert f"by the vision-language model eyes: {', '.join(reversed(names))}" in text
 
 
 @pytest.mark.parametrize("width", [80, 110, 200])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.canonical import slug
+from dmun_audit.canonical import digest, slug
 from dmun_audit.cli.dossier import asking
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
@@ -30,7 +30,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--repeats", type=int, default=3, metavar="N", help="times that similarity is asked in each way (default: 3)"
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing dossier")
+    parser.add_argument(
+        "--force", action="store_true", help="replace an existing dossier (answers in its transcript are not asked for again)"
+    )
     asking.add_to(parser)
     parser.set_defaults(run=run)
 
@@ -40,7 +42,7 @@ def run(asked: argparse.Namespace) -> int:
     if not asked.target.strip():
         raise UsageError("the target is empty", "perhaps a variable is not set", "name the concept")
     asking.require_at_least(asked, "repeats", 1)
-    output = asked.output or Path(f"{slug(asked.target)}.json")
+    output = asked.output or Path(f"{_file_name(asked.target)}.json")
     asking.require_new_file(output, asked.force)
     base = parse_reference(asked.base) if asked.base else None
     world: World = "atelier" if base and is_atelier(base) else "real"
@@ -69,3 +71,9 @@ def run(asked: argparse.Namespace) -> int:
     )
     print(f"Read it before you trust it:  dmun-audit dossier show {output}")
     return 0
+
+
+def _file_name(target: str) -> str:
+    """The target in ASCII; with a digest where little or nothing of it is left."""
+    name = slug(target)
+    return name if len(name) > 2 else f"{name}-{digest(target)[:8]}"

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from dmun_audit.knowledge.check import check
-from dmun_audit.knowledge.lengths import counter_of
+from dmun_audit.knowledge.dossier import World
+from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.knowledge.packs import read_knowledge
 from dmun_audit.references import parse_reference
 
@@ -22,15 +23,18 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Check each dossier."""
-    failed = 0
-    counters: dict[str, Any] = {}
-    for reference in asked.dossier:
-        data, origin = read_knowledge(reference)
-        world = "atelier" if b'"world": "atelier"' in data or b'"world":"atelier"' in data else "real"
+    counters: dict[str, TokenCounter] = {}
+
+    def counter(world: World) -> TokenCounter:
         base = asked.base or ("atelier:base" if world == "atelier" else "")
         if base not in counters:
             counters[base] = counter_of(parse_reference(base) if base else None)
-        found = check(data, origin, counters[base])
+        return counters[base]
+
+    failed = 0
+    dossiers = [read_knowledge(reference) for reference in asked.dossier]
+    for data, origin in dossiers:
+        found = check(data, origin, counter)
         for line in found.problems:
             print(f"{origin}: PROBLEM: {line}")
         for line in found.remarks:

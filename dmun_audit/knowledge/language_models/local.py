@@ -71,6 +71,8 @@ class _Opened:
 
         self._torch = torch
         name, revision = _place(place)
+        if place.startswith(("/", ".", "~")) and not Path(name).is_dir():
+            raise LoadError(f"language model transformers:{place} cannot be opened", "there is no such folder", "check the path")
         where: dict[str, Any] = {"revision": revision} if revision else {}
         try:
             config = transformers.AutoConfig.from_pretrained(name, **where)

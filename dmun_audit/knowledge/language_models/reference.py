@@ -58,7 +58,8 @@ def parse_language_model(text: str) -> LanguageModelReference:
         )
     if not host:
         raise UsageError(f"{url} is no URL", "it has no host", f"use {KINDS}")
-    return LanguageModelReference(text, "http", url.rstrip("/"), model.strip())
+    place = url.rstrip("/").removesuffix("/chat/completions")
+    return LanguageModelReference(text, "http", place, model.strip())
 
 
 def open_language_model(reference: LanguageModelReference, settings: Settings) -> LanguageModel | None:
