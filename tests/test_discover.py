@@ -107,7 +107,7 @@ def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsy
     assert sum("refined in round" in prompt.note for prompt in better.adversarial) >= 3
     told = better.provenance.history
     assert told[-2].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after, the new ones on fresh seeds.")
-    assert re.match(r"For that script gave \d answers, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", told[-1])
+    assert re.match(r"For that script gave \d answers?, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", told[-1])
     assert (tmp_path / "better.transcript.jsonl").is_file()
 
 

@@ -103,7 +103,7 @@ def _counted(bench: Bench, trials: Sequence[Trial]) -> str:
     working = [trial for trial in trials if bench.works(trial.base)]
     leaking = sum(_leaks(bench, trial) for trial in working)
     best = max((trial.candidate.best for trial in working if trial.candidate), default=0.0)
-    return f"{len(trials)} tried, {len(working)} work on base, {leaking} bring it back; highest score on the candidate {best:.2f}"
+    return f"{len(trials)} tried, {len(working)} work on base, {leaking} {'brings' if leaking == 1 else 'bring'} it back; highest score on the candidate {best:.2f}"
 
 
 def _tried(bench: Bench, prompts: Sequence[AdversarialPrompt], number: int) -> list[Trial]:

@@ -21,6 +21,7 @@ ATTEMPTS = 4
 WORDS = 40
 SHOWN_AGAIN = 3_000  # characters of a faulty answer that the model gets to see again
 COMPLAINTS = 8
+LONGEST_REASON = 120  # letters of it on a line of progress
 TOPICS = 4  # named on a line of progress
 
 Item = TypeVar("Item", bound=BaseModel)
@@ -130,7 +131,9 @@ class Interviewer:
             open_ = [course for course in courses if not course.done]
             if not open_:
                 break
-            again = f" (attempt {attempt + 1} of {ATTEMPTS})" if attempt else ""
+            wrong = next((line for course in open_ for line in course.complaints), "more are needed")
+            why = shorten(wrong, LONGEST_REASON, placeholder="…")
+            again = f" (attempt {attempt + 1} of {ATTEMPTS}: {why})" if attempt else ""
             topics = list(dict.fromkeys(course.query.about.partition(" (")[0] for course in open_))
             questions = [self._question(course) for course in open_]
             known = self.transcript.known(questions)
