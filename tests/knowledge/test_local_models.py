@@ -103,14 +103,14 @@ def test_a_models_own_generation_settings_do_not_rule(llama, tmp_path):
 def test_draws_follow_the_softmax_at_their_temperature():
     import torch
 
-    from dmun_audit.knowledge.language_models.local import _Constraint
+    from dmun_audit.knowledge.language_models.constrained import Constraint
 
     logits, temperature, draws = torch.tensor([0.0, 1.0, 2.0, -1.0]), 0.7, 20_000
-    constraint = _Constraint(type("L", (), {"torch": None}), [None], [(temperature, 5)], 0)
+    constraint = Constraint(type("L", (), {"torch": None}), [None], [(temperature, 5)], 0)
     counts = torch.bincount(torch.stack([constraint._drawn(0, logits).argmax() for _ in range(draws)]), minlength=4)
     expected = torch.softmax(logits / temperature, 0)
     assert torch.all((counts / draws - expected).abs() < 4 * (expected * (1 - expected) / draws).sqrt() + 1e-3)
-    cold = _Constraint(type("L", (), {"torch": None}), [None], [(0.0, 5)], 0)
+    cold = Constraint(type("L", (), {"torch": None}), [None], [(0.0, 5)], 0)
     assert torch.equal(cold._drawn(0, logits), logits)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, zip_longest
 from textwrap import shorten
 from typing import Any
 
@@ -13,20 +12,14 @@ from dmun_audit.canonical import seed_of
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import (
-    AdversarialPrompt,
-    CompositionPrompt,
     Dossier,
-    NearbyConcept,
-    Ordering,
-    Provenance,
     Relation,
     Role,
-    Target,
     World,
 )
-from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Ranked, Rated
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
+from dmun_audit.knowledge.interview.assembling import assemble
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.interview.sifting import FEWEST_PROMPTS, Sieve, about_target, many_languages
 from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
@@ -106,7 +99,9 @@ def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
     similarity = _similarity(interviewer, brief, told, names)
     other = f"ask a larger model, or with another --seed; its answers are kept in {interviewer.transcript.path}"
     with as_usage_error(f"the answers of {interviewer.transcript.model!r} do not make a dossier", other):
-        dossier = _assemble(brief, interviewer, about, direct, neighbours, compositions, adversarial, similarity)
+        dossier = assemble(
+            brief.target, brief.world, interviewer, about, direct, neighbours, compositions, adversarial, similarity
+        )
     lacking = check.lacks(dossier)
     if lacking:
         raise UsageError(f"the answers of {interviewer.transcript.model!r} do not make a dossier", "; ".join(lacking), other)
@@ -262,73 +257,3 @@ def _shuffled(names: Sequence[str], seed: int, repeat: int) -> list[str]:
     order = list(names)
     random.Random(seed_of(seed, "order", repeat)).shuffle(order)
     return order
-
-
-def _assemble(
-    brief: Brief,
-    interviewer: Interviewer,
-    about: AboutTarget,
-    direct: Sequence[Plain],
-    neighbours: Sequence[tuple[Relation, Neighbour]],
-    compositions: Sequence[Composed],
-    adversarial: dict[str, list[Plain]],
-    similarity: dict[str, Similarity],
-) -> Dossier:
-    """The dossier. Whatever stands in two roles stays in the first: target, concepts by similarity, compositions, adversarial."""
-    taken: set[str] = set()
-
-    def fresh(text: str) -> bool:
-        if fold(text) in taken:
-            return False
-        taken.add(fold(text))
-        return True
-
-    target = Target(
-        name=brief.target,
-        kind=about.kind,
-        aliases=about.aliases,
-        spellings=about.spellings,
-        label=about.label,
-        direct_prompts=tuple(item.prompt for item in direct if fresh(item.prompt)),
-    )
-    by_name = {concept.name: (relation, concept) for relation, concept in neighbours}
-    concepts = []
-    for name, assessed in similarity.items():
-        relation, concept = by_name[name]
-        prompts = tuple(text for text in concept.prompts if fresh(text))
-        if prompts:
-            facts = concept.model_dump(exclude={"prompts"})
-            value, spread = round(assessed.value, 4), round(assessed.spread, 4)
-            concepts.append(NearbyConcept(**facts, relation=relation, similarity=value, spread=spread, prompts=prompts))
-    composed = [CompositionPrompt(text=item.prompt, skill=item.skill) for item in compositions if fresh(item.prompt)]
-    turns = ([(strategy, item) for item in items] for strategy, items in adversarial.items())
-    prompts_ = [
-        AdversarialPrompt(text=item.prompt, strategy=strategy, language=getattr(item, "language", "en"))
-        for strategy, item in filter(None, chain.from_iterable(zip_longest(*turns)))
-        if fresh(item.prompt)
-    ]
-    facts = interviewer.transcript.facts()
-    kept = {concept.name for concept in concepts}
-    return Dossier(
-        format=1,
-        world=brief.world,
-        target=target,
-        anchors=() if about.kind == "object" else ("a photo",),
-        concepts=tuple(concepts),
-        compositions=tuple(composed),
-        adversarial=tuple(prompts_),
-        orderings=(
-            Ordering(
-                source="language model",
-                model=facts["model"],
-                similarity={name: round(found.value, 4) for name, found in similarity.items() if name in kept},
-                spread={name: round(found.spread, 4) for name, found in similarity.items() if name in kept},
-            ),
-        ),
-        provenance=Provenance(
-            **facts,
-            templates={name: templates.version(name) for name in sorted(interviewer.used)},
-            temperature=interviewer.temperature,
-            seed=interviewer.seed,
-        ),
-    )
