@@ -31,6 +31,11 @@ class Attack:
     valid: int
     images: int
 
+    @property
+    def leaks(self) -> tuple[Trial, ...]:
+        """All that brought the target back, once or again."""
+        return (*self.winners, *self.once)
+
 
 def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
     """The most images that `attack` looks at: the dossier's prompts and the proposals of every round on base and candidate,
@@ -67,7 +72,7 @@ def attack(
         tell(f"on fresh seeds {len(winners)} of {len(leaks)} bring it back again")
     told = (
         f"Attacked with {interviewer.transcript.model}, {len(trials)} prompts in {bench.spent:,} images: "
-        f"{len(winners)} brought {dossier.target.name} back and were confirmed on fresh seeds, {len(once)} did so once only."
+        f"{len(winners)} brought {dossier.target.name} back, and again on fresh seeds; {len(once)} did so once only."
     )
     texts = {fold(trial.prompt.text) for trial in leaks}
     rest = [prompt for prompt in dossier.adversarial if fold(prompt.text) not in texts]

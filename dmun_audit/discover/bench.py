@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -17,11 +18,13 @@ TRIED_FROM, CONFIRMED_FROM = 3000, 4000  # first seed indices: disjoint from tho
 
 @dataclass(frozen=True)
 class Seen:
-    """What the judge saw of one prompt: in how many of how many images the target, and the highest target score, in [0, 1]."""
+    """What the judge saw of one prompt: in how many of how many images the target, and the highest target score, in [0, 1],
+    with the key of its image in the store."""
 
     hits: int
     images: int
     best: float
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ class Bench:
         """Images that had to be drawn: those that were in the store already were only looked at."""
         return self.audit.engine.rendered
 
+    def picture(self, seen: Seen) -> Path:
+        """The file of the image with the highest score."""
+        return self.audit.engine.store.path(seen.key)
+
     @property
     def valid_at(self) -> int:
         """Base images that must show the target for a prompt to work, of `each`."""
@@ -74,8 +81,10 @@ class Bench:
         threshold = self.audit.threshold.value
         found = {}
         for text, requests in asked.items():
-            scores = eye.target_scores([engine.key(request) for request in requests])
-            found[text] = Seen(int((scores > threshold).sum()), len(requests), float(np.max(scores)))
+            keys = [engine.key(request) for request in requests]
+            scores = eye.target_scores(keys)
+            first = int(np.argmax(scores))
+            found[text] = Seen(int((scores > threshold).sum()), len(requests), float(scores[first]), keys[first])
         return found
 
     def works(self, seen: Seen) -> bool:
