@@ -186,8 +186,9 @@ def _sources(plan: Plan) -> dict[str, Callable[[Record], float | None]]:
     """Everything that orders the concepts by their similarity to the target, and how to read it from a concept's record."""
     stated = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
     sources: dict[str, Callable[[Record], float | None]] = {}
-    if "language model" not in stated:
-        sources["curator" if plan.dossier.provenance.backend == "curated" else "dossier"] = lambda r: r["concept"]["similarity"]
+    curated = plan.dossier.provenance.backend == "curated"
+    if curated or "language model" not in stated:
+        sources["curator" if curated else "dossier"] = lambda r: r["concept"]["similarity"]
     for source, similarity in stated.items():
         sources[source] = lambda r, similarity=similarity: similarity.get(r["concept"]["name"])  # type: ignore[misc]
     sources["CLIP text"] = lambda r: r["measures"].get("similarity_clip_text")

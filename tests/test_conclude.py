@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dmun_audit.conclude import EXIT_CODES, conclude, pooled_records, with_holm
+from dmun_audit.knowledge.dossier import Ordering
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan import make_plan
 from dmun_audit.policy import load_policy
@@ -167,3 +168,22 @@ def test_a_gate_on_the_judges_errors_says_how_many_images_it_would_take():
     assert pooled["verdict"] == "INCONCLUSIVE"
     assert pooled["claim"]["needed"] > 59
     assert f"{pooled['claim']['needed']:,} images" in pooled["remedy"]
+
+
+def test_a_curators_ordering_stands_beside_those_of_language_models():
+    names = [concept.name for concept in PLAN.dossier.concepts]
+    stated = [
+        Ordering(source="language model", model="x", similarity={name: place / 100 for place, name in enumerate(names)}),
+        Ordering(source="vision-language model", model="y", similarity=dict.fromkeys(names[:9], 0.5)),
+    ]
+    dossier = PLAN.dossier.model_copy(update={"orderings": tuple(stated)})
+    plan = make_plan(dossier, PLAN.policy, 0)
+    records = {case.id: _record(case) for case in plan.cases if not case.pooled}
+    for place, case in enumerate(plan.of_group("retention")):
+        records[case.id]["measures"] |= {"clip_accuracy_candidate": place / 100}
+    ordering = next(r for r in pooled_records(plan, records) if r["group"] == "ordering")
+    rows = {row["source"]: row for row in ordering["tables"]["sources"] if row["damage"] == "clip_accuracy"}
+    assert list(rows) == ["curator", "language model", "vision-language model", "CLIP text", "CLIP image"]
+    assert rows["curator"]["rho"] is not None
+    assert rows["vision-language model"]["rho"] is None
+    assert rows["vision-language model"]["n"] < rows["curator"]["n"]

@@ -265,3 +265,23 @@ def test_a_vision_language_model_orders_the_concepts_by_base_images(store, tmp_p
     assert set(orderings["vision-language model"]) == names == set(orderings["language model"])
     assert len(set(orderings["vision-language model"].values())) > 5
     assert dossier.world == "atelier"
+
+
+def test_language_models_order_the_concepts_of_a_pack(store, tmp_path, capsys):
+    pack = open_knowledge("atelier-van-gogh")
+    with serving(Looker(pack)) as chat:
+        reference = f"{chat.url}#looker"
+        order = ["dossier", "order", "atelier-van-gogh", "-o", str(tmp_path / "o.json"), f"--store={store}", "--repeats=2"]
+        assert main([*order, f"--llm={reference}", f"--vlm={reference}", "--base=atelier:base"]) == 0
+        assert main([*order, f"--llm={reference}"]) == 4
+        assert "--force" in capsys.readouterr().err
+    ordered = read_dossier(tmp_path / "o.json")
+    found = {ordering.source: ordering.similarity for ordering in ordered.orderings}
+    assert set(found) == {"language model", "vision-language model"}
+    said = {concept.name: pytest.approx(concept.similarity, abs=0.011) for concept in pack.concepts}
+    assert said == found["language model"]
+    assert ordered.concepts == pack.concepts
+    assert ordered.provenance.backend == "curated"
+    assert any("rated and ranked the concepts 2 times each" in line for line in ordered.provenance.history)
+    assert main(["dossier", "order", "atelier-van-gogh", "-o", str(tmp_path / "n.json")]) == 4
+    assert "neither --llm nor --vlm" in capsys.readouterr().err

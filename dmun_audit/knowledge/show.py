@@ -44,7 +44,8 @@ def _concepts(dossier: Dossier, width: int) -> Iterator[str]:
     longest = min(LONGEST_NAME, max(len(concept.name) for concept in concepts))
     for concept in concepts:
         yield _concept(concept, longest, spreads, width)
-    others = [ordering for ordering in dossier.orderings if ordering.source != "language model"]
+    own = "" if dossier.provenance.backend == "curated" else "language model"  # whose ordering the similarities above are
+    others = [ordering for ordering in dossier.orderings if ordering.source != own]
     for ordering in others:
         names = sorted(ordering.similarity, key=lambda name: (-ordering.similarity[name], name))
         yield ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.canonical import digest, slug
-from dmun_audit.cli.dossier import asking
+from dmun_audit.cli.dossier import asking, look
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
@@ -15,7 +15,7 @@ from dmun_audit.knowledge.dossier import World, write_dossier
 from dmun_audit.knowledge.interview.conduct import Brief
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import counter_of
-from dmun_audit.references import is_atelier, parse_reference
+from dmun_audit.references import is_atelier
 
 
 def add_to(commands: Any) -> None:
@@ -24,12 +24,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("target", help="the concept that is to be unlearned, by name")
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="the dossier (default: <target>.json)")
     parser.add_argument("--base", metavar="REF", help="model before unlearning: its tokenizer counts (default: CLIP's 77 tokens)")
-    parser.add_argument("--vlm", metavar="REF", help="vision-language model that also orders the concepts, by images of --base")
-    parser.add_argument("--policy", default="standard", help="sampler of the images for --vlm (default: that of standard)")
-    parser.add_argument("--store", metavar="DIR", help="store of the images for --vlm (default: in the user's cache folder)")
-    parser.add_argument(
-        "--repeats", type=int, default=3, metavar="N", help="times that similarity is asked in each way (default: 3)"
-    )
+    look.add_to(parser)
     parser.add_argument(
         "--force", action="store_true", help="replace an existing dossier (answers in its transcript are not asked for again)"
     )
@@ -44,20 +39,14 @@ def run(asked: argparse.Namespace) -> int:
     asking.require_at_least(asked, "repeats", 1)
     output = asked.output or Path(f"{_file_name(asked.target)}.json")
     asking.require_new_file(output, asked.force)
-    base = parse_reference(asked.base) if asked.base else None
+    base = look.base_of(asked)
     world: World = "atelier" if base and is_atelier(base) else "real"
-    if asked.vlm and base is None:
-        raise UsageError(
-            "--vlm needs --base", "the vision-language model looks at images of the model before unlearning", "add it"
-        )
     require_allowed(asked.target, None, asked.allow_sensitive)
     named, seeing = asking.asking(asked, output), asking.asking(asked, output, "vlm") if asked.vlm else None
     brief = Brief(asked.target.strip(), world, counter_of(base), asked.repeats, asked.allow_sensitive)
     dossier = build_dossier(brief, named, asking.tell)
     if seeing and base:
-        from dmun_audit.cli.dossier.look import look
-
-        dossier = look(asked, dossier, base, seeing)
+        dossier = look.look(asked, dossier, base, seeing)
     write_dossier(dossier, output)
     for line in dossier.provenance.history:
         asking.tell(line)

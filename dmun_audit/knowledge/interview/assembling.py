@@ -10,7 +10,6 @@ from dmun_audit.knowledge.dossier import (
     CompositionPrompt,
     Dossier,
     NearbyConcept,
-    Ordering,
     Provenance,
     Relation,
     Target,
@@ -19,6 +18,7 @@ from dmun_audit.knowledge.dossier import (
 from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Neighbour, Plain
 from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.knowledge.interview.assessing import ordering_of
 from dmun_audit.knowledge.interview.similarity import Similarity
 from dmun_audit.knowledge.texts import fold
 
@@ -77,14 +77,7 @@ def assemble(
         concepts=tuple(concepts),
         compositions=tuple(composed),
         adversarial=tuple(prompts_),
-        orderings=(
-            Ordering(
-                source="language model",
-                model=facts["model"],
-                similarity={name: round(found.value, 4) for name, found in similarity.items() if name in kept},
-                spread={name: round(found.spread, 4) for name, found in similarity.items() if name in kept},
-            ),
-        ),
+        orderings=(ordering_of(facts["model"], similarity, kept),),
         provenance=Provenance(
             **facts,
             templates={name: templates.version(name) for name in sorted(interviewer.used)},

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any
 
-from dmun_audit.canonical import seed_of
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import (
@@ -17,12 +15,12 @@ from dmun_audit.knowledge.dossier import (
     Role,
     World,
 )
-from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Ranked, Rated
+from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
 from dmun_audit.knowledge.interview.assembling import assemble
+from dmun_audit.knowledge.interview.assessing import assess
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.interview.sifting import FEWEST_PROMPTS, Sieve, about_target, many_languages
-from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import as_usage_error
 from dmun_audit.knowledge.texts import fold, skeleton, without_unread
@@ -96,7 +94,7 @@ def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
     taken = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
     sieve = replace(sieve, taken=frozenset(taken))
     compositions, adversarial = _prompts(interviewer, sieve, told)
-    similarity = _similarity(interviewer, brief, told, names)
+    similarity = assess(interviewer, told, names, brief.repeats)
     other = f"ask a larger model, or with another --seed; its answers are kept in {interviewer.transcript.path}"
     with as_usage_error(f"the answers of {interviewer.transcript.model!r} do not make a dossier", other):
         dossier = assemble(
@@ -211,49 +209,3 @@ def _every_skill(items: Sequence[Composed]) -> str:
 
 def _by_prompt(item: Plain) -> str:
     return fold(item.prompt)
-
-
-def _similarity(interviewer: Interviewer, brief: Brief, told: dict[str, Any], names: list[str]) -> dict[str, Similarity]:
-    """Every concept's similarity: rated and ranked, each `repeats` times in an order of its own."""
-    orders = [_shuffled(names, interviewer.seed, repeat) for repeat in range(2 * brief.repeats)]
-    count = len(names)
-
-    def every(items: Sequence[Any]) -> str:
-        missing = sorted(set(range(1, count + 1)) - {item.number for item in items})
-        return f"These numbers are missing: {', '.join(map(str, missing[:20]))}." if missing else ""
-
-    def known(item: Any) -> tuple[Any, str]:
-        return (item, "") if item.number <= count else (None, f"There is no number {item.number}.")
-
-    queries: list[Query[Any]] = []
-    for repeat, order in enumerate(orders):
-        rated = repeat < brief.repeats
-        queries.append(
-            Query(
-                "rate" if rated else "rank",
-                told | {"names": order},
-                Rated if rated else Ranked,
-                f"similarity ({'rated' if rated else 'ranked'}, {repeat % brief.repeats + 1} of {brief.repeats})",
-                count,
-                count,
-                known,
-                lambda item: str(item.number),
-                every,
-                alone=not rated,
-                repeat=repeat,
-            )
-        )
-    answers = interviewer.put(queries)
-    ratings, rankings = [], []
-    for repeat, (order, items) in enumerate(zip(orders, answers, strict=True)):
-        if repeat < brief.repeats:
-            ratings.append({order[item.number - 1]: item.rating / 100 for item in items})
-        else:
-            rankings.append([order[item.number - 1] for item in items])
-    return aggregate(ratings, rankings)
-
-
-def _shuffled(names: Sequence[str], seed: int, repeat: int) -> list[str]:
-    order = list(names)
-    random.Random(seed_of(seed, "order", repeat)).shuffle(order)
-    return order

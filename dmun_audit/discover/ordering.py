@@ -1,4 +1,4 @@
-"""Looking: a vision-language model orders the concepts by images of the base model."""
+"""Orderings of a dossier's concepts: by a language model, and by a vision-language model that sees images of the base model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmun_audit.discover.findings import asked_for, with_found
+from dmun_audit.discover.findings import about, asked_for, with_found
 from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.interview.answers import Looked
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
+from dmun_audit.knowledge.interview.assessing import assess, ordering_of
 from dmun_audit.plan import requests_for
 from dmun_audit.render.engine import Engine
 
@@ -50,9 +51,25 @@ def order_by_looking(dossier: Dossier, engine: Engine, interviewer: Interviewer,
         similarity={name: round(float(np.mean(values)), 4) for name, values in rated.items()},
         spread={name: round(float(np.std(values)), 4) for name, values in rated.items()} if repeats > 1 else {},
     )
-    kept = tuple(known for known in dossier.orderings if known.source != ordering.source)
     told = f"Ordered by {ordering.model}, which saw {LOOKED_AT} base images of the target and of each concept."
-    return with_found(dossier, list(dossier.adversarial), [told, *asked_for(interviewer)], (*kept, ordering))
+    return _with_ordering(dossier, ordering, [told, *asked_for(interviewer)])
+
+
+def order_by_asking(dossier: Dossier, interviewer: Interviewer, repeats: int) -> Dossier:
+    """The dossier with the ordering of a language model, which rates and ranks its concepts `repeats` times each.
+
+    The concepts keep the similarity that they have: it decides which of them are tested.
+    """
+    names = [concept.name for concept in dossier.concepts]
+    similarity = assess(interviewer, about(dossier), names, repeats)
+    ordering = ordering_of(interviewer.transcript.model, similarity, names)
+    told = f"Ordered by {ordering.model}, which rated and ranked the concepts {repeats} times each."
+    return _with_ordering(dossier, ordering, [told, *asked_for(interviewer)])
+
+
+def _with_ordering(dossier: Dossier, ordering: Ordering, told: Sequence[str]) -> Dossier:
+    kept = tuple(known for known in dossier.orderings if known.source != ordering.source)
+    return with_found(dossier, list(dossier.adversarial), told, (*kept, ordering))
 
 
 def _pictures(engine: Engine, prompts: Sequence[Sequence[str]]) -> list[tuple[bytes, ...]]:
