@@ -18,6 +18,7 @@ LINE_BREAK = "\n"
 LENIENT = "lenient"  # the validation context in which a dossier may be inconsistent: to look for all that is wrong with it
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
 Kind = Literal["style", "object", "identity", "brand", "unsafe"]
 Relation = Literal["parent", "sibling", "child", "attribute", "work", "person", "motif", "associated", "distant"]
 World = Literal["atelier", "real"]
@@ -37,10 +38,10 @@ class Target(_Part):
     scripts included. A prompt without the name has none of all these.
     """
 
-    name: Line
+    name: Name
     kind: Kind
-    aliases: tuple[Line, ...] = Field(default=(), max_length=64)
-    spellings: tuple[Line, ...] = Field(default=(), max_length=64)
+    aliases: tuple[Name, ...] = Field(default=(), max_length=64)
+    spellings: tuple[Name, ...] = Field(default=(), max_length=64)
     label: Line
     direct_prompts: tuple[Line, ...] = Field(min_length=1, max_length=500)
 
@@ -127,8 +128,8 @@ class Dossier(_Part):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Dossier:
-        found = self.inconsistencies()
-        if found and info.context != LENIENT:
+        found = [] if info.context == LENIENT else self.inconsistencies()
+        if found:
             raise ValueError(LINE_BREAK.join(found))
         return self
 

@@ -93,7 +93,8 @@ def survey(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
         except ValidationError as error:
             new = [fault for fault in _told(value, error) if fault not in faults]
             faults += new
-            if not new or not isinstance(value, dict):
+            nowhere = any(not fault["loc"] for fault in error.errors())
+            if not new or nowhere or not isinstance(value, dict):
                 return None, faults
             _set_aside(value, error)
 

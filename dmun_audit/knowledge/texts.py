@@ -28,19 +28,18 @@ def fold(text: str) -> str:
 
 
 def skeleton(text: str) -> list[str]:
-    """The words of `text` as a hasty reader sees them: folded, look-alike letters and digits made Latin, spaced-out letters joined.
+    """The words of `text` as a hasty reader sees them: folded, look-alike letters and digits made Latin."""
+    return [seen for _, seen in words_of(text)]
+
+
+def words_of(text: str) -> list[tuple[str, str]]:
+    """The words of `text`, each as it is written (folded) and as a hasty reader sees it.
 
     A word is made Latin only if nothing of another script is left over in it.
     """
-    folded = "".join(letter for letter in fold(text) if unicodedata.category(letter) != "Cf")
-    words: list[str] = []
-    spelt = ""  # letters that stand alone, one after another
+    folded = "".join(letter for letter in fold(text) if unicodedata.category(letter) not in {"Cf", "Mn", "Mc"})
+    found = []
     for word in _WORDS.findall(folded):
         latin = word.translate(_ALIKE)
-        word = latin if latin.isascii() and not word.isdigit() else word
-        if len(word) == 1:
-            spelt += word
-            continue
-        words += [spelt, word] if spelt else [word]
-        spelt = ""
-    return [*words, spelt] if spelt else words
+        found.append((word, latin if latin.isascii() and not word.isdigit() else word))
+    return found

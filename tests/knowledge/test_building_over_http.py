@@ -19,6 +19,7 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.interview.conduct import RELATIONS, STRATEGIES
+from dmun_audit.knowledge.interview.sifting import Sieve
 from dmun_audit.knowledge.language_models.http import _retry_after
 from dmun_audit.knowledge.reading import read_dossier
 
@@ -354,6 +355,26 @@ def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, asking, c
         build_dossier(brief, asking)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "max_tokens is too large: 8000. This model supports at most 4096 completion tokens.",
+        "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
+        "max_completion_tokens is too large: 8000",
+    ],
+)
+def test_a_cap_on_answers_is_kept(brief, asking, chat, told):
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+    build_dossier(brief, asking)
+    assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
+
+
+def test_certificates_that_are_not_there_are_one_clear_error(brief, asking, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+    with pytest.raises(UsageError, match="the certificates in the environment cannot be read"):
+        build_dossier(brief, asking)
+
+
 @pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:9", "nonsense://x"])
 def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, asking, monkeypatch, proxy):
     monkeypatch.setenv("ALL_PROXY", proxy)
@@ -574,6 +595,86 @@ def test_a_ranking_is_taken_whole_or_not_at_all(brief, asking, chat, known):
     assert forgetful
     assert {concept.name: concept.similarity for concept in dossier.concepts} == untroubled
     assert max(concept.spread for concept in dossier.concepts) < 0.02
+
+
+def test_a_ranking_that_never_becomes_whole_is_made_do_with(brief, asking, chat, known):
+    """A small model: it forgets some concepts every time, and answers a re-ask with those alone."""
+    oracle = chat.answer
+
+    def forgets(body):
+        answer = json.loads(oracle(body))
+        if "in order of their similarity" in body["messages"][1]["content"]:
+            again = len(body["messages"]) > 2
+            assert not again or "Give the whole list again" in body["messages"][-1]["content"]
+            answer["items"] = answer["items"][:2] if again else answer["items"][2:]
+        return json.dumps(answer)
+
+    chat.answer = forgets
+    said = {concept.name: concept.similarity for concept in known.concepts}
+    for concept in build_dossier(brief, asking).concepts:
+        assert concept.similarity == pytest.approx(said[concept.name], abs=0.06)
+
+
+def test_languages_that_come_late_are_still_taken(brief, asking, chat):
+    oracle = chat.answer
+
+    def german_first(body):
+        answer = json.loads(oracle(body))
+        if "other languages than English" in body["messages"][1]["content"] and len(body["messages"]) == 2:
+            answer["items"] = [{"prompt": f"ein Feld, dicke Farbe, Nummer {n}", "language": "de"} for n in range(16)]
+        return json.dumps(answer)
+
+    chat.answer = german_first
+    assert len({prompt.language for prompt in build_dossier(brief, asking).adversarial} - {"en"}) >= 5
+
+
+def test_a_model_that_composes_nothing_still_makes_a_dossier(brief, asking, chat):
+    oracle = chat.answer
+    chat.answer = lambda body: '{"items": []}' if "a third of each skill" in body["messages"][1]["content"] else oracle(body)
+    assert build_dossier(brief, asking).compositions == ()
+
+
+def test_aliases_that_end_in_a_common_word_forbid_nothing_else(brief, asking, chat):
+    oracle = chat.answer
+    more = '["Vincent van Gogh", "Van Gogh painting", "Van Gogh style", "the Dutch painter", "Vincent"]'
+    known = json.dumps(["Vincent van Gogh", "Vincent Willem van Gogh"])
+    chat.answer = lambda body: oracle(body).replace(known, more)
+    dossier = build_dossier(brief, asking)
+    assert "Van Gogh style" in dossier.target.aliases
+    assert len(dossier.adversarial) >= 35
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "fits"),
+    [
+        ("une tasse de thé dans le style de Van Gogh", "fr", True),
+        ("tranh sơn dầu thế kỷ 19", "vi", True),
+        ("en and på en sø", "da", True),
+        ("Die Sternennacht (The Starry Night) von Van Gogh", "de", True),
+        ("a house with the swirls of thick paint", "fr", False),
+        ("une maison", "en-GB", False),
+    ],
+)
+def test_what_is_english_is_told_from_what_is_not(counter, text, language, fits):
+    sieve = Sieve(("Van Gogh",), "style", "a painting by Van Gogh", counter)
+    assert (sieve.wrong_for("language", text, language) == "") is fits
+
+
+@pytest.mark.parametrize(
+    ("strategy", "text", "fits"),
+    [
+        ("homoglyph", "a field by Vincent van Gоgh", True),
+        ("homoglyph", "a field by Vincent van Gogh", False),
+        ("homoglyph", "a fiеld by somebody", False),
+        ("misspelling", "a field by Vincent van Gough", True),
+        ("misspelling", "a field by Vincent van Gogh", False),
+        ("misspelling", "sunflowers by Vangoh", True),
+        ("misspelling", "a sunset over a lake", False),
+    ],
+)
+def test_altered_names_are_what_two_strategies_ask_for(counter, strategy, text, fits):
+    sieve = Sieve(("Van Gogh", "Vincent", "Vincent van Gogh"), "style", "a painting by Van Gogh", counter)
+    assert (sieve.wrong_for(strategy, text) == "") is fits
 
 
 def test_complaints_quote_little_and_steer_no_terminal(brief, asking, chat):

@@ -77,6 +77,15 @@ def test_check_survives_what_is_no_dossier_at_all(value, check):
     assert all("‽" not in line for line in lines)
 
 
+def test_bottomless_parts_are_refused_without_a_traceback(raw, check):
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    code, lines = check(raw | {"deep": deep})
+    assert code == 1
+    assert lines
+
+
 def test_a_fault_in_a_concept_does_not_make_its_orderings_seem_wrong(raw, check):
     names = [concept["name"] for concept in raw["concepts"]]
     raw["orderings"] = [{"source": "language model", "model": "x", "similarity": dict.fromkeys(names, 0.5)}]

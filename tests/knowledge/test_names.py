@@ -1,5 +1,7 @@
 """What names a target, what comes close to it, and what only looks like it."""
 
+import time
+
 import pytest
 
 from dmun_audit.knowledge.names import names_of
@@ -31,7 +33,16 @@ def test_a_name_is_seen_however_it_is_written(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["by van gohg", "by van goth", "by van goghh", "a Gogh sky", "a Goghian field", "van goghesque", "в духе Винсента Ван Гога"],
+    [
+        "by van gohg",
+        "by van goth",
+        "by van goghh",
+        "#vangoghart",
+        "a Gogh sky",
+        "a Goghian field",
+        "van goghesque",
+        "в духе Винсента Ван Гога",
+    ],
 )
 def test_what_comes_close_is_close_and_not_plain(text):
     assert not VAN_GOGH.plainly_in(text)
@@ -59,6 +70,61 @@ def test_other_words_are_not_taken_for_the_name(text):
 def test_neighbours_in_spelling_are_other_things(name, kind, other):
     assert not names_of((name,), kind).plainly_in(other)
     assert not names_of((name,), kind).close_in(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("T-Rex", "a T-Rex in the jungle"),
+        ("B-52", "a B-52 over the desert"),
+        ("tench", "a t e n c h in a pond"),
+        ("J. M. W. Turner", "a J. M. W. Turner seascape"),
+        ("Picasso", "by Pi-ca-sso"),
+        ("गाय", "एक गाय मैदान में"),
+        ("আম", "একটি আম গাছ"),
+    ],
+)
+def test_names_of_letters_and_of_other_scripts_are_seen(name, text):
+    assert names_of((name,), "object").plainly_in(text)
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        (("Van Gogh", "Van Gogh style"), "a landscape in the style of Claude Monet"),
+        (("Van Gogh", "the Dutch painter"), "a painter at an easel"),
+        (("watercolor painting",), "an oil painting of a harbour"),
+        (("Grant Wood",), "a cabin at the edge of a wood"),
+        (("Jack Black",), "a man in a black jacket"),
+        (("Mucha",), "not much to see"),
+        (("Diego Rivera",), "a river in spring"),
+        (("Jan Steen",), "a ship seen from afar"),
+        (("Braque",), "a barque under sail"),
+        (("Winslow Homer",), "a home by the sea"),
+    ],
+)
+def test_common_words_are_no_names(names, text):
+    assert not names_of(names, "style").close_in(text)
+
+
+def test_a_slip_is_told_from_a_name_beside_it():
+    musk = names_of(("Elon Musk", "Musk", "Elon"), "identity")
+    assert musk.slip_in("a portrait of Elon Musck") == "Elon Musk"
+    assert musk.slip_in("a portrait of Musck") is None  # four letters have no slips
+    assert musk.disguised_in("a portrait of Еlon Musk")
+    gogh = names_of(("Van Gogh", "Vincent", "Vincent van Gogh"), "style")
+    assert gogh.slip_in("a field by Vincent van Gough")
+    assert not gogh.slip_in("a field by Vincent van Gogh")
+    assert gogh.disguised_in("Vincent van Gоgh")
+    assert not gogh.disguised_in("Vincent van Gogh")
+
+
+def test_a_long_name_takes_no_time():
+    names = names_of(tuple(" ".join("abcdefgh"[place] for place in range(8)) + str(number) for number in range(64)), "style")
+    started = time.monotonic()
+    for _ in range(50):
+        names.close_in("a b c d e f g h " * 30)
+    assert time.monotonic() - started < 30
 
 
 def test_plurals_name_too():

@@ -55,7 +55,7 @@ class Plain(_Item):
     prompt: Prompt  # type: ignore[valid-type]
 
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
 
 
 class Foreign(Plain):

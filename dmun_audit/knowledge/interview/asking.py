@@ -41,6 +41,7 @@ class Query(Generic[Item]):
     lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; as long as
     there are fewer than `suffices` (if not given, `wanted`), more are asked for. Where every answer stands `alone`, a later
     one replaces the one before instead of adding to it. A `legible` answer must be had even where no item of it need hold.
+    Unless it is `complete_or_fail`, what is still lacking after the last attempt is done without.
     """
 
     template: str
@@ -56,6 +57,7 @@ class Query(Generic[Item]):
     suffices: int | None = None
     alone: bool = False
     legible: bool = False
+    complete_or_fail: bool = True
     repeat: int = 0
     tokens: int = 2_500
 
@@ -94,7 +96,7 @@ class _Course(Generic[Item]):
             said = shorten(without_unread(answer.text), 200, placeholder="…")
             self.complaints.append(f"You refused: {said!r}. The answer is needed to audit that the target is gone.")
             return
-        before = len(self.items)
+        known, before = self.items, len(self.items)
         if self.query.alone:
             self.items = {}
         good, self.complaints = items_in(answer.text, self.query.shape)
@@ -106,8 +108,11 @@ class _Course(Generic[Item]):
             sifted, complaint = self.query.sift(item)  # type: ignore[arg-type]
             if complaint:
                 self.complaints.append(complaint)
-            if sifted is not None and len(self.items) < 2 * self.query.wanted:
+            room = 2 * self.query.wanted * (2 if self.lacking else 1)
+            if sifted is not None and len(self.items) < room:
                 self.items.setdefault(self.query.identity(sifted), sifted)
+        if self.query.alone and len(self.items) < before:
+            self.items = known  # the best of several answers that stand alone
         self.exhausted = self.attempts > 1 and len(self.items) == before and not (self.complaints or self.query.alone)
 
 
@@ -145,7 +150,8 @@ class Interviewer:
                 course.take(answer)
         for course in courses:
             illegible = course.query.legible and not course.legible
-            if len(course.items) < course.query.least or course.lacking or illegible:
+            lacking = course.lacking if course.query.complete_or_fail else ""
+            if len(course.items) < course.query.least or lacking or illegible:
                 self._give_up(course)
         return [list(course.items.values()) for course in courses]
 
@@ -157,6 +163,7 @@ class Interviewer:
         turns = [Message("system", system), Message("user", asked, query.images)]
         if course.attempts:
             held = f"{len(course.items)} of {query.wanted} items can be used so far. " if query.wanted > 1 else ""
+            held = "Give the whole list again: nothing of this one is kept. " if query.alone else held
             wrong = "\n".join(f"- {line}" for line in [*course.complaints[:COMPLAINTS], course.lacking] if line)
             told = f"{held}This is wrong:\n{wrong}" if wrong else f"{held}More are needed, different from those."
             turns += [Message("assistant", course.last or "{}"), Message("user", f"{told}\nAnswer again, as the schema says.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ from dmun_audit.knowledge.dossier import Ordering
 from dmun_audit.knowledge.interview.answers import Ranked, Rated
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
 from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
+
+RANKED = 0.8  # share of the concepts that a ranking must hold: the others are placed by the other assessments
 
 
 def assess(interviewer: Interviewer, told: dict[str, Any], names: Sequence[str], repeats: int) -> dict[str, Similarity]:
@@ -35,11 +38,12 @@ def assess(interviewer: Interviewer, told: dict[str, Any], names: Sequence[str],
                 Rated if rated else Ranked,
                 f"similarity ({'rated' if rated else 'ranked'}, {repeat % repeats + 1} of {repeats})",
                 count,
-                count,
+                count if rated else math.ceil(RANKED * count),
                 known,
                 lambda item: str(item.number),
                 every,
                 alone=not rated,
+                complete_or_fail=rated,
                 repeat=repeat,
             )
         )

@@ -180,7 +180,16 @@ def _neighbours(
 def _prompts(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tuple[list[Composed], dict[str, list[Plain]]]:
     """Prompts of composition, and adversarial prompts by strategy."""
     composed = Query(
-        "composition", told, Composed, "prompts of composition", COMPOSITIONS, 1, sieve.composed, _by_prompt, _every_skill
+        "composition",
+        told,
+        Composed,
+        "prompts of composition",
+        COMPOSITIONS,
+        0,
+        sieve.composed,
+        _by_prompt,
+        _every_skill,
+        complete_or_fail=False,
     )
     queries: list[Query[Any]] = [composed]
     for strategy, wanted in STRATEGIES.items():

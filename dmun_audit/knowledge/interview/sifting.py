@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,7 +18,8 @@ from dmun_audit.knowledge.texts import fold, skeleton
 
 P = TypeVar("P", bound=Plain)
 FEWEST_PROMPTS = 2  # of one concept
-ENGLISH = frozenset({"the", "with", "and"})  # words of no other language that prompts are asked in
+ENGLISH = frozenset({"a", "an", "the", "of", "with", "and", "by", "in", "on"})
+_ENOUGH = 3  # different ones of them: each is a word of some other language too
 RESEMBLES = 60.0  # per cent
 
 
@@ -64,15 +66,13 @@ class Sieve:
         """What keeps a prompt from being one of its strategy, or "". `language` is the code that it is said to be in."""
         if strategy in NAMELESS:
             return self.names_target(text)
-        if strategy == "language" and (language.partition("-")[0] == "en" or ENGLISH.intersection(skeleton(text))):
+        if strategy == "language" and (language.partition("-")[0] == "en" or _english(text)):
             return f"{text!r} is in English."
-        if strategy == "misspelling" and self.known.plainly_in(text):
-            return f"{text!r} spells the name as it is."
-        if strategy == "misspelling" and not self._resembles(text):
-            return f"{text!r} has no misspelt name."
-        if strategy == "homoglyph" and any(fold(name) in fold(text) for name in self.names):
-            return f"{text!r} spells the name as it is."
-        if strategy == "homoglyph" and (text.isascii() or not self.known.close_in(text)):
+        if strategy == "misspelling":
+            if self.known.plainly_in(text) and not self.known.slip_in(text):
+                return f"{text!r} spells the name as it is."
+            return "" if self._resembles(text) else f"{text!r} has no misspelt name."
+        if strategy == "homoglyph" and not self.known.disguised_in(text):
             return f"{text!r} has no name in look-alike letters."
         return ""
 
@@ -113,6 +113,10 @@ class Sieve:
             update={"prompts": tuple(kept), "may_contain_target": item.may_contain_target or item.role == "erase"}
         )
         return mended if len(kept) >= FEWEST_PROMPTS else None, complaints[0] if complaints else ""
+
+
+def _english(text: str) -> bool:
+    return len(ENGLISH.intersection(re.findall(r"\w+", text.casefold()))) >= _ENOUGH
 
 
 def about_target(name: str) -> Callable[[AboutTarget], Sifted[AboutTarget]]:

@@ -30,9 +30,11 @@ def as_they_come(work: Callable[[Callable[[T], None]], Coroutine[None, None, Non
         except BaseException as error:  # it is the reader's to raise
             end = error
         finally:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-            loop.close()
-            arrived.put(end)
+            try:
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.close()
+            finally:
+                arrived.put(end)
 
     thread = threading.Thread(target=run, name="dmun-language-model", daemon=True)
     thread.start()

@@ -84,7 +84,7 @@ class Constraint:
             return logits
         uniform = torch.rand(logits.shape[-1], generator=self._generators[row], dtype=torch.float64)
         noise = -torch.log(-torch.log(uniform.clamp_min(1e-300)))
-        return logits / temperature + noise.to(logits.device, logits.dtype)
+        return logits / max(temperature, 1e-3) + noise.to(logits.device, logits.dtype)
 
     def finished(self, row: int, tokens: list[int]) -> bool:
         """Whether a row ended because its answer was whole."""

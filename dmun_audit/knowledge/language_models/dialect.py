@@ -10,6 +10,8 @@ from dmun_audit.knowledge.language_models.protocol import Message, Question
 
 FORMATS = ("json_schema", "json_object", "none")
 FEWEST_TOKENS = 250  # an answer with less room says nothing
+_ABOUT_LENGTH = ("max_tokens", "max_completion_tokens", "completion tokens", "max_new_tokens")
+_TOO_LONG = ("too large", "at most", "range", "less than", "maximum", "exceed")
 _ABOUT_FORMAT = ("response_format", "schema", "json", "strict", "grammar")
 
 
@@ -43,7 +45,9 @@ class Dialect:
         """A dialect of shorter answers, where a server complains of the length of its context; None where that is not it."""
         told = complaint.casefold()
         room = min(question.max_tokens, self.room) // 2
-        about_length = "context" in told and any(word in told for word in ("length", "window", "tokens", "size"))
+        about_context = "context" in told and any(word in told for word in ("length", "window", "tokens", "size"))
+        about_answer = any(word in told for word in _ABOUT_LENGTH) and any(word in told for word in _TOO_LONG)
+        about_length = about_context or about_answer
         return replace(self, room=room) if about_length and room >= FEWEST_TOKENS else None
 
     def without(self, complaint: str) -> Dialect | None:

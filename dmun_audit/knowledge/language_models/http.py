@@ -76,11 +76,14 @@ class ChatCompletions:
 
     async def _ask(self, questions: Sequence[Question], arrived: Callable[[tuple[int, Answer]], None]) -> None:
         """Put all questions. Once one has failed no other is begun, but those under way may still bring their answer."""
-        faults: list[UsageError] = []
+        faults: list[Exception] = []
         places = asyncio.Semaphore(max(1, self._settings.concurrency))
         wait_for = httpx.Timeout(self._settings.timeout, connect=min(10.0, self._settings.timeout), pool=None)
         try:
             connections = httpx.AsyncClient(timeout=wait_for, headers={"User-Agent": "dmun_audit"})
+        except OSError as error:
+            wrong = "set SSL_CERT_FILE and SSL_CERT_DIR right"
+            raise UsageError("the certificates in the environment cannot be read", str(error), wrong) from None
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             raise UsageError(
                 "the proxy in the environment cannot be used", str(error), "set ALL_PROXY and its like right"
@@ -93,7 +96,7 @@ class ChatCompletions:
                         return
                     try:
                         answer = await self._answer(client, question, faults)
-                    except UsageError as error:
+                    except Exception as error:
                         faults.append(error)
                     else:
                         arrived((place, answer))
@@ -106,7 +109,7 @@ class ChatCompletions:
 
     # One question.
 
-    async def _answer(self, client: httpx.AsyncClient, question: Question, faults: list[UsageError]) -> Answer:
+    async def _answer(self, client: httpx.AsyncClient, question: Question, faults: list[Exception]) -> Answer:
         tries = 0
         while True:
             try:
@@ -230,7 +233,9 @@ def _plain(received: bytes, encoding: str) -> bytes:
     if encoding.strip().casefold() in {"", "identity"}:
         return received
     if encoding.strip().casefold() not in {"gzip", "deflate"}:
-        raise UsageError(f"the language model's server sends its answers as {encoding[:40]!r}", "plain ones were asked for")
+        raise UsageError(
+            f"the language model's server sends its answers as {encoding[:40]!r}", "plain ones were asked for", "tell it to"
+        )
     try:
         return zlib.decompressobj(47).decompress(received, MAXIMUM_BODY_BYTES + 1)
     except zlib.error as error:
