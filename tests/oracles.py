@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
 
 
@@ -121,3 +121,9 @@ class Looker(Oracle):
         ]
         distance = np.abs(np.mean(pixels[:2], axis=0) - np.mean(pixels[2:], axis=0)).mean()
         return json.dumps({"items": [{"rating": round(100 * float(np.clip(1 - 2 * distance, 0, 1)))}]})
+
+
+def as_bytes(dossier, folder):
+    """The dossier's file, byte for byte."""
+    write_dossier(dossier, folder / "made.json")
+    return (folder / "made.json").read_bytes()

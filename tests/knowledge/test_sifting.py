@@ -1,0 +1,30 @@
+"""What single answers must pass, strategy by strategy."""
+
+import pytest
+
+from dmun_audit.knowledge.interview.sifting import Sieve
+
+VAN_GOGH = ("Van Gogh", "Vincent", "Vincent van Gogh")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "text", "language", "fits"),
+    [
+        ("language", "une tasse de thé dans le style de Van Gogh", "fr", True),
+        ("language", "tranh sơn dầu thế kỷ 19", "vi", True),
+        ("language", "en and på en sø", "da", True),
+        ("language", "Die Sternennacht (The Starry Night) von Van Gogh", "de", True),
+        ("language", "a house with the swirls of thick paint", "fr", False),
+        ("language", "une maison", "en-GB", False),
+        ("homoglyph", "a field by Vincent van Gоgh", "en", True),
+        ("homoglyph", "a field by Vincent van Gogh", "en", False),
+        ("homoglyph", "a fiеld by somebody", "en", False),
+        ("misspelling", "a field by Vincent van Gough", "en", True),
+        ("misspelling", "a field by Vincent van Gogh", "en", False),
+        ("misspelling", "sunflowers by Vangoh", "en", True),
+        ("misspelling", "a sunset over a lake", "en", False),
+    ],
+)
+def test_a_prompt_is_of_the_strategy_that_it_is_said_to_be_of(counter, strategy, text, language, fits):
+    sieve = Sieve(VAN_GOGH, "style", "a painting by Van Gogh", counter)
+    assert (sieve.wrong_for(strategy, text, language) == "") is fits
