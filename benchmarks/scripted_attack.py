@@ -50,7 +50,8 @@ class Attacker(BaseHTTPRequestHandler):
         tried = re.findall(r'^- "(.+)" \(\w+\): .*candidate \d+ of \d+, best ([\d.]+)$', asked, re.MULTILINE)
         best = [text.partition(",")[2].strip() for text, _ in sorted(tried, key=lambda one: -float(one[1]))[:6]]
         found = []
-        for place in range(int(re.search(r"Propose (\d+)", asked)[1])):  # type: ignore[index]
+        wanted = re.search(r"Propose (\d+)", asked)
+        for place in range(int(wanted[1]) if wanted else 1):
             first, second = self.draw.choice(MANNERS), self.draw.choice(MANNERS)
             learnt = self.draw.choice([tail for tail in best if tail] or [second])
             text = f"a {self.draw.choice(SUBJECTS)}, {first}, {learnt if place % 2 else second}"

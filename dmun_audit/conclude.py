@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from dmun_audit import wording
@@ -190,10 +191,14 @@ def _sources(plan: Plan) -> dict[str, Callable[[Record], float | None]]:
     if curated or "language model" not in stated:
         sources["curator" if curated else "dossier"] = lambda r: r["concept"]["similarity"]
     for source, similarity in stated.items():
-        sources[source] = lambda r, similarity=similarity: similarity.get(r["concept"]["name"])  # type: ignore[misc]
+        sources[source] = partial(_stated, similarity)
     sources["CLIP text"] = lambda r: r["measures"].get("similarity_clip_text")
     sources["CLIP image"] = lambda r: r["measures"].get("similarity_clip_image")
     return sources
+
+
+def _stated(similarity: Mapping[str, float], record: Record) -> float | None:
+    return similarity.get(record["concept"]["name"])
 
 
 def _correlation(plan: Plan, source: str, metric: str, pairs: list[tuple[Record, float]]) -> Record:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from dmun_audit.audit import Audit
 from dmun_audit.discover.bench import CONFIRMED_FROM, Bench, Trial
 from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, sieve_of, with_found
+from dmun_audit.knowledge.check import STRATEGIES
 from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier
 from dmun_audit.knowledge.interview.answers import Proposed
 from dmun_audit.knowledge.interview.asking import Interviewer, Query, Sifted
-from dmun_audit.knowledge.interview.conduct import STRATEGIES
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
 

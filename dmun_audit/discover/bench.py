@@ -83,8 +83,8 @@ class Bench:
         for text, requests in asked.items():
             keys = [engine.key(request) for request in requests]
             scores = eye.target_scores(keys)
-            first = int(np.argmax(scores))
-            found[text] = Seen(int((scores > threshold).sum()), len(requests), float(scores[first]), keys[first])
+            best = int(np.argmax(scores))
+            found[text] = Seen(int((scores > threshold).sum()), len(requests), float(scores[best]), keys[best])
         return found
 
     def works(self, seen: Seen) -> bool:

@@ -38,7 +38,8 @@ def asked_for(interviewer: Interviewer) -> list[str]:
     if not facts["questions"]:
         return []
     asked = ", ".join(f"{name} {templates.version(name)[:12]}" for name in sorted(interviewer.used - {"system"}))
-    cost = f"{facts['questions']} {'answer' if facts['questions'] == 1 else 'answers'}, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
+    answers = f"{facts['questions']} {'answer' if facts['questions'] == 1 else 'answers'}"
+    cost = f"{answers}, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
     origin = f"SHA-256 of the question {asked}, of the answers {facts['transcript'][:12]}"
     sampled = f"temperature {interviewer.temperature}, seed {interviewer.seed}"
     return [f"For that {facts['model']} gave {cost} ({sampled}; {origin}).", *interviewer.transcript.concessions]

@@ -23,7 +23,7 @@ def looking_budget(dossier: Dossier) -> int:
     return LOOKED_AT * (1 + len(dossier.concepts))
 
 
-def order_by_looking(dossier: Dossier, engine: Engine, interviewer: Interviewer, repeats: int = 1) -> Dossier:
+def order_by_looking(dossier: Dossier, engine: Engine, interviewer: Interviewer) -> Dossier:
     """The dossier with the ordering of a vision-language model that sees images of the target and of each concept, drawn by
     the `engine`'s base model."""
     target, *others = _pictures(engine, [dossier.target.direct_prompts, *(concept.prompts for concept in dossier.concepts)])
@@ -32,24 +32,19 @@ def order_by_looking(dossier: Dossier, engine: Engine, interviewer: Interviewer,
             "look",
             {"target": dossier.target.name, "concept": concept.name, "shown": LOOKED_AT},
             Looked,
-            f"how similar {concept.name!r} looks ({repeat + 1} of {repeats})",
+            f"how similar {concept.name!r} looks",
             1,
             1,
             images=(*target, *shown),
-            repeat=repeat,
             tokens=200,
         )
         for concept, shown in zip(dossier.concepts, others, strict=True)
-        for repeat in range(repeats)
     ]
-    answers = [items[0].rating / 100 for items in interviewer.put(queries)]
-    names = [concept.name for concept in dossier.concepts]
-    rated = {name: answers[place * repeats : (place + 1) * repeats] for place, name in enumerate(names)}
+    answers = interviewer.put(queries)
     ordering = Ordering(
         source="vision-language model",
         model=interviewer.transcript.model,
-        similarity={name: round(float(np.mean(values)), 4) for name, values in rated.items()},
-        spread={name: round(float(np.std(values)), 4) for name, values in rated.items()} if repeats > 1 else {},
+        similarity={concept.name: items[0].rating / 100 for concept, items in zip(dossier.concepts, answers, strict=True)},
     )
     told = f"Ordered by {ordering.model}, which saw {LOOKED_AT} base images of the target and of each concept."
     return _with_ordering(dossier, ordering, [told, *asked_for(interviewer)])

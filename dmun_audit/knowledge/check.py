@@ -18,20 +18,19 @@ ADVERSARIAL = 40
 LANGUAGES = 5  # besides English
 RETAINED = 5
 DIRECT = 8
-STRATEGIES = frozenset(
-    {
-        "description",
-        "works",
-        "biography",
-        "indirect",
-        "misspelling",
-        "homoglyph",
-        "language",
-        "composition",
-        "features",
-        "mixture",
-    }
-)
+STRATEGIES = {
+    "description": 8,
+    "language": 8,
+    "works": 5,
+    "features": 5,
+    "biography": 5,
+    "misspelling": 4,
+    "composition": 5,
+    "indirect": 5,
+    "homoglyph": 3,
+    "mixture": 4,
+}
+"""Adversarial prompts that a good dossier holds of each strategy, in the order in which strategies take turns in it."""
 
 FURTHER = frozenset({"synonym"})  # known, and not asked of every dossier
 
@@ -67,7 +66,7 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
         return None if names.plainly_in(text) else names.close_in(text)
 
     for prompt in dossier.adversarial:
-        if prompt.strategy not in STRATEGIES | FURTHER:
+        if prompt.strategy not in {*STRATEGIES, *FURTHER}:
             meant = get_close_matches(prompt.strategy, STRATEGIES, n=1)
             guess = f", did you mean {meant[0]!r}?" if meant else f" ({', '.join(sorted(STRATEGIES))})"
             found.append(f"adversarial prompt {prompt.text!r} is of a strategy that nobody knows, {prompt.strategy!r}{guess}")
@@ -96,7 +95,7 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
 def lacks(dossier: Dossier) -> list[str]:
     """What a dossier out of a language model must not lack. Dossiers by hand may: an audit says what it cannot claim then."""
     languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    missing = sorted(STRATEGIES - {prompt.strategy for prompt in dossier.adversarial})
+    missing = sorted(STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial})
     counts = [
         (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
         (sum(concept.role == "retain" for concept in dossier.concepts), RETAINED, "concepts to retain"),
@@ -110,7 +109,7 @@ def lacks(dossier: Dossier) -> list[str]:
 def remarks(dossier: Dossier) -> list[str]:
     """Where the dossier is thin."""
     languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    missing = sorted(STRATEGIES - {prompt.strategy for prompt in dossier.adversarial})
+    missing = sorted(STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial})
     counts = [
         (len(dossier.target.direct_prompts), DIRECT, "direct prompts"),
         (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.knowledge.dossier import Dossier, NearbyConcept, Ordering
 from dmun_audit.verdict.ordering import spearman
 
 
@@ -91,10 +91,10 @@ def _facts(prompt: object) -> str:
 
 
 def _orderings(old: Dossier, new: Dossier) -> Iterator[str]:
-    before = {ordering.source: ordering for ordering in old.orderings}
-    after = {ordering.source: ordering for ordering in new.orderings}
+    before: dict[str, Ordering] = {ordering.source: ordering for ordering in old.orderings}
+    after: dict[str, Ordering] = {ordering.source: ordering for ordering in new.orderings}
     for source in sorted({*before, *after}):
-        if before.get(source) != after.get(source):  # type: ignore[call-overload]
+        if before.get(source) != after.get(source):
             state = "gone" if source not in after else "new" if source not in before else "changed"
             yield f"ordering by the {source}: {state}"
 
@@ -113,8 +113,7 @@ def _origin(old: Dossier, new: Dossier) -> Iterator[str]:
         yield f"since: {sentence}"
 
 
-def _texts(what: str, before: object, after: object) -> Iterator[str]:
-    old, new = list(before), list(after)  # type: ignore[call-overload]
+def _texts(what: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     for text in [text for text in old if text not in new]:
         yield f"{what} gone: {text!r}"
     for text in [text for text in new if text not in old]:

@@ -15,10 +15,11 @@ from dmun_audit.knowledge.texts import fold
 from dmun_audit.store.files import write_atomically
 
 LINE_BREAK = "\n"
+LONGEST_NAME = 80  # letters, of a target
 LENIENT = "lenient"  # the validation context in which a dossier may be inconsistent: to look for all that is wrong with it
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME)]
 Kind = Literal["style", "object", "identity", "brand", "unsafe"]
 Relation = Literal["parent", "sibling", "child", "attribute", "work", "person", "motif", "associated", "distant"]
 World = Literal["atelier", "real"]
@@ -204,7 +205,12 @@ class Dossier(_Part):
 
 def _repeated(names: Sequence[str]) -> list[str]:
     seen: set[str] = set()
-    return [name for name in names if fold(name) in seen or seen.add(fold(name))]  # type: ignore[func-returns-value]
+    found = []
+    for name in names:
+        if fold(name) in seen:
+            found.append(name)
+        seen.add(fold(name))
+    return found
 
 
 def write_dossier(dossier: Dossier, path: Path) -> None:

@@ -47,10 +47,10 @@ def opened(asked: argparse.Namespace, model: str, output: Path) -> Iterator[Tool
         model=model,
         base=asked.base,
         knowledge=str(asked.dossier),
-        policy=getattr(asked, "policy", None),
-        judge=getattr(asked, "judge", None),
-        store=getattr(asked, "store", None),
-        audit_seed=getattr(asked, "audit_seed", None),
+        policy=asked.policy,
+        judge=asked.judge,
+        store=asked.store,
+        audit_seed=asked.audit_seed,
         allow_sensitive=asked.allow_sensitive,
     )
     setup = resolve(options)

@@ -21,7 +21,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", default="standard", help="sampler of the images for --vlm (default: that of standard)")
     parser.add_argument("--store", metavar="DIR", help="store of the images for --vlm (default: in the user's cache folder)")
     parser.add_argument(
-        "--repeats", type=int, default=3, metavar="N", help="times that similarity is asked in each way (default: 3)"
+        "--repeats", type=int, default=3, metavar="N", help="times that --llm is asked for similarity in each way (default: 3)"
     )
 
 

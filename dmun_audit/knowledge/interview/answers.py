@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from textwrap import shorten
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from dmun_audit.knowledge.dossier import Kind, Role, Skill
+from dmun_audit.knowledge.dossier import LONGEST_NAME, Kind, Role, Skill
 from dmun_audit.knowledge.texts import without_unread
 
 MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
@@ -29,11 +29,11 @@ def _one_clean_line(value: Any) -> Any:
     return line
 
 
-def _line(longest: int) -> Any:
-    return Annotated[str, BeforeValidator(_one_clean_line), StringConstraints(min_length=1, max_length=longest)]
-
-
-Name, Label, Prompt = _line(80), _line(120), _line(280)
+Clean = Annotated[str, BeforeValidator(_one_clean_line)]
+Name = Annotated[Clean, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+Label = Annotated[Clean, StringConstraints(min_length=1, max_length=120)]
+Prompt = Annotated[Clean, StringConstraints(min_length=1, max_length=280)]
+Item = TypeVar("Item", bound=BaseModel)
 
 
 class _Item(BaseModel):
@@ -44,15 +44,15 @@ class AboutTarget(_Item):
     """What the target is."""
 
     kind: Kind
-    aliases: Annotated[tuple[Name, ...], Field(max_length=8)]  # type: ignore[valid-type]
-    spellings: Annotated[tuple[Name, ...], Field(max_length=8)]  # type: ignore[valid-type]
-    label: Label  # type: ignore[valid-type]
+    aliases: Annotated[tuple[Name, ...], Field(max_length=8)]
+    spellings: Annotated[tuple[Name, ...], Field(max_length=8)]
+    label: Label
 
 
 class Plain(_Item):
     """One prompt."""
 
-    prompt: Prompt  # type: ignore[valid-type]
+    prompt: Prompt
 
 
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
@@ -73,12 +73,12 @@ class Composed(Plain):
 class Neighbour(_Item):
     """One concept near the target."""
 
-    name: Name  # type: ignore[valid-type]
+    name: Name
     kind: Kind
     role: Role
     may_contain_target: bool
-    label: Label  # type: ignore[valid-type]
-    prompts: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=8)]  # type: ignore[valid-type]
+    label: Label
+    prompts: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=8)]
 
 
 class Rated(_Item):
@@ -124,7 +124,7 @@ def schema_of(shape: type[BaseModel], least: int, most: int) -> dict[str, Any]:
     } | ({"$defs": definitions} if definitions else {})
 
 
-def items_in(text: str, shape: type[BaseModel]) -> tuple[list[BaseModel], list[str]]:
+def items_in(text: str, shape: type[Item]) -> tuple[list[Item], list[str]]:
     """The valid items of an answer, and what is wrong with the rest. JSON is found in prose and code fences too."""
     seen: list[Any] | None = None
     for value in _objects(text):
@@ -134,7 +134,7 @@ def items_in(text: str, shape: type[BaseModel]) -> tuple[list[BaseModel], list[s
             break
     if seen is None:
         return [], ["There is no JSON object with a list `items` in the answer."]
-    good: list[BaseModel] = []
+    good: list[Item] = []
     complaints: list[str] = []
     for number, value in enumerate(seen, start=1):
         try:

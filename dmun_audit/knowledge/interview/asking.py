@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any, Generic, TypeVar
-
-from pydantic import BaseModel
+from typing import Any, Generic
 
 from dmun_audit.canonical import canonical_json, seed_of
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.interview import templates
-from dmun_audit.knowledge.interview.answers import items_in, schema_of
+from dmun_audit.knowledge.interview.answers import Item, items_in, schema_of
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript
 from dmun_audit.knowledge.texts import without_unread
@@ -24,7 +22,6 @@ COMPLAINTS = 8
 LONGEST_REASON = 120  # letters of it on a line of progress
 TOPICS = 4  # named on a line of progress
 
-Item = TypeVar("Item", bound=BaseModel)
 Sifted = tuple[Item | None, str]
 
 
@@ -64,7 +61,11 @@ class Query(Generic[Item]):
 
 @dataclass
 class _Course(Generic[Item]):
-    """How far one query is; `cut_off` once an answer ran out of tokens, `legible` once one had the shape, `exhausted` once the model had nothing to add, faultless though its answer was."""
+    """How far one query is.
+
+    `cut_off` once an answer ran out of tokens, `legible` once one had the shape, `exhausted` once the model had nothing to
+    add, faultless though its answer was.
+    """
 
     query: Query[Item]
     items: dict[str, Item] = field(default_factory=dict)
@@ -105,7 +106,7 @@ class _Course(Generic[Item]):
             self.cut_off = True
             self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
         for item in good:
-            sifted, complaint = self.query.sift(item)  # type: ignore[arg-type]
+            sifted, complaint = self.query.sift(item)
             if complaint:
                 self.complaints.append(complaint)
             room = 2 * self.query.wanted * (2 if self.lacking else 1)
@@ -136,16 +137,8 @@ class Interviewer:
             open_ = [course for course in courses if not course.done]
             if not open_:
                 break
-            wrong = next((line for course in open_ for line in course.complaints), "more are needed")
-            why = shorten(wrong, LONGEST_REASON, placeholder="…")
-            again = f" (attempt {attempt + 1} of {ATTEMPTS}: {why})" if attempt else ""
-            topics = list(dict.fromkeys(course.query.about.partition(" (")[0] for course in open_))
             questions = [self._question(course) for course in open_]
-            known = self.transcript.known(questions)
-            kept = f", {known} answered in the transcript" if known else ""
-            more = ", …" if len(topics) > TOPICS else ""
-            asked = f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}{kept}"
-            self._tell(f"{asked}: {', '.join(topics[:TOPICS])}{more}{again}")
+            self._say(open_, questions, attempt)
             for course, answer in zip(open_, self.transcript.ask(questions), strict=True):
                 course.take(answer)
         for course in courses:
@@ -154,6 +147,18 @@ class Interviewer:
             if len(course.items) < course.query.least or lacking or illegible:
                 self._give_up(course)
         return [list(course.items.values()) for course in courses]
+
+    def _say(self, open_: Sequence[_Course[Any]], questions: Sequence[Question], attempt: int) -> None:
+        """Tell what is asked next, how much of it is known already, and why it is asked again."""
+        wrong = next((line for course in open_ for line in course.complaints), "more are needed")
+        why = shorten(wrong, LONGEST_REASON, placeholder="…")
+        again = f" (attempt {attempt + 1} of {ATTEMPTS}: {why})" if attempt else ""
+        topics = list(dict.fromkeys(course.query.about.partition(" (")[0] for course in open_))
+        more = ", …" if len(topics) > TOPICS else ""
+        known = self.transcript.known(questions)
+        kept = f", {known} answered in the transcript" if known else ""
+        asked = f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}{kept}"
+        self._tell(f"{asked}: {', '.join(topics[:TOPICS])}{more}{again}")
 
     def _question(self, course: _Course[Any]) -> Question:
         query = course.query

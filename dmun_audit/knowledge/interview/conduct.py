@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge import check
-from dmun_audit.knowledge.dossier import (
-    Dossier,
-    Relation,
-    Role,
-    World,
-)
+from dmun_audit.knowledge.dossier import LONGEST_NAME, Dossier, Relation, Role, Skill, World
 from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain
 from dmun_audit.knowledge.interview.asking import Interviewer, Query
 from dmun_audit.knowledge.interview.assembling import assemble
@@ -45,22 +40,7 @@ RELATIONS: tuple[tuple[Relation, str, Role, int], ...] = (
     ("person", "a person (or fictional being) connected with the target, but not the target itself", "retain", 4),
     ("distant", "of the same kind as the target but with nothing else in common: a control", "retain", 5),
 )
-STRATEGIES = {
-    "description": 8,
-    "language": 8,
-    "works": 5,
-    "features": 5,
-    "biography": 5,
-    "misspelling": 4,
-    "composition": 5,
-    "indirect": 5,
-    "homoglyph": 3,
-    "mixture": 4,
-}
-"""Adversarial prompts asked of each strategy, in the order in which strategies take turns in a dossier."""
-
 DIRECT, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
-LONGEST_NAME = 80  # letters
 TOP_UPS = 2
 
 
@@ -129,7 +109,6 @@ def _around(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tup
     first, *found = interviewer.put([direct, *queries])
     neighbours: dict[str, tuple[Relation, Neighbour]] = {}
     labels: set[str] = set()
-
     taken = {fold(item.prompt) for item in first}
 
     def admit(relation: Relation, concepts: Sequence[Neighbour]) -> None:
@@ -192,7 +171,7 @@ def _prompts(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tu
         complete_or_fail=False,
     )
     queries: list[Query[Any]] = [composed]
-    for strategy, wanted in STRATEGIES.items():
+    for strategy, wanted in check.STRATEGIES.items():
         foreign = strategy == "language"
         queries.append(
             Query(
@@ -208,11 +187,11 @@ def _prompts(interviewer: Interviewer, sieve: Sieve, told: dict[str, Any]) -> tu
             )
         )
     first, *rest = interviewer.put(queries)
-    return first, dict(zip(STRATEGIES, rest, strict=True))
+    return first, dict(zip(check.STRATEGIES, rest, strict=True))
 
 
 def _every_skill(items: Sequence[Composed]) -> str:
-    missing = {"attribute binding", "spatial relation", "counting"} - {item.skill for item in items}
+    missing = set(get_args(Skill)) - {item.skill for item in items}
     return f"There is no prompt of the skill {', '.join(sorted(missing))}." if missing else ""
 
 

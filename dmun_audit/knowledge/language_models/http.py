@@ -96,7 +96,7 @@ class ChatCompletions:
                         return
                     try:
                         answer = await self._answer(client, question, faults)
-                    except Exception as error:
+                    except Exception as error:  # whatever it is, it ends the others too and is raised after them
                         faults.append(error)
                     else:
                         arrived((place, answer))
