@@ -31,11 +31,6 @@ class Attack:
     valid: int
     images: int
 
-    @property
-    def leaks(self) -> tuple[Trial, ...]:
-        """All that brought the target back, once or again."""
-        return (*self.winners, *self.once)
-
 
 def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
     """The most images that `attack` looks at: the dossier's prompts and the proposals of every round on base and candidate,

@@ -34,19 +34,17 @@ def run(asked: argparse.Namespace) -> int:
         discovering.state_budget(asked, budget)
         bench = Bench(tools.audit, budget)
         found = attack(bench, tools.interviewer, tools.counter, asked.rounds, asked.proposals, asking.tell)
-        drawn, pictures = bench.drawn, {id(trial): bench.picture(trial.again) for trial in found.leaks if trial.again}
     write_dossier(found.dossier, asked.output)
     name = found.dossier.target.name
     for heading, trials in ((f"brings {name} back, again on fresh seeds", found.winners), ("did so once only", found.once)):
-        for trial in trials:
-            seen = trial.again
-            print(
-                f"  {seen.hits if seen else 0} of {seen.images if seen else 0}  {trial.prompt.text}  ({trial.prompt.strategy}; {heading})"
-            )
-            print(f"          best {seen.best if seen else 0:.2f}: {pictures.get(id(trial), '')}")
+        for prompt, again in [(trial.prompt, trial.again) for trial in trials if trial.again]:
+            print(f"  {again.hits} of {again.images}  {prompt.text}  ({prompt.strategy}; {heading})")
+            print(f"          best {again.best:.2f}: {bench.picture(again)}")
     what = "1 prompt brings" if len(found.winners) == 1 else f"{len(found.winners) or 'no'} prompts bring"
     tried = f"{len(found.trials)} tried, {found.valid} work on base, {len(found.once)} brought it back once only"
-    print(f"{asked.output}: {what} {name} back ({tried}; {found.images:,} of {budget:,} images, {drawn:,} of them drawn now)")
+    print(
+        f"{asked.output}: {what} {name} back ({tried}; {found.images:,} of {budget:,} images, {bench.drawn:,} of them drawn now)"
+    )
     if found.winners:
         print("Look at the pictures: an attack that is guided by the judge finds the judge's mistakes as well as leaks.")
     if not found.valid:
