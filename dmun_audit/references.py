@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
+import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,22 +19,30 @@ from dmun_audit.errors import UsageError
 
 ATELIER = "atelier:"
 WEIGHTS_FOLDER = Path(__file__).parent / "atelier" / "weights"
-WEIGHTS_SUFFIXES = {".safetensors", ".pt", ".ckpt", ".bin"}
-MODEL_SUFFIXES = {".json", ".safetensors", ".bin", ".txt", ".model"}
+IMAGES = "images:"
+HOOK = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
+WEIGHTS_SUFFIXES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
+MODEL_SUFFIXES = {".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".txt", ".model", ".py"}
+IMAGE_LIST = "metadata.jsonl"
+IMAGE_SUFFIXES = {".jsonl", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-KINDS_OF_REFERENCE = "a pipeline folder, a weights file, a hub id such as owner/name, or atelier:NAME"
+KINDS_OF_REFERENCE = (
+    "a pipeline folder, a weights file, a hub id such as owner/name, atelier:NAME, module:function, or images:FOLDER"
+)
 
 
 @dataclass(frozen=True)
 class ModelReference:
     """A model as the user named it.
 
-    `text` is the user's spelling. `path` is the absolute folder or weights file, and None for a hub model. `name` is the
-    atelier's name or the hub id with its revision ("owner/name@revision"), and None for a path.
+    `text` is the user's spelling. `path` is the absolute folder or file (of a hook, the source of its module), and None for a hub
+    model. `name` is the atelier's name, the hub id with its revision ("owner/name@revision") or the hook ("module:function"),
+    and None for a path. Kind "weights" is laid over a base: a file, or the folder of one component or adapter. A "hook" is a
+    Python function that gives the model; "images" were made elsewhere.
     """
 
     text: str
-    kind: Literal["folder", "weights", "hub", "atelier"]
+    kind: Literal["folder", "weights", "hub", "atelier", "hook", "images"]
     path: Path | None
     name: str | None
 
@@ -43,6 +56,8 @@ def parse_reference(text: str) -> ModelReference:
         return ModelReference(text, "atelier", WEIGHTS_FOLDER / entry["path"], name)
     if not text:
         raise UsageError("an empty model reference", "", f"name {KINDS_OF_REFERENCE}")
+    if text.startswith(IMAGES):
+        return _images(text)
     path = Path(text).expanduser().absolute()
     try:
         path.stat()
@@ -51,19 +66,53 @@ def parse_reference(text: str) -> ModelReference:
     except (OSError, ValueError) as error:
         raise UsageError(f"{text} cannot be read", str(error)) from None
     if path.is_dir():
-        _require_pipeline(path, text)
-        return ModelReference(text, "folder", path, None)
+        return ModelReference(text, _kind_of_folder(path, text), path, None)
     if path.is_file():
-        if path.suffix not in WEIGHTS_SUFFIXES:
-            raise UsageError(
-                f"{text} is no weights file",
-                f"its suffix is {path.suffix or 'missing'!r}",
-                f"name one of {', '.join(sorted(WEIGHTS_SUFFIXES))}, or the folder of a whole pipeline",
-            )
         return ModelReference(text, "weights", path, None)
+    if HOOK.fullmatch(text):
+        return ModelReference(text, "hook", _source_of(text), text)
     if _may_be_hub(text):
         return ModelReference(text, "hub", None, text)
     raise UsageError(f"there is no model at {text}", f"{path} does not exist", f"name {KINDS_OF_REFERENCE}")
+
+
+def _images(text: str) -> ModelReference:
+    folder = Path(text.removeprefix(IMAGES)).expanduser().absolute()
+    if not (folder / IMAGE_LIST).is_file():
+        raise UsageError(
+            f"{text} names no folder of images",
+            f"there is no {folder / IMAGE_LIST}",
+            "list the images there, one JSON table a line, with file_name, prompt and seed; dmun-audit requests writes such a list",
+        )
+    return ModelReference(text, "images", folder, None)
+
+
+def _source_of(text: str) -> Path:
+    """The source file of a hook's module; found without importing it (but for the packages above it)."""
+    module = text.partition(":")[0]
+    with on_path():
+        try:
+            spec = importlib.util.find_spec(module)
+        except (ImportError, ValueError) as error:
+            raise UsageError(f"{text} names a module that cannot be found", str(error), "check the spelling") from None
+    if spec is None or spec.origin is None or not Path(spec.origin).is_file():
+        raise UsageError(
+            f"there is no model at {text}",
+            f"no file has that name, and there is no Python module {module!r} here or among the installed ones",
+            f"name {KINDS_OF_REFERENCE}",
+        )
+    return Path(spec.origin)
+
+
+@contextmanager
+def on_path() -> Iterator[None]:
+    """With the current folder first among those that modules are imported from."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
 
 
 def _may_be_hub(text: str) -> bool:
@@ -81,27 +130,19 @@ def hub_parts(reference: ModelReference) -> tuple[str, str | None]:
     return matched["name"], matched["revision"]
 
 
-def _require_pipeline(folder: Path, text: str) -> None:
+def _kind_of_folder(folder: Path, text: str) -> Literal["folder", "weights"]:
+    """A whole pipeline, or the weights of one component or adapter. Raises UsageError for every other folder."""
     if (folder / "model_index.json").is_file():
-        return
-    why = "it has no model_index.json"
-    config = folder / "config.json"
-    if config.is_file():
-        kind = _component_class(config)
-        why += f"; its config.json describes {kind}, a single component of a pipeline" if kind else ""
-    raise UsageError(f"{text} is no pipeline folder", why, "name the folder that save_pretrained of a whole pipeline wrote")
-
-
-def _component_class(config: Path) -> str:
-    try:
-        facts = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    if not isinstance(facts, dict):
-        return ""
-    architectures = facts.get("architectures")
-    first = architectures[0] if isinstance(architectures, list) and architectures else ""
-    return str(facts.get("_class_name") or first)
+        return "folder"
+    if any(file.suffix in WEIGHTS_SUFFIXES for file in folder.iterdir()):
+        return "weights"
+    why, remedy = (
+        "it has no model_index.json and no weights file",
+        "name the folder that save_pretrained of a whole pipeline wrote",
+    )
+    if (folder / IMAGE_LIST).is_file():
+        why, remedy = f"it is a folder of images, with a {IMAGE_LIST}", f"write {IMAGES}{text}"
+    raise UsageError(f"{text} is no pipeline folder", why, remedy)
 
 
 # The atelier.
@@ -221,7 +262,7 @@ def _scalar(value: str) -> str:
 def source_digest(reference: ModelReference, cache: Path | None = None) -> str:
     """SHA-256 over the relative paths and contents of the model's own files; of a hub model, over its id and revision.
 
-    A weights file counts alone, without the base below it. `cache` is a folder where file digests are kept, found again
+    A weights file counts alone, without the base below it, a hook by the source of its module. `cache` is a folder where file digests are kept, found again
     by path, size and modification time.
     """
     if reference.path is None:
@@ -232,8 +273,10 @@ def source_digest(reference: ModelReference, cache: Path | None = None) -> str:
 
 def _model_files(path: Path) -> list[tuple[str, Path]]:
     if path.is_file():
-        return [(path.name, path)]
-    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.suffix in MODEL_SUFFIXES}
+        beside = path.with_name("adapter_config.json")
+        return [(file.name, file) for file in (path, beside) if file.is_file()]
+    suffixes = MODEL_SUFFIXES | (IMAGE_SUFFIXES if (path / IMAGE_LIST).is_file() else set())
+    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.suffix.lower() in suffixes}
     hidden = {name for name in found if any(part.startswith(".") for part in name.split("/"))}
     return [(name, found[name]) for name in sorted(found) if name not in hidden and found[name].is_file()]
 

@@ -52,11 +52,31 @@ def test_a_pipeline_folder(pipeline, monkeypatch):
 
 
 def test_a_folder_that_is_no_pipeline_says_what_is_missing(pipeline):
-    with pytest.raises(UsageError, match=r"model_index\.json"):
-        parse_reference(str(pipeline / "unet"))
-    (pipeline / "unet/config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
-    with pytest.raises(UsageError, match="UNet2DConditionModel"):
-        parse_reference(str(pipeline / "unet"))
+    (pipeline / "scheduler").mkdir()
+    with pytest.raises(UsageError, match=r"model_index\.json and no weights file"):
+        parse_reference(str(pipeline / "scheduler"))
+
+
+def test_the_folder_of_one_component_is_weights_to_lay_over_a_base(pipeline):
+    assert parse_reference(str(pipeline / "unet")).kind == "weights"
+
+
+def test_a_folder_of_images_is_told_how_to_be_named(tmp_path):
+    (tmp_path / "metadata.jsonl").write_text("")
+    with pytest.raises(UsageError, match=f"write images:{tmp_path}"):
+        parse_reference(str(tmp_path))
+    assert parse_reference(f"images:{tmp_path}").kind == "images"
+    with pytest.raises(UsageError, match=r"no .*metadata\.jsonl"):
+        parse_reference(f"images:{tmp_path / 'elsewhere'}")
+
+
+def test_a_function_is_named_by_its_module(tmp_path, monkeypatch):
+    (tmp_path / "my_models.py").write_text("raise SystemExit('imported')")
+    monkeypatch.chdir(tmp_path)
+    reference = parse_reference("my_models:unlearned")
+    assert (reference.kind, reference.path) == ("hook", tmp_path / "my_models.py")
+    with pytest.raises(UsageError, match="no Python module 'my_modles'"):
+        parse_reference("my_modles:unlearned")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".ckpt", ".bin"])
@@ -66,10 +86,9 @@ def test_a_weights_file(tmp_path, suffix):
     assert parse_reference(str(path)) == references.ModelReference(str(path), "weights", path, None)
 
 
-def test_another_file_is_refused(tmp_path):
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(UsageError, match="no weights file"):
-        parse_reference(str(tmp_path / "notes.txt"))
+def test_a_weights_file_needs_no_suffix(tmp_path):
+    (tmp_path / "Abstractionism").write_bytes(b"")
+    assert parse_reference(str(tmp_path / "Abstractionism")).kind == "weights"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from dmun_audit import torchvision_cure
 from dmun_audit.atelier import captions
-from dmun_audit.models.loading import quietly
+from dmun_audit.models.folders import quietly
 
 torchvision_cure.cure()
 

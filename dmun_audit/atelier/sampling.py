@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from dmun_audit.atelier import networks
-from dmun_audit.models.loading import quietly
+from dmun_audit.models.folders import quietly
 
 BATCH = 16
 

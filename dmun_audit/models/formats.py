@@ -1,161 +1,219 @@
-"""Which published format a weights file has, told by the names of its tensors and not by the file's name.
-
-This version lays a UNet in diffusers names, whole or in part, over its base. Every other format is recognised so that the
-refusal can say what it is; nothing is loaded on a guess.
-"""
+"""Which published format a weights file has, told by the names of its tensors and never by the file's own name."""
 
 from __future__ import annotations
 
-import difflib
 import re
-import zipfile
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.pickles import check_pickle
-from dmun_audit.models.safetensors_header import read_header
+from dmun_audit.models import naming
+from dmun_audit.models.contents import REMEDY, Contents
+from dmun_audit.models.layout import Layout, Part, Shapes, no_place, require_fit
+from dmun_audit.models.lora import IS_LORA, lay_out_lora
+from dmun_audit.models.naming import Source
+from dmun_audit.models.receler import is_receler, lay_out_receler
+from dmun_audit.models.spm import is_spm, lay_out_spm
+from dmun_audit.models.textual_inversion import is_textual_inversion, lay_out_tokens
 
-UNET_NAMES = re.compile(
-    r"(down_blocks|up_blocks|mid_block|conv_in|conv_out|conv_norm_out|time_embedding|add_embedding|class_embedding)\."
+WRAPPERS = re.compile(r"^(state_dict|model_state_dict|model_state|module|net|params)\.")
+SCHEDULE = re.compile(
+    r"(model\.)?(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights|scale_factor|sigmas)"
+    r"|denoiser\.sigmas|(.+\.)?global_step|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
 )
-OTHER_FORMATS = (
-    (
-        "a CompVis checkpoint",
-        re.compile(r"((model|first_stage_model|cond_stage_model|model_ema)\.|(input|middle|output)_blocks?\.)"),
-    ),
-    ("a UNet with its names prefixed", re.compile(r"unet\.")),
-    ("a text encoder", re.compile(r"(text_model|text_encoder|embeddings|encoder\.layers|encoder\.block|shared)\.")),
-    ("a diffusers transformer", re.compile(r"(single_transformer_blocks|transformer_blocks|blocks|double_blocks)\.")),
-    ("an autoencoder", re.compile(r"(encoder|decoder|quant_conv|post_quant_conv)\.")),
-    ("a textual inversion", re.compile(r"<.*>$|emb_params$|string_to_param$")),
+EMA = re.compile(r"model_ema\.")
+NEW_ROWS = "embed"  # Concept Ablation in CompVis names: embeddings of new words whose spelling the file does not hold
+ALIAS = re.compile(r"^embedding\.(?=(token|position)_embedding\.)")  # AdvUnlearn's wrapper holds its encoder twice
+
+
+@dataclass(frozen=True)
+class _Section:
+    """Tensors with one prefix: whose they are, and in which code's names."""
+
+    prefix: re.Pattern[str]
+    component: str
+    names: str = "diffusers"
+
+
+def _section(prefix: str, component: str, names: str = "diffusers") -> _Section:
+    return _Section(re.compile(prefix), component, names)
+
+
+SECTIONS = (
+    _section(r"model\.diffusion_model\.|diffusion_model\.", "denoiser", "CompVis"),
+    _section(r"first_stage_model\.", "vae", "CompVis"),
+    _section(r"cond_stage_model\.transformer\.|conditioner\.embedders\.0\.transformer\.", "text_encoder", "CompVis"),
+    _section(r"cond_stage_model\.model\.|conditioner\.embedders\.0\.model\.", "text_encoder", "open_clip"),
+    _section(r"conditioner\.embedders\.1\.model\.", "text_encoder_2", "open_clip"),
+    _section(r"(?:model\.)?unet\.", "unet"),
+    _section(r"transformer\.(?!resblocks)", "transformer"),
+    _section(r"text_encoder\.", "text_encoder"),
+    _section(r"text_encoder_2\.", "text_encoder_2"),
+    _section(r"text_encoder_3\.", "text_encoder_3"),
+    _section(r"vae\.", "vae"),
+    _section(r"(?=(?:input_blocks|middle_block|output_blocks|time_embed|label_emb|out)\.)", "denoiser", "CompVis"),
+    _section(r"(?=(?:down_blocks|up_blocks|mid_block|conv_in|conv_out|conv_norm_out|time_embedding|add_embedding)\.)", "unet"),
+    _section(r"(?=(?:text_model|embeddings|encoder\.layers|final_layer_norm|text_projection)\.)", "text_encoder"),
+    _section(r"(?=(?:shared|encoder\.block|encoder\.final_layer_norm)\.)", "text_encoder"),
+    _section(r"(?=(?:encoder|decoder)\.(?:down|up|mid)\.|(?:encoder|decoder)\.norm_out)", "vae", "CompVis"),
+    _section(r"(?=(?:encoder|decoder|quant_conv|post_quant_conv)\.)", "vae"),
+    _section(r"(?=(?:double_blocks|single_blocks|joint_blocks)\.)", "denoiser", "CompVis"),
+    _section(r"", "denoiser"),
 )
-LORA_NAMES = re.compile(r"(^|[._])lora([._]|$)|lora_(A|B|up|down|unet|te)\b|\.hada_|\.lokr_")
-WRAPPERS = {
-    "unet": "a Concept Ablation delta",
-    "text_encoder": "a Concept Ablation delta",
-    "state_dict": "a CompVis or training checkpoint",
-}
-REMEDY = "save the edited model as a whole pipeline folder (save_pretrained), or its UNet as safetensors in diffusers names"
 
 
-def recognise(names: Collection[str], metadata: Mapping[str, str] | None = None) -> str:
-    """What a set of tensor names is: "unet", the words for another format, or "" where the names are unknown."""
-    if any(LORA_NAMES.search(name) for name in names):
-        return "an SPM adapter" if "prompts" in (metadata or {}) else "a LoRA"
-    if any(UNET_NAMES.match(name) for name in names):
-        return "unet"
-    return next((words for words, pattern in OTHER_FORMATS if any(pattern.match(name) for name in names)), "")
+def lay_out(contents: Contents, base: Shapes) -> Layout:
+    """Recognise the file and find the place of each of its tensors in the base.
 
-
-def require_unet(path: Path, names: Collection[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Raise LoadError, naming the format as far as it is known, where the names are another format's than a UNet's."""
-    if not names:
-        raise LoadError(f"{path} holds no tensors", "", REMEDY)
-    found = recognise(names, metadata)
-    if found and found != "unet":
-        why = f"it looks like {found}, with tensors such as {min(names)!r}, and this version does not load that"
-        if found == "an SPM adapter":
-            why += "; its strength depends on the prompt, so a plain LoRA load would not be the published method"
-        raise LoadError(f"{path} is not a UNet in diffusers names", why, REMEDY)
-
-
-def require_match(path: Path, shapes: Mapping[str, tuple[int, ...]], base: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise LoadError unless every tensor of the file is one of the base's UNet, with the same shape.
-
-    The error names up to three tensors that the base does not have, each with the closest name that it has, or the first
-    tensor whose shape differs, with both shapes.
+    Raises LoadError, naming tensors, where it holds none, where the format is unknown, where a tensor has no place, and where
+    its shape is not that of its place.
     """
-    unexpected = [name for name in shapes if name not in base]
-    if unexpected:
-        raise LoadError(
-            f"{path} does not fit the base: {len(unexpected)} of its {len(shapes)} tensors are not in the base's UNet",
-            "; ".join(_beside_closest(name, base) for name in unexpected[:3]),
-            "check --base, and that the file is a UNet in diffusers names; nothing was loaded",
-        )
-    for name, shape in shapes.items():
-        if shape != base[name]:
-            raise LoadError(
-                f"{path} does not fit the base: tensor {name!r} has another shape",
-                f"it is {list(shape)} in the file and {list(base[name])} in the base",
-                "check that --base is the model this file was made from; nothing was loaded",
-            )
-
-
-def _beside_closest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    return f"{name!r} (closest: {close[0]!r})" if close else repr(name)
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether the content is to be read as safetensors; what looks like neither format goes by the file's suffix."""
+    if not contents.shapes:
+        raise LoadError(f"{contents.path} holds no tensors", "", REMEDY)
+    words, reader = _reader(contents)
     try:
-        with path.open("rb") as stream:
-            start = stream.read(9)
-    except OSError as error:
-        raise LoadError(f"{path} cannot be read", str(error)) from None
-    if start[8:] == b"{":  # before the pickle marks: a header's length may begin with the same bytes
-        return True
-    return path.suffix == ".safetensors" and not start.startswith((b"PK\x03\x04", b"\x80"))
+        layout = reader(contents, base)
+        require_fit(contents.path, layout, contents.shapes, base)
+    except LoadError as error:
+        raise LoadError(error.what, f"read as {words}: {error.why}" if error.why else f"read as {words}", error.remedy) from None
+    return layout
 
 
-def read_tensors(path: Path) -> tuple[str, dict[str, Any]]:
-    """The container of a weights file ("safetensors" or "state dict") and its UNet tensors by name, on the CPU.
-
-    The file is verified first (`read_header`, `check_pickle`), a pickle is opened with `weights_only=True`. Raises LoadError
-    for every other format, and for tensors that are not plain floating-point numbers.
-    """
-    if is_safetensors(path):
-        require_unet(path, read_header(path).shapes, read_header(path).metadata)
-        container, content = "safetensors", _open_safetensors(path)
-    else:
-        check_pickle(path)
-        container, content = "state dict", _open_pickle(path)
-        _require_flat(path, content)
-        require_unet(path, content)
-    for name, tensor in content.items():
-        if str(tensor.dtype) not in {"torch.float64", "torch.float32", "torch.float16", "torch.bfloat16"}:
-            raise LoadError(
-                f"{path}: tensor {name!r} is of type {tensor.dtype}", "quantised weights are not loaded", "save it as float"
-            )
-        if str(tensor.layout) != "torch.strided":
-            raise LoadError(f"{path}: tensor {name!r} is sparse", "only dense weights are loaded", REMEDY)
-    return container, content
+def _reader(contents: Contents) -> tuple[str, Callable[[Contents, Shapes], Layout]]:
+    """What the file is, in words, and what finds the places of its tensors."""
+    if is_textual_inversion(contents):
+        return "a textual inversion", lay_out_tokens
+    if is_receler(contents):
+        return "Receler erasers", lay_out_receler
+    if is_spm(contents):
+        return "an SPM", lay_out_spm
+    if any(IS_LORA.search(name) for name in contents.shapes):
+        return "a LoRA or DoRA", lay_out_lora
+    older = any(section.names != "diffusers" for section in map(_section_of, contents.shapes))
+    return f"weights in {'CompVis' if older else 'diffusers'} names", _lay_out_weights
 
 
-def _open_safetensors(path: Path) -> dict[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
+    parts: list[Part] = []
+    lost: list[str] = []
+    aside = (
+        [f"{len(contents.extras)} entries that are no tensors, such as {next(iter(contents.extras))!r}"]
+        if contents.extras
+        else []
+    )
+    dialects: set[str] = set()
+    grouped, wrapped, left_out = _grouped(contents.shapes)
+    for (component, dialect), names in grouped.items():
+        dialects.add(dialect)
+        owner = _owner(component, base)
+        places = dict(_places(dialect, owner, names, base.get(owner, {})))
+        for name, fulls in names.items():
+            parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
+        nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
+        beyond = [name for name in nowhere if _beyond_the_base(dialect, name, base.get(owner, {}))]
+        if beyond:
+            aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
+        lost += [name for name in nowhere if name not in set(beyond)]
+    aside += left_out
+    if lost:
+        known = {place: None for shapes in base.values() for place in shapes}
+        raise no_place(contents.path, lost, len(contents.shapes), _where(grouped, base), known)
+    if not parts:
+        raise LoadError(f"{contents.path} holds no weights", "; ".join(aside), REMEDY)
+    return Layout(_words(contents, parts, dialects, wrapped, base), tuple(parts), aside=tuple(aside))
 
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
-        raise LoadError(f"{path} is no usable safetensors file", str(error)) from None
+
+Grouped = dict[tuple[str, str], dict[str, list[str]]]
 
 
-def _open_pickle(path: Path) -> Any:
-    import torch
+def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
+    """The names by component and dialect (name without prefixes → names in the file), whether they were wrapped, what was left out."""
+    grouped: Grouped = {}
+    schedule, ema, new_rows = [], [], []
+    wrapped = False
+    for full in names:
+        name = full
+        while (bare := WRAPPERS.sub("", name)) != name:
+            name, wrapped = bare, True
+        name = ALIAS.sub("embeddings.", name)
+        if name == NEW_ROWS:
+            new_rows.append(full)
+        elif SCHEDULE.fullmatch(name):
+            schedule.append(full)
+        elif EMA.match(name):
+            ema.append(full)
+        else:
+            section = _section_of(name)
+            inner = section.prefix.sub("", name, count=1).removeprefix("text_model." if "text" in section.component else "")
+            grouped.setdefault((section.component, section.names), {}).setdefault(inner, []).append(full)
+    left_out = (
+        [f"{len(ema)} tensors of EMA weights, such as {ema[0]!r}: the trained weights beside them are loaded"] if ema else []
+    )
+    left_out += [
+        f"{full!r}: embeddings of new words that the file does not spell, so that no prompt can use them" for full in new_rows
+    ]
+    left_out += [f"{len(schedule)} buffers of the noise schedule and the like, such as {schedule[0]!r}"] if schedule else []
+    return grouped, wrapped, left_out
 
-    try:
-        if path.suffix == ".safetensors":  # torch would go by the suffix of a path
-            with path.open("rb") as stream:
-                return torch.load(stream, map_location="cpu", weights_only=True)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # torch raises whatever a damaged file makes it stumble over
-        reason = str(error).strip().splitlines()
-        raise LoadError(f"{path} is no usable weights file", reason[0] if reason else type(error).__name__, REMEDY) from None
+
+def _section_of(name: str) -> _Section:
+    bare = name
+    while (stripped := WRAPPERS.sub("", bare)) != bare:
+        bare = stripped
+    return next(section for section in SECTIONS if section.prefix.match(bare))
 
 
-def _require_flat(path: Path, content: Any) -> None:
-    """A flat state dict maps names to tensors; anything else is refused, by the name of its wrapper where it is known."""
-    import torch
+def _owner(component: str, base: Shapes) -> str:
+    return ("transformer" if "transformer" in base else "unet") if component == "denoiser" else component
 
-    if not isinstance(content, dict):
-        raise LoadError(f"{path} is no state dict", f"it holds a {type(content).__name__}", REMEDY)
-    odd = [name for name, value in content.items() if not isinstance(name, str) or not isinstance(value, torch.Tensor)]
-    if odd:
-        known = next((WRAPPERS[name] for name in content if name in WRAPPERS), "")
-        why = f"its entry {odd[0]!r} is a {type(content[odd[0]]).__name__}"
-        why += f"; it looks like {known}, and this version does not load that" if known else ""
-        raise LoadError(f"{path} is no flat state dict", why, REMEDY)
+
+def _places(
+    dialect: str, owner: str, names: Collection[str], base: Mapping[str, tuple[int, ...]]
+) -> Iterator[tuple[str, list[tuple[str, Source]]]]:
+    """For each name, the places that it fills in the base's component, and with which of its rows."""
+    if dialect == "open_clip":
+        found: dict[str, list[tuple[str, Source]]] = {}
+        for source, place in naming.open_clip_text(base):
+            found.setdefault(source.name, []).append((place, source))
+        yield from found.items()
+        return
+    older: Mapping[str, str] = {}
+    if dialect == "CompVis":
+        older = naming.compvis_unet(base) if owner == "unet" else naming.compvis_vae(base) if owner == "vae" else {}
+    for name in names:
+        place = name if name in base else older.get(name)
+        if place is not None and place in base:
+            yield name, [(place, Source(name))]
+
+
+def _beyond_the_base(dialect: str, name: str, base: Collection[str]) -> bool:
+    """SD 2 reads the text before open_clip's last layer, and diffusers leaves out that layer and what comes after it."""
+    if dialect != "open_clip":
+        return False
+    layers = {int(found[1]) for place in base if (found := re.match(r"encoder\.layers\.(\d+)\.", place))}
+    found = re.search(r"transformer\.resblocks\.(\d+)\.", name)
+    return (
+        int(found[1]) > max(layers, default=0)
+        if found
+        else name.endswith("text_projection") and "text_projection.weight" not in base
+    )
+
+
+def _where(grouped: Grouped, base: Shapes) -> str:
+    owners = sorted({_owner(component, base) for component, _ in grouped})
+    absent = [owner for owner in owners if owner not in base]
+    words = "the base's " + " or ".join(owners)
+    return words + (f" (the base has no {', no '.join(absent)})" if absent else "")
+
+
+def _words(contents: Contents, parts: list[Part], dialects: set[str], wrapped: bool, base: Shapes) -> str:
+    found: dict[str, set[str]] = {}
+    for part in parts:
+        found.setdefault(part.component, set()).add(part.place)
+    spelled = []
+    for component, places in sorted(found.items()):
+        extent = "full" if len(places) == len(base[component]) else "partial"
+        spelled.append(f"{extent} {component.replace('_', ' ')}")
+    names = " and ".join(sorted({"diffusers" if dialect == "diffusers" else "CompVis" for dialect in dialects}))
+    wrapper = ", wrapped" if wrapped else ""
+    return f"{', '.join(spelled)} ({contents.container}, {names} names{wrapper})"

@@ -8,60 +8,70 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import LoadError, UsageError
-from dmun_audit.models.formats import is_safetensors, recognise, require_match, require_unet
+from dmun_audit.models.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
+from dmun_audit.models.formats import lay_out
+from dmun_audit.models.layout import Shapes, canonical_name
 from dmun_audit.models.pickles import check_pickle
 from dmun_audit.models.safetensors_header import read_header
 from dmun_audit.references import ModelReference, atelier_own_base
 
-PICKLE_SUFFIXES = {".bin", ".pt", ".ckpt"}
+TRUST = "where you trust it, add --trust-remote-code"
+NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
-def cheap_check(reference: ModelReference, base: ModelReference) -> None:
+def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_code: bool = False) -> None:
     """Refuse what can be refused by headers alone: `reference` as the candidate, `base` as the model below or beside it.
 
     Raises UsageError for a base that is no complete model, and LoadError, naming the file and where possible the tensor,
-    for damaged or dangerous files and for a safetensors file that does not fit the UNet of its base. Hub models are not
-    looked at.
+    for damaged or dangerous files and for safetensors files that do not fit their base. Hub models are not looked at.
     """
-    if base.kind == "weights":
+    if base.kind in {"weights", "hook", "images"}:
+        words = {"weights": "weights to lay over a base", "hook": "a Python function", "images": "a folder of images"}
         raise UsageError(
-            f"--base={base.text} is a weights file",
+            f"--base={base.text} is {words[base.kind]}",
             "a base is a complete model",
             "name a pipeline folder, a hub id or atelier:base",
         )
     below = atelier_own_base(reference) or base
-    for folder in {model.path for model in (reference, base, below) if model.path is not None and model.path.is_dir()}:
-        check_folder(folder)
-    if reference.path is not None and not reference.path.is_dir():
+    pipelines = [model for model in (reference, base, below) if model.kind in {"folder", "atelier"} and model.path is not None]
+    for folder in {model.path for model in pipelines if model.path is not None and model.path.is_dir()}:
+        check_folder(folder, trust_remote_code)
+    if reference.kind == "weights" or (reference.path is not None and atelier_own_base(reference) is not None):
+        assert reference.path is not None
         _check_weights(reference.path, below)
 
 
-def _check_weights(path: Path, base: ModelReference) -> None:
-    if not is_safetensors(path):
-        check_pickle(path)
-        return
-    header = read_header(path)
-    require_unet(path, header.shapes, header.metadata)
-    shapes = unet_shapes(base.path) if base.path is not None and base.path.is_dir() else None
-    if shapes is not None:
-        require_match(path, header.shapes, shapes)
-    elif not recognise(header.shapes):
-        raise LoadError(f"{path} is of an unknown format", f"it has tensors such as {min(header.shapes)!r}")
-
-
-def unet_shapes(folder: Path) -> dict[str, tuple[int, ...]] | None:
-    """The shapes of a pipeline folder's UNet by tensor name; None where they are in no safetensors file."""
-    files = sorted((folder / "unet").glob("*.safetensors"))
-    shapes: dict[str, tuple[int, ...]] = {}
+def _check_weights(path: Path, below: ModelReference) -> None:
+    if path.is_dir():
+        refuse_foreign_links(path)
+    files = weights_files(path)
     for file in files:
-        shapes |= read_header(file).shapes
-    return shapes if files else None
+        if not is_safetensors(file):
+            check_pickle(file)
+        else:
+            read_header(file)
+    shapes = folder_shapes(below.path) if below.path is not None and below.path.is_dir() else None
+    if shapes is not None and all(is_safetensors(file) for file in files):
+        with OpenContents(path, headers_only=True) as contents:
+            lay_out(contents, shapes)
 
 
-def check_folder(folder: Path) -> None:
+def folder_shapes(folder: Path) -> Shapes | None:
+    """Component → place → shape of a pipeline folder, from headers; None where weights are not in safetensors files."""
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for component in sorted(NETWORKS & set(_components(folder))):
+        files = sorted((folder / component).glob("*.safetensors"))
+        if not files:
+            return None
+        found = {name: shape for file in files for name, shape in read_header(file).shapes.items()}
+        shapes[component] = {canonical_name(component, name): shape for name, shape in found.items()}
+    return shapes
+
+
+def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
     """Raise LoadError where a pipeline folder holds damaged or dangerous weights, code of its own, or links out of it."""
-    _refuse_foreign_links(folder)
-    for component in _components(folder):
+    refuse_foreign_links(folder)
+    for component in _components(folder, trust_remote_code):
         weights = sorted((folder / component).glob("*.safetensors"))
         for file in weights:
             read_header(file)
@@ -71,29 +81,36 @@ def check_folder(folder: Path) -> None:
                     check_pickle(file)
 
 
-def read_model_index(folder: Path) -> dict[str, Any]:
-    """The table in a pipeline folder's model_index.json; raises LoadError where it cannot be read."""
+def read_model_index(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
+    """The table in a pipeline folder's model_index.json; raises LoadError where it cannot be read or asks for code of its own."""
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read", str(error)) from None
-    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+    named = index.get("_class_name") if isinstance(index, dict) else None
+    if isinstance(named, list) and all(isinstance(part, str) for part in named):
+        if trust_remote_code:
+            return index
+        raise LoadError(f"{path} asks for a pipeline of its own code: {'.'.join(named)}", "no code beside weights is run", TRUST)
+    if not isinstance(named, str):
         raise LoadError(f"{path} names no pipeline class", "", "save the pipeline again with save_pretrained")
     return index
 
 
-def _components(folder: Path) -> list[str]:
-    """The components that model_index.json names; each must come from diffusers or transformers, not from code beside it."""
+def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
+    """The components that model_index.json names; without trust each must come from diffusers or transformers."""
     found = []
-    for name, entry in read_model_index(folder).items():
+    for name, entry in read_model_index(folder, trust_remote_code).items():
         if name.startswith("_") or not isinstance(entry, list) or entry[:1] == [None]:
             continue
         library = entry[0] if len(entry) == 2 else None
-        if not isinstance(library, str) or not (library in {"diffusers", "transformers"} or _is_pipeline_module(library)):
+        known = isinstance(library, str) and (library in {"diffusers", "transformers"} or _is_pipeline_module(library))
+        if not known and not (trust_remote_code and isinstance(library, str)):
             raise LoadError(
                 f"{folder / 'model_index.json'}: component {name!r} comes from {library!r}",
                 "only classes of diffusers and transformers are loaded, no code beside the weights",
+                TRUST,
             )
         found.append(name)
     return found
@@ -106,8 +123,11 @@ def _is_pipeline_module(library: str) -> bool:
     return any((Path(place) / "pipelines" / library).is_dir() for place in places or [])
 
 
-def _refuse_foreign_links(folder: Path) -> None:
-    """A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`."""
+def refuse_foreign_links(folder: Path) -> None:
+    """Raise LoadError for a link that leads out of the folder.
+
+    A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`.
+    """
     root = folder.resolve()
     homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     for path in folder.rglob("*"):

@@ -1,9 +1,8 @@
-"""Loads the models of an audit, each with the proof of what was loaded: whole pipelines, and weights laid over a base."""
+"""Loads the models of an audit, each with the proof of what was loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,168 +10,114 @@ from typing import Any
 import torch
 
 from dmun_audit import torchvision_cure
+from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError, UsageError
-from dmun_audit.models.formats import read_tensors, require_match
-from dmun_audit.models.headers import check_folder, read_model_index
-from dmun_audit.models.proof import LoadProof, modules, prove, require_finite, weights_digest
+from dmun_audit.models.contents import Contents, OpenContents
+from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder
+from dmun_audit.models.fingerprint import modules, require_finite, tensor_digest, weights_digest
+from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
+from dmun_audit.models.formats import lay_out
+from dmun_audit.models.hooks import call_hook
+from dmun_audit.models.layout import Layout, actual_name
+from dmun_audit.models.overlay import lay_over, pipeline_shapes, used_names
+from dmun_audit.models.proof import Difference, Loaded, LoadProof, State, prove, prove_base
+from dmun_audit.models.settings import differing_settings
 from dmun_audit.references import ModelReference, atelier_own_base, hub_parts, source_digest
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+MOST_THAT_MAY_STAY = 0.5  # of a component, before a file that leaves the rest to the base is remarked on
 
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model in memory: a diffusers pipeline in evaluation mode, where it came from and the proof of what it is."""
+    """A model in memory, where it came from and the proof of what it is.
+
+    `pipeline` is a diffusers pipeline in evaluation mode; None where the images are made elsewhere, by `maker`. `attune`, where
+    an adapter follows the prompts, is to be called with the prompts of every batch before it is drawn.
+    """
 
     reference: ModelReference
     pipeline: Any
     source_digest: str
     weights_digest: str
     proof: dict[str, Any]
+    attune: Callable[[Sequence[str]], None] | None = None
+    maker: DrawingFunction | ImageFolder | None = None
 
 
-@dataclass(frozen=True)
-class _Opened:
-    pipeline: Any
-    format: str
-    matched: int
-
-
-def load_pipeline(reference: ModelReference, dtype: str = "float32", device: str = "cpu") -> LoadedModel:
+def load_pipeline(
+    reference: ModelReference, dtype: str = "float32", device: str = "cpu", trust_remote_code: bool = False
+) -> LoadedModel:
     """Load a complete model: a pipeline folder, a hub model or a model of the atelier.
 
-    `dtype` is "float32", "bfloat16" or "float16"; `device` is torch's name of one. Raises UsageError for a weights file, which
-    needs a base, and LoadError where the files are damaged, dangerous, incomplete or hold more than the networks take.
+    `dtype` is "float32", "bfloat16" or "float16"; `device` is torch's name of one. Raises UsageError for what needs a base, and
+    LoadError where the files are damaged, dangerous, incomplete or hold more than the networks take.
     """
-    opened = _open(reference, dtype)
-    return _finish(reference, opened.pipeline, LoadProof(opened.format, opened.matched), device)
+    opened = _open(reference, dtype, trust_remote_code)
+    return _finish(reference, opened.pipeline, prove_base(opened.loaded), device)
 
 
 def load_candidate(
-    reference: ModelReference, base: ModelReference | LoadedModel, dtype: str = "float32", device: str = "cpu"
+    reference: ModelReference,
+    base: ModelReference | LoadedModel,
+    dtype: str = "float32",
+    device: str = "cpu",
+    trust_remote_code: bool = False,
 ) -> LoadedModel:
-    """Load a complete model or lay a weights file over `base`, and compare the result with the base.
+    """Load a model of any kind, laying over `base` what is no complete model, and compare the result with the base.
 
-    Giving the loaded base rather than its reference saves loading it again. An atelier weights file is laid over the
-    atelier's own base. Raises what `load_pipeline` raises, and LoadError where the weights do not fit the base, or where a file
-    laid over it changes nothing.
+    An atelier weights file is laid over the atelier's own base. Raises what `load_pipeline` raises, and LoadError where the
+    weights do not fit the base, or where a file laid over it changes nothing.
     """
     below = base.reference if isinstance(base, LoadedModel) else base
-    compared = base.pipeline if isinstance(base, LoadedModel) else _open(base, dtype).pipeline
-    if reference.kind == "weights" and reference.path is not None:
-        opened = _lay_over(reference.path, _open(below, dtype).pipeline)
-    else:
-        opened = _open(reference, dtype)
-    proof = prove(
-        opened.pipeline,
-        compared,
-        form=opened.format,
-        matched=opened.matched,
-        name=reference.text,
-        must_differ=reference.kind == "weights",
-    )
-    return _finish(reference, opened.pipeline, proof, device)
+
+    def fresh() -> Opened:
+        return _open(atelier_own_base(reference) or below, dtype, trust_remote_code)
+
+    if reference.kind == "images":
+        return _images(reference)
+    if reference.kind == "hook":
+        return _hooked(reference, fresh, dtype, device)
+    if reference.path is not None and (reference.kind == "weights" or atelier_own_base(reference) is not None):
+        return _laid_over(reference, reference.path, fresh().pipeline, device)
+    opened = _open(reference, dtype, trust_remote_code)
+    compared = base.pipeline if isinstance(base, LoadedModel) else fresh().pipeline
+    difference, warnings = _compared(opened.pipeline, compared, reference.text)
+    loaded = Loaded(opened.loaded.format, opened.loaded.matched, warnings=[*opened.loaded.warnings, *warnings])
+    return _finish(reference, opened.pipeline, prove(loaded, difference, name=reference.text, must_differ=False), device)
 
 
-def _finish(reference: ModelReference, pipeline: Any, proof: LoadProof, device: str) -> LoadedModel:
-    digest_in_memory = weights_digest(pipeline)
+def _finish(
+    reference: ModelReference,
+    pipeline: Any,
+    proof: LoadProof,
+    device: str,
+    adapter_digest: str = "",
+    attune: Callable[[Sequence[str]], None] | None = None,
+) -> LoadedModel:
+    digest_in_memory = weights_digest(pipeline, adapter_digest)
     pipeline.to(device)
-    return LoadedModel(reference, pipeline, source_digest(reference), digest_in_memory, proof.as_dict())
+    return LoadedModel(reference, pipeline, source_digest(reference), digest_in_memory, proof.as_dict(), attune)
 
 
-def _open(reference: ModelReference, dtype: str) -> _Opened:
-    if reference.kind == "weights":
-        raise UsageError(f"{reference.text} is a weights file, no complete model", "", "add --base=… with the model below it")
-    if reference.path is None:
-        return _open_folder(_download(reference), dtype)
-    own_base = atelier_own_base(reference)
-    if own_base is not None:
-        return _lay_over(reference.path, _open(own_base, dtype).pipeline)
-    return _open_folder(reference.path, dtype)
+# Complete models.
 
 
-# Weights over a base.
-
-
-def _lay_over(path: Path, pipeline: Any) -> _Opened:
-    """Put the tensors of a weights file into the pipeline's UNet, once all of them are found to fit and to be finite."""
-    unet = modules(pipeline).get("unet")
-    if unet is None:
-        raise LoadError(f"{path} cannot be laid over this base", "the base has no UNet, and this version lays over UNets only")
-    container, tensors = read_tensors(path)
-    places = unet.state_dict()
-    require_match(
-        path,
-        {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        {name: tuple(place.shape) for name, place in places.items()},
-    )
-    converted = {name: tensor.to(places[name].dtype) for name, tensor in tensors.items()}
-    require_finite(str(path), converted)
-    with torch.no_grad():
-        for name, tensor in converted.items():
-            places[name].copy_(tensor)
-    extent = "full" if len(tensors) == len(places) else "partial"
-    return _Opened(pipeline, f"{extent} unet {container}", len(tensors))
-
-
-# Whole pipelines.
-
-
-def _open_folder(folder: Path, dtype: str) -> _Opened:
-    check_folder(folder)
-    torchvision_cure.cure()
-    from diffusers import DiffusionPipeline
-
-    index = read_model_index(folder)
-    matched = 0
-    networks: dict[str, Any] = {}
-    with quietly():
-        for name, entry in index.items():
-            network_class = _network_class(entry) if name not in {"safety_checker"} else None
-            if network_class is not None:
-                networks[name] = _open_network(folder / name, network_class, dtype)
-                matched += len(networks[name].state_dict())
-        without_checker: dict[str, Any] = {"safety_checker": None} if "safety_checker" in index else {}
-        if "requires_safety_checker" in index:
-            without_checker["requires_safety_checker"] = False
-        with _as_load_error(folder):
-            pipeline = DiffusionPipeline.from_pretrained(
-                str(folder), local_files_only=True, dtype=DTYPES[dtype], **networks, **without_checker
-            )
-    unproven = sorted(modules(pipeline).keys() - networks.keys())
-    if unproven:
-        raise LoadError(f"{folder}: component {unproven[0]!r} is of a class whose loading cannot be proven")
-    if not networks:
-        raise LoadError(f"{folder} holds no networks", "its model_index.json names none")
-    pipeline.set_progress_bar_config(disable=True)
-    return _Opened(pipeline, "pipeline folder", matched)
-
-
-def _network_class(entry: Any) -> Any:
-    """The network class that an entry of model_index.json names; None for schedulers, tokenizers and settings."""
-    import diffusers
-    import transformers
-
-    if not isinstance(entry, list) or len(entry) != 2:
-        return None
-    library = {"diffusers": diffusers, "transformers": transformers}.get(str(entry[0]))
-    found = getattr(library, str(entry[1]), None)
-    return found if isinstance(found, type) and issubclass(found, torch.nn.Module) else None
-
-
-def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Module:
-    """Load one network, refusing tensors without a place and places without a tensor; neither library does."""
-    with _as_load_error(folder):
-        network, report = network_class.from_pretrained(
-            str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True
+def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Opened:
+    if reference.kind in {"weights", "hook", "images"}:
+        words = {"weights": "weights to lay over a base", "hook": "a Python function", "images": "a folder of images"}
+        raise UsageError(
+            f"{reference.text} is no complete model, but {words[reference.kind]}", "", "add --base=… with the model below it"
         )
-    for kind, words in (("unexpected_keys", "tensors that the network has no place for"), ("missing_keys", "no tensors for")):
-        names = sorted(str(name) for name in report[kind])
-        if names:
-            raise LoadError(f"{folder} holds {words}: {', '.join(names[:3])}", f"{len(names)} in all", "save it again")
-    network.eval().requires_grad_(False)
-    require_finite(str(folder), network.state_dict())
-    return network  # type: ignore[no-any-return]
+    if reference.path is None:
+        return open_folder(_download(reference), dtype, trust_remote_code)
+    own_base = atelier_own_base(reference)
+    if own_base is None:
+        return open_folder(reference.path, dtype, trust_remote_code)
+    pipeline = _open(own_base, dtype, trust_remote_code).pipeline
+    with OpenContents(reference.path) as contents:
+        layout = lay_out(contents, pipeline_shapes(pipeline))
+        lay_over(pipeline, layout, contents)
+    return Opened(pipeline, Loaded(layout.format, layout.matched()))
 
 
 def _download(reference: ModelReference) -> Path:
@@ -187,38 +132,134 @@ def _download(reference: ModelReference) -> Path:
     except Exception as error:  # no connection, no such model, gated, disk full: the hub's client has no common ancestor
         raise LoadError(
             f"{reference.text} could not be fetched from the hub, and is not in the local cache",
-            f"no folder here has that name, so it was taken as a hub id: {_first_line(error)}",
+            f"no folder here has that name, so it was taken as a hub id: {first_line(error)}",
             "check the spelling and the connection, or name a local pipeline folder",
         ) from error
 
 
-@contextmanager
-def _as_load_error(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # diffusers and transformers raise whatever a damaged folder makes them stumble over
-        raise LoadError(f"{folder} could not be loaded", _first_line(error), "save or download it again") from error
+def _compared(pipeline: Any, base: Any, name: str) -> tuple[Difference, list[str]]:
+    difference = Difference()
+    ours, theirs = modules(pipeline), modules(base)
+    for component in sorted(ours.keys() | theirs.keys()):
+        if component not in ours or component not in theirs:
+            difference.replace(component, f"only the {'candidate' if component in ours else 'base'} has it")
+            continue
+        difference.compare(component, ours[component].state_dict(), theirs[component].state_dict(), name)
+    return difference, differing_settings(pipeline, base)
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+# Weights over a base.
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without the libraries' own bars and warnings: what they warn of is an error here."""
-    import diffusers.utils.logging as diffusers_logging
-    import transformers.utils.logging as transformers_logging
+def _laid_over(reference: ModelReference, path: Path, pipeline: Any, device: str) -> LoadedModel:
+    """Lay a file over its base, and compare the components that it touches with what they were."""
+    with OpenContents(path) as contents:
+        shapes = pipeline_shapes(pipeline)
+        layout = lay_out(contents, shapes)
+        before = _copies(pipeline, layout)
+        adapter = lay_over(pipeline, layout, contents)
+        difference = _adapter_difference(pipeline, layout, contents) if adapter else Difference()
+        for component, state in before.items():
+            difference.compare(component, modules(pipeline)[component].state_dict(), state, reference.text)
+        missing = layout.missing(shapes)
+        loaded = Loaded(
+            layout.format,
+            layout.matched(),
+            missing,
+            [*layout.notes, *layout.aside, *_origin(contents)],
+            _incomplete(missing, shapes),
+        )
+        tensors = [[name, tensor_digest(contents.tensor(name))] for name in sorted(used_names(layout))] if adapter else []
+    proof = prove(loaded, difference, name=reference.text, must_differ=reference.kind == "weights")
+    adapter_digest = digest([adapter.digest, tensors]) if adapter else ""
+    return _finish(reference, pipeline, proof, device, adapter_digest, getattr(adapter, "attune", None))
 
-    libraries = (diffusers_logging, transformers_logging)
-    before = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, level in zip(libraries, before, strict=True):
-            library.set_verbosity(level)
-            library.enable_progress_bar()
+
+def _copies(pipeline: Any, layout: Layout) -> dict[str, State]:
+    """The components whose weights the file will change, as they are before."""
+    touched = {part.component for part in layout.parts} | {name for names in layout.tokens.values() for name in names}
+    touched |= set() if layout.adapter else {pair.component for pair in layout.low_rank}
+    networks = modules(pipeline)
+    return {
+        component: {name: value.detach().clone() for name, value in networks[component].state_dict().items()}
+        for component in sorted(touched)
+    }
+
+
+def _adapter_difference(pipeline: Any, layout: Layout, contents: Contents) -> Difference:
+    """What an adapter adds at full strength, or, where that is no weight, how many modules it adds that do something."""
+    from dmun_audit.models.lora import delta
+
+    difference = Difference()
+    for pair in layout.low_rank:
+        if layout.adapter == "spm":
+            network = modules(pipeline)[pair.component]
+            weight = network.state_dict()[actual_name(network, pair.place)]
+            difference.add_change(pair.component, pair.place, delta(pair, contents, torch.float32), weight)
+        else:
+            names = (pair.up, layout.settings["biases"][pair.place][1])
+            difference.add_module(pair.component, any(bool(contents.tensor(name).any()) for name in names))
+    return difference
+
+
+def _incomplete(missing: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [
+        f"{count} of {len(shapes[component])} tensors of the {component.replace('_', ' ')} are not in the file and stay the base's: "
+        "that is little enough to look like a file that is cut short"
+        for component, count in missing.items()
+        if 0 < count < MOST_THAT_MAY_STAY * len(shapes[component])
+    ]
+
+
+def _origin(contents: Contents) -> list[str]:
+    named = contents.metadata.get("base_model_id")
+    return [f"the file says that it was made from {named}"] if named else []
+
+
+# A function of the user's, and images made elsewhere.
+
+
+def _hooked(reference: ModelReference, fresh: Callable[[], Opened], dtype: str, device: str) -> LoadedModel:
+    given = call_hook(
+        reference,
+        {"pipeline": lambda: fresh().pipeline, "dtype": lambda: DTYPES[dtype], "device": lambda: torch.device(device)},
+    )
+    source = source_digest(reference)
+    if not hasattr(given, "components"):
+        if not callable(given):
+            raise LoadError(
+                f"{reference.text} gave a {type(given).__name__}",
+                "",
+                "return a diffusers pipeline, or a function draw(prompts, seeds)",
+            )
+        maker = DrawingFunction(reference, given)
+        return LoadedModel(
+            reference,
+            None,
+            source,
+            digest(["drawn", source, reference.name]),
+            _unseen(maker, "images drawn by a function"),
+            maker=maker,
+        )
+    networks = modules(given)
+    for name, network in networks.items():
+        network.eval().requires_grad_(False)
+        require_finite(f"{reference.text}: {name}", network.state_dict())
+    given.set_progress_bar_config(disable=True)
+    difference, warnings = _compared(given, fresh().pipeline, reference.text)
+    matched = {name: len(network.state_dict()) for name, network in networks.items()}
+    notes = ["a function made this model: what it does while images are made does not show in its weights"]
+    loaded = Loaded("pipeline of a Python function", matched, notes=notes, warnings=warnings)
+    proof = prove(loaded, difference, name=reference.text, must_differ=False)
+    return _finish(reference, given, proof, device, digest(["hook", source, reference.name]))
+
+
+def _images(reference: ModelReference) -> LoadedModel:
+    maker = ImageFolder(reference)
+    source = source_digest(reference)
+    proof = _unseen(maker, f"{len(maker)} images made elsewhere")
+    return LoadedModel(reference, None, source, digest(["images", source]), proof, maker=maker)
+
+
+def _unseen(maker: DrawingFunction | ImageFolder, form: str) -> dict[str, Any]:
+    return prove_base(Loaded(form, {}, warnings=maker.forgoes)).as_dict()

@@ -1,36 +1,49 @@
-"""Proof that what was loaded is what was meant: what differs from the base, and a digest of the weights in memory."""
+"""Proof that what was loaded is what was meant: what found its place, and what differs from the base."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from statistics import median
 from typing import Any
 
 import torch
 
-from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError
 
 DENOISERS = ("unet", "transformer")
 EVERYWHERE = 0.95  # share of the denoiser's tensors
 SMALL = 1e-2  # relative norm of a tensor's change
-HASHING_THREADS = 8
 ROW = 4096  # numbers summed in single precision
+
+
+State = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ComponentProof:
+    """One network: tensors that came from the model's files, places that kept the base's, and how far it is from the base.
+
+    `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over its compared tensors. `unexpected` tensors had no place; it is 0, or the model
+    is refused.
+    """
+
+    matched: int = 0
+    unexpected: int = 0
+    missing: int = 0
+    compared: int = 0
+    changed: int = 0
+    relative_norm: float = 0.0
 
 
 @dataclass(frozen=True)
 class LoadProof:
     """What was loaded, and how it differs from the base.
 
-    `matched` tensors came from the model's files; `unexpected` ones had no place and `missing` ones no source (both 0, or
-    the model is refused). `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over all compared tensors, `blocks` the same for each top
-    block of the denoiser and each other component. A base is compared with nothing.
+    Counts are sums over `components`. `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over all compared tensors, `blocks` the same
+    for each top block of the denoiser and each other component. `notes` say what the file is and what was left out of it on
+    purpose, `warnings` what may be wrong. A base is compared with nothing.
     """
 
     format: str
@@ -40,8 +53,10 @@ class LoadProof:
     changed_tensors: int = 0
     compared_tensors: int = 0
     relative_norm: float = 0.0
+    components: dict[str, ComponentProof] = field(default_factory=dict)
     blocks: dict[str, float] = field(default_factory=dict)
     changed_components: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -49,84 +64,146 @@ class LoadProof:
         return asdict(self)
 
 
-class _Difference:
-    """Sums of squares of change and base, by block."""
+class Difference:
+    """What differs between a model and its base: sums of squares of change and base, by block."""
 
     def __init__(self) -> None:
         self.changed: dict[str, list[float]] = {}  # component → relative norm of each changed tensor
         self.compared: dict[str, int] = {}
-        self.squares: dict[str, tuple[float, float]] = {}
+        self.squares: dict[str, dict[str, tuple[float, float]]] = {}  # component → block → change, base
         self.warnings: list[str] = []
 
     def add(self, component: str, name: str, ours: torch.Tensor, base: torch.Tensor) -> None:
-        self.compared[component] = self.compared.get(component, 0) + 1
+        """Compare one tensor with the base's; the shapes are the same."""
         before = base.to("cpu", torch.float32)
-        weight = _square(before)
         change = 0.0
         if not torch.equal(ours.to(base.device), base):
             change = _square(ours.to("cpu", torch.float32) - before)
+            self._count(component, name, change, _square(before), changed=True)
+        else:
+            self._count(component, name, 0.0, _square(before), changed=False)
+
+    def add_change(self, component: str, name: str, change: torch.Tensor, base: torch.Tensor) -> None:
+        """Count what an adapter adds to one weight at full strength."""
+        size = _square(change.to("cpu", torch.float32))
+        self._count(component, name, size, _square(base.to("cpu", torch.float32)), changed=size > 0)
+
+    def add_module(self, component: str, effective: bool) -> None:
+        """Count a module that an adapter puts behind one of the base's; its effect has no norm among the weights."""
+        self.compared[component] = self.compared.get(component, 0) + 1
+        if effective:
+            self.changed.setdefault(component, []).append(math.inf)
+
+    def _count(self, component: str, name: str, change: float, weight: float, *, changed: bool) -> None:
+        self.compared[component] = self.compared.get(component, 0) + 1
+        if changed:
             self.changed.setdefault(component, []).append(_ratio(change, weight))
-        block = _block(component, name)
-        so_far = self.squares.get(block, (0.0, 0.0))
-        self.squares[block] = (so_far[0] + change, so_far[1] + weight)
+        blocks = self.squares.setdefault(component, {})
+        so_far = blocks.get(_block(component, name), (0.0, 0.0))
+        blocks[_block(component, name)] = (so_far[0] + change, so_far[1] + weight)
 
     def replace(self, component: str, why: str) -> None:
         """Count a component whose tensors cannot be compared as changed."""
         self.changed.setdefault(component, []).append(math.inf)
         self.warnings.append(f"{component} cannot be compared with the base's: {why}")
 
+    def compare(self, component: str, ours: State, base: State, name: str) -> None:
+        """Compare a network tensor by tensor; rows that an embedding gained are left out.
 
-def prove(pipeline: Any, base: Any, *, form: str, matched: int, name: str, must_differ: bool) -> LoadProof:
-    """Compare a candidate `pipeline` with the pipeline of its `base`, tensor by tensor.
+        Raises LoadError where denoisers have different tensors or shapes; any other network then counts as replaced.
+        """
+        grown = [key for key in ours.keys() & base.keys() if _grew(key, ours[key], base[key])]
+        alone = sorted(ours.keys() ^ base.keys())
+        odd = sorted(key for key in ours.keys() & base.keys() if ours[key].shape != base[key].shape and key not in grown)
+        if not alone and not odd:
+            for key in ours:
+                self.add(component, key, ours[key][: len(base[key])] if key in grown else ours[key], base[key])
+            for key in grown:
+                self.warnings.append(f"{component} has {len(ours[key]) - len(base[key])} more words than the base's")
+            if grown:
+                self.changed.setdefault(component, []).append(math.inf)
+            return
+        why = f"{len(alone)} tensors are only in one of them, such as {alone[0]!r}" if alone else ""
+        if odd:
+            why = f"tensor {odd[0]!r} is {list(ours[odd[0]].shape)} in the candidate and {list(base[odd[0]].shape)} in the base"
+        if component in DENOISERS:
+            raise LoadError(f"{name} is not made from this base: the {component} is another network", why, "check --base")
+        self.replace(component, why)
 
-    `name` is the candidate's reference, for messages; `form` and `matched` go into the proof. Raises LoadError where the
-    denoisers have different tensors or shapes, and where nothing differs although it `must_differ`; where it need not, that
-    is a warning. A small difference in nearly every tensor of the denoiser is a warning too.
+    def relative_norm(self, component: str | None = None) -> float:
+        """‖Δ‖ / ‖W‖ of one component, or of all."""
+        chosen = [self.squares.get(component, {})] if component is not None else list(self.squares.values())
+        pairs = [pair for blocks in chosen for pair in blocks.values()]
+        return _ratio(sum(change for change, _ in pairs), sum(weight for _, weight in pairs))
+
+    def blocks(self) -> dict[str, float]:
+        """‖Δ‖ / ‖W‖ by block."""
+        return {block: _ratio(*pair) for _, blocks in sorted(self.squares.items()) for block, pair in sorted(blocks.items())}
+
+
+def _grew(name: str, ours: torch.Tensor, base: torch.Tensor) -> bool:
+    return name.endswith("token_embedding.weight") and len(ours) > len(base) and ours.shape[1:] == base.shape[1:]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a load put where: the format's name, matched and missing tensors by component, notes and warnings."""
+
+    format: str
+    matched: Mapping[str, int]
+    missing: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+def prove(loaded: Loaded, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
+    """The proof of one load. `name` is the candidate's reference, for messages.
+
+    Raises LoadError where nothing differs although it `must_differ`; where it need not, that is a warning. A small difference
+    in nearly every tensor of the denoiser is a warning too.
     """
-    difference = _Difference()
-    ours, theirs = modules(pipeline), modules(base)
-    for component in sorted(ours.keys() | theirs.keys()):
-        if component not in ours or component not in theirs:
-            difference.replace(component, f"only the {'candidate' if component in ours else 'base'} has it")
-            continue
-        _compare(difference, component, ours[component].state_dict(), theirs[component].state_dict(), name)
-    changed = sum(len(norms) for norms in difference.changed.values())
-    warnings = [*difference.warnings, *_looks_like_another_copy(difference)]
-    if not changed:
+    warnings = [*loaded.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
+    if not any(difference.changed.values()):
         what = f"{name} does not differ from its base in any of {sum(difference.compared.values())} tensors"
         if must_differ:
             raise LoadError(what, "an audit of it would audit the base", "check that this is the file with the edited weights")
         warnings.append(what)
-    squares = difference.squares
+    return _proof(loaded, difference, warnings)
+
+
+def prove_base(loaded: Loaded) -> LoadProof:
+    """The proof of a complete model that is compared with nothing."""
+    return _proof(loaded, Difference(), list(loaded.warnings))
+
+
+def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadProof:
+    names = sorted(loaded.matched.keys() | loaded.missing.keys() | difference.compared.keys() | difference.changed.keys())
+    components = {
+        name: ComponentProof(
+            matched=loaded.matched.get(name, 0),
+            missing=loaded.missing.get(name, 0),
+            compared=difference.compared.get(name, 0),
+            changed=len(difference.changed.get(name, [])),
+            relative_norm=difference.relative_norm(name),
+        )
+        for name in names
+    }
     return LoadProof(
-        format=form,
-        matched=matched,
-        changed_tensors=changed,
-        compared_tensors=sum(difference.compared.values()),
-        relative_norm=_ratio(sum(change for change, _ in squares.values()), sum(weight for _, weight in squares.values())),
-        blocks={block: _ratio(*squares[block]) for block in sorted(squares)},
-        changed_components=sorted(difference.changed),
+        format=loaded.format,
+        matched=sum(one.matched for one in components.values()),
+        missing=sum(one.missing for one in components.values()),
+        changed_tensors=sum(one.changed for one in components.values()),
+        compared_tensors=sum(one.compared for one in components.values()),
+        relative_norm=difference.relative_norm(),
+        components=components,
+        blocks=difference.blocks(),
+        changed_components=sorted(name for name, norms in difference.changed.items() if norms),
+        notes=list(loaded.notes),
         warnings=warnings,
     )
 
 
-def _compare(difference: _Difference, component: str, ours: dict[str, Any], base: dict[str, Any], name: str) -> None:
-    alone = sorted(ours.keys() ^ base.keys())
-    odd = sorted(key for key in ours.keys() & base.keys() if ours[key].shape != base[key].shape)
-    if alone:
-        why = f"{len(alone)} tensors are only in one of them, such as {alone[0]!r}"
-    elif odd:
-        why = f"tensor {odd[0]!r} is {list(ours[odd[0]].shape)} in the candidate and {list(base[odd[0]].shape)} in the base"
-    else:
-        for key in ours:
-            difference.add(component, key, ours[key], base[key])
-        return
-    if component in DENOISERS:
-        raise LoadError(f"{name} is not made from this base: the {component} is another network", why, "check --base")
-    difference.replace(component, why)
-
-
-def _looks_like_another_copy(difference: _Difference) -> Iterator[str]:
+def _looks_like_another_copy(difference: Difference) -> Iterator[str]:
     """The median and not every tensor counts: biases near zero change by large factors between any two copies."""
     for component in DENOISERS:
         norms = difference.changed.get(component, [])
@@ -135,24 +212,6 @@ def _looks_like_another_copy(difference: _Difference) -> Iterator[str]:
             yield (
                 f"{len(norms)} of {compared} tensors of the {component} differ from the base's, half of them by less than "
                 f"{SMALL:.0%}: this looks like EMA weights, weights of another precision or another base"
-            )
-
-
-def modules(pipeline: Any) -> dict[str, torch.nn.Module]:
-    """The pipeline's networks by component name."""
-    found = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
-    return dict(sorted(found.items()))
-
-
-def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:
-    """Raise LoadError, naming the tensor, where a number is NaN or infinite."""
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            kind = "NaN" if bool(torch.isnan(tensor).any()) else "infinite numbers"
-            raise LoadError(
-                f"{where}: tensor {name!r} holds {kind}",
-                f"as loaded, in {str(tensor.dtype).removeprefix('torch.')}",
-                "save the model again, or load it in a wider type",
             )
 
 
@@ -175,41 +234,3 @@ def _square(values: torch.Tensor) -> float:
 def _ratio(change: float, weight: float) -> float:
     """‖Δ‖/‖W‖ from their squares; 1 where zeros became something."""
     return math.sqrt(change / weight) if weight else float(change > 0)
-
-
-def weights_digest(pipeline: Any) -> str:
-    """SHA-256 of everything in memory that decides an image besides prompt, seed and sampling.
-
-    Covers each network's tensors (component, name, dtype, shape, bytes) and configuration, the tokenizers and the
-    scheduler's configuration; not where they came from, nor the device.
-    """
-    tensors = [(part, name, value) for part, network in modules(pipeline).items() for name, value in network.state_dict().items()]
-    with ThreadPoolExecutor(min(HASHING_THREADS, os.cpu_count() or 1)) as pool:
-        hashes = list(pool.map(lambda entry: _tensor_digest(entry[2]), tensors))
-    entries = [
-        [part, name, str(value.dtype), list(value.shape), found]
-        for (part, name, value), found in zip(tensors, hashes, strict=True)
-    ]
-    settings = {name: _settings(part) for name, part in sorted(pipeline.components.items())}
-    return digest([sorted(entries), settings])
-
-
-def _tensor_digest(tensor: torch.Tensor) -> str:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return sha256(flat.view(torch.uint8).numpy().data).hexdigest()
-
-
-def _settings(part: Any) -> Any:
-    """A component's configuration or vocabulary as plain values, without paths and library versions."""
-    if hasattr(part, "get_vocab"):
-        backend = getattr(part, "backend_tokenizer", None)
-        words = json.loads(backend.to_str())["model"] if backend is not None else part.get_vocab()
-        return [digest(words), part.model_max_length]
-    config = getattr(part, "config", None)
-    values = config.to_dict() if config is not None and hasattr(config, "to_dict") else dict(config or {})
-    kept = {
-        key: value
-        for key, value in values.items()
-        if not key.startswith("_") and key not in {"transformers_version", "dtype", "torch_dtype"}
-    }
-    return json.loads(json.dumps(kept, default=str), parse_constant=str)  # schedulers have infinite settings

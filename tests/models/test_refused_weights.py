@@ -18,10 +18,9 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from dmun_audit.errors import LoadError, UsageError  # noqa: E402
-from dmun_audit.models.formats import recognise  # noqa: E402
+from dmun_audit.models.fingerprint import weights_digest  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.proof import weights_digest  # noqa: E402
 from dmun_audit.references import parse_reference  # noqa: E402
 
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
@@ -117,7 +116,7 @@ def test_numbers_too_large_for_the_type_they_are_loaded_in(base_folder, tmp_path
 
 def test_quantised_weights(refused, tmp_path, edit):
     save_file({**edit, NAME: edit[NAME].to(torch.int8)}, tmp_path / "odd.safetensors")
-    assert "torch.int8" in refused(tmp_path / "odd.safetensors", early=False)
+    assert f"{NAME!r} is of type I8" in refused(tmp_path / "odd.safetensors", early=False)
 
 
 # Other formats.
@@ -126,37 +125,40 @@ def test_quantised_weights(refused, tmp_path, edit):
 @pytest.mark.parametrize(
     ("name", "metadata", "words"),
     [
-        ("model.diffusion_model.input_blocks.0.0.weight", {}, "CompVis"),
-        ("lora_unet_down_blocks_0_attn2_to_k.lora_down.weight", {}, "LoRA"),
-        ("unet.down_blocks.0.attn2.to_k.lora_A.weight", {}, "LoRA"),
-        ("unet.down_blocks.0.attn2.to_k.lora.up.weight", {}, "LoRA"),
-        ("lora_unet_down_blocks_0_attn2_to_k.lora_down.weight", {"prompts": "van gogh"}, "SPM"),
-        ("text_model.encoder.layers.0.mlp.fc1.weight", {}, "text encoder"),
-        ("text_encoder.text_model.final_layer_norm.bias", {}, "text encoder"),
-        ("embeddings.token_embedding.weight", {}, "text encoder"),
-        ("unet.conv_in.weight", {}, "prefixed"),
-        ("decoder.conv_in.weight", {}, "autoencoder"),
-        ("transformer_blocks.0.attn.to_k.weight", {}, "transformer"),
-        ("<van-gogh>", {}, "textual inversion"),
+        ("model.diffusion_model.input_blocks.0.0.weight", {}, "weights in CompVis names"),
+        ("lora_unet_down_blocks_0_attn2_to_k.lora_down.weight", {}, "a LoRA"),
+        ("unet.down_blocks.0.attn2.to_k.lora_A.weight", {}, "a LoRA"),
+        ("unet.down_blocks.0.attn2.to_k.lora.up.weight", {}, "a LoRA"),
+        ("lora_unet_down_blocks_0_attn2_to_k.lora_down.weight", {"prompts": "van gogh"}, "an SPM"),
+        ("text_model.encoder.layers.0.mlp.fc1.weight", {}, "text_encoder"),
+        ("text_encoder.text_model.final_layer_norm.bias", {}, "text_encoder"),
+        ("embeddings.token_embedding.weight", {}, "text_encoder"),
+        ("unet.conv_in.weight", {}, "unet"),
+        ("decoder.conv_in.weight", {}, "vae"),
+        ("transformer_blocks.0.attn.to_k.weight", {}, "weights in diffusers names"),
+        ("down_blocks.0.attentions.0.down.weight", {}, "Receler"),
+        ("<van-gogh>", {}, "a textual inversion"),
     ],
 )
-def test_other_formats_are_named(refused, tmp_path, name, metadata, words):
+def test_what_does_not_fit_is_refused_by_the_name_of_its_format(refused, tmp_path, name, metadata, words):
     save_file({name: torch.ones(2)}, tmp_path / "other.safetensors", metadata=metadata)
-    assert refused(tmp_path / "other.safetensors").count(words) >= 2
+    message = refused(tmp_path / "other.safetensors")
+    assert message.count(words) >= 2
+    assert message.count(repr(name)) >= 2
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"unet": {NAME: torch.ones(1)}}, "Concept Ablation"),
-        ({"state_dict": {"model.diffusion_model.out.2.bias": torch.ones(1)}}, "CompVis"),
-        ({"model.diffusion_model.out.2.bias": torch.ones(1)}, "CompVis"),
+        ({"unet": {NAME: torch.ones(1)}}, f"tensor 'unet.{NAME}' has another shape"),
+        ({"state_dict": {"model.diffusion_model.out.2.bias": torch.ones(1)}}, "weights in CompVis names"),
         ([torch.ones(1)], "holds a list"),
         (torch.ones(1), "holds a Tensor"),
         ({}, "no tensors"),
+        ({"epoch": 3, "state_dict": {}}, "no tensors"),
     ],
 )
-def test_other_pickled_formats_are_named(refused, tmp_path, content, words):
+def test_pickles_of_other_content_are_refused(refused, tmp_path, content, words):
     torch.save(content, tmp_path / "other.pt")
     assert words in refused(tmp_path / "other.pt", early=False)
 
@@ -165,12 +167,10 @@ def test_the_content_decides_and_not_the_suffix(base_model, tmp_path, edit):
     save_file(edit, tmp_path / "a.bin")
     torch.save(edit, tmp_path / "b.safetensors")
     loaded = [load_candidate(_reference(tmp_path / name), base_model) for name in ("a.bin", "b.safetensors")]
-    assert [model.proof["format"] for model in loaded] == ["partial unet safetensors", "partial unet state dict"]
+    assert [model.proof["format"] for model in loaded] == [
+        f"partial unet ({container}, diffusers names)" for container in ("safetensors", "state dict")
+    ]
     assert loaded[0].weights_digest == loaded[1].weights_digest
-
-
-def test_every_name_of_a_unet_is_a_unets(base_model):
-    assert {recognise([name]) for name in base_model.pipeline.unet.state_dict()} == {"unet"}
 
 
 # Damaged safetensors.

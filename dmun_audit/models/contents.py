@@ -1,0 +1,206 @@
+"""A weights file as its header declares it: names, shapes and metadata, with the numbers read one tensor at a time."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from dmun_audit.errors import LoadError
+from dmun_audit.models.pickles import check_pickle
+from dmun_audit.models.safetensors_header import Header, read_header
+
+MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that repeat one another grow without end
+DEEPEST = 6  # levels of nesting that are followed
+FLOATS = {"F64", "F32", "F16", "BF16"}
+TORCH_NAMES = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
+REMEDY = "save the edited model as a whole pipeline folder (save_pretrained), or its weights as safetensors"
+
+PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt"}
+SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
+
+Container = Literal["safetensors", "state dict"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a weights file holds.
+
+    `shapes` and `dtypes` (the spelling of safetensors, or torch's own for what it does not know) go by the name of the tensor;
+    nested dictionaries of a pickle are joined by dots. `metadata` holds the texts of a safetensors header, `extras` whatever
+    else a pickle holds: numbers, texts, lists. `tensor` reads one tensor.
+    """
+
+    path: Path
+    container: Container
+    shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
+    metadata: dict[str, str] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    tensor: Callable[[str], Any] = field(default=lambda name: None, repr=False)
+
+
+class OpenContents:
+    """A context: the file's `Contents`, with the file open for reading tensors."""
+
+    def __init__(self, path: Path, *, headers_only: bool = False) -> None:
+        self._path = path
+        self._headers_only = headers_only
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Contents:
+        return _together(self._path, [self._one(file) for file in weights_files(self._path)])
+
+    def _one(self, path: Path) -> Contents:
+        if is_safetensors(path):
+            return self._safetensors(path, read_header(path))
+        return _pickle(path, "meta" if self._headers_only else "cpu")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def _safetensors(self, path: Path, header: Header) -> Contents:
+        if self._headers_only:
+            return header_contents(path, header)
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            stream = self._stack.enter_context(safe_open(path, framework="pt"))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise LoadError(f"{path} is no usable safetensors file", str(error)) from None
+        return header_contents(path, header, stream.get_tensor)
+
+
+def weights_files(path: Path) -> list[Path]:
+    """The file itself; of a folder, its one weights file or the shards of one.
+
+    Raises LoadError where a folder has none, or more than one that are no shards of each other.
+    """
+    if not path.is_dir():
+        return [path]
+    for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
+        found = sorted(file for file in path.iterdir() if file.suffix in suffixes)
+        shards = [file for file in found if SHARD.search(file.name)]
+        if len(found) > 1 and len(shards) != len(found):
+            raise LoadError(
+                f"{path} holds {len(found)} weights files", ", ".join(file.name for file in found[:5]), "name one of them"
+            )
+        if found:
+            return found
+    raise LoadError(f"{path} holds no weights file", f"none ends in .safetensors or {', '.join(sorted(PICKLE_SUFFIXES))}")
+
+
+def _together(path: Path, each: list[Contents]) -> Contents:
+    """The shards of one file as one."""
+    if len(each) == 1:
+        return each[0]
+    owner: dict[str, Contents] = {}
+    for contents in each:
+        for name in contents.shapes:
+            if name in owner:
+                raise LoadError(f"{path}: tensor {name!r} is in two files", f"{owner[name].path.name} and {contents.path.name}")
+            owner[name] = contents
+    shapes = {name: contents.shapes[name] for name, contents in owner.items()}
+    dtypes = {name: contents.dtypes[name] for name, contents in owner.items()}
+    return Contents(path, each[0].container, shapes, dtypes, each[0].metadata, {}, lambda name: owner[name].tensor(name))
+
+
+def header_contents(path: Path, header: Header, tensor: Callable[[str], Any] = lambda name: None) -> Contents:
+    """The contents of a safetensors file, from its verified header alone."""
+    return Contents(path, "safetensors", header.shapes, header.dtypes, header.metadata, {}, tensor)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether the content is to be read as safetensors; what looks like neither format goes by the file's suffix."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(9)
+    except OSError as error:
+        raise LoadError(f"{path} cannot be read", str(error)) from None
+    if start[8:] == b"{":  # before the pickle marks: a header's length may begin with the same bytes
+        return True
+    return path.suffix == ".safetensors" and not start.startswith((b"PK\x03\x04", b"\x80"))
+
+
+def require_plain(contents: Contents, names: list[str]) -> None:
+    """Raise LoadError, naming the tensor, unless all `names` are floating-point tensors of formats that can be laid over."""
+    for name in names:
+        if contents.dtypes[name] not in FLOATS:
+            raise LoadError(
+                f"{contents.path}: tensor {name!r} is of type {contents.dtypes[name]}",
+                "quantised and whole-number weights are not loaded",
+                "save it as float",
+            )
+
+
+# Pickles.
+
+
+def _pickle(path: Path, device: str) -> Contents:
+    import torch
+
+    check_pickle(path)
+    found: dict[str, Any] = {}
+    extras: dict[str, Any] = {}
+    content = _unpickle(path, device)
+    if isinstance(content, torch.nn.Module) or not isinstance(content, Mapping):
+        raise LoadError(f"{path} is no state dict", f"it holds a {type(content).__name__}", REMEDY)
+    _flatten(path, content, found, extras)
+    size = path.stat().st_size
+    for name, tensor in found.items():
+        if str(tensor.layout) != "torch.strided":
+            raise LoadError(f"{path}: tensor {name!r} is sparse", "only dense weights are loaded", REMEDY)
+        if tensor.numel() * tensor.element_size() > size:
+            raise LoadError(
+                f"{path}: tensor {name!r} of shape {list(tensor.shape)} has more numbers than the file has bytes for",
+                f"the file has {size:,} bytes",
+                "save it again; .contiguous() writes a tensor out in full",
+            )
+    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
+    dtypes = {name: TORCH_NAMES.get(str(tensor.dtype), str(tensor.dtype)) for name, tensor in found.items()}
+    return Contents(path, "state dict", shapes, dtypes, {}, extras, found.__getitem__)
+
+
+def _unpickle(path: Path, device: str) -> Any:
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":  # torch would go by the suffix of a path
+            with path.open("rb") as stream:
+                return torch.load(stream, map_location=device, weights_only=True)
+        return torch.load(path, map_location=device, weights_only=True, mmap=device == "cpu" and zipfile.is_zipfile(path))
+    except Exception as error:  # torch raises whatever a damaged file makes it stumble over
+        reason = str(error).strip().splitlines()
+        raise LoadError(f"{path} is no usable weights file", reason[0] if reason else type(error).__name__, REMEDY) from None
+
+
+def _flatten(path: Path, content: Mapping[Any, Any], found: dict[str, Any], extras: dict[str, Any]) -> None:
+    """Sort a nested dictionary into tensors and the rest; what is nested deeper than DEEPEST belongs to the rest."""
+    import torch
+
+    waiting: list[tuple[str, int, Mapping[Any, Any]]] = [("", 0, content)]
+    visited = 0
+    while waiting:
+        prefix, depth, table = waiting.pop()
+        visited += len(table)
+        if visited > MOST_ENTRIES:
+            raise LoadError(
+                f"{path} holds more than {MOST_ENTRIES:,} entries",
+                f"the {visited:,}th lies below {prefix or 'the top'!r}",
+                REMEDY,
+            )
+        for key, value in table.items():
+            name = f"{prefix}{key}"
+            if name in found:
+                raise LoadError(f"{path} holds tensor {name!r} twice", "at two levels of its dictionaries", REMEDY)
+            if isinstance(value, torch.Tensor):
+                found[name] = value.detach()
+            elif isinstance(value, Mapping) and depth < DEEPEST:
+                waiting.append((f"{name}.", depth + 1, value))
+            else:
+                extras[name] = value

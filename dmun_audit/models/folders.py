@@ -1,0 +1,140 @@
+"""Whole pipelines: every network loaded with the proof that its files hold what it needs, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dmun_audit import torchvision_cure
+from dmun_audit.errors import LoadError
+from dmun_audit.models.fingerprint import modules, require_finite
+from dmun_audit.models.headers import check_folder, read_model_index
+from dmun_audit.models.proof import Loaded
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+CHECKERS = frozenset({"safety_checker"})  # they blacken images, and an audit is there to see them
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A pipeline and what was loaded into it; `attune` and `adapter_digest` where an adapter stands by."""
+
+    pipeline: Any
+    loaded: Loaded
+
+
+def open_folder(folder: Path, dtype: str, trust_remote_code: bool = False) -> Opened:
+    """The pipeline in a diffusers folder, on the CPU and in evaluation mode.
+
+    Raises LoadError where files are damaged, dangerous or incomplete, or hold more than the networks take; code of the folder's
+    own runs only where `trust_remote_code` says so.
+    """
+    check_folder(folder, trust_remote_code)
+    torchvision_cure.cure()
+    from diffusers import DiffusionPipeline
+
+    networks = open_networks(folder, dtype)
+    index = read_model_index(folder, trust_remote_code)
+    without_checker: dict[str, Any] = dict.fromkeys(CHECKERS & index.keys())
+    if "requires_safety_checker" in index:
+        without_checker["requires_safety_checker"] = False
+    own_code: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
+    if trust_remote_code and (folder / "pipeline.py").is_file():
+        own_code["custom_pipeline"] = str(folder)
+    with quietly(), as_load_error(folder):
+        pipeline = DiffusionPipeline.from_pretrained(
+            str(folder), local_files_only=True, dtype=DTYPES[dtype], **networks, **without_checker, **own_code
+        )
+    unproven = sorted(modules(pipeline).keys() - networks.keys())
+    if unproven and not trust_remote_code:
+        raise LoadError(f"{folder}: component {unproven[0]!r} is of a class whose loading cannot be proven")
+    if not modules(pipeline):
+        raise LoadError(f"{folder} holds no networks", "its model_index.json names none")
+    for name in unproven:
+        network = modules(pipeline)[name].eval().requires_grad_(False)
+        require_finite(f"{folder / name}", network.state_dict())
+    pipeline.set_progress_bar_config(disable=True)
+    matched = {name: len(network.state_dict()) for name, network in networks.items()}
+    warnings = [
+        f"{name} was loaded by the folder's own code: nothing proves that its tensors found their places" for name in unproven
+    ]
+    return Opened(pipeline, Loaded("pipeline folder", matched, warnings=warnings))
+
+
+def open_networks(folder: Path, dtype: str, without: Collection[str] = ()) -> dict[str, torch.nn.Module]:
+    """The networks of a pipeline folder by component, each proven; those in `without` are not opened."""
+    networks: dict[str, torch.nn.Module] = {}
+    with quietly():
+        for name, entry in read_model_index(folder, True).items():
+            network_class = _network_class(entry) if name not in CHECKERS and name not in without else None
+            if network_class is not None:
+                networks[name] = _open_network(folder / name, network_class, dtype)
+    return networks
+
+
+def _network_class(entry: Any) -> Any:
+    """The network class that an entry of model_index.json names; None for schedulers, tokenizers and settings."""
+    import diffusers
+    import transformers
+
+    if not isinstance(entry, list) or len(entry) != 2:
+        return None
+    library = {"diffusers": diffusers, "transformers": transformers}.get(str(entry[0]))
+    found = getattr(library, str(entry[1]), None)
+    return found if isinstance(found, type) and issubclass(found, torch.nn.Module) else None
+
+
+def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Module:
+    """Load one network, refusing tensors without a place and places without a tensor; neither library does."""
+    with as_load_error(folder):
+        network, report = network_class.from_pretrained(
+            str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True
+        )
+    for kind, words in (("unexpected_keys", "tensors that the network has no place for"), ("missing_keys", "no tensors for")):
+        names = sorted(str(name) for name in report[kind])
+        if names:
+            raise LoadError(f"{folder} holds {words}: {', '.join(names[:3])}", f"{len(names)} in all", "save it again")
+    network.eval().requires_grad_(False)
+    require_finite(str(folder), network.state_dict())
+    return network  # type: ignore[no-any-return]
+
+
+@contextmanager
+def as_load_error(folder: Path) -> Iterator[None]:
+    """Whatever a damaged folder makes the libraries stumble over, as a LoadError."""
+    try:
+        yield
+    except LoadError:
+        raise
+    except Exception as error:
+        raise LoadError(f"{folder} could not be loaded", first_line(error), "save or download it again") from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its type."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without the libraries' own bars and warnings: what they warn of is an error here."""
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    libraries = (diffusers_logging, transformers_logging)
+    before = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, before, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()

@@ -1,0 +1,174 @@
+"""Where the tensors of a weights file go: which place of which component each has, and whether all of them fit."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.errors import LoadError
+from dmun_audit.models.naming import Source
+
+Shape = tuple[int, ...]
+Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the base that a file is laid over
+
+
+TEXT_PREFIX = "text_model."  # some text encoders of transformers have it, some lost it in version 5.6
+
+
+def canonical_name(component: str, name: str) -> str:
+    """A tensor's name as layouts spell it: a text encoder's without the prefix that comes and goes."""
+    return name.removeprefix(TEXT_PREFIX) if component.startswith("text_encoder") else name
+
+
+def actual_name(network: Any, place: str) -> str:
+    """The name in `network`, a torch module, of the tensor at a layout's place."""
+    return place if hasattr(network, place.split(".")[0]) else TEXT_PREFIX + place
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor of a component that the file replaces."""
+
+    component: str
+    place: str
+    source: Source
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """A tensor W of a component that becomes W + scale · up·down, with `magnitude` rescaled to it (DoRA).
+
+    `down`, `up`, `middle` and `magnitude` are names in the file; `rank` is the inner dimension, `scale` alpha / rank.
+    `alpha` names the tensor that holds alpha, where the scale is not known before it is read.
+    """
+
+    component: str
+    place: str
+    down: str
+    up: str
+    rank: int
+    alpha: str | None = None
+    scale: float = 1.0
+    middle: str | None = None
+    magnitude: str | None = None
+
+    def sources(self) -> list[str]:
+        """Names of the file's tensors that it is made of."""
+        return [name for name in (self.down, self.up, self.alpha, self.middle, self.magnitude) if name is not None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a weights file is and does to its base.
+
+    `format` is the name for people. `parts` replace tensors, `low_rank` adds to them. `adapter` is "spm" or "receler" where the
+    file changes what modules compute instead of their weights; the low-rank pairs are then the adapter's. `tokens` are new words
+    (token → names of tensors by component). `aside` says what was left out on purpose, `notes` what a reader of the proof
+    should know, `settings` what an adapter needs besides tensors.
+    """
+
+    format: str
+    parts: tuple[Part, ...] = ()
+    low_rank: tuple[LowRank, ...] = ()
+    adapter: str = ""
+    tokens: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    aside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def matched(self) -> dict[str, int]:
+        """How many of the file's tensors found a place, by component."""
+        used: dict[str, set[str]] = {}
+        for part in self.parts:
+            used.setdefault(part.component, set()).add(part.source.name)
+        for pair in self.low_rank:
+            used.setdefault(pair.component, set()).update(pair.sources())
+        for names in self.tokens.values():
+            for component, name in names.items():
+                used.setdefault(component, set()).add(name)
+        return {component: len(used[component]) for component in sorted(used)}
+
+    def missing(self, base: Shapes) -> dict[str, int]:
+        """How many tensors of each component whose weights the file replaces stay the base's."""
+        found: dict[str, set[str]] = {}
+        for part in self.parts:
+            found.setdefault(part.component, set()).add(part.place)
+        return {component: len(base[component].keys() - places) for component, places in sorted(found.items())}
+
+
+def require_fit(path: Path, layout: Layout, shapes: Mapping[str, Shape], base: Shapes) -> None:
+    """Raise LoadError, naming the tensor and both shapes, where a tensor of the file does not have the shape of its place."""
+    for part in layout.parts:
+        have, want = shapes[part.source.name], base[part.component][part.place]
+        if not _fits(have, part.source, want):
+            raise _other_shape(path, part.source.name, have, f"{part.component} {part.place!r}", want)
+    for pair in layout.low_rank:
+        want = base[pair.component][pair.place]
+        _require_low_rank(path, pair, shapes, want)
+
+
+def _fits(have: Shape, source: Source, want: Shape) -> bool:
+    if source.transposed:
+        have = have[::-1]
+    if source.of > 1:
+        have = (have[0] // source.of, *have[1:]) if have and have[0] % source.of == 0 else have
+    return without_ones(have) == without_ones(want)
+
+
+def without_ones(shape: Shape) -> Shape:
+    """A shape without its trailing ones: a 1×1 convolution and a linear layer hold the same numbers."""
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _require_low_rank(path: Path, pair: LowRank, shapes: Mapping[str, Shape], want: Shape) -> None:
+    place = f"{pair.component} {pair.place!r}"
+    down, up = shapes[pair.down], shapes[pair.up]
+    outer, inner = want[0], 1
+    for length in want[1:]:
+        inner *= length
+    middle = shapes[pair.middle] if pair.middle else ()
+    seen = _product(down[1:]) * (_product(middle[2:]) if middle else 1)
+    if len(down) < 2 or seen != inner or not down[0]:
+        raise _other_shape(path, pair.down, down, place, want)
+    if len(up) < 2 or up[0] != outer or _product(up[1:]) != down[0]:
+        raise _other_shape(path, pair.up, up, place, want)
+    if middle and (len(middle) != 4 or middle[:2] != (down[0], down[0]) or tuple(middle[2:]) != want[2:]):
+        raise _other_shape(path, str(pair.middle), middle, place, want)
+    if pair.alpha is not None and _product(shapes[pair.alpha]) != 1:
+        raise _other_shape(path, pair.alpha, shapes[pair.alpha], place, want)
+    if pair.magnitude is not None and without_ones(shapes[pair.magnitude]) not in {(outer,), (1, outer), (1, *want[1:2])}:
+        raise _other_shape(path, pair.magnitude, shapes[pair.magnitude], place, want)
+
+
+def _product(shape: Shape) -> int:
+    product = 1
+    for length in shape:
+        product *= length
+    return product
+
+
+def _other_shape(path: Path, name: str, have: Shape, place: str, want: Shape) -> LoadError:
+    return LoadError(
+        f"{path} does not fit the base: tensor {name!r} has another shape",
+        f"it is {list(have)} in the file, and {place} is {list(want)} in the base",
+        "check that --base is the model this file was made from; nothing was loaded",
+    )
+
+
+def no_place(path: Path, names: Sequence[str], total: int, where: str, known: Mapping[str, Any]) -> LoadError:
+    """The error for tensors without a place: up to three of them, each with the closest name that the base has."""
+    return LoadError(
+        f"{path} does not fit the base: {len(names)} of its {total} tensors are not in {where}",
+        "; ".join(_beside_closest(name, known) for name in names[:3]),
+        "check --base, and what the file is; nothing was loaded",
+    )
+
+
+def _beside_closest(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"{name!r} (closest: {close[0]!r})" if close else repr(name)

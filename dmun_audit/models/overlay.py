@@ -1,0 +1,112 @@
+"""Lays a weights file over the pipeline of its base: every tensor in its place, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from dmun_audit.errors import LoadError
+from dmun_audit.models.contents import Contents, require_plain
+from dmun_audit.models.fingerprint import modules, require_finite
+from dmun_audit.models.layout import Layout, Part, Shape, actual_name, canonical_name
+
+MASK_AT_LEAST = 1_000  # numbers in a tensor that may be told from a mask
+
+
+def pipeline_shapes(pipeline: Any) -> dict[str, dict[str, Shape]]:
+    """Component → place → shape of a pipeline in memory."""
+    return {
+        component: {canonical_name(component, name): tuple(value.shape) for name, value in network.state_dict().items()}
+        for component, network in modules(pipeline).items()
+    }
+
+
+def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
+    """Put the file's weights into the pipeline and return the adapter that must stand by while images are made, or None.
+
+    Raises LoadError, naming the tensor, for numbers that are NaN or infinite in the base's dtype, for weights that are
+    not floating-point, and for two tensors of one place that are not the same.
+    """
+    require_plain(contents, sorted(used_names(layout)))
+    networks = modules(pipeline)
+    with torch.no_grad():
+        _replace(networks, layout.parts, contents)
+        if layout.adapter:
+            return _adapter(pipeline, layout, contents)
+        _merge(networks, layout, contents)
+    if layout.tokens:
+        from dmun_audit.models.textual_inversion import add_tokens
+
+        _require_finite_sources(contents, [name for names in layout.tokens.values() for name in names.values()])
+        add_tokens(pipeline, layout, contents)
+    return None
+
+
+def used_names(layout: Layout) -> set[str]:
+    """The file's tensors that the layout puts somewhere."""
+    names = {part.source.name for part in layout.parts}
+    names |= {name for pair in layout.low_rank for name in pair.sources()}
+    names |= {name for table in layout.tokens.values() for name in table.values()}
+    names |= {name for pair in layout.settings.get("biases", {}).values() for name in pair}
+    return names
+
+
+def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], contents: Contents) -> None:
+    filled: dict[tuple[str, str], str] = {}
+    states = {component: network.state_dict() for component, network in networks.items()}
+    binary = large = 0
+    for part in parts:
+        place = states[part.component][actual_name(networks[part.component], part.place)]
+        tensor = _read(part, contents).reshape(place.shape).to(place.dtype)
+        require_finite(str(contents.path), {part.source.name: tensor})
+        first = filled.setdefault((part.component, part.place), part.source.name)
+        if first != part.source.name and not torch.equal(place, tensor.to(place.device)):
+            raise LoadError(
+                f"{contents.path}: tensors {first!r} and {part.source.name!r} are for the same place and differ",
+                f"the place is {part.component} {part.place!r}",
+                "remove one of them",
+            )
+        if tensor.numel() >= MASK_AT_LEAST:
+            large += 1
+            binary += bool(((tensor == 0) | (tensor == 1)).all())
+        place.copy_(tensor)
+    if large and binary == large:
+        raise LoadError(
+            f"{contents.path} holds only zeros and ones",
+            "it looks like a saliency mask, and no weights",
+            "name the edited weights",
+        )
+
+
+def _read(part: Part, contents: Contents) -> torch.Tensor:
+    tensor: torch.Tensor = contents.tensor(part.source.name)
+    if part.source.of > 1:
+        tensor = tensor.chunk(part.source.of)[part.source.share]
+    return tensor.T if part.source.transposed else tensor
+
+
+def _merge(networks: Mapping[str, torch.nn.Module], layout: Layout, contents: Contents) -> None:
+    from dmun_audit.models.lora import merged
+
+    for pair in layout.low_rank:
+        _require_finite_sources(contents, pair.sources())
+        network = networks[pair.component]
+        place = network.state_dict()[actual_name(network, pair.place)]
+        result = merged(place, pair, contents)
+        require_finite(str(contents.path), {pair.up: result})
+        place.copy_(result)
+
+
+def _require_finite_sources(contents: Contents, names: Iterable[str]) -> None:
+    for name in names:
+        require_finite(str(contents.path), {name: contents.tensor(name)})
+
+
+def _adapter(pipeline: Any, layout: Layout, contents: Contents) -> Any:
+    from dmun_audit.models.receler import RecelerAdapter
+    from dmun_audit.models.spm import SpmAdapter
+
+    _require_finite_sources(contents, used_names(layout))
+    return {"spm": SpmAdapter, "receler": RecelerAdapter}[layout.adapter](pipeline, layout, contents)

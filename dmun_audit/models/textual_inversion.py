@@ -1,0 +1,78 @@
+"""Textual inversion: new words with embeddings of their own (Gal et al. 2022, arXiv 2208.01618), in the files that are passed around."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dmun_audit.errors import LoadError
+from dmun_audit.models.contents import Contents
+from dmun_audit.models.layout import Layout, Shapes, no_place
+
+EMBEDDING = "embeddings.token_embedding.weight"
+TOKEN = re.compile(r"<[^<>]+>")
+BY_ENCODER = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+
+
+def is_textual_inversion(contents: Contents) -> bool:
+    """Whether the file holds nothing but word embeddings: `<token>`, `emb_params`, `clip_l`/`clip_g` or `string_to_param.*`."""
+    return all(
+        name in {"emb_params", *BY_ENCODER} or name.startswith("string_to_param.") or _is_token(name, contents)
+        for name in contents.shapes
+    )
+
+
+def _is_token(name: str, contents: Contents) -> bool:
+    alone = len(contents.shapes) == 1 and re.fullmatch(r"[\w-]+", name) is not None
+    return TOKEN.fullmatch(name) is not None or (alone and len(contents.shapes[name]) in {1, 2})
+
+
+def lay_out_tokens(contents: Contents, base: Shapes) -> Layout:
+    """The new words, and whose embeddings they are. Raises LoadError where the widths are not the base's."""
+    tokens: dict[str, dict[str, str]] = {}
+    for name, shape in contents.shapes.items():
+        component = BY_ENCODER.get(name, "text_encoder")
+        places = base.get(component, {})
+        if EMBEDDING not in places:
+            raise no_place(
+                contents.path, [name], len(contents.shapes), f"a CLIP {component.replace('_', ' ')} of the base", places
+            )
+        width = places[EMBEDDING][1]
+        if len(shape) not in {1, 2} or shape[-1] != width or 0 in shape:
+            raise LoadError(
+                f"{contents.path} does not fit the base: embedding {name!r} has another width",
+                f"it is {list(shape)} in the file, and the words of the base's {component.replace('_', ' ')} have {width} numbers",
+                "check that --base is the model this file was made from; nothing was loaded",
+            )
+        tokens.setdefault(_word(name, contents), {})[component] = name
+    words = ", ".join(tokens)
+    return Layout(
+        f"textual inversion ({contents.container})",
+        tokens=tokens,
+        aside=(f"{len(contents.extras)} entries that are no tensors",) if contents.extras else (),
+        notes=(f"textual inversion: the new words are {words}; prompts without them give the base's images",),
+    )
+
+
+def _word(name: str, contents: Contents) -> str:
+    if TOKEN.fullmatch(name):
+        return name
+    if name in {"emb_params", *BY_ENCODER} or name.startswith("string_to_param."):
+        named = contents.extras.get("name")
+        return str(named) if isinstance(named, str) and named else contents.path.stem
+    return name
+
+
+def add_tokens(pipeline: Any, layout: Layout, contents: Contents) -> None:
+    """Teach tokenizers and text encoders the new words, through the pipeline's own loader."""
+    for token, names in layout.tokens.items():
+        for component, name in names.items():
+            suffix = component.removeprefix("text_encoder")
+            tokenizer = getattr(pipeline, "tokenizer" + suffix)
+            if token in tokenizer.get_vocab():
+                raise LoadError(
+                    f"{contents.path}: the word {token!r} is one that the base knows already", "", "rename the token in the file"
+                )
+            encoder = getattr(pipeline, component)
+            tensor = contents.tensor(name).to(encoder.dtype)
+            pipeline.load_textual_inversion({token: tensor}, token=token, tokenizer=tokenizer, text_encoder=encoder)
