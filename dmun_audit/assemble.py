@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,62 +15,102 @@ from dmun_audit.render import devices
 from dmun_audit.setup import Setup
 
 if TYPE_CHECKING:
+    from dmun_audit.judge.clip import ClipJudge
+    from dmun_audit.models.loading import LoadedModel
     from dmun_audit.policy import Sampling
     from dmun_audit.render.engine import Engine
 
 
-def assemble(setup: Setup, on_rendered: Callable[[int], None]) -> tuple[Audit, dict[str, Any]]:
-    """Load everything and return the audit with the facts that the manifest gives of models, judge and machine.
+@dataclass
+class Workshop:
+    """Models, store and judge, opened once in a process for all targets: every target's audit is made of these."""
 
-    Raises LoadError where a model or the judge cannot be loaded or does not prove what it loaded.
+    base: LoadedModel
+    candidate: LoadedModel
+    engine: Engine
+    device: str
+    _judges: dict[str, ClipJudge] = field(default_factory=dict)
+
+    def judge(self, reference: str) -> ClipJudge:
+        """The judge of that reference. Raises LoadError where it cannot be loaded."""
+        from dmun_audit.judge.clip import ClipJudge
+
+        if reference not in self._judges:
+            self._judges[reference] = ClipJudge(_judge_reference(reference), self.device)
+        return self._judges[reference]
+
+    def audit(self, setup: Setup) -> tuple[Audit, dict[str, Any]]:
+        """The audit of one target, with the facts that the manifest gives of models, judge and machine."""
+        from dmun_audit.judge.eye import Eye
+        from dmun_audit.store.embeddings import EmbeddingStore
+
+        judge = self.judge(setup.judge)
+        eye = Eye(judge, setup.dossier, EmbeddingStore(setup.store_folder, judge.digest), _reader(self.engine.store))
+        return Audit(setup.plan, self.engine, eye), self._facts(setup, judge)
+
+    def _facts(self, setup: Setup, judge: ClipJudge) -> dict[str, Any]:
+        from dmun_audit.judge.clip import judge_facts
+        from dmun_audit.render.sampling import differences
+
+        samplers = self.engine.samplers
+        sampling = setup.policy.sampling
+        return {
+            "models": {
+                "base": _model_facts(setup.base, self.base),
+                "candidate": _model_facts(setup.candidate, self.candidate),
+            },
+            "judge": judge_facts(judge) | {"reference": setup.judge},
+            "sampler": self.engine.sampler
+            | {
+                "size": list(self.engine.size),
+                "dtype": sampling.dtype,
+                "batch": sampling.batch,
+                "threads": sampling.threads,
+            },
+            "candidate_sampler": samplers["candidate"].settings,
+            "hardware": devices.describe_hardware(),
+            "warnings": [
+                *differences(samplers["base"], samplers["candidate"]),
+                *self.base.proof.get("warnings", []),
+                *self.candidate.proof.get("warnings", []),
+                *setup.plan.shortfalls(),
+            ],
+        }
+
+
+def open_workshop(setups: Sequence[Setup], on_rendered: Callable[[int], None]) -> Workshop:
+    """Load everything for these setups, which share models, policy and store.
+
+    Raises LoadError where a model or a judge cannot be loaded or does not prove what it loaded, and where a dossier's
+    prompts are longer than the base reads: before any image is made.
     """
     devices.be_patient()
-    from dmun_audit.judge.clip import ClipJudge, judge_facts
-    from dmun_audit.judge.eye import Eye
+    from dmun_audit.models.elsewhere import ImageFolder
     from dmun_audit.models.loading import load_candidate, load_pipeline
     from dmun_audit.render.engine import Engine
-    from dmun_audit.store.embeddings import EmbeddingStore
     from dmun_audit.store.images import ImageStore
 
+    setup = setups[0]
     sampling = setup.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
+    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": setup.trust_remote_code}
     base_reference = references.parse_reference(setup.base)
-    candidate_reference = references.parse_reference(setup.candidate)
-    base = load_pipeline(base_reference, dtype=sampling.dtype, device=device)
-    candidate = load_candidate(candidate_reference, base_reference, dtype=sampling.dtype, device=device)
-    judge = ClipJudge(_judge_reference(setup.judge), device)
-    store = ImageStore(setup.store_folder)
-    engine = Engine({"base": base, "candidate": candidate}, sampling, store, on_rendered)
-    too_long = overlong_prompts(base.pipeline, setup)
-    if too_long:
-        raise LoadError(
-            f"{len(too_long)} prompts are longer than the text encoder of {setup.base} reads, such as {too_long[0]!r}",
-            "what is beyond its length would be cut off silently",
-            "shorten them in the dossier",
-        )
-    eye = Eye(judge, setup.dossier, EmbeddingStore(setup.store_folder, judge.digest), _reader(store))
-    facts = {
-        "models": {
-            "base": _model_facts(setup.base, base),
-            "candidate": _model_facts(setup.candidate, candidate),
-        },
-        "judge": judge_facts(judge) | {"reference": setup.judge},
-        "sampler": engine.sampler
-        | {
-            "size": list(engine.size),
-            "dtype": sampling.dtype,
-            "batch": sampling.batch,
-            "threads": sampling.threads,
-        },
-        "hardware": devices.describe_hardware(),
-        "warnings": [
-            *base.proof.get("warnings", []),
-            *candidate.proof.get("warnings", []),
-            *setup.plan.shortfalls(),
-        ],
-    }
-    return Audit(setup.plan, engine, eye), facts
+    base = load_pipeline(base_reference, **settings)
+    candidate = load_candidate(references.parse_reference(setup.candidate), base, **settings)
+    if isinstance(candidate.maker, ImageFolder):
+        candidate.maker.expect((request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests())
+    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(setup.store_folder), on_rendered)
+    workshop = Workshop(base, candidate, engine, device)
+    for each in setups:
+        workshop.judge(each.judge)
+        _refuse_overlong(base.pipeline, each)
+    return workshop
+
+
+def assemble(setup: Setup, on_rendered: Callable[[int], None]) -> tuple[Audit, dict[str, Any]]:
+    """The audit of one target alone; facts and errors are those of `Workshop.audit` and `open_workshop`."""
+    return open_workshop([setup], on_rendered).audit(setup)
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
@@ -105,6 +146,16 @@ def _reader(store: Any) -> Callable[[Any], list[Any]]:
         return found
 
     return read
+
+
+def _refuse_overlong(pipeline: Any, setup: Setup) -> None:
+    too_long = overlong_prompts(pipeline, setup)
+    if too_long:
+        raise LoadError(
+            f"{len(too_long)} prompts are longer than the text encoder of {setup.base} reads, such as {too_long[0]!r}",
+            "what is beyond its length would be cut off silently",
+            "shorten them in the dossier",
+        )
 
 
 def overlong_prompts(pipeline: Any, setup: Setup) -> list[str]:

@@ -12,7 +12,16 @@ from dmun_audit import wording
 from dmun_audit.judge.detection import Threshold, calibrate, cosine
 from dmun_audit.judge.eye import Eye
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan import TEST_INDEX, Case, ImageRequest, Plan, calibration_images, requests_for, validation_images
+from dmun_audit.plan import (
+    TEST_INDEX,
+    Case,
+    ImageRequest,
+    Plan,
+    calibration_images,
+    images_of_each,
+    requests_for,
+    validation_images,
+)
 from dmun_audit.render.engine import Engine, covering
 from dmun_audit.verdict.claims import Decision, as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.distances import kid, paired_mmd, paired_sign_flip_test
@@ -82,8 +91,7 @@ class Audit:
         """Candidate images of every adversarial prompt: one of each invalid one, equally many of each valid one."""
         figures, seed = self.plan.policy.adversarial, self.plan.audit_seed
         valid = [text for text, (hits, _) in self.validated.items() if hits >= figures.valid_at]
-        invalid = len(self.validated) - len(valid)
-        each = (figures.images - invalid) // len(valid) if valid else 0
+        each = images_of_each(figures, len(valid), len(self.validated) - len(valid))
         return {
             text: requests_for("candidate", [text], each if text in valid else 1, seed, first=TEST_INDEX)
             for text in self.validated

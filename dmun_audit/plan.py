@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dmun_audit.canonical import digest, seed_of, slug
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier, NearbyConcept
-from dmun_audit.policy import Policy
+from dmun_audit.policy import Adversarial, Policy
 
 Group = Literal["controls", "erasure", "adversarial", "retention", "ordering"]
 GROUPS: tuple[Group, ...] = ("controls", "erasure", "adversarial", "retention", "ordering")
@@ -82,6 +82,20 @@ class Plan:
         tried = min(policy.adversarial.prompts, len(self.dossier.adversarial))
         return len(fixed) + (policy.adversarial.images if tried else 0)
 
+    def candidate_requests(self) -> list[ImageRequest]:
+        """Every candidate image that the audit may ask for, whichever adversarial prompts turn out valid; each once, in order."""
+        figures = self.policy.adversarial
+        fixed = [request for case in self.cases for request in case.images if request.side == "candidate"]
+        prompts = [case.prompt.text for case in self.of_group("adversarial") if case.prompt]
+        valid = min(figures.minimum_valid, len(prompts))
+        most = images_of_each(figures, valid, len(prompts) - valid)
+        tried = [
+            request
+            for text in prompts
+            for request in requests_for("candidate", [text], max(most, 1), self.audit_seed, first=TEST_INDEX)
+        ]
+        return list(dict.fromkeys([*fixed, *tried]))
+
     def shortfalls(self) -> list[str]:
         """Where the plan cannot keep what its policy promises, in whole sentences."""
         return [*self._too_small_dossier(), *self._too_few_images()]
@@ -143,6 +157,14 @@ def requests_for(side: Side, prompts: Sequence[str], count: int, audit_seed: int
         prompt, index = prompts[position % len(prompts)], first + position // len(prompts)
         made.append(ImageRequest(side, prompt, index, seed_of(audit_seed, prompt, index)))
     return tuple(made)
+
+
+def images_of_each(figures: Adversarial, valid: int, invalid: int) -> int:
+    """How many candidate images each valid prompt gets, once one is spent on each invalid prompt.
+
+    Too few valid prompts get no more than the smallest number that is enough would: the audit says nothing then.
+    """
+    return (figures.images - invalid) // max(valid, figures.minimum_valid, 1) if valid else 0
 
 
 def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:

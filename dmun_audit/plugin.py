@@ -23,12 +23,20 @@ GROUP_OF_FIXTURE = {
 KEY = pytest.StashKey["Session"]()
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
-    ("target", {"metavar": "NAME", "help": "concept that was unlearned (default: the atelier model's own; else required)"}),
+    (
+        "target",
+        {
+            "metavar": "NAME",
+            "action": "append",
+            "help": "concept that was unlearned; repeat it for several (default: the atelier model's own; else required)",
+        },
+    ),
     (
         "model",
         {
             "metavar": "REF",
-            "help": "candidate: pipeline folder, weights file over --base, hub id, or atelier:NAME (default: the atelier's)",
+            "help": "candidate: pipeline folder, weights file over --base, hub id, atelier:NAME, module:function that returns a "
+            "pipeline, or images:FOLDER of images drawn elsewhere (default: the atelier's)",
         },
     ),
     (
@@ -39,10 +47,12 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "knowledge",
         {
             "metavar": "DOSSIER",
-            "help": "dossier file, pack, or a language model to ask once: URL#MODEL or transformers:PATH-OR-ID (default: the target's pack)",
+            "action": "append",
+            "help": "dossier file, pack, or a language model to ask once: URL#MODEL or transformers:PATH-OR-ID; repeat it for "
+            "several targets (default: the target's pack)",
         },
     ),
-    ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, release, or a TOML file (default: standard)"}),
+    ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, paper, release, or a TOML file (default: standard)"}),
     (
         "judge",
         {
@@ -50,9 +60,16 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "help": "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:ID (default: atelier:judge there, else CLIP ViT-B/32)",
         },
     ),
-    ("audit-dir", {"metavar": "DIR", "help": "run folder (default: audit-runs/<target>-<candidate>-<hash>)"}),
+    (
+        "audit-dir",
+        {
+            "metavar": "DIR",
+            "help": "run folder, of several targets a folder for each in it (default: audit-runs/<target>-<candidate>-<hash>)",
+        },
+    ),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target: pictures of it are drawn and kept"}),
+    ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
     ("audit-seed", {"metavar": "N", "type": int, "help": "seed of all image seeds (default: 0, or as the policy draws it)"}),
 ]
 
@@ -101,12 +118,12 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every case that a fixture stands for."""
     ours = metafunc.config.stash[KEY]
-    if "audit" not in metafunc.fixturenames and ours.setup is None:
+    if "audit" not in metafunc.fixturenames and not ours.audits:
         return
     for fixture, group in GROUP_OF_FIXTURE.items():
         if fixture in metafunc.fixturenames and not _taken(metafunc, fixture):
-            cases = ours.cases(group)
-            metafunc.parametrize(fixture, cases, ids=[case.id for case in cases])
+            named = ours.cases(group)
+            metafunc.parametrize(fixture, [case for _, case in named], ids=[name for name, _ in named])
 
 
 def _taken(metafunc: pytest.Metafunc, name: str) -> bool:

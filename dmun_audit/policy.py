@@ -15,17 +15,24 @@ from dmun_audit.errors import UsageError
 
 BUILT_IN = Path(__file__).parent / "policies"
 Burden = Literal["none", "prove harm", "prove safe"]
+SchedulerName = Literal["model", "ddim", "pndm", "lms", "euler", "dpmsolver++", "flow-euler"]
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How images are made. `guidance` is a number, or "model" for the pipeline's own default."""
+    """How images are made. "model" stands for what the base's own files say, and for each model's own scheduler.
 
-    steps: int
+    `size` is the side of square images in pixels. An empty `negative_prompt` is the pipeline's own default.
+    """
+
+    steps: int | Literal["model"]
     guidance: float | Literal["model"]
     batch: int
     threads: int
     dtype: Literal["float32", "bfloat16", "float16"]
+    scheduler: SchedulerName = "model"
+    size: int | Literal["model"] = "model"
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,13 +94,20 @@ class Policy:
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
 
     def as_dict(self) -> dict[str, Any]:
-        """The policy as plain values, for hashing and for the manifest."""
-        return dataclasses.asdict(self)
+        """The policy as plain values, for hashing and for the manifest.
+
+        Sampling keys that have a default are left out where they hold it: a policy written before there were such keys keeps
+        its digest, and so do the plans made of it.
+        """
+        values = dataclasses.asdict(self)
+        defaults = {field.name: field.default for field in dataclasses.fields(Sampling)}
+        values["sampling"] = {key: value for key, value in values["sampling"].items() if value != defaults[key]}
+        return values
 
 
 def built_in_names() -> list[str]:
     """Names of the policies that ship with the package, strictest last."""
-    order = {"smoke": 0, "standard": 1, "release": 2}
+    order = {"smoke": 0, "standard": 1, "paper": 2, "release": 3}
     return sorted((path.stem for path in BUILT_IN.glob("*.toml")), key=lambda name: order.get(name, 9))
 
 
@@ -204,8 +218,9 @@ def _check_ranges(policy: Policy, path: Path) -> None:
             "half of them calibrate the judge, the other half check it",
             "take 2 or more",
         )
-    counts = {
+    counts: dict[str, int | Literal["model"]] = {
         "sampling.steps": policy.sampling.steps,
+        "sampling.size": policy.sampling.size,
         "sampling.batch": policy.sampling.batch,
         "sampling.threads": policy.sampling.threads,
         "controls.sensitivity_images": policy.controls.sensitivity_images,
@@ -218,7 +233,7 @@ def _check_ranges(policy: Policy, path: Path) -> None:
         "retention.pairs": policy.retention.pairs,
     }
     for key, count in counts.items():
-        if count < 1:
+        if count != "model" and count < 1:
             raise UsageError(f"policy file {path}: {key} = {count} is out of range", "", "take a whole number from 1 up")
     adversarial = policy.adversarial
     if not 1 <= adversarial.valid_at <= adversarial.validation_images:
@@ -239,10 +254,10 @@ def _check_ranges(policy: Policy, path: Path) -> None:
             f"each of {adversarial.prompts} prompts gets one image at least",
             "take at least adversarial.prompts",
         )
-    for key, count in _images(policy).items():
-        if count > policy.images_at_most:
+    for key, images in _images(policy).items():
+        if images > policy.images_at_most:
             raise UsageError(
-                f"policy file {path}: {key} alone needs {count:,} images",
+                f"policy file {path}: {key} alone needs {images:,} images",
                 f"images_at_most is {policy.images_at_most:,}",
                 "raise images_at_most, or lower the other figure",
             )

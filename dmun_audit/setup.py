@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers
-from dmun_audit.plan import Plan, make_plan
+from dmun_audit.plan import ImageRequest, Plan, make_plan
 from dmun_audit.policy import Policy, load_policy, policy_from_table
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -27,7 +28,7 @@ REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asked for; None where the option was not given."""
+    """What a user asked for, of one target; None where the option was not given."""
 
     target: str | None = None
     model: str | None = None
@@ -39,13 +40,17 @@ class Options:
     store: str | None = None
     audit_seed: int | None = None
     allow_sensitive: bool = False
+    trust_remote_code: bool = False
     ini_base: str | None = None
     root: str = "."
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON."""
+    """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON.
+
+    `prefix` tells its cases from those of other targets in the same session; it is empty where there is one target.
+    """
 
     base: str
     candidate: str
@@ -60,7 +65,9 @@ class Setup:
     store_folder: Path
     source_digests: dict[str, str]
     by_default: bool
+    trust_remote_code: bool
     plan: Plan = field(compare=False)
+    prefix: str = ""
 
     def to_json(self) -> str:
         """The setup as JSON, the plan left out: it is made again from the rest."""
@@ -78,31 +85,56 @@ class Setup:
         return cls(**values, plan=make_plan(values["dossier"], values["policy"], values["audit_seed"]))
 
 
-def resolve(options: Options) -> Setup:
-    """Resolve everything that can be resolved without loading a model; raises UsageError for bad input."""
-    _refuse_empty(options)
-    by_default = options.model is None
+@dataclass(frozen=True)
+class Models:
+    """The two models of an audit, whatever its target; `by_default` where the user named no candidate."""
+
+    base: references.ModelReference
+    candidate: references.ModelReference
+    by_default: bool
+
+    @property
+    def world(self) -> World:
+        """The world in which the base draws."""
+        return "atelier" if references.is_atelier(self.base) else "real"
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Digests of the files of both: they are read once, and that is slow."""
+        return {"base": references.source_digest(self.base), "candidate": references.source_digest(self.candidate)}
+
+
+def find_models(options: Options) -> Models:
+    """The models that the options name; raises UsageError where one of them cannot be what it is said to be."""
     candidate = references.parse_reference(options.model or f"atelier:{references.atelier_default()}")
     if options.base is not None:
         base = references.parse_reference(options.base)
     else:
         base = references.default_base(candidate, options.ini_base)
-    headers.cheap_check(candidate, base)
-    world: World = "atelier" if references.is_atelier(base) else "real"
-    dossier, knowledge = _knowledge(options, candidate, base, world)
+    headers.cheap_check(candidate, base, options.trust_remote_code)
+    return Models(base, candidate, by_default=options.model is None)
+
+
+def resolve(options: Options, models: Models | None = None) -> Setup:
+    """Resolve everything that can be resolved without loading a model; raises UsageError for bad input.
+
+    `models` are those of the same options, where they were found before.
+    """
+    refuse_empty(options)
+    models = models or find_models(options)
+    dossier, knowledge = _knowledge(options, models)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = load_policy(options.policy or "standard")
     judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
     check_judge(judge)
-    sources = {"base": references.source_digest(base), "candidate": references.source_digest(candidate)}
-    seed, seeds = _audit_seed(options, policy, sources)
+    seed, seeds = _audit_seed(options, policy, models)
     plan = make_plan(dossier, policy, seed)
-    audit_hash = digest([plan.digest(), sources, judge])
+    audit_hash = digest([plan.digest(), models.sources, judge])
     root = Path(options.root)
-    name = f"{slug(dossier.target.name)}-{slug(candidate.text)}-{audit_hash[:8]}"
+    name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
     return Setup(
-        base=base.text,
-        candidate=candidate.text,
+        base=models.base.text,
+        candidate=models.candidate.text,
         judge=judge,
         dossier=dossier,
         knowledge=knowledge,
@@ -112,13 +144,14 @@ def resolve(options: Options) -> Setup:
         audit_hash=audit_hash,
         run_folder=Path(options.audit_dir).expanduser() if options.audit_dir else root / "audit-runs" / name,
         store_folder=Path(options.store).expanduser() if options.store else default_store(),
-        source_digests=sources,
-        by_default=by_default,
+        source_digests=models.sources,
+        by_default=models.by_default,
+        trust_remote_code=options.trust_remote_code,
         plan=plan,
     )
 
 
-def _refuse_empty(options: Options) -> None:
+def refuse_empty(options: Options) -> None:
     """An unset variable in a CI file gives an empty value: it must not turn into the audit of a default."""
     empty = [name for name, value in asdict(options).items() if isinstance(value, str) and not value.strip()]
     if empty:
@@ -126,15 +159,13 @@ def _refuse_empty(options: Options) -> None:
         raise UsageError(f"{spelt} is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
 
 
-def _knowledge(
-    options: Options, candidate: references.ModelReference, base: references.ModelReference, world: World
-) -> tuple[Dossier, str]:
+def _knowledge(options: Options, models: Models) -> tuple[Dossier, str]:
     """The dossier, and where it comes from in words."""
     if options.knowledge is None:
-        dossier = find_pack(_target(options, candidate), world)
+        dossier = find_pack(_target(options, models.candidate), models.world)
         return dossier, "a pack that ships"
     if names_language_model(options.knowledge):
-        return _asked_for(options, _target(options, candidate), base, world)
+        return _asked_for(options, _target(options, models.candidate), models.base, models.world)
     dossier = open_knowledge(options.knowledge)
     if options.target:
         _same_target(options.target, dossier)
@@ -178,22 +209,52 @@ def _target(options: Options, candidate: references.ModelReference) -> str:
     return own
 
 
+def asked_by(dossier: Dossier) -> set[str]:
+    """The names by which a user may ask for the dossier's target, folded."""
+    return {fold(name) for name in (dossier.target.name, *dossier.target.aliases)}
+
+
 def _same_target(target: str, dossier: Dossier) -> None:
-    names = [dossier.target.name, *dossier.target.aliases]
-    if fold(target) not in {fold(name) for name in names}:
+    if fold(target) not in asked_by(dossier):
+        names = ", ".join((dossier.target.name, *dossier.target.aliases))
         raise UsageError(
             f"--target={target!r} is not the target of the dossier",
-            f"the dossier is about {dossier.target.name!r} ({', '.join(names)})",
+            f"the dossier is about {dossier.target.name!r} ({names})",
             "leave --target out, or give the dossier of that target",
         )
 
 
-def _audit_seed(options: Options, policy: Policy, sources: dict[str, str]) -> tuple[int, str]:
+def _audit_seed(options: Options, policy: Policy, models: Models) -> tuple[int, str]:
     if options.audit_seed is not None:
         return options.audit_seed, "option"
     if policy.seeds == "after fingerprint":
-        return seed_of("audit", sources["candidate"]) % 2**31, "after fingerprint"
+        if models.candidate.kind == "images":
+            raise _no_seed_yet(policy)
+        return seed_of("audit", models.sources["candidate"]) % 2**31, "after fingerprint"
     return 0, "policy"
+
+
+def _no_seed_yet(policy: Policy) -> UsageError:
+    return UsageError(
+        f"policy {policy.name!r} draws its seeds after the candidate's fingerprint is known",
+        "images made elsewhere are made before",
+        "agree on a seed that their maker does not choose, and give it as --audit-seed here and to dmun-audit requests",
+    )
+
+
+def requests_of(options: Options) -> list[ImageRequest]:
+    """The candidate images that an audit with these options may ask for; `model` is not looked at.
+
+    Raises UsageError as `resolve` does, and where the policy leaves the audit's seed open.
+    """
+    refuse_empty(options)
+    base = references.parse_reference(options.base or f"{references.ATELIER}base")
+    dossier, _ = _knowledge(options, Models(base, base, by_default=False))
+    require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
+    policy = load_policy(options.policy or "standard")
+    if policy.seeds == "after fingerprint" and options.audit_seed is None:
+        raise _no_seed_yet(policy)
+    return make_plan(dossier, policy, options.audit_seed or 0).candidate_requests()
 
 
 def describe(setup: Setup) -> list[str]:
@@ -233,4 +294,5 @@ def facts(setup: Setup) -> dict[str, Any]:
         },
         "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
         "seeds": {"audit_seed": setup.audit_seed, "drawn": setup.seeds},
+        "trust_remote_code": setup.trust_remote_code,
     }

@@ -208,7 +208,7 @@ def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
     assert "dmun_audit:" not in run.stdout
 
 
-@pytest.mark.parametrize("option", ["--model=", "--policy= ", "--knowledge=", "--judge=", "--store="])
+@pytest.mark.parametrize("option", ["--target=", "--model=", "--policy= ", "--knowledge=", "--judge=", "--store="])
 def test_an_empty_option_is_refused_and_no_default_is_audited(option, tmp_path):
     run = audit(option, f"--audit-dir={tmp_path / 'run'}", "--collect-only")
     assert run.returncode == 4

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import UsageError
-from dmun_audit.policy import BUILT_IN
+from dmun_audit.policy import BUILT_IN, built_in_names
 
 TEMPLATE = Path(__file__).parent / "template"
 
@@ -16,9 +16,7 @@ def add_to(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("init", help="lay audits/, conftest.py and a policy file into a repository")
     parser.add_argument("folder", nargs="?", default=".", help="the repository (default: here)")
-    parser.add_argument(
-        "--policy", default="standard", choices=["smoke", "standard", "release"], help="policy to start from (default: standard)"
-    )
+    parser.add_argument("--policy", default="standard", choices=built_in_names(), help="policy to start from (default: standard)")
     parser.set_defaults(run=run)
 
 

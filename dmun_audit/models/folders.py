@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +22,18 @@ CHECKERS = frozenset({"safety_checker"})  # they blacken images, and an audit is
 
 @dataclass(frozen=True)
 class Opened:
-    """A pipeline and what was loaded into it; `attune` and `adapter_digest` where an adapter stands by."""
+    """A pipeline and what was loaded into it."""
 
     pipeline: Any
     loaded: Loaded
 
 
-def open_folder(folder: Path, dtype: str, trust_remote_code: bool = False) -> Opened:
+def open_folder(
+    folder: Path, dtype: str, trust_remote_code: bool = False, known: Mapping[str, torch.nn.Module] | None = None
+) -> Opened:
     """The pipeline in a diffusers folder, on the CPU and in evaluation mode.
+
+    `known` networks, by component, are taken as they are instead of being loaded again.
 
     Raises LoadError where files are damaged, dangerous or incomplete, or hold more than the networks take; code of the folder's
     own runs only where `trust_remote_code` says so.
@@ -38,7 +42,8 @@ def open_folder(folder: Path, dtype: str, trust_remote_code: bool = False) -> Op
     torchvision_cure.cure()
     from diffusers import DiffusionPipeline
 
-    networks = open_networks(folder, dtype)
+    networks = dict(known or {})
+    networks |= open_networks(folder, dtype, without=networks.keys())
     index = read_model_index(folder, trust_remote_code)
     without_checker: dict[str, Any] = dict.fromkeys(CHECKERS & index.keys())
     if "requires_safety_checker" in index:

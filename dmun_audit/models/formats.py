@@ -79,6 +79,11 @@ def lay_out(contents: Contents, base: Shapes) -> Layout:
     return layout
 
 
+def reading_of(contents: Contents) -> str:
+    """What the file is, in words, told without a base."""
+    return _reader(contents)[0]
+
+
 def _reader(contents: Contents) -> tuple[str, Callable[[Contents, Shapes], Layout]]:
     """What the file is, in words, and what finds the places of its tensors."""
     if is_textual_inversion(contents):
@@ -190,7 +195,7 @@ def _beyond_the_base(dialect: str, name: str, base: Collection[str]) -> bool:
     """SD 2 reads the text before open_clip's last layer, and diffusers leaves out that layer and what comes after it."""
     if dialect != "open_clip":
         return False
-    layers = {int(found[1]) for place in base if (found := re.match(r"encoder\.layers\.(\d+)\.", place))}
+    layers = {int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))}
     found = re.search(r"transformer\.resblocks\.(\d+)\.", name)
     return (
         int(found[1]) > max(layers, default=0)

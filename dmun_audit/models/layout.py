@@ -15,6 +15,7 @@ Shape = tuple[int, ...]
 Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the base that a file is laid over
 
 
+DENOISERS = ("unet", "transformer")
 TEXT_PREFIX = "text_model."  # some text encoders of transformers have it, some lost it in version 5.6
 
 
@@ -26,6 +27,14 @@ def canonical_name(component: str, name: str) -> str:
 def actual_name(network: Any, place: str) -> str:
     """The name in `network`, a torch module, of the tensor at a layout's place."""
     return place if hasattr(network, place.split(".")[0]) else TEXT_PREFIX + place
+
+
+def block_of(component: str, place: str) -> str:
+    """The part of a model that a tensor belongs to: a top block of the denoiser, or another component as a whole."""
+    if component not in DENOISERS:
+        return component
+    parts = place.split(".")
+    return ".".join(parts[:2]) if len(parts) > 1 and parts[1].isdigit() else parts[0]
 
 
 @dataclass(frozen=True)

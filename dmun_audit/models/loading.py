@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,11 @@ def load_candidate(
     if reference.path is not None and (reference.kind == "weights" or atelier_own_base(reference) is not None):
         return _laid_over(reference, reference.path, fresh().pipeline, device)
     opened = _open(reference, dtype, trust_remote_code)
-    compared = base.pipeline if isinstance(base, LoadedModel) else fresh().pipeline
+    compared = (
+        base.pipeline
+        if isinstance(base, LoadedModel)
+        else _open_beside(below, opened.pipeline, reference, dtype, trust_remote_code)
+    )
     difference, warnings = _compared(opened.pipeline, compared, reference.text)
     loaded = Loaded(opened.loaded.format, opened.loaded.matched, warnings=[*opened.loaded.warnings, *warnings])
     return _finish(reference, opened.pipeline, prove(loaded, difference, name=reference.text, must_differ=False), device)
@@ -118,6 +123,21 @@ def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Ope
         layout = lay_out(contents, pipeline_shapes(pipeline))
         lay_over(pipeline, layout, contents)
     return Opened(pipeline, Loaded(layout.format, layout.matched()))
+
+
+def _open_beside(below: ModelReference, pipeline: Any, reference: ModelReference, dtype: str, trust_remote_code: bool) -> Any:
+    """The base's pipeline; components whose files are the candidate's to the byte are the candidate's own networks."""
+    if below.path is None or reference.path is None or not below.path.is_dir() or not reference.path.is_dir():
+        return _open(below, dtype, trust_remote_code).pipeline
+    same = {name: network for name, network in modules(pipeline).items() if _same_files(below.path / name, reference.path / name)}
+    return open_folder(below.path, dtype, trust_remote_code, same).pipeline
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    files = [{file.name: file for file in folder.iterdir()} if folder.is_dir() else {} for folder in (one, other)]
+    if not files[0] or files[0].keys() != files[1].keys():
+        return False
+    return all(filecmp.cmp(file, files[1][name], shallow=False) for name, file in files[0].items())
 
 
 def _download(reference: ModelReference) -> Path:

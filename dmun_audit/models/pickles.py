@@ -13,6 +13,8 @@ from typing import Any
 from dmun_audit.errors import LoadError
 
 LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
+MOST_OPCODES = 2_000_000  # a state dict of SDXL with its optimiser's takes a tenth
+DEEPEST_TUPLE = 16  # a tuple of twice the same tuple, and so on, is hashed for longer than anyone waits
 LEGACY_PICKLES = 5  # torch's older format: magic number, protocol, system, object, storage keys; then raw tensors
 HARMLESS = re.compile(
     r"collections OrderedDict"
@@ -69,8 +71,13 @@ def _check_legacy(path: Path) -> None:
 
 def _check_stream(path: Path, stream: Any) -> None:
     texts: list[str] = []
+    nesting = _Nesting()
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            if number > MOST_OPCODES:
+                raise _refusal(path, f"its pickle takes more than {MOST_OPCODES:,} steps, too many for a state dict")
+            if nesting.follow(opcode, argument) > DEEPEST_TUPLE:
+                raise _refusal(path, f"its pickle nests tuples more than {DEEPEST_TUPLE} deep, which no state dict does")
             if opcode.name in {"GLOBAL", "INST"}:
                 called = str(argument)
             elif opcode.name == "STACK_GLOBAL":  # torch refuses it in any case; the names are for the message
@@ -84,6 +91,44 @@ def _check_stream(path: Path, stream: Any) -> None:
                 raise _calls(path, called.replace(" ", "."))
     except (ValueError, IndexError, KeyError, EOFError, OverflowError, MemoryError) as error:
         raise _refusal(path, f"its pickle is damaged or cut off: {error}") from None
+
+
+class _Nesting:
+    """How deep tuples lie in tuples, followed through a pickle's stack and memo without making anything."""
+
+    def __init__(self) -> None:
+        self._stack: list[int | None] = []  # the depth of each object's tuples; None is a mark
+        self._memo: dict[int, int] = {}
+
+    def follow(self, opcode: Any, argument: Any) -> int:
+        """Take one step; returns the depth of what it made."""
+        if opcode.name in {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}:
+            self._memo[len(self._memo) if argument is None else int(argument)] = self._stack[-1] or 0
+            return 0
+        if opcode.name in {"GET", "BINGET", "LONG_BINGET"}:
+            self._stack.append(self._memo[int(argument)])
+            return 0
+        if opcode.name == "DUP":
+            self._stack.append(self._stack[-1])
+            return 0
+        taken = self._take(opcode.stack_before)
+        if opcode.name == "MARK":
+            self._stack.append(None)
+            return 0
+        depth = 1 + max(taken, default=0) if opcode.name.startswith("TUPLE") else max(taken, default=0)
+        self._stack += [depth] * len(opcode.stack_after)
+        return depth if opcode.stack_after else 0
+
+    def _take(self, before: list[Any]) -> list[int]:
+        """Take off the stack what an opcode consumes: a fixed number of objects, or all down to the last mark and some below."""
+        taken: list[int] = []
+        if pickletools.markobject in before:
+            while (top := self._stack.pop()) is not None:
+                taken.append(top)
+            before = before[: before.index(pickletools.markobject)]
+        for _ in before:
+            taken.append(self._stack.pop() or 0)
+        return taken
 
 
 def _calls(path: Path, called: str) -> LoadError:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from dmun_audit.errors import LoadError
+from dmun_audit.models.layout import DENOISERS, block_of
 
-DENOISERS = ("unet", "transformer")
 EVERYWHERE = 0.95  # share of the denoiser's tensors
 SMALL = 1e-2  # relative norm of a tensor's change
 ROW = 4096  # numbers summed in single precision
@@ -77,7 +77,7 @@ class Difference:
         """Compare one tensor with the base's; the shapes are the same."""
         before = base.to("cpu", torch.float32)
         change = 0.0
-        if not torch.equal(ours.to(base.device), base):
+        if ours is not base and not torch.equal(ours.to(base.device), base):
             change = _square(ours.to("cpu", torch.float32) - before)
             self._count(component, name, change, _square(before), changed=True)
         else:
@@ -99,8 +99,8 @@ class Difference:
         if changed:
             self.changed.setdefault(component, []).append(_ratio(change, weight))
         blocks = self.squares.setdefault(component, {})
-        so_far = blocks.get(_block(component, name), (0.0, 0.0))
-        blocks[_block(component, name)] = (so_far[0] + change, so_far[1] + weight)
+        so_far = blocks.get(block_of(component, name), (0.0, 0.0))
+        blocks[block_of(component, name)] = (so_far[0] + change, so_far[1] + weight)
 
     def replace(self, component: str, why: str) -> None:
         """Count a component whose tensors cannot be compared as changed."""
@@ -213,13 +213,6 @@ def _looks_like_another_copy(difference: Difference) -> Iterator[str]:
                 f"{len(norms)} of {compared} tensors of the {component} differ from the base's, half of them by less than "
                 f"{SMALL:.0%}: this looks like EMA weights, weights of another precision or another base"
             )
-
-
-def _block(component: str, name: str) -> str:
-    if component not in DENOISERS:
-        return component
-    parts = name.split(".")
-    return ".".join(parts[:2]) if len(parts) > 1 and parts[1].isdigit() else parts[0]
 
 
 def _square(values: torch.Tensor) -> float:

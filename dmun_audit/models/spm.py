@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError
 from dmun_audit.models.contents import Contents
-from dmun_audit.models.layout import Layout, LowRank, Shapes, actual_name
+from dmun_audit.models.layout import DENOISERS, Layout, LowRank, Shapes, actual_name
 from dmun_audit.models.lora import lay_out_lora
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def lay_out_spm(contents: Contents, base: Shapes) -> Layout:
         )
     scale = _number(contents, "alpha") / _number(contents, "rank")
     plain = lay_out_lora(contents, base)
+    odd = [pair.down for pair in plain.low_rank if pair.component not in DENOISERS]
+    if odd:
+        raise LoadError(
+            f"{contents.path} is an SPM with a tensor outside the denoiser: {odd[0]!r}", "as published it has none there"
+        )
     return replace(
         plain,
         format=f"SPM ({len(plain.low_rank)} modules)",

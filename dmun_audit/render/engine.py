@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,12 +10,16 @@ from dmun_audit.models.loading import LoadedModel
 from dmun_audit.plan import ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device
+from dmun_audit.render.sampling import Sampler, open_sampler
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
 
 
 class Engine:
-    """Renders for one base and one candidate. `on_rendered` is told how many new images were stored."""
+    """Renders for one base and one candidate, which share steps, guidance and size: those that the base's sampler has.
+
+    `on_rendered` is told how many new images were stored. Raises UsageError where the sampling does not suit a model.
+    """
 
     def __init__(
         self,
@@ -34,11 +34,14 @@ class Engine:
         self.on_rendered = on_rendered
         self.rendered = 0
         self._device = choose_device()
-        self._encoded: dict[tuple[Side, str], Any] = {}
         self._keys: dict[ImageRequest, str] = {}
-        base = models["base"].pipeline
-        self.sampler = describe_sampler(base, sampling)
-        self.size = image_size(base)
+        base = open_sampler(models["base"], sampling, self._device)
+        self.samplers: dict[Side, Sampler] = {
+            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base)
+            for side, model in models.items()
+        }
+        self.sampler = base.settings
+        self.size = base.size
 
     def key(self, request: ImageRequest) -> str:
         """The store's key of one image."""
@@ -47,8 +50,8 @@ class Engine:
                 weights=self.models[request.side].weights_digest,
                 prompt=request.prompt,
                 seed=request.seed,
-                sampler=self.sampler,
-                size=self.size,
+                sampler=self.samplers[request.side].settings,
+                size=self.samplers[request.side].size,
                 dtype=self.sampling.dtype,
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
@@ -95,7 +98,7 @@ class Engine:
             chosen = [request for request in slots if request in missing]
             if not chosen:
                 continue
-            pixels = self._sample(side, slots)
+            pixels = self.samplers[side].sample([request.prompt for request in slots], [request.seed for request in slots])
             for request, picture in zip(slots, pixels, strict=True):
                 if request in chosen:
                     facts = {"model": side, "prompt": request.prompt, "seed": request.seed, "index": request.index}
@@ -103,82 +106,9 @@ class Engine:
             self.rendered += len(chosen)
             self.on_rendered(len(chosen))
 
-    def _sample(self, side: Side, slots: Sequence[ImageRequest]) -> np.ndarray:
-        """Run the pipeline once over all slots, padded to the batch size; (len(slots), height, width, 3) uint8."""
-        import torch
-
-        pipeline = self.models[side].pipeline
-        padded = [*slots, *[slots[-1]] * (self.sampling.batch - len(slots))]
-        height, width = self.size
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries about themselves: nothing that whoever runs an audit can act on
-            output = pipeline(
-                **self._prompts(side, [request.prompt for request in padded]),
-                generator=[torch.Generator("cpu").manual_seed(request.seed) for request in padded],
-                num_inference_steps=self.sampling.steps,
-                guidance_scale=self.sampler["guidance"],
-                height=height,
-                width=width,
-                output_type="np",
-            )
-        return (np.asarray(output.images[: len(slots)]) * 255).round().astype(np.uint8)
-
-    def _prompts(self, side: Side, texts: list[str]) -> dict[str, Any]:
-        """Prompts as embeddings encoded once each, where the pipeline takes a single text encoder; else as texts."""
-        import torch
-
-        pipeline = self.models[side].pipeline
-        if getattr(pipeline, "text_encoder_2", None) is not None or not hasattr(pipeline, "encode_prompt"):
-            return {"prompt": texts}
-        for text in {*texts, ""}:
-            if (side, text) not in self._encoded:
-                with torch.inference_mode():
-                    encoded = pipeline.encode_prompt(text, self._device, 1, False)[0]
-                self._encoded[side, text] = encoded
-        positive = torch.cat([self._encoded[side, text] for text in texts])
-        return {"prompt_embeds": positive, "negative_prompt_embeds": self._encoded[side, ""].repeat(len(texts), 1, 1)}
-
 
 def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[Sequence[ImageRequest]]:
     """The batches of `size` images that must be rendered as a whole to have the `wanted` ones of `row`."""
     needed = set(wanted)
     batches = [row[start : start + size] for start in range(0, len(row), size)]
     return [batch for batch in batches if needed.intersection(batch)]
-
-
-def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
-    """Scheduler with its settings, steps and guidance, as plain values: part of every image's key."""
-    scheduler = pipeline.scheduler
-    settings = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-    guidance = default_guidance(pipeline) if sampling.guidance == "model" else sampling.guidance
-    return {
-        "scheduler": type(scheduler).__name__,
-        "settings": {key: value if isinstance(value, str | int | bool) else str(value) for key, value in settings.items()},
-        "steps": sampling.steps,
-        "guidance": float(guidance),
-    }
-
-
-def default_guidance(pipeline: Any) -> float:
-    """The guidance scale of the model card (`inference: parameters: guidance_scale`), else of the pipeline's signature."""
-    card = Path(str(getattr(pipeline, "name_or_path", ""))) / "README.md"
-    if card.is_file():
-        import yaml
-
-        parts = card.read_text(encoding="utf-8").split("---")
-        facts = yaml.safe_load(parts[1]) if len(parts) > 2 else None
-        inference = facts.get("inference") if isinstance(facts, dict) else None
-        parameters = inference.get("parameters") if isinstance(inference, dict) else None
-        if isinstance(parameters, dict) and isinstance(parameters.get("guidance_scale"), int | float):
-            return float(parameters["guidance_scale"])
-    default = inspect.signature(pipeline.__call__).parameters["guidance_scale"].default
-    return float(default) if isinstance(default, int | float) else 7.5
-
-
-def image_size(pipeline: Any) -> tuple[int, int]:
-    """The pipeline's own (height, width) in pixels."""
-    denoiser: Any = getattr(pipeline, "unet", None) or pipeline.transformer
-    side = denoiser.config.sample_size
-    factor = pipeline.vae_scale_factor
-    height, width = (side, side) if isinstance(side, int) else side
-    return int(height * factor), int(width * factor)

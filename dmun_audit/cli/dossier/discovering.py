@@ -22,7 +22,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dossier", help="path of a dossier, or name of a pack")
     parser.add_argument("-o", "--output", type=Path, metavar="PATH", required=True, help="the new dossier")
     parser.add_argument("--force", action="store_true", help="replace an existing dossier")
-    parser.add_argument("--policy", default="standard", help="sampler and images a prompt: smoke, standard, release or a file")
+    parser.add_argument(
+        "--policy", default="standard", help="sampler and images a prompt: smoke, standard, paper, release or a file"
+    )
     parser.add_argument("--judge", metavar="REF", help="as in an audit")
     parser.add_argument("--store", metavar="DIR", help="store of images (default: in the user's cache folder)")
     parser.add_argument("--audit-seed", type=int, metavar="N", help="seed of all image seeds (default: as in an audit)")

@@ -1,0 +1,103 @@
+"""What a pipeline says of itself: steps, guidance and size where the policy leaves them to the model."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from pathlib import Path
+from typing import Any
+
+from dmun_audit.errors import UsageError
+
+STEPS, GUIDANCE = 50, 7.5  # Stable Diffusion's, for a pipeline whose signature names none
+
+
+def default_steps(pipeline: Any) -> int:
+    """The steps of the model card (`inference: parameters: num_inference_steps`), else of the pipeline's signature."""
+    return max(1, int(_stated(pipeline, "num_inference_steps", STEPS)))
+
+
+def default_guidance(pipeline: Any) -> float:
+    """The guidance scale of the model card (`inference: parameters: guidance_scale`), else of the pipeline's signature."""
+    return float(_stated(pipeline, "guidance_scale", GUIDANCE))
+
+
+def image_size(pipeline: Any) -> tuple[int, int]:
+    """The pipeline's own (height, width) in pixels: its latents' size, times what its autoencoder makes of a latent.
+
+    Raises UsageError where neither the pipeline nor its denoiser names a size.
+    """
+    side = getattr(pipeline, "default_sample_size", None) or denoiser(pipeline).config.get("sample_size")
+    if not side:
+        raise UsageError(
+            f"{type(pipeline).__name__} does not say how large its images are",
+            "the configuration of its denoiser has no sample_size",
+            "set sampling.size in the policy",
+        )
+    height, width = (side, side) if isinstance(side, int) else side
+    return int(height * pipeline.vae_scale_factor), int(width * pipeline.vae_scale_factor)
+
+
+def check_size(pipeline: Any, size: tuple[int, int]) -> None:
+    """Raise UsageError where the pipeline cannot draw images of `size`, (height, width) in pixels."""
+    grid = _grid(pipeline)
+    if any(side % grid for side in size):
+        raise UsageError(
+            f"{type(pipeline).__name__} cannot draw images of {size[0]} by {size[1]} pixels",
+            f"its sides are multiples of {grid}",
+            f"set sampling.size to {max(grid, round(min(size) / grid) * grid)} in the policy, for instance",
+        )
+    most = denoiser(pipeline).config.get("pos_embed_max_size")
+    if most and max(size) > most * grid:
+        raise UsageError(
+            f"{type(pipeline).__name__} cannot draw images of {size[0]} by {size[1]} pixels",
+            f"it has positions for {most * grid} at most",
+            "lower sampling.size in the policy",
+        )
+
+
+def denoiser(pipeline: Any) -> Any:
+    """The network that takes the noise away: what diffusers calls the pipeline's `unet` or its `transformer`.
+
+    Raises UsageError where the pipeline has neither.
+    """
+    found = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if found is None:
+        raise UsageError(f"{type(pipeline).__name__} has neither a unet nor a transformer", "", "name a text-to-image pipeline")
+    return found
+
+
+def call_defaults(pipeline: Any) -> dict[str, Any]:
+    """The parameters of the pipeline's `__call__` with their defaults."""
+    return {name: parameter.default for name, parameter in inspect.signature(pipeline.__call__).parameters.items()}
+
+
+def _grid(pipeline: Any) -> int:
+    """Pixels between two sizes that the pipeline can draw: the autoencoder's factor times the side of a patch.
+
+    The image processor knows of latents that the pipeline itself packs (FLUX: 2 by 2). The pipelines of Stable Diffusion
+    and PixArt want multiples of 8 whatever their autoencoder.
+    """
+    factor = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", pipeline.vae_scale_factor)
+    patch = denoiser(pipeline).config.get("patch_size") or 1
+    return math.lcm(8, int(factor * (patch if isinstance(patch, int) else max(patch))))
+
+
+def _stated(pipeline: Any, name: str, otherwise: float) -> float:
+    for found in (_card_parameters(pipeline).get(name), call_defaults(pipeline).get(name)):
+        if isinstance(found, int | float) and not isinstance(found, bool):
+            return found
+    return otherwise
+
+
+def _card_parameters(pipeline: Any) -> dict[str, Any]:
+    card = Path(str(getattr(pipeline, "name_or_path", ""))) / "README.md"
+    if not card.is_file():
+        return {}
+    import yaml
+
+    parts = card.read_text(encoding="utf-8").split("---")
+    facts = yaml.safe_load(parts[1]) if len(parts) > 2 else None
+    inference = facts.get("inference") if isinstance(facts, dict) else None
+    parameters = inference.get("parameters") if isinstance(inference, dict) else None
+    return parameters if isinstance(parameters, dict) else {}

@@ -1,0 +1,182 @@
+"""Draws images with one model: a batch of prompts and seeds in, pixels out."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from dmun_audit.errors import UsageError
+from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder
+from dmun_audit.models.loading import LoadedModel
+from dmun_audit.policy import Sampling
+from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
+from dmun_audit.render.prompts import Prompts
+from dmun_audit.render.schedulers import replacement
+
+# Conveniences of some pipelines that would decide an image behind the audit's back: sizes that are not the one asked for, and
+# prompts that are cleaned only where certain libraries are installed.
+SWITCHED_OFF = ("use_resolution_binning", "clean_caption")
+
+
+class Sampler(Protocol):
+    """What the engine needs of whatever makes the images of one side."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides an image besides weights, prompt, seed and size, as plain values: part of every image's key."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of every image, in pixels."""
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> Iterable[np.ndarray]:
+        """One image for every prompt and its seed, in order, each (height, width, 3) uint8."""
+
+
+def open_sampler(model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> Sampler:
+    """What draws the images of `model`. `like` is the sampler of the base, where `model` is its candidate.
+
+    Raises UsageError where the sampling does not suit the model.
+    """
+    if model.maker is not None:
+        return MadeElsewhere(model.maker, like.size if like is not None else (0, 0))
+    return PipelineSampler(model, sampling, device, like)
+
+
+class MadeElsewhere:
+    """Images that a function of the user's draws, or that a folder holds. `size` is the base's: theirs may be any."""
+
+    def __init__(self, maker: DrawingFunction | ImageFolder, size: tuple[int, int]) -> None:
+        self._maker = maker
+        self.settings = maker.settings
+        self.size = size
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
+        """One image for every prompt and its seed, each (height, width, 3) uint8."""
+        return self._maker.sample(prompts, seeds)
+
+
+class PipelineSampler:
+    """Samples from a diffusers pipeline of any family, by what its `__call__` takes.
+
+    Steps, guidance and size are those of the policy or the pipeline's own defaults; those of `like`, where it is given: the
+    two images of a pair must share them. The scheduler is the pipeline's own unless the policy names one. The model's pipeline
+    is left as it is. Raises UsageError where policy and pipeline do not go together.
+    """
+
+    def __init__(self, model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> None:
+        self._model = model
+        self._batch = sampling.batch
+        self._pipeline = _with_scheduler(model.pipeline, sampling)
+        self._takes = call_defaults(self._pipeline)
+        self.size = like.size if like is not None else wanted_size(self._pipeline, sampling)
+        check_size(self._pipeline, self.size)
+        shared = like.settings if like is not None else {}
+        self.settings = describe_sampler(self._pipeline, sampling) | {key: shared[key] for key in SHARED if key in shared}
+        self._check_negative(sampling.negative_prompt)
+        self._prompts = Prompts(self._pipeline, device, sampling.negative_prompt)
+
+    @property
+    def denoiser(self) -> str:
+        """The class of the network that takes the noise away."""
+        return type(denoiser(self._pipeline)).__name__
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """One image for every prompt and its seed, at most `sampling.batch` of them: (n, height, width, 3) uint8.
+
+        The batch is filled up with its last prompt, since an image of a smaller batch is another image. A model with an
+        `attune` is told the prompts of the whole batch first.
+        """
+        import torch
+
+        if not 0 < len(prompts) <= self._batch:
+            raise ValueError(f"{len(prompts)} prompts for a batch of {self._batch}.")
+        missing = self._batch - len(prompts)
+        texts, numbers = [*prompts, *[prompts[-1]] * missing], [*seeds, *[seeds[-1]] * missing]
+        height, width = self.size
+        with torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries about themselves: nothing that whoever runs an audit can act on
+            asked = self._prompts.arguments(texts)
+            attune = getattr(self._model, "attune", None)
+            if attune is not None:
+                attune(texts)
+            output = self._pipeline(
+                **asked,
+                **{name: False for name in SWITCHED_OFF if name in self._takes},
+                generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
+                num_inference_steps=self.settings["steps"],
+                guidance_scale=self.settings["guidance"],
+                height=height,
+                width=width,
+                output_type="np",
+            )
+        return (np.asarray(output.images[: len(prompts)]) * 255).round().astype(np.uint8)
+
+    def _check_negative(self, negative: str) -> None:
+        """A negative prompt that the pipeline passes over must not stand in the manifest as if it had done something."""
+        strength = self._takes.get("true_cfg_scale", self.settings["guidance"])
+        if negative and ("negative_prompt" not in self._takes or strength <= 1):
+            raise UsageError(
+                f"sampling.negative_prompt = {negative!r} would do nothing",
+                f"{type(self._pipeline).__name__} uses a negative prompt only with classifier-free guidance above 1",
+                "leave it out" if "true_cfg_scale" in self._takes else "leave it out, or raise sampling.guidance",
+            )
+
+
+SHARED = ("steps", "guidance")
+
+
+def wanted_size(pipeline: Any, sampling: Sampling) -> tuple[int, int]:
+    """(height, width) in pixels: the policy's, or the pipeline's own."""
+    return image_size(pipeline) if sampling.size == "model" else (sampling.size, sampling.size)
+
+
+def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
+    """Scheduler with its settings, steps, guidance and, where there is one, the negative prompt, as plain values."""
+    scheduler = pipeline.scheduler
+    settings = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
+    guidance = default_guidance(pipeline) if sampling.guidance == "model" else sampling.guidance
+    return {
+        "scheduler": type(scheduler).__name__,
+        "settings": {key: value if isinstance(value, str | int | bool) else str(value) for key, value in settings.items()},
+        "steps": default_steps(pipeline) if sampling.steps == "model" else sampling.steps,
+        "guidance": float(guidance),
+    } | ({"negative_prompt": sampling.negative_prompt} if sampling.negative_prompt else {})
+
+
+def differences(base: Sampler, candidate: Sampler) -> list[str]:
+    """Warnings, a sentence each, of what sets the images of a pair apart besides the weights."""
+    found = []
+    ours, theirs = base.settings, candidate.settings
+    if "scheduler" in ours and "scheduler" in theirs:
+        one, other = dict(ours["settings"]), dict(theirs["settings"])
+        predicts = one.pop("prediction_type", "epsilon"), other.pop("prediction_type", "epsilon")
+        changed = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
+        if ours["scheduler"] != theirs["scheduler"]:
+            found.append(
+                f"The candidate's scheduler is {theirs['scheduler']}, the base's {ours['scheduler']}: images of a pair differ by "
+                "that too, unless the policy names one for both (sampling.scheduler)."
+            )
+        elif changed:
+            named = ", ".join(f"{key} {one.get(key)} → {other.get(key)}" for key in changed[:3])
+            found.append(f"The candidate's {theirs['scheduler']} is set otherwise than the base's ({named}).")
+        if predicts[0] != predicts[1]:
+            found.append(f"The candidate predicts {predicts[1]}, the base {predicts[0]}: it is no edit of this base.")
+    if isinstance(base, PipelineSampler) and isinstance(candidate, PipelineSampler) and base.denoiser != candidate.denoiser:
+        found.append(
+            f"The candidate's denoiser is a {candidate.denoiser}, the base's a {base.denoiser}: another family of models."
+        )
+    return found
+
+
+def _with_scheduler(pipeline: Any, sampling: Sampling) -> Any:
+    scheduler = replacement(pipeline.scheduler, sampling.scheduler)
+    if scheduler is pipeline.scheduler:
+        return pipeline
+    ours = copy.copy(pipeline)
+    ours.scheduler = scheduler
+    return ours

@@ -1,0 +1,51 @@
+"""Schedulers that a policy may name in place of a model's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dmun_audit.errors import UsageError
+
+CLASSES = {
+    "ddim": "DDIMScheduler",
+    "pndm": "PNDMScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "dpmsolver++": "DPMSolverMultistepScheduler",
+    "flow-euler": "FlowMatchEulerDiscreteScheduler",
+}
+# What latent diffusion needs and some classes do not have by default: latents are not confined to [-1, 1], and Stable
+# Diffusion's PNDM takes no Runge-Kutta steps. A model whose own scheduler has no such setting does not say so itself.
+FOR_LATENTS = {"clip_sample": False, "skip_prk_steps": True}
+
+
+def replacement(own: Any, name: str) -> Any:
+    """The scheduler called `name` with what the model's `own` one says of betas and prediction type; `own` itself for "model".
+
+    Raises UsageError where one of them is for flow matching and the other for diffusion.
+    """
+    if name == "model" or type(own).__name__ == CLASSES[name]:
+        return own
+    if _kind(own) != ("flow matching" if name.startswith("flow-") else "diffusion"):
+        raise UsageError(
+            f"sampling.scheduler = {name!r} does not suit this model",
+            f"its own scheduler, {type(own).__name__}, is for {_kind(own)}",
+            f"leave the key out, or take one of {', '.join(_suitable(own)) or 'none of the others'}",
+        )
+    import diffusers
+
+    by_default = set(own.config.get("_use_default_values", ()))
+    stated = {key: value for key, value in own.config.items() if key not in by_default}
+    return getattr(diffusers, CLASSES[name]).from_config({**FOR_LATENTS, **stated})
+
+
+def _kind(scheduler: Any) -> str:
+    """Solvers that were made for diffusion can predict a flow too; the others of the table cannot."""
+    if type(scheduler).__name__.startswith("FlowMatch"):
+        return "flow matching"
+    return "flow prediction" if scheduler.config.get("prediction_type") == "flow_prediction" else "diffusion"
+
+
+def _suitable(own: Any) -> list[str]:
+    flows = {"flow matching": [True], "diffusion": [False]}.get(_kind(own), [])
+    return [name for name in CLASSES if name.startswith("flow-") in flows]
