@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models import naming
+from dmun_audit.models import naming, naming_transformers
 from dmun_audit.models.contents import REMEDY, Contents
-from dmun_audit.models.layout import Layout, Part, Shapes, no_place, require_fit
-from dmun_audit.models.lora import IS_LORA, lay_out_lora
+from dmun_audit.models.layout import Layout, Part, Shape, Shapes, no_place, require_fit
+from dmun_audit.models.lora import lay_out_lora
+from dmun_audit.models.lora_names import IS_LORA
 from dmun_audit.models.naming import Source
 from dmun_audit.models.receler import is_receler, lay_out_receler
 from dmun_audit.models.spm import is_spm, lay_out_spm
@@ -45,6 +46,9 @@ SECTIONS = (
     _section(r"cond_stage_model\.transformer\.|conditioner\.embedders\.0\.transformer\.", "text_encoder", "CompVis"),
     _section(r"cond_stage_model\.model\.|conditioner\.embedders\.0\.model\.", "text_encoder", "open_clip"),
     _section(r"conditioner\.embedders\.1\.model\.", "text_encoder_2", "open_clip"),
+    _section(r"text_encoders\.clip_l\.transformer\.", "text_encoder", "CompVis"),
+    _section(r"text_encoders\.clip_g\.transformer\.", "text_encoder_2", "CompVis"),
+    _section(r"text_encoders\.t5xxl\.transformer\.", "t5", "CompVis"),
     _section(r"(?:model\.)?unet\.", "unet"),
     _section(r"transformer\.(?!resblocks)", "transformer"),
     _section(r"text_encoder\.", "text_encoder"),
@@ -57,8 +61,7 @@ SECTIONS = (
     _section(r"(?=(?:shared|encoder\.block|encoder\.final_layer_norm)\.)", "text_encoder"),
     _section(r"(?=(?:encoder|decoder)\.(?:down|up|mid)\.|(?:encoder|decoder)\.norm_out)", "vae", "CompVis"),
     _section(r"(?=(?:encoder|decoder|quant_conv|post_quant_conv)\.)", "vae"),
-    _section(r"(?=(?:double_blocks|single_blocks|joint_blocks)\.)", "denoiser", "CompVis"),
-    _section(r"", "denoiser"),
+    _section(r"", "denoiser", "any"),
 )
 
 
@@ -94,7 +97,7 @@ def _reader(contents: Contents) -> tuple[str, Callable[[Contents, Shapes], Layou
         return "an SPM", lay_out_spm
     if any(IS_LORA.search(name) for name in contents.shapes):
         return "a LoRA or DoRA", lay_out_lora
-    older = any(section.names != "diffusers" for section in map(_section_of, contents.shapes))
+    older = any(section.names not in {"diffusers", "any"} for section in map(_section_of, contents.shapes))
     return f"weights in {'CompVis' if older else 'diffusers'} names", _lay_out_weights
 
 
@@ -109,9 +112,10 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
     dialects: set[str] = set()
     grouped, wrapped, left_out = _grouped(contents.shapes)
     for (component, dialect), names in grouped.items():
-        dialects.add(dialect)
         owner = _owner(component, base)
-        places = dict(_places(dialect, owner, names, base.get(owner, {})))
+        places = _places(dialect, owner, names, base.get(owner, {}))
+        translated = any(name != place for name in names for place, _ in places.get(name, []))
+        dialects.add(dialect if dialect != "any" else "CompVis" if translated else "diffusers")
         for name, fulls in names.items():
             parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
         nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
@@ -149,7 +153,9 @@ def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
             ema.append(full)
         else:
             section = _section_of(name)
-            inner = section.prefix.sub("", name, count=1).removeprefix("text_model." if "text" in section.component else "")
+            inner = section.prefix.sub("", name, count=1).removeprefix(
+                "text_model." if section.component.startswith("text") else ""
+            )
             grouped.setdefault((section.component, section.names), {}).setdefault(inner, []).append(full)
     left_out = (
         [f"{len(ema)} tensors of EMA weights, such as {ema[0]!r}: the trained weights beside them are loaded"] if ema else []
@@ -169,26 +175,30 @@ def _section_of(name: str) -> _Section:
 
 
 def _owner(component: str, base: Shapes) -> str:
+    """The base's component that a section belongs to."""
+    if component == "t5":  # SD3's third text encoder, FLUX's second
+        return "text_encoder_3" if "text_encoder_3" in base else "text_encoder_2"
     return ("transformer" if "transformer" in base else "unet") if component == "denoiser" else component
 
 
-def _places(
-    dialect: str, owner: str, names: Collection[str], base: Mapping[str, tuple[int, ...]]
-) -> Iterator[tuple[str, list[tuple[str, Source]]]]:
+def _places(dialect: str, owner: str, names: Collection[str], base: Mapping[str, Shape]) -> dict[str, list[tuple[str, Source]]]:
     """For each name, the places that it fills in the base's component, and with which of its rows."""
-    if dialect == "open_clip":
-        found: dict[str, list[tuple[str, Source]]] = {}
-        for source, place in naming.open_clip_text(base):
+    found: dict[str, list[tuple[str, Source]]] = {name: [(name, Source(name))] for name in names if name in base}
+    for source, place in _older_names(dialect, owner, base):
+        if source.name not in base or dialect == "open_clip":
             found.setdefault(source.name, []).append((place, source))
-        yield from found.items()
-        return
-    older: Mapping[str, str] = {}
-    if dialect == "CompVis":
-        older = naming.compvis_unet(base) if owner == "unet" else naming.compvis_vae(base) if owner == "vae" else {}
-    for name in names:
-        place = name if name in base else older.get(name)
-        if place is not None and place in base:
-            yield name, [(place, Source(name))]
+    return found
+
+
+def _older_names(dialect: str, owner: str, base: Mapping[str, Shape]) -> Iterable[tuple[Source, str]]:
+    if dialect == "open_clip":
+        return naming.open_clip_text(base)
+    if dialect != "diffusers" and owner == "transformer":
+        return naming_transformers.original(base)
+    if dialect != "diffusers" and owner in {"unet", "vae"}:
+        translate = naming.compvis_unet if owner == "unet" else naming.compvis_vae
+        return ((Source(older), place) for older, place in translate(base).items())
+    return ()
 
 
 def _beyond_the_base(dialect: str, name: str, base: Collection[str]) -> bool:
@@ -219,6 +229,7 @@ def _words(contents: Contents, parts: list[Part], dialects: set[str], wrapped: b
     for component, places in sorted(found.items()):
         extent = "full" if len(places) == len(base[component]) else "partial"
         spelled.append(f"{extent} {component.replace('_', ' ')}")
-    names = " and ".join(sorted({"diffusers" if dialect == "diffusers" else "CompVis" for dialect in dialects}))
+    older = "original" if "transformer" in found else "CompVis"
+    names = " and ".join(sorted({"diffusers" if dialect == "diffusers" else older for dialect in dialects}))
     wrapper = ", wrapped" if wrapped else ""
     return f"{', '.join(spelled)} ({contents.container}, {names} names{wrapper})"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.naming import Source
+from dmun_audit.models.naming import WHOLE, Source
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the base that a file is laid over
@@ -51,7 +51,8 @@ class LowRank:
     """A tensor W of a component that becomes W + scale · up·down, with `magnitude` rescaled to it (DoRA).
 
     `down`, `up`, `middle` and `magnitude` are names in the file; `rank` is the inner dimension, `scale` alpha / rank.
-    `alpha` names the tensor that holds alpha, where the scale is not known before it is read.
+    `alpha` names the tensor that holds alpha, where the scale is not known before it is read. `source` says which rows of `up`
+    are this place's, and `outputs` how many, where one pair serves several places.
     """
 
     component: str
@@ -63,6 +64,8 @@ class LowRank:
     scale: float = 1.0
     middle: str | None = None
     magnitude: str | None = None
+    source: Source = WHOLE
+    outputs: int = 0
 
     def sources(self) -> list[str]:
         """Names of the file's tensors that it is made of."""
@@ -122,8 +125,8 @@ def require_fit(path: Path, layout: Layout, shapes: Mapping[str, Shape], base: S
 def _fits(have: Shape, source: Source, want: Shape) -> bool:
     if source.transposed:
         have = have[::-1]
-    if source.of > 1:
-        have = (have[0] // source.of, *have[1:]) if have and have[0] % source.of == 0 else have
+    if source.rows is not None:
+        have = (want[0], *have[1:]) if have and want and have[0] == source.rows else ()
     return without_ones(have) == without_ones(want)
 
 
@@ -144,7 +147,8 @@ def _require_low_rank(path: Path, pair: LowRank, shapes: Mapping[str, Shape], wa
     seen = _product(down[1:]) * (_product(middle[2:]) if middle else 1)
     if len(down) < 2 or seen != inner or not down[0]:
         raise _other_shape(path, pair.down, down, place, want)
-    if len(up) < 2 or up[0] != outer or _product(up[1:]) != down[0]:
+    rows = outer if pair.source.rows is None else pair.source.rows
+    if len(up) < 2 or up[0] != rows or _product(up[1:]) != down[0]:
         raise _other_shape(path, pair.up, up, place, want)
     if middle and (len(middle) != 4 or middle[:2] != (down[0], down[0]) or tuple(middle[2:]) != want[2:]):
         raise _other_shape(path, str(pair.middle), middle, place, want)

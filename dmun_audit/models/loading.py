@@ -15,7 +15,7 @@ from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError, UsageError
 from dmun_audit.models.contents import Contents, OpenContents
 from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder
-from dmun_audit.models.fingerprint import modules, require_finite, tensor_digest, weights_digest
+from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
 from dmun_audit.models.formats import lay_out
 from dmun_audit.models.hooks import call_hook
@@ -101,6 +101,8 @@ def _finish(
 ) -> LoadedModel:
     digest_in_memory = weights_digest(pipeline, adapter_digest)
     pipeline.to(device)
+    if device == "cpu":
+        align(pipeline)
     return LoadedModel(reference, pipeline, source_digest(reference), digest_in_memory, proof.as_dict(), attune)
 
 

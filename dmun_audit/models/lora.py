@@ -19,34 +19,11 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit.errors import LoadError
 from dmun_audit.models.contents import Contents
 from dmun_audit.models.layout import Layout, LowRank, Part, Shapes, no_place
-from dmun_audit.models.naming import Source, compvis_unet
+from dmun_audit.models.lora_names import OTHER_ADAPTERS, Home, Places, dialect_of, role_of
+from dmun_audit.models.naming import Source
 
 if TYPE_CHECKING:
     import torch
-
-ROLES = (
-    (re.compile(r"(.+?)[._]lora[._](?:linear_layer[._])?down\.weight"), "down"),
-    (re.compile(r"(.+?)[._]lora[._](?:linear_layer[._])?up\.weight"), "up"),
-    (re.compile(r"(.+)\.lora_mid\.weight"), "middle"),
-    (re.compile(r"(.+)\.lora_A(?:\.\w+)?\.weight"), "down"),
-    (re.compile(r"(.+)\.lora_B(?:\.\w+)?\.weight"), "up"),
-    (re.compile(r"(.+)\.lora_magnitude_vector(?:\.\w+)?(?:\.weight)?"), "magnitude"),
-    (re.compile(r"(.+)\.dora_scale"), "magnitude"),
-    (re.compile(r"(.+)\.alpha"), "alpha"),
-)
-IS_LORA = re.compile(r"[._]lora[._]|[._]lora_(A|B|up|down|mid|magnitude_vector)\b|\.dora_scale$|^lora_(unet|te\d?|transformer)_")
-OTHER_ADAPTERS = re.compile(r"\.(hada|lokr|glora|oft|boft|ia3|vera)_|\.(diff|diff_b)$")
-COMPONENTS = {
-    "unet": "unet",
-    "transformer": "transformer",
-    "te": "text_encoder",
-    "te1": "text_encoder",
-    "te2": "text_encoder_2",
-    "te3": "text_encoder_3",
-}
-DOTTED = re.compile(r"(?:base_model\.model\.)?(?:(unet|transformer|text_encoder(?:_[23])?)\.)?(?:base_model\.model\.)?(.+)")
-TEXT_ATTENTION = re.compile(r"\.to_(q|k|v|out)$")  # the oldest names of a text encoder's attention
-KOHYA = re.compile(r"lora_(unet|te\d?|transformer)_(.+)")
 
 
 def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
@@ -54,7 +31,7 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
     modules: dict[str, dict[str, str]] = {}
     rest = []
     for name in contents.shapes:
-        module, role = _role(name)
+        module, role = role_of(name)
         if not role:
             rest.append(name)
         elif role in modules.setdefault(module, {}):
@@ -68,34 +45,21 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
             f"it has tensors such as {odd[0]!r} (LoHa, LoKr, OFT and the like), which this version does not load",
             "merge it into the model and save the whole pipeline folder (save_pretrained)",
         )
-    places = _Places(base)
+    places = Places(base)
     homes = {module: places.find(module) for module in modules}
     full = {name: places.find_tensor(name) for name in rest}  # peft's modules_to_save: tensors as they are
-    lost = [next(iter(modules[module].values())) for module, home in homes.items() if home is None]
+    lost = [next(iter(modules[module].values())) for module, found in homes.items() if not found]
     lost += [name for name, home in full.items() if home is None]
     if lost:
         raise no_place(contents.path, lost, len(contents.shapes), "any module of the base", places.known)
-    scales = _Scales(contents, {module: home for module, home in homes.items() if home is not None})
-    pairs = tuple(_pair(contents, module, roles, homes[module], scales) for module, roles in modules.items())  # type: ignore[arg-type]
-    parts = tuple(Part(*home, Source(name)) for name, home in full.items() if home is not None)
+    scales = _Scales(contents, {module: found[0].component for module, found in homes.items()})
+    pairs = tuple(_pair(contents, module, roles, home, scales) for module, roles in modules.items() for home in homes[module])
+    parts = tuple(Part(home.component, home.place, Source(name)) for name, home in full.items() if home is not None)
     kind = "DoRA" if any(pair.magnitude for pair in pairs) else "LoRA"
-    return Layout(f"{kind} ({_dialect(modules)} names)", parts, pairs, notes=scales.notes(len(pairs)))
+    return Layout(f"{kind} ({dialect_of(modules)} names)", parts, pairs, notes=scales.notes(len(modules)))
 
 
-def _role(name: str) -> tuple[str, str]:
-    for pattern, role in ROLES:
-        if found := pattern.fullmatch(name):
-            return found[1], role
-    return "", ""
-
-
-def _dialect(modules: Mapping[str, Any]) -> str:
-    if any(KOHYA.match(module) for module in modules):
-        return "kohya"
-    return "peft" if any(module.startswith("base_model.") for module in modules) else "diffusers"
-
-
-def _pair(contents: Contents, module: str, roles: Mapping[str, str], home: tuple[str, str], scales: _Scales) -> LowRank:
+def _pair(contents: Contents, module: str, roles: Mapping[str, str], home: Home, scales: _Scales) -> LowRank:
     for needed, partner in (("down", "up"), ("up", "down")):
         if needed not in roles:
             have = roles.get(partner) or next(iter(roles.values()))
@@ -105,73 +69,32 @@ def _pair(contents: Contents, module: str, roles: Mapping[str, str], home: tuple
     rank = contents.shapes[roles["down"]][0] if contents.shapes[roles["down"]] else 0
     scale = 1.0 if "alpha" in roles else scales.of(module, rank)
     return LowRank(
-        *home, roles["down"], roles["up"], rank, roles.get("alpha"), scale, roles.get("middle"), roles.get("magnitude")
+        home.component,
+        home.place,
+        roles["down"],
+        roles["up"],
+        rank,
+        roles.get("alpha"),
+        scale,
+        roles.get("middle"),
+        roles.get("magnitude"),
+        home.source,
+        home.outputs,
     )
-
-
-class _Places:
-    """The base's weights by the ways in which adapters name their modules."""
-
-    def __init__(self, base: Shapes) -> None:
-        self.known: dict[str, tuple[str, str]] = {}
-        self._underscored: dict[tuple[str, str], tuple[str, str]] = {}
-        self._all: set[tuple[str, str]] = set()
-        for component, shapes in base.items():
-            for place in shapes:
-                self._all.add((component, place))
-                if place.endswith(".weight"):
-                    self._add(component, place)
-        for older, place in compvis_unet(base.get("unet", {})).items():
-            if place.endswith(".weight"):
-                self._underscored.setdefault(("unet", older.removesuffix(".weight").replace(".", "_")), ("unet", place))
-
-    def _add(self, component: str, place: str) -> None:
-        module = place.removesuffix(".weight")
-        self.known[f"{component}.{module}"] = (component, place)
-        for spelling in (module, f"text_model.{module}"):
-            self._underscored[component, spelling.replace(".", "_")] = (component, place)
-
-    def find(self, module: str) -> tuple[str, str] | None:
-        """The component and the weight that `module` means, or None."""
-        if found := KOHYA.fullmatch(module):
-            component = COMPONENTS.get(found[1], "")
-            if component == "unet" and not any(part == "unet" for part, _ in self._underscored):
-                component = "transformer"  # kohya's trainer calls every denoiser "unet"
-            return self._underscored.get((component, found[2]))
-        found = DOTTED.fullmatch(module)
-        if found is None:
-            return None
-        component, inner = found[1], found[2].replace(".processor.", ".")
-        if (component or "").startswith("text_encoder"):
-            inner = TEXT_ATTENTION.sub(lambda found: f".{found[1]}_proj", inner)
-        inner = re.sub(r"\.to_out$", ".to_out.0", inner)
-        components = [component] if component else ["unet", "transformer", "text_encoder"]
-        for candidate in components:
-            for spelling in (inner, inner.removeprefix("text_model.")):
-                if f"{candidate}.{spelling}" in self.known:
-                    return self.known[f"{candidate}.{spelling}"]
-        return None
-
-    def find_tensor(self, name: str) -> tuple[str, str] | None:
-        """The component and the tensor that `name` means, or None."""
-        module, _, kind = name.replace(".modules_to_save.default.", ".").rpartition(".")
-        home = self.find(module)
-        place = (home[0], f"{home[1].removesuffix('.weight')}.{kind}") if home else None
-        return place if place in self._all else None
 
 
 class _Scales:
     """alpha / rank of modules whose file has no tensor for it: from the file's metadata or the adapter_config.json beside it."""
 
-    def __init__(self, contents: Contents, homes: Mapping[str, tuple[str, str]]) -> None:
-        self._homes = homes
+    def __init__(self, contents: Contents, components: Mapping[str, str]) -> None:
+        self._components = components
         self._tables = dict(_declared(contents))
         self._without = 0
 
     def of(self, module: str, rank: int) -> float:
-        component = self._homes[module][0]
-        table = self._tables.get(component, self._tables.get("", {}))
-        alphas = table.get("alpha_pattern") or {}
+        table = self._tables.get(self._components[module], self._tables.get("", {}))
+        alphas = table.get("alpha_pattern")
+        alphas = alphas if isinstance(alphas, dict) else {}
         inner = re.sub(r"^(base_model\.model\.)?(unet|transformer|text_encoder(_[23])?)\.", "", module)
         alpha = next((value for pattern, value in alphas.items() if inner == pattern or inner.endswith("." + pattern)), None)
         alpha = table.get("lora_alpha") if alpha is None else alpha
@@ -240,11 +163,22 @@ def delta(pair: LowRank, contents: Contents, dtype: torch.dtype) -> torch.Tensor
     import torch
 
     down, up = (contents.tensor(name).to(dtype) for name in (pair.down, pair.up))
+    up = _rows(up, pair)
     if pair.middle is not None:  # LoCon's CP form: the kernel lies between two 1×1 convolutions
         core = contents.tensor(pair.middle).to(dtype)
         joined = torch.einsum("or,rskl,si->oikl", up.flatten(1), core, down.flatten(1))
         return joined.flatten(1) * scale_of(pair, contents)
     return up.flatten(1) @ down.flatten(1) * scale_of(pair, contents)
+
+
+def _rows(up: torch.Tensor, pair: LowRank) -> torch.Tensor:
+    """The rows of `up` that are this place's, where one pair serves several places or swaps its halves."""
+    import torch
+
+    source = pair.source
+    if source.rows is not None:
+        up = up[source.first_row : source.first_row + pair.outputs]
+    return torch.cat(up.chunk(2)[::-1]) if source.swapped else up
 
 
 def scale_of(pair: LowRank, contents: Contents) -> float:

@@ -8,7 +8,7 @@ CompVis/stable-diffusion (`ldm`), Stability-AI/generative-models (`sgm`) and mlf
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 RESNET = {
@@ -45,12 +45,19 @@ OPEN_CLIP_ENDS = {
 
 
 class Source(NamedTuple):
-    """Where a tensor lies in a file: its name there, which of `of` equal shares of its rows, and whether it is transposed."""
+    """Where a tensor lies in a file: its name there and, where it shares a larger tensor, its first row and that tensor's rows.
+
+    `transposed` tensors have rows and columns exchanged, `swapped` ones their upper and lower half.
+    """
 
     name: str
-    share: int = 0
-    of: int = 1
+    first_row: int = 0
+    rows: int | None = None
     transposed: bool = False
+    swapped: bool = False
+
+
+WHOLE = Source("")  # all rows, as they are
 
 
 def compvis_unet(names: Collection[str]) -> dict[str, str]:
@@ -112,12 +119,12 @@ def _within(rest: str, table: dict[str, str]) -> str:
     return f"{table.get(module, module)}.{kind}"
 
 
-def open_clip_text(names: Collection[str]) -> Iterator[tuple[Source, str]]:
+def open_clip_text(base: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[Source, str]]:
     """For each tensor of a CLIP text encoder, by its name in transformers, where it lies among open_clip's.
 
     open_clip keeps queries, keys and values in one tensor and the projection of the text transposed.
     """
-    for name in names:
+    for name in base:
         if name in OPEN_CLIP_ENDS:
             yield Source(OPEN_CLIP_ENDS[name]), name
         elif name == "text_projection.weight":
@@ -127,4 +134,5 @@ def open_clip_text(names: Collection[str]) -> Iterator[tuple[Source, str]]:
             if module in OPEN_CLIP_LAYER:
                 yield Source(f"{layer}.{OPEN_CLIP_LAYER[module]}.{kind}"), name
             elif module.startswith("self_attn.") and module[10] in "qkv":
-                yield Source(f"{layer}.attn.in_proj_{kind}", "qkv".index(module[10]), 3), name
+                rows = base[name][0]
+                yield Source(f"{layer}.attn.in_proj_{kind}", "qkv".index(module[10]) * rows, 3 * rows), name

@@ -59,7 +59,7 @@ def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], con
     binary = large = 0
     for part in parts:
         place = states[part.component][actual_name(networks[part.component], part.place)]
-        tensor = _read(part, contents).reshape(place.shape).to(place.dtype)
+        tensor = _read(part, contents, len(place)).reshape(place.shape).to(place.dtype)
         require_finite(str(contents.path), {part.source.name: tensor})
         first = filled.setdefault((part.component, part.place), part.source.name)
         if first != part.source.name and not torch.equal(place, tensor.to(place.device)):
@@ -80,10 +80,13 @@ def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], con
         )
 
 
-def _read(part: Part, contents: Contents) -> torch.Tensor:
+def _read(part: Part, contents: Contents, rows: int) -> torch.Tensor:
+    """The part's numbers; `rows` is how many rows its place has."""
     tensor: torch.Tensor = contents.tensor(part.source.name)
-    if part.source.of > 1:
-        tensor = tensor.chunk(part.source.of)[part.source.share]
+    if part.source.rows is not None:
+        tensor = tensor[part.source.first_row : part.source.first_row + rows]
+    if part.source.swapped:
+        tensor = torch.cat(tensor.chunk(2)[::-1])
     return tensor.T if part.source.transposed else tensor
 
 

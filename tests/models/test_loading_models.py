@@ -47,6 +47,16 @@ def test_a_loaded_folder_makes_an_image(base_model):
     assert output.images.shape == (1, 8, 8, 3)
 
 
+def test_weights_lie_where_every_process_sums_them_alike(base_folder, edit, tmp_path):
+    save_file(edit, tmp_path / "uce.safetensors")
+    for model in (
+        load_pipeline(_reference(base_folder)),
+        load_candidate(_reference(tmp_path / "uce.safetensors"), _reference(base_folder)),
+    ):
+        networks = (model.pipeline.unet, model.pipeline.vae, model.pipeline.text_encoder)
+        assert {tensor.data_ptr() % 64 for network in networks for tensor in network.state_dict().values()} == {0}
+
+
 def test_the_proof_is_plain_json(base_model, base_folder, edit, tmp_path):
     save_file(edit, tmp_path / "uce.safetensors")
     candidate = load_candidate(_reference(tmp_path / "uce.safetensors"), base_model)

@@ -152,3 +152,42 @@ def save_receler(folder, unet, rank=3, seed=4):
     torch.save(erasers, folder / "eraser_weights.pt")
     (folder / "eraser_config.json").write_text(json.dumps({"eraser_type": "adapter", "eraser_rank": rank}))
     return erasers
+
+
+def flux_original(state):
+    """A FLUX transformer in Black Forest Labs' names: fused projections, shift before scale at the end."""
+    found = {}
+
+    def put(theirs, *ours, swapped=False):
+        for kind in ("weight", "bias"):
+            parts = [state[f"{name}.{kind}"] for name in ours if f"{name}.{kind}" in state]
+            if parts:
+                joined = torch.cat(parts)
+                found[f"{theirs}.{kind}"] = torch.cat([*joined.chunk(2)][::-1]) if swapped else joined.clone()
+
+    put("img_in", "x_embedder")
+    put("txt_in", "context_embedder")
+    for theirs, ours in (("time_in", "timestep"), ("vector_in", "text"), ("guidance_in", "guidance")):
+        put(f"{theirs}.in_layer", f"time_text_embed.{ours}_embedder.linear_1")
+        put(f"{theirs}.out_layer", f"time_text_embed.{ours}_embedder.linear_2")
+    for number in sorted({name.split(".")[1] for name in state if name.startswith("transformer_blocks.")}):
+        ours, theirs = f"transformer_blocks.{number}", f"double_blocks.{number}"
+        for side, context, attention in (("img", "", "to_{}"), ("txt", "_context", "add_{}_proj")):
+            put(f"{theirs}.{side}_attn.qkv", *(f"{ours}.attn.{attention.format(letter)}" for letter in "qkv"))
+            put(f"{theirs}.{side}_attn.proj", f"{ours}.attn.to_out.0" if side == "img" else f"{ours}.attn.to_add_out")
+            put(f"{theirs}.{side}_mod.lin", f"{ours}.norm1{context}.linear")
+            put(f"{theirs}.{side}_mlp.0", f"{ours}.ff{context}.net.0.proj")
+            put(f"{theirs}.{side}_mlp.2", f"{ours}.ff{context}.net.2")
+            added = "added_" if side == "txt" else ""
+            found[f"{theirs}.{side}_attn.norm.query_norm.scale"] = state[f"{ours}.attn.norm_{added}q.weight"].clone()
+            found[f"{theirs}.{side}_attn.norm.key_norm.scale"] = state[f"{ours}.attn.norm_{added}k.weight"].clone()
+    for number in sorted({name.split(".")[1] for name in state if name.startswith("single_transformer_blocks.")}):
+        ours, theirs = f"single_transformer_blocks.{number}", f"single_blocks.{number}"
+        put(f"{theirs}.linear1", *(f"{ours}.attn.to_{letter}" for letter in "qkv"), f"{ours}.proj_mlp")
+        put(f"{theirs}.linear2", f"{ours}.proj_out")
+        put(f"{theirs}.modulation.lin", f"{ours}.norm.linear")
+        found[f"{theirs}.norm.query_norm.scale"] = state[f"{ours}.attn.norm_q.weight"].clone()
+        found[f"{theirs}.norm.key_norm.scale"] = state[f"{ours}.attn.norm_k.weight"].clone()
+    put("final_layer.linear", "proj_out")
+    put("final_layer.adaLN_modulation.1", "norm_out.linear", swapped=True)
+    return found

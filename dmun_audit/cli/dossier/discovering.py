@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dmun_audit.audit import Audit
 from dmun_audit.cli.dossier import asking
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.interview.asking import Interviewer
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.references import parse_reference
 from dmun_audit.setup import Options, resolve
+
+if TYPE_CHECKING:
+    from dmun_audit.audit import Audit
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
