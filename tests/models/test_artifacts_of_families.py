@@ -21,7 +21,7 @@ from dmun_audit.policy import Sampling  # noqa: E402
 from dmun_audit.references import parse_reference  # noqa: E402
 from dmun_audit.render.sampling import open_sampler  # noqa: E402
 
-SAMPLING = Sampling(steps=2, guidance=3.0, batch=2, threads=1, dtype="float32")
+SAMPLING = Sampling(steps=2, guidance=3.0, batch=2, threads=1, dtype="float32", size=32)
 
 
 @pytest.fixture(scope="module")
