@@ -90,7 +90,9 @@ def measure(path: Path, base: Path) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     seconds = time.monotonic() - started
     peak = int(done.stderr.split()[-1]) * 1024
-    return f"{path.name:<24}{path.stat().st_size / 1e9:5.2f} GB{seconds:8.1f} s{peak / 1e6:8.0f} MB   {done.stdout.splitlines()[0]}"
+    return (
+        f"{path.name:<24}{path.stat().st_size / 1e9:5.2f} GB{seconds:8.1f} s{peak / 1e6:8.0f} MB   {done.stdout.splitlines()[0]}"
+    )
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") 
 def loss_seen(decision: Decision) -> str:
     """What became of the pairs of a retention claim."""
     lost, won = decision.hits or 0, decision.gains or 0
-    text = f"Of {decision.trials} same-seed pairs the candidate lost {lost} that the base model got right and won {won}"
+    text = f"Of {decision.trials} pairs the candidate lost {lost} that the base model got right and won {won}"
     bound = (
         f"{at_least(decision.lower)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"

@@ -93,11 +93,14 @@ def _fit(found: Inspection) -> Iterator[str]:
     yield f"  {'component':<16}{'matched':>9}{'missing':>9}{'unexpected':>12}" + (
         f"{'changed':>9}{'|Δ|/|W|':>11}" if measured else ""
     )
+    partial = any(counts["missing"] for counts in found.fit.values())
     for name, counts in found.fit.items():
         line = f"  {name:<16}{counts['matched']:>9,}{counts['missing']:>9,}{0:>12}"
         if name in measured:
             line += f"{measured[name]['changed']:>9,}{measured[name]['relative_norm']:>11.2e}"
         yield line
+    if partial:
+        yield "  missing: places for which the file holds nothing; they keep the base's tensors"
 
 
 def _blocks(blocks: dict[str, float]) -> Iterator[str]:

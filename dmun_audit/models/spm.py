@@ -50,8 +50,8 @@ def lay_out_spm(contents: Contents, base: Shapes) -> Layout:
         adapter="spm",
         settings={"prompts": tuple(prompts)},
         notes=(
-            f"SPM of {', '.join(repr(prompt) for prompt in prompts)}: its strength follows each prompt (facilitated transport), as "
-            "published; loaded as a plain LoRA it would be another model",
+            f"SPM of {', '.join(repr(prompt) for prompt in prompts)}: its strength follows each prompt (facilitated transport), applied "
+            "as the released code applies it; loaded as a plain LoRA it would be another model",
         ),
     )
 

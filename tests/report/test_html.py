@@ -262,3 +262,32 @@ def test_the_page_says_which_number_is_which_concept(folder: Any, a_record: Any)
     text = render_html(read_run(folder.close()))
     listed = re.findall(r'<li dir="auto">(Concept \d+)</li>', text)
     assert listed == [f"Concept {place}" for place in reversed(range(20))]
+
+
+PROOF = {
+    "format": "partial unet (safetensors, diffusers names)",
+    "notes": ["an <b>adapter</b>"],
+    "components": {
+        "unet": {"matched": 32, "missing": 654, "unexpected": 0, "compared": 686, "changed": 32, "relative_norm": 0.0123},
+        "text_encoder": {"matched": 5, "missing": 0, "unexpected": 0, "compared": 0, "changed": 0, "relative_norm": 0.0},
+    },
+    "blocks": {"down_blocks.0": 0.5, "mid_block": 0.25, "conv_in": 0.0},
+}
+
+
+def test_the_page_says_what_was_loaded_and_where_it_differs(folder: Any) -> None:
+    folder.manifest["models"]["candidate"]["proof"] = PROOF
+    text = render_html(read_run(folder.close()))
+    page = Page(text)
+    assert "32 of 686" in page.text
+    assert "654" in page.text
+    assert "not touched" in page.text
+    assert "an <b>adapter</b>" in page.text
+    widths = [float(found) for found in re.findall(r'<rect width="([\d.]+)" height="8"', text)]
+    assert widths == [100.0, 50.0, 0.0]
+
+
+@pytest.mark.parametrize("proof", [None, [], {"components": 3}, {"components": {"unet": "x"}, "blocks": {"a": "b"}, "notes": 1}])
+def test_a_proof_that_is_none_still_makes_a_page(folder: Any, proof: Any) -> None:
+    folder.manifest["models"]["candidate"]["proof"] = proof
+    assert "What was audited" in Page(render_html(read_run(folder.close()))).text

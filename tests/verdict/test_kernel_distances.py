@@ -1,4 +1,4 @@
-"""KID and the paired statistic against naive loops, and the sign-flip test's level and power on same-seed pairs."""
+"""KID and the paired statistic against naive loops, and the sign-flip test's level and power on pairs."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
+from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.provenance import sections
 from dmun_audit.report.reading import Record, Run
 from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
@@ -100,6 +101,7 @@ def render_html(run: Run) -> str:
         damages=[title for title, *_ in _DAMAGES.values()],
         numbered=len(_concepts(run)) > NAMED_POINTS,
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
+        loaded=view_loaded(run.manifest),
         provenance=sections(run.manifest),
         style=Markup(style),
         script=Markup(script),

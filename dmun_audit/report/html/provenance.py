@@ -8,6 +8,7 @@ from typing import Any
 from dmun_audit.report.words import is_number, number, on_scale, one_line
 
 Row = tuple[str, str]
+TOLD_ABOVE = {"components", "blocks"}  # of a load proof: the page has a table of them
 
 _SECTIONS = (  # heading, keys of the manifest from the outside in
     ("Candidate", ("models", "candidate")),
@@ -18,6 +19,7 @@ _SECTIONS = (  # heading, keys of the manifest from the outside in
     ("Policy", ("policy",)),
     ("Seeds", ("seeds",)),
     ("Sampler", ("sampler",)),
+    ("Sampler of the candidate", ("candidate_sampler",)),
     ("Images", ("images",)),
     ("Versions", ("versions",)),
     ("Hardware", ("hardware",)),
@@ -47,6 +49,8 @@ def _rows(value: Any, name: str) -> Iterator[Row]:
             yield name, _rate(value)
             return
         for key, inner in value.items():
+            if key in TOLD_ABOVE and name.endswith("load proof"):
+                continue
             label = "load proof" if key == "proof" else one_line(key).replace("_", " ")
             yield from _rows(inner, f"{name}, {label}" if name else label)
     elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping | list) for inner in value):

@@ -1,0 +1,61 @@
+"""What the page says of the candidate's load proof: what found its place, what differs from the base, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dmun_audit.report.words import is_number, one_line
+
+SMALLEST = 0.01  # share of the longest bar that can still be seen
+
+
+@dataclass(frozen=True)
+class LoadedView:
+    """The candidate's load proof for the page. `components` are rows of text; `blocks` a name, a norm and a bar's length in percent."""
+
+    format: str
+    notes: tuple[str, ...]
+    components: tuple[tuple[str, ...], ...]
+    blocks: tuple[tuple[str, str, float], ...]
+
+
+def view_loaded(manifest: Mapping[str, Any]) -> LoadedView | None:
+    """The view; None where the manifest holds no proof, as those of earlier versions and of stopped runs do."""
+    found: Any = manifest
+    for key in ("models", "candidate", "proof"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping) or not isinstance(found.get("components"), Mapping):
+        return None
+    notes = found.get("notes")
+    return LoadedView(
+        one_line(found.get("format", "")),
+        tuple(one_line(note) for note in notes) if isinstance(notes, list) else (),
+        tuple(_row(name, facts) for name, facts in found["components"].items() if isinstance(facts, Mapping)),
+        _bars(found.get("blocks")),
+    )
+
+
+def _row(name: Any, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    counts = [_count(facts.get(key)) for key in ("matched", "missing", "unexpected")]
+    changed = f"{_count(facts.get('changed'))} of {_count(facts.get('compared'))}" if facts.get("compared") else "not touched"
+    return (one_line(name).replace("_", " "), *counts, changed, _norm(facts.get("relative_norm")))
+
+
+def _count(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else "–"
+
+
+def _norm(value: Any) -> str:
+    return "–" if not is_number(value) else "0" if value == 0 else f"{value:.3g}"
+
+
+def _bars(blocks: Any) -> tuple[tuple[str, str, float], ...]:
+    table = (
+        {one_line(name): float(norm) for name, norm in blocks.items() if is_number(norm)} if isinstance(blocks, Mapping) else {}
+    )
+    longest = max(table.values(), default=0.0)
+    if longest <= 0:
+        return ()
+    return tuple((name, _norm(norm), 100 * max(norm / longest, SMALLEST) if norm else 0.0) for name, norm in table.items())
