@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -129,3 +130,37 @@ def test_requests_of_a_policy_that_draws_its_seeds_later_needs_one(capsys):
     command = ["requests", "--target=Van Gogh", "--base=atelier:base", "--policy=release"]
     assert main(command) == 4
     assert "--audit-seed" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """A hub cache that holds one model, the atelier's, under a commit, a branch and a tag; and no way to the hub."""
+    import shutil
+
+    home = tmp_path_factory.mktemp("hub")
+    repository = home / "hub/models--owner--unlearned"
+    shutil.copytree(WEIGHTS_FOLDER / "retrained", repository / "snapshots" / ("a" * 40))
+    (repository / "refs").mkdir()
+    for name in ("main", "v1"):
+        (repository / "refs" / name).write_text("a" * 40)
+
+    def inspect(reference):
+        environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-m", "dmun_audit.cli", "inspect", reference, "--base=atelier:base"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+    return inspect
+
+
+@pytest.mark.parametrize("revision", ["", "@v1", "@" + "a" * 40])
+def test_a_hub_id_with_or_without_a_revision_is_loaded_from_the_cache(hub, revision):
+    done = hub(f"owner/unlearned{revision}")
+    assert done.returncode == 0, done.stderr
+    assert f"fetched from the hub at commit {'a' * 40}" in done.stdout
+
+
+def test_a_revision_that_the_hub_does_not_have_is_one_error(hub):
+    done = hub("owner/unlearned@v2")
+    assert done.returncode == 4
+    assert "ERROR: owner/unlearned@v2 could not be fetched" in done.stderr
+    assert "Traceback" not in done.stderr

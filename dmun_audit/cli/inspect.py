@@ -51,7 +51,8 @@ def _text(found: Inspection) -> Iterator[str]:
     yield f"{found.model}: {found.format}"
     if found.base is not None:
         yield f"  base {found.base}"
-    yield ""
+    if found.holds:
+        yield ""
     for name, holding in found.holds.items():
         yield f"  {name:<16}{_words(holding)}"
     if found.fit:

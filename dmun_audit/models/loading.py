@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def load_candidate(
         else _open_beside(below, opened.pipeline, reference, dtype, trust_remote_code)
     )
     difference, warnings = _compared(opened.pipeline, compared, reference.text)
-    loaded = Loaded(opened.loaded.format, opened.loaded.matched, warnings=[*opened.loaded.warnings, *warnings])
+    loaded = replace(opened.loaded, warnings=[*opened.loaded.warnings, *warnings])
     return _finish(reference, opened.pipeline, prove(loaded, difference, name=reference.text, must_differ=False), device)
 
 
@@ -116,7 +116,10 @@ def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Ope
             f"{reference.text} is no complete model, but {words[reference.kind]}", "", "add --base=… with the model below it"
         )
     if reference.path is None:
-        return open_folder(_download(reference), dtype, trust_remote_code)
+        snapshot = _download(reference)
+        opened = open_folder(snapshot, dtype, trust_remote_code)
+        notes = [*opened.loaded.notes, f"fetched from the hub at commit {snapshot.name}"]
+        return Opened(opened.pipeline, replace(opened.loaded, notes=notes))
     own_base = atelier_own_base(reference)
     if own_base is None:
         return open_folder(reference.path, dtype, trust_remote_code)
