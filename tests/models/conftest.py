@@ -112,3 +112,36 @@ def edit(base_model):
     state = base_model.pipeline.unet.state_dict()
     names = [name for name in state if name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))]
     return {name: torch.randn(state[name].shape, generator=generator) for name in names}
+
+
+@pytest.fixture
+def truth(base_model):
+    """A pipeline of the base's weights to edit by hand."""
+    import copy
+
+    pipeline = copy.deepcopy(base_model.pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture
+def loads_as(base_model, base_folder):
+    """Load a file over the base and require the images of `pipeline`, bit for bit, and not those of the base."""
+
+    import numpy as np
+    from drawing import draw
+
+    from dmun_audit.models.headers import cheap_check
+    from dmun_audit.models.loading import load_candidate
+    from dmun_audit.references import parse_reference
+
+    def check(path, pipeline):
+        reference = parse_reference(str(path))
+        cheap_check(reference, parse_reference(str(base_folder)))
+        candidate = load_candidate(reference, base_model)
+        images = draw(candidate.pipeline, attune=candidate.attune)
+        assert np.array_equal(images, draw(pipeline))
+        assert not np.array_equal(images, draw(base_model.pipeline))
+        return candidate
+
+    return check

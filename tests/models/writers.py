@@ -116,6 +116,15 @@ def open_clip_text(state, prefix="cond_stage_model.model."):
     return found
 
 
+def adapted_modules(unet):
+    """The weights that adapters of these tests change: attention, feed-forward, a projection and a convolution."""
+    return {
+        name.removesuffix(".weight"): tensor
+        for name, tensor in unet.state_dict().items()
+        if name.endswith(("attn2.to_k.weight", "attn2.to_out.0.weight", "ff.net.2.weight", "proj_in.weight", "conv1.weight"))
+    }
+
+
 def kohya(modules, rank=2, alpha=1.0, seed=3, prefix="lora_unet_", scale=0.3):
     """Low-rank pairs for `modules` (name → weight) in the names of kohya's trainer."""
     generator = torch.Generator().manual_seed(seed)
