@@ -101,6 +101,8 @@ class Layout:
         for names in self.tokens.values():
             for component, name in names.items():
                 used.setdefault(component, set()).add(name)
+        for place, names in self.settings.get("biases", {}).items():
+            used[next(pair.component for pair in self.low_rank if pair.place == place)].update(names)
         return {component: len(used[component]) for component in sorted(used)}
 
     def missing(self, base: Shapes) -> dict[str, int]:

@@ -116,7 +116,7 @@ def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Ope
             f"{reference.text} is no complete model, but {words[reference.kind]}", "", "add --base=… with the model below it"
         )
     if reference.path is None:
-        snapshot = _download(reference)
+        snapshot = _download(reference, trust_remote_code)
         opened = open_folder(snapshot, dtype, trust_remote_code)
         notes = [*opened.loaded.notes, f"fetched from the hub at commit {snapshot.name}"]
         return Opened(opened.pipeline, replace(opened.loaded, notes=notes))
@@ -145,7 +145,7 @@ def _same_files(one: Path, other: Path) -> bool:
     return all(filecmp.cmp(file, files[1][name], shallow=False) for name, file in files[0].items())
 
 
-def _download(reference: ModelReference) -> Path:
+def _download(reference: ModelReference, trust_remote_code: bool) -> Path:
     """The folder of a hub model, fetched where it is not in the hub cache yet."""
     torchvision_cure.cure()
     from diffusers import DiffusionPipeline
@@ -153,7 +153,7 @@ def _download(reference: ModelReference) -> Path:
     name, revision = hub_parts(reference)
     try:
         with quietly():
-            return Path(DiffusionPipeline.download(name, revision=revision))
+            return Path(DiffusionPipeline.download(name, revision=revision, trust_remote_code=trust_remote_code))
     except Exception as error:  # no connection, no such model, gated, disk full: the hub's client has no common ancestor
         raise LoadError(
             f"{reference.text} could not be fetched from the hub, and is not in the local cache",

@@ -182,5 +182,7 @@ def _rows(up: torch.Tensor, pair: LowRank) -> torch.Tensor:
 
 
 def scale_of(pair: LowRank, contents: Contents) -> float:
-    """alpha / rank of one pair."""
-    return float(contents.tensor(pair.alpha)) / pair.rank if pair.alpha is not None else pair.scale
+    """alpha / rank of one pair; an alpha of 0 means the rank, as kohya's trainer reads it."""
+    if pair.alpha is None:
+        return pair.scale
+    return (float(contents.tensor(pair.alpha)) or pair.rank) / pair.rank

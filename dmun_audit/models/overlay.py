@@ -29,7 +29,8 @@ def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
     Raises LoadError, naming the tensor, for numbers that are NaN or infinite in the base's dtype, for weights that are
     not floating-point, and for two tensors of one place that are not the same.
     """
-    require_plain(contents, sorted(used_names(layout)))
+    alphas = {pair.alpha for pair in layout.low_rank}
+    require_plain(contents, sorted(used_names(layout) - alphas))
     networks = modules(pipeline)
     with torch.no_grad():
         _replace(networks, layout.parts, contents)

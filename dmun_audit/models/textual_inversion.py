@@ -23,7 +23,7 @@ def is_textual_inversion(contents: Contents) -> bool:
 
 
 def _is_token(name: str, contents: Contents) -> bool:
-    alone = len(contents.shapes) == 1 and re.fullmatch(r"[\w-]+", name) is not None
+    alone = len(contents.shapes) == 1 and re.fullmatch(r"[\w-]+", name) is not None and name not in {"weight", "bias"}
     return TOKEN.fullmatch(name) is not None or (alone and len(contents.shapes[name]) in {1, 2})
 
 

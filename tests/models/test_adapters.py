@@ -118,6 +118,7 @@ def test_receler_is_its_erasers_behind_the_cross_attentions(truth, loads_as, tmp
     candidate = loads_as(tmp_path / "receler", truth)
     assert candidate.proof["format"] == f"Receler ({len(erasers)} erasers of rank 3)"
     assert candidate.proof["components"]["unet"]["changed"] == len(erasers)
+    assert candidate.proof["matched"] == 4 * len(erasers)
 
 
 def test_receler_that_was_never_trained_changes_nothing_and_is_refused(truth, base_model, tmp_path):

@@ -164,3 +164,14 @@ def test_other_adapters_are_refused_by_name(base_model, tmp_path):
     save_file({"lora_unet_conv_in.hada_w1_a": torch.ones(2, 2)}, tmp_path / "loha.safetensors")
     with pytest.raises(LoadError, match=r"hada_w1_a.*LoHa"):
         load_candidate(parse_reference(str(tmp_path / "loha.safetensors")), base_model)
+
+
+@pytest.mark.parametrize("alpha", [torch.tensor(4), torch.tensor(0.0)])
+def test_an_alpha_may_be_a_whole_number_and_0_means_the_rank(truth, loads_as, tmp_path, alpha):
+    name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_q"
+    weight = truth.unet.state_dict()[f"{name}.weight"]
+    tensors = writers.kohya({name: weight}, rank=2)
+    stem = "lora_unet_" + name.replace(".", "_")
+    save_file({**tensors, f"{stem}.alpha": alpha}, tmp_path / "lora.safetensors")
+    weight += tensors[f"{stem}.lora_up.weight"] @ tensors[f"{stem}.lora_down.weight"] * (2.0 if alpha else 1.0)
+    loads_as(tmp_path / "lora.safetensors", truth)
