@@ -90,6 +90,8 @@ def _images(text: str) -> ModelReference:
 def _source_of(text: str) -> Path:
     """The source file of a hook's module; found without importing it (but for the packages above it)."""
     module = text.partition(":")[0]
+    if module.endswith(".py"):
+        raise UsageError(f"{text} names a file", "a function is named by its module", f"write {text.replace('.py:', ':', 1)}")
     with on_path():
         try:
             spec = importlib.util.find_spec(module)

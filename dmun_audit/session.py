@@ -185,13 +185,16 @@ class Session:
     def run(self, target: TargetAudit, case: Case) -> dict[str, Any]:
         """Run one case in this process and keep its record for the report of the running test."""
         started = time.monotonic()
+        if self._fatal:
+            pytest.skip("the audit cannot go on")
         try:
             audit = target.open(lambda: self._workshop)
             before = audit.engine.rendered
             record = audit.run(case)
         except UsageError as error:
             self._fatal = str(error)
-            pytest.fail(str(error), pytrace=False)
+        if self._fatal:  # outside of the except, or pytest would show the error once more as its own cause
+            pytest.fail(self._fatal, pytrace=False)
         record["volatile"] = {
             "seconds": round(time.monotonic() - started, 3),
             "worker": getattr(self.config, "workerinput", {}).get("workerid", "main"),

@@ -129,6 +129,10 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
     check_judge(judge)
     seed, seeds = _audit_seed(options, policy, models)
     plan = make_plan(dossier, policy, seed)
+    if models.candidate.kind == "images":
+        from dmun_audit.models.elsewhere import ImageFolder
+
+        ImageFolder(models.candidate).expect((request.prompt, request.seed) for request in plan.candidate_requests())
     audit_hash = digest([plan.digest(), models.sources, judge])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -163,7 +167,7 @@ def _knowledge(options: Options, models: Models) -> tuple[Dossier, str]:
     """The dossier, and where it comes from in words."""
     if options.knowledge is None:
         dossier = find_pack(_target(options, models.candidate), models.world)
-        return dossier, "a pack that ships"
+        return dossier, f"a pack that ships, of the {models.world} world"
     if names_language_model(options.knowledge):
         return _asked_for(options, _target(options, models.candidate), models.base, models.world)
     dossier = open_knowledge(options.knowledge)
@@ -249,6 +253,9 @@ def requests_of(options: Options) -> list[ImageRequest]:
     """
     refuse_empty(options)
     base = references.parse_reference(options.base or f"{references.ATELIER}base")
+    headers.cheap_check(base, base)
+    if options.target is None and options.knowledge is None:
+        raise UsageError("requests needs a target", "", 'add --target="…", or --knowledge=… with a dossier')
     dossier, _ = _knowledge(options, Models(base, base, by_default=False))
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = load_policy(options.policy or "standard")

@@ -126,6 +126,19 @@ def test_requests_lists_what_an_audit_of_images_needs(capsys, tmp_path):
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == lines
 
 
+def test_requests_makes_the_folder_of_its_list_and_needs_a_target(capsys, tmp_path):
+    assert main(["requests", "--base=atelier:base"]) == 4
+    assert "--target" in capsys.readouterr().err
+    path = tmp_path / "new/images/metadata.jsonl"
+    assert main(["requests", "--target=Van Gogh", "--base=atelier:base", "--policy=smoke", "-o", str(path)]) == 0
+    assert path.is_file()
+
+
+def test_an_empty_base_is_refused(capsys):
+    assert main(["inspect", str(UCE), "--base="]) == 4
+    assert "--base is empty" in capsys.readouterr().err
+
+
 def test_requests_of_a_policy_that_draws_its_seeds_later_needs_one(capsys):
     command = ["requests", "--target=Van Gogh", "--base=atelier:base", "--policy=release"]
     assert main(command) == 4

@@ -261,7 +261,7 @@ def test_one_target_has_the_audit_folder_to_itself_and_several_share_it(tmp_path
 def test_dossiers_find_their_targets_by_name_and_alias_and_a_pack_serves_the_rest(tmp_path):
     own = dossier(tmp_path / "own.json", "atelier-van-gogh", aliases=["Vincent"])
     first, second = resolve_all(Options(), ["sunflowers", "vincent"], [own])
-    assert (first.knowledge, second.knowledge) == ("a pack that ships", own)
+    assert (first.knowledge, second.knowledge) == ("a pack that ships, of the atelier world", own)
     first, second = resolve_all(Options(), ["Van Gogh", "sunflowers"], ["atelier-sunflowers", own])
     assert (first.knowledge, second.knowledge) == (own, "atelier-sunflowers")
 

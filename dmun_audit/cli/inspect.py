@@ -32,6 +32,8 @@ def run(asked: argparse.Namespace) -> int:
     from dmun_audit.models.inspecting import inspect_fully, inspect_quickly
     from dmun_audit.references import default_base, parse_reference
 
+    if asked.base is not None and not asked.base.strip():
+        raise UsageError("--base is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
     reference = parse_reference(asked.model)
     try:
         base = parse_reference(asked.base) if asked.base else default_base(reference, None)
@@ -63,14 +65,14 @@ def _text(found: Inspection) -> Iterator[str]:
         yield from _blocks(found.proof["blocks"])
     elif found.touched:
         yield ""
-        yield "  tensors that it changes, by block"
+        yield "  tensors for each block of the base"
         yield from (f"    {block:<24}{count:>5}" for block, count in found.touched.items())
     yield ""
     for name, value in (("source", found.source_digest), ("weights as loaded", found.weights_digest)):
         if value is not None:
             yield f"  {name:<20}sha256:{value}"
     if found.source_digest is None:
-        yield "  headers only: no norms, no digests"
+        yield "  headers only: not looked at is whether the numbers differ from the base's, and whether they are finite"
     yield from (f"  note: {note}" for note in found.notes)
     yield from (f"  WARNING: {warning}" for warning in found.warnings)
 

@@ -48,6 +48,7 @@ def run(asked: argparse.Namespace) -> int:
         sys.stdout.write(lines)
         return 0
     try:
+        asked.out.parent.mkdir(parents=True, exist_ok=True)
         asked.out.write_text(lines, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{asked.out} cannot be written", str(error)) from None

@@ -17,10 +17,12 @@ from dmun_audit.models.receler import is_receler, lay_out_receler
 from dmun_audit.models.spm import is_spm, lay_out_spm
 from dmun_audit.models.textual_inversion import is_textual_inversion, lay_out_tokens
 
-WRAPPERS = re.compile(r"^(state_dict|model_state_dict|model_state|module|net|params)\.")
+WRAPPERS = re.compile(
+    r"^(state_dict|(model|unet)_state_dict|model_state|module|net|params|model(?!\.(diffusion_model|unet)\.))\."
+)
 SCHEDULE = re.compile(
     r"(model\.)?(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights|scale_factor|sigmas)"
-    r"|denoiser\.sigmas|(.+\.)?global_step|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
+    r"|denoiser\.sigmas|(.+\.)?global_step|step|steps|epoch|iteration|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
 )
 EMA = re.compile(r"model_ema\.")
 NEW_ROWS = "embed"  # Concept Ablation in CompVis names: embeddings of new words whose spelling the file does not hold

@@ -6,11 +6,14 @@ each by that name. It returns a diffusers pipeline, or a function `draw(prompts,
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dmun_audit import torchvision_cure
 from dmun_audit.errors import LoadError, UsageError
 from dmun_audit.references import ModelReference, on_path
 
@@ -20,6 +23,7 @@ def call_hook(reference: ModelReference, gives: Mapping[str, Callable[[], Any]])
 
     Raises UsageError where there is no such function or it asks for something else, and LoadError where it fails.
     """
+    torchvision_cure.cure()  # the module may import diffusers
     module, _, name = (reference.name or "").partition(":")
     with on_path():
         try:
@@ -29,7 +33,8 @@ def call_hook(reference: ModelReference, gives: Mapping[str, Callable[[], Any]])
                 f"{reference.text} cannot be imported", f"{type(error).__name__}: {error}", "mend the module"
             ) from error
     if not callable(function):
-        raise UsageError(f"{module} has no function {name!r}", "", "check the spelling of --model")
+        close = difflib.get_close_matches(name, [key for key, value in vars(sys.modules[module]).items() if callable(value)], n=1)
+        raise UsageError(f"{module} has no function {name!r}", "", f"did you mean {close[0]}?" if close else "check the spelling")
     asked = list(inspect.signature(function).parameters)
     unknown = [argument for argument in asked if argument not in gives]
     if unknown:

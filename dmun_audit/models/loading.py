@@ -19,7 +19,7 @@ from dmun_audit.models.fingerprint import align, modules, require_finite, tensor
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
 from dmun_audit.models.formats import lay_out
 from dmun_audit.models.hooks import call_hook
-from dmun_audit.models.layout import Layout, actual_name
+from dmun_audit.models.layout import Layout, actual_name, canonical_name
 from dmun_audit.models.overlay import lay_over, pipeline_shapes, used_names
 from dmun_audit.models.proof import Difference, Loaded, LoadProof, State, prove, prove_base
 from dmun_audit.models.settings import differing_settings
@@ -224,6 +224,11 @@ def _adapter_difference(pipeline: Any, layout: Layout, contents: Contents) -> Di
         else:
             names = (pair.up, layout.settings["biases"][pair.place][1])
             difference.add_module(pair.component, any(bool(contents.tensor(name).any()) for name in names))
+    changed = {(pair.component, pair.place) for pair in layout.low_rank}
+    for component in {pair.component for pair in layout.low_rank}:
+        for name, weight in modules(pipeline)[component].state_dict().items():
+            if (component, canonical_name(component, name)) not in changed:
+                difference.add(component, name, weight, weight)
     return difference
 
 

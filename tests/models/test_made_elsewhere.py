@@ -19,6 +19,7 @@ from dmun_audit.references import parse_reference  # noqa: E402
 
 HOOKS = """
 import numpy as np
+from diffusers import DDIMScheduler, UNet2DConditionModel
 
 def doubled(pipeline):
     pipeline.unet.conv_in.bias += 1
@@ -109,6 +110,7 @@ def test_a_service_that_gives_no_images_is_one_error(hook, base_model, name, wor
         ("fails", "no weights here"),
         ("of_nan", r"(?s)conv_in\.bias.*NaN"),
         ("absent", "no function 'absent'"),
+        ("dubled", "did you mean doubled"),
     ],
 )
 def test_a_function_that_gives_no_model_is_one_error(hook, base_model, name, words):

@@ -25,6 +25,7 @@ WRITTEN = {
         for module in {name.rpartition(".")[0] for name in state}
     },
     "diffusers, wrapped": lambda state: {"state_dict": state, "epoch": 3},
+    "diffusers below model": lambda state: {"model": state, "step": torch.tensor(3)},
     "CompVis": lambda state: writers.compvis_unet(state),
     "CompVis, bare": lambda state: writers.compvis_unet(state, prefix=""),
     "CompVis, wrapped": lambda state: {"state_dict": writers.compvis_unet(state), "global_step": 5, "optimizer_states": [{}]},
