@@ -275,12 +275,18 @@ def source_digest(reference: ModelReference, cache: Path | None = None) -> str:
 
 def _model_files(path: Path) -> list[tuple[str, Path]]:
     if path.is_file():
-        beside = path.with_name("adapter_config.json")
-        return [(file.name, file) for file in (path, beside) if file.is_file()]
+        return [(file.name, file) for file in (path, adapter_config(path)) if file is not None]
     suffixes = MODEL_SUFFIXES | (IMAGE_SUFFIXES if (path / IMAGE_LIST).is_file() else set())
     found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.suffix.lower() in suffixes}
     hidden = {name for name in found if any(part.startswith(".") for part in name.split("/"))}
     return [(name, found[name]) for name in sorted(found) if name not in hidden and found[name].is_file()]
+
+
+def adapter_config(weights: Path) -> Path | None:
+    """peft's settings of an adapter: beside its `adapter_model` file, or in its folder; None where there are none."""
+    folder = weights if weights.is_dir() else weights.parent if weights.name.startswith("adapter_model.") else None
+    found = folder / "adapter_config.json" if folder is not None else None
+    return found if found is not None and found.is_file() else None
 
 
 def _file_digest(path: Path, cache: Path | None) -> str:

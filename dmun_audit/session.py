@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)  # a test, or a fixture on the way
 AFTER_FAILURES = "stopping after"  # how pytest and pytest-xdist begin the reason of a stop by -x or --maxfail
 REPORTED = "dmun_audit"  # the attribute of a report that carries evidence, as JSON text: plain types cross to the controller
-NOTHING: dict[str, Any] = {"records": [], "facts": [], "fatal": ""}
+NOTHING: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
 
 
 class AuditFixture:
@@ -60,6 +60,7 @@ class Session:
         self._places: dict[int, tuple[int, int]] = {}  # of every case object: which audit, and where in its plan
         self._made: list[tuple[int, dict[str, Any]]] = []  # records of the running test, each with the place of its audit
         self._fatal = ""
+        self._broken = False  # whether the running test broke inside of the audit itself
         self._node_ids: set[str] = set()
         self._ended: set[str] = set()  # node ids of the tests that ran to their end
         self._summary: list[str] = []
@@ -193,6 +194,9 @@ class Session:
             record = audit.run(case)
         except UsageError as error:
             self._fatal = str(error)
+        except Exception:
+            self._broken = True  # the auditor's fault and not the model's: the case stays unreported
+            raise
         if self._fatal:  # outside of the except, or pytest would show the error once more as its own cause
             pytest.fail(self._fatal, pytrace=False)
         record["volatile"] = {
@@ -206,9 +210,11 @@ class Session:
 
     def attach(self, report: pytest.TestReport) -> None:
         """Hang the evidence of the test that just ran on its report."""
-        if report.when == "call" and (self._made or self._fatal):
+        if report.when == "call" and (self._made or self._fatal or self._broken):
             facts = [audit.facts for audit in self.audits]
-            setattr(report, REPORTED, json.dumps({"records": self._made, "facts": facts, "fatal": self._fatal}))
+            carried = {"records": self._made, "facts": facts, "fatal": self._fatal, "broken": self._broken}
+            setattr(report, REPORTED, json.dumps(carried))
+            self._broken = False
             self._made = []
 
     # Collecting and concluding, on the controller.
@@ -232,7 +238,7 @@ class Session:
         if report.when == "teardown":
             self._ended.add(report.nodeid)
         told = {record["verdict"] for _, record in carried["records"]} & {"FAIL", "INCONCLUSIVE"}
-        if report.failed and not told and not carried["fatal"]:
+        if report.failed and not told and not carried["fatal"] and not carried["broken"]:
             from dmun_audit.target_audit import concerned
 
             for audit in concerned(self.audits, report.nodeid):

@@ -232,7 +232,7 @@ def _audit_seed(options: Options, policy: Policy, models: Models) -> tuple[int, 
     if options.audit_seed is not None:
         return options.audit_seed, "option"
     if policy.seeds == "after fingerprint":
-        if models.candidate.kind == "images":
+        if models.candidate.kind in {"images", "hook"}:
             raise _no_seed_yet(policy)
         return seed_of("audit", models.sources["candidate"]) % 2**31, "after fingerprint"
     return 0, "policy"
@@ -241,8 +241,8 @@ def _audit_seed(options: Options, policy: Policy, models: Models) -> tuple[int, 
 def _no_seed_yet(policy: Policy) -> UsageError:
     return UsageError(
         f"policy {policy.name!r} draws its seeds after the candidate's fingerprint is known",
-        "images made elsewhere are made before",
-        "agree on a seed that their maker does not choose, and give it as --audit-seed here and to dmun-audit requests",
+        "what makes these images is not in any file that could be fingerprinted",
+        "agree on a seed that their maker does not choose, and give it as --audit-seed (to dmun-audit requests too)",
     )
 
 

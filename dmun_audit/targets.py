@@ -25,7 +25,7 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
     """
     for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
         refuse_empty(option)
-    pairs = _with_knowledge(targets, knowledge)
+    pairs = with_knowledge(targets, knowledge)
     if len(pairs) == 1:
         return [resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))]
     models = find_models(options)
@@ -43,7 +43,7 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
     ]
 
 
-def _with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
+def with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
     """Every target with what `--knowledge` holds for it; None for a target that is not named, or has nothing but a pack."""
     if len(targets) < 2 and len(knowledge) < 2:
         return [(next(iter(targets), None), next(iter(knowledge), None))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 def add_to(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("requests", help="list the images that a candidate must bring whose images are made elsewhere")
-    parser.add_argument("--target", help="the concept that was unlearned")
+    parser.add_argument("--target", action="append", default=[], help="the concept that was unlearned; repeat it for several")
     parser.add_argument("--base", required=True, help="the model before unlearning, as in the audit")
-    parser.add_argument("--knowledge", help="the dossier, as in the audit; default: the pack that ships")
+    parser.add_argument(
+        "--knowledge", action="append", default=[], help="the dossier, as in the audit; default: the pack that ships"
+    )
     parser.add_argument("--policy", help="the policy, as in the audit; default: standard")
     parser.add_argument(
         "--audit-seed", type=int, help="the audit's seed; needed where the policy draws seeds after the fingerprint"
@@ -32,17 +35,12 @@ def add_to(commands: Any) -> None:
 def run(asked: argparse.Namespace) -> int:
     """Write one JSON table a line: file_name, prompt, seed. It is the `metadata.jsonl` of the folder that the images go to."""
     from dmun_audit.setup import Options, requests_of
+    from dmun_audit.targets import with_knowledge
 
-    found = requests_of(
-        Options(
-            target=asked.target,
-            base=asked.base,
-            knowledge=asked.knowledge,
-            policy=asked.policy,
-            audit_seed=asked.audit_seed,
-            allow_sensitive=asked.allow_sensitive,
-        )
-    )
+    plain = Options(base=asked.base, policy=asked.policy, audit_seed=asked.audit_seed, allow_sensitive=asked.allow_sensitive)
+    pairs = with_knowledge(asked.target, asked.knowledge)
+    each = [requests_of(replace(plain, target=target, knowledge=knowledge)) for target, knowledge in pairs]
+    found = list(dict.fromkeys(request for requests in each for request in requests))
     lines = "".join(json.dumps(_entry(number, request), ensure_ascii=False) + "\n" for number, request in enumerate(found))
     if asked.out is None:
         sys.stdout.write(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from dmun_audit.errors import LoadError
 from dmun_audit.models.pickles import check_pickle
 from dmun_audit.models.safetensors_header import Header, read_header
 
+LONGEST_NAME = 1_000  # characters of a tensor's name
 MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that repeat one another grow without end
 DEEPEST = 6  # levels of nesting that are followed
 FLOATS = {"F64", "F32", "F16", "BF16"}
@@ -22,6 +23,7 @@ TORCH_NAMES = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": 
 REMEDY = "save the edited model as a whole pipeline folder (save_pretrained), or its weights as safetensors"
 
 PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt"}
+OPTIMISER = re.compile(r"(optimi[sz]ers?|optim|lr_schedulers?|callbacks|scaler|loops)(_\w+)?(\.|$)")
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 
 Container = Literal["safetensors", "state dict"]
@@ -82,7 +84,7 @@ def weights_files(path: Path) -> list[Path]:
     Raises LoadError where a folder has none, or more than one that are no shards of each other.
     """
     if not path.is_dir():
-        return [path]
+        return [_regular(path)]
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
         found = sorted(file for file in path.iterdir() if file.suffix in suffixes)
         shards = [file for file in found if SHARD.search(file.name)]
@@ -91,8 +93,14 @@ def weights_files(path: Path) -> list[Path]:
                 f"{path} holds {len(found)} weights files", ", ".join(file.name for file in found[:5]), "name one of them"
             )
         if found:
-            return found
+            return [_regular(file) for file in found]
     raise LoadError(f"{path} holds no weights file", f"none ends in .safetensors or {', '.join(sorted(PICKLE_SUFFIXES))}")
+
+
+def _regular(path: Path) -> Path:
+    if not path.is_file():
+        raise LoadError(f"{path} is no regular file", "a pipe or a device is not read")
+    return path
 
 
 def _together(path: Path, each: list[Contents]) -> Contents:
@@ -112,7 +120,16 @@ def _together(path: Path, each: list[Contents]) -> Contents:
 
 def header_contents(path: Path, header: Header, tensor: Callable[[str], Any] = lambda name: None) -> Contents:
     """The contents of a safetensors file, from its verified header alone."""
+    _require_names(path, header.shapes)
     return Contents(path, "safetensors", header.shapes, header.dtypes, header.metadata, {}, tensor)
+
+
+def _require_names(path: Path, names: Collection[str]) -> None:
+    long = next((name for name in names if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise LoadError(
+            f"{path}: the name of tensor {long[:60]!r}… has {len(long):,} characters", "no network has such names", REMEDY
+        )
 
 
 def is_safetensors(path: Path) -> bool:
@@ -151,6 +168,14 @@ def _pickle(path: Path, device: str) -> Contents:
     if isinstance(content, torch.nn.Module) or not isinstance(content, Mapping):
         raise LoadError(f"{path} is no state dict", f"it holds a {type(content).__name__}", REMEDY)
     _flatten(path, content, found, extras)
+    _require_names(path, found)
+    for name, value in extras.items():
+        if not OPTIMISER.match(name) and _holds_tensors(value):
+            raise LoadError(
+                f"{path} holds tensors under {name[:LONGEST_NAME]!r} in a {type(value).__name__}",
+                "without names nothing says where they belong",
+                REMEDY,
+            )
     size = path.stat().st_size
     for name, tensor in found.items():
         if str(tensor.layout) != "torch.strided":
@@ -164,6 +189,21 @@ def _pickle(path: Path, device: str) -> Contents:
     shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
     dtypes = {name: TORCH_NAMES.get(str(tensor.dtype), str(tensor.dtype)) for name, tensor in found.items()}
     return Contents(path, "state dict", shapes, dtypes, {}, extras, found.__getitem__)
+
+
+def _holds_tensors(value: Any) -> bool:
+    """Whether there is a tensor anywhere within; looked for among as many entries as a file may have."""
+    import torch
+
+    waiting, visited = [value], 0
+    while waiting and visited < MOST_ENTRIES:
+        inner = waiting.pop()
+        visited += 1
+        if isinstance(inner, torch.Tensor):
+            return True
+        if isinstance(inner, Mapping | list | tuple) and len(inner) <= MOST_ENTRIES:
+            waiting.extend(inner.values() if isinstance(inner, Mapping) else inner)
+    return bool(waiting)
 
 
 def _unpickle(path: Path, device: str) -> Any:

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError
 from dmun_audit.references import IMAGE_LIST, ModelReference
 
 Draw = Callable[[list[str], list[int]], Sequence[Any]]
+_THIS_PROCESS = uuid.uuid4().hex
 UNSEEN = "No weights were seen: nothing proves which model made the candidate's images."
 
 
+def session_mark() -> str:
+    """The same text in every process of one test run, another one in the next: what is unseen may have changed by then."""
+    return os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
+
+
 class DrawingFunction:
-    """A user's function as the maker of images: `draw(prompts, seeds)` gives one PIL image or (height, width, 3) uint8 array each."""
+    """A user's function as the maker of images: `draw(prompts, seeds)` gives one PIL image or (height, width, 3) uint8 array each.
+
+    What stands behind it cannot be seen, so stored images are not taken over from an earlier run, unless the function has an
+    attribute `fingerprint`, a text that changes whenever its images would.
+    """
 
     def __init__(self, reference: ModelReference, draw: Draw) -> None:
         self._draw = draw
         self._reference = reference
+        named = getattr(draw, "fingerprint", None)
+        self.fingerprint = f"named {named}" if named else session_mark()
         self.settings: dict[str, Any] = {"drawn_by": reference.text}
         self.forgoes = [
             UNSEEN,
@@ -75,6 +90,8 @@ class ImageFolder:
                 missing[prompt] = missing.get(prompt, 0) + 1
             else:
                 self._assigned[prompt, seed] = found
+        if not self.by_seed:  # which file a seed gets depends on what else was asked for
+            self.settings["handed_out"] = digest(sorted([*key, path.name] for key, path in self._assigned.items()))
         if missing:
             first = next(iter(missing))
             raise LoadError(
@@ -105,7 +122,7 @@ def _listed(folder: Path) -> tuple[bool, dict[str, list[tuple[Path, int | None]]
     files: dict[str, list[tuple[Path, int | None]]] = {}
     path = folder / IMAGE_LIST
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut prompts at rarer separators
     except (OSError, UnicodeDecodeError) as error:
         raise LoadError(f"{path} cannot be read", str(error)) from None
     seen: set[Any] = set()
@@ -135,10 +152,14 @@ def _entry(path: Path, number: int, line: str) -> tuple[Path, str, int | None]:
         raise LoadError(
             f"{path}, line {number} lists no image", line[:80], "a JSON table with file_name, prompt and a whole number as seed"
         )
-    file = (path.parent / name).resolve()
+    try:
+        file = (path.parent / name).resolve()
+        there = file.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise LoadError(f"{path}, line {number}: {name[:80]!r} is no file name", str(error)) from None
     if not file.is_relative_to(path.parent.resolve()):
         raise LoadError(f"{path}, line {number}: {name!r} lies outside the folder", "", "put the images beside the list")
-    if not file.is_file():
+    if not there:
         raise LoadError(f"{path}, line {number}: there is no file {name!r}")
     return file, prompt, seed
 

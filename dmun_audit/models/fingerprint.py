@@ -61,7 +61,18 @@ def weights_digest(pipeline: Any, adapter: str = "") -> str:
         for (part, name, value), found in zip(tensors, hashes, strict=True)
     ]
     settings = {name: settings_of(part) for name, part in sorted(pipeline.components.items())}
-    return digest([sorted(entries), settings, *([adapter] if adapter else [])])
+    return digest([sorted(entries), settings, pipeline_settings(pipeline), *([adapter] if adapter else [])])
+
+
+def pipeline_settings(pipeline: Any) -> dict[str, str]:
+    """The pipeline's class and its own settings, such as how SDXL treats an empty prompt."""
+    config = dict(getattr(pipeline, "config", None) or {})
+    own = {
+        key: repr(value)
+        for key, value in config.items()
+        if not key.startswith("_") and isinstance(value, bool | int | float | str)
+    }
+    return {"class": type(pipeline).__name__, **own}
 
 
 def tensor_digest(tensor: torch.Tensor) -> str:
@@ -74,8 +85,11 @@ def settings_of(part: Any) -> Any:
     """A component's configuration or vocabulary as plain values, without paths and library versions."""
     if hasattr(part, "get_vocab"):
         backend = getattr(part, "backend_tokenizer", None)
-        words = json.loads(backend.to_str())["model"] if backend is not None else part.get_vocab()
-        return [digest(words), part.model_max_length]
+        words = json.loads(backend.to_str()) if backend is not None else part.get_vocab()
+        if backend is not None:  # how much was padded and cut last is no setting
+            words |= {"truncation": None, "padding": None}
+        special = {name: str(token) for name, token in sorted(part.special_tokens_map.items())}
+        return [digest(words), part.model_max_length, special, getattr(part, "padding_side", "")]
     config = getattr(part, "config", None)
     values = config.to_dict() if config is not None and hasattr(config, "to_dict") else dict(config or {})
     kept = {

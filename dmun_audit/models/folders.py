@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dmun_audit import torchvision_cure
+from dmun_audit.canonical import digest, digest_file
 from dmun_audit.errors import LoadError
 from dmun_audit.models.fingerprint import modules, require_finite
 from dmun_audit.models.headers import check_folder, read_model_index
@@ -22,10 +23,11 @@ CHECKERS = frozenset({"safety_checker"})  # they blacken images, and an audit is
 
 @dataclass(frozen=True)
 class Opened:
-    """A pipeline and what was loaded into it."""
+    """A pipeline, what was loaded into it, and a digest of the folder's own code where that was let run."""
 
     pipeline: Any
     loaded: Loaded
+    code_digest: str = ""
 
 
 def open_folder(
@@ -68,7 +70,9 @@ def open_folder(
     warnings = [
         f"{name} was loaded by the folder's own code: nothing proves that its tensors found their places" for name in unproven
     ]
-    return Opened(pipeline, Loaded("pipeline folder", matched, warnings=warnings))
+    code = sorted(folder.rglob("*.py")) if trust_remote_code else []
+    code_digest = digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in code]) if code else ""
+    return Opened(pipeline, Loaded("pipeline folder", matched, warnings=warnings), code_digest)
 
 
 def open_networks(folder: Path, dtype: str, without: Collection[str] = ()) -> dict[str, torch.nn.Module]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dmun_audit.errors import LoadError
 from dmun_audit.models import naming, naming_transformers
-from dmun_audit.models.contents import REMEDY, Contents
+from dmun_audit.models.contents import OPTIMISER, REMEDY, Contents
 from dmun_audit.models.layout import Layout, Part, Shape, Shapes, no_place, require_fit
 from dmun_audit.models.lora import lay_out_lora
 from dmun_audit.models.lora_names import IS_LORA
@@ -18,12 +18,13 @@ from dmun_audit.models.spm import is_spm, lay_out_spm
 from dmun_audit.models.textual_inversion import is_textual_inversion, lay_out_tokens
 
 WRAPPERS = re.compile(
-    r"^(state_dict|(model|unet)_state_dict|model_state|module|net|params|model(?!\.(diffusion_model|unet)\.))\."
+    r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|model(?!\.(diffusion_model|unet)\.))\.)+"
 )
 SCHEDULE = re.compile(
     r"(model\.)?(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights|scale_factor|sigmas)"
     r"|denoiser\.sigmas|(.+\.)?global_step|step|steps|epoch|iteration|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
 )
+TIED = re.compile(r"^((?:.*\.)?)encoder\.embed_tokens\.weight$")  # T5 holds its embedding under two names
 EMA = re.compile(r"model_ema\.")
 NEW_ROWS = "embed"  # Concept Ablation in CompVis names: embeddings of new words whose spelling the file does not hold
 ALIAS = re.compile(r"^embedding\.(?=(token|position)_embedding\.)")  # AdvUnlearn's wrapper holds its encoder twice
@@ -113,8 +114,10 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
     )
     dialects: set[str] = set()
     grouped, wrapped, left_out = _grouped(contents.shapes)
-    for (component, dialect), names in grouped.items():
+    for (component, dialect, bare), names in grouped.items():
         owner = _owner(component, base)
+        if bare and owner == "text_encoder":
+            owner = _which_text_encoder(contents, names, base)
         places = _places(dialect, owner, names, base.get(owner, {}))
         translated = any(name != place for name in names for place, _ in places.get(name, []))
         dialects.add(dialect if dialect != "any" else "CompVis" if translated else "diffusers")
@@ -124,7 +127,8 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
         beyond = [name for name in nowhere if _beyond_the_base(dialect, name, base.get(owner, {}))]
         if beyond:
             aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
-        lost += [name for name in nowhere if name not in set(beyond)]
+        known_beyond = set(beyond)
+        lost += [name for name in nowhere if name not in known_beyond]
     aside += left_out
     if lost:
         known = {place: None for shapes in base.values() for place in shapes}
@@ -134,20 +138,21 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
     return Layout(_words(contents, parts, dialects, wrapped, base), tuple(parts), aside=tuple(aside))
 
 
-Grouped = dict[tuple[str, str], dict[str, list[str]]]
+Grouped = dict[tuple[str, str, bool], dict[str, list[str]]]
 
 
 def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
     """The names by component and dialect (name without prefixes → names in the file), whether they were wrapped, what was left out."""
     grouped: Grouped = {}
-    schedule, ema, new_rows = [], [], []
+    schedule, ema, new_rows, optimiser = [], [], [], []
     wrapped = False
     for full in names:
-        name = full
-        while (bare := WRAPPERS.sub("", name)) != name:
-            name, wrapped = bare, True
-        name = ALIAS.sub("embeddings.", name)
-        if name == NEW_ROWS:
+        name = WRAPPERS.sub("", full)
+        wrapped = wrapped or name != full
+        name = TIED.sub(r"\1shared.weight", ALIAS.sub("embeddings.", name))
+        if OPTIMISER.match(full):
+            optimiser.append(full)
+        elif name == NEW_ROWS:
             new_rows.append(full)
         elif SCHEDULE.fullmatch(name):
             schedule.append(full)
@@ -158,22 +163,42 @@ def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
             inner = section.prefix.sub("", name, count=1).removeprefix(
                 "text_model." if section.component.startswith("text") else ""
             )
-            grouped.setdefault((section.component, section.names), {}).setdefault(inner, []).append(full)
+            bare = section.prefix.pattern.startswith("(?=")  # the name itself says what it is of, and no prefix whose
+            grouped.setdefault((section.component, section.names, bare), {}).setdefault(inner, []).append(full)
     left_out = (
         [f"{len(ema)} tensors of EMA weights, such as {ema[0]!r}: the trained weights beside them are loaded"] if ema else []
     )
     left_out += [
         f"{full!r}: embeddings of new words that the file does not spell, so that no prompt can use them" for full in new_rows
     ]
+    left_out += [f"{len(optimiser)} tensors of the training's optimiser, such as {optimiser[0]!r}"] if optimiser else []
     left_out += [f"{len(schedule)} buffers of the noise schedule and the like, such as {schedule[0]!r}"] if schedule else []
     return grouped, wrapped, left_out
 
 
 def _section_of(name: str) -> _Section:
-    bare = name
-    while (stripped := WRAPPERS.sub("", bare)) != bare:
-        bare = stripped
+    bare = WRAPPERS.sub("", name)
     return next(section for section in SECTIONS if section.prefix.match(bare))
+
+
+def _which_text_encoder(contents: Contents, names: Collection[str], base: Shapes) -> str:
+    """The base's text encoder that names without a prefix are of: the one whose folder the file lies in, else the only one they fit.
+
+    Raises LoadError where they fit several.
+    """
+    folder = contents.path.name if contents.path.is_dir() else contents.path.parent.name
+    encoders = [component for component in base if component.startswith("text_encoder")]
+    if folder in encoders:
+        return folder
+    shapes = {name: contents.shapes[full] for full in contents.shapes for name in names if full.endswith(name)}
+    fitting = [component for component in encoders if all(base[component].get(name) == shape for name, shape in shapes.items())]
+    if len(fitting) > 1:
+        raise LoadError(
+            f"{contents.path} fits {' and '.join(fitting)} of the base alike",
+            "nothing says which of them it is",
+            f"prefix its names with {fitting[0]}., or put it into a folder of that name",
+        )
+    return fitting[0] if fitting else "text_encoder"
 
 
 def _owner(component: str, base: Shapes) -> str:
@@ -217,7 +242,7 @@ def _beyond_the_base(dialect: str, name: str, base: Collection[str]) -> bool:
 
 
 def _where(grouped: Grouped, base: Shapes) -> str:
-    owners = sorted({_owner(component, base) for component, _ in grouped})
+    owners = sorted({_owner(component, base) for component, _, _ in grouped})
     absent = [owner for owner in owners if owner not in base]
     words = "the base's " + " or ".join(owners)
     return words + (f" (the base has no {', no '.join(absent)})" if absent else "")

@@ -132,7 +132,10 @@ def refuse_foreign_links(folder: Path) -> None:
     homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     for path in folder.rglob("*"):
         if path.is_symlink():
-            end = path.resolve()
+            try:
+                end = path.resolve()
+            except (OSError, RuntimeError):
+                raise LoadError(f"{path} is a link that leads round in a circle", "", "copy the file into the folder") from None
             if not any(end.is_relative_to(home) for home in homes):
                 raise LoadError(
                     f"{path} is a link that leads out of the folder", f"it leads to {end}", "copy the file into the folder"

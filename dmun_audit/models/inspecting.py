@@ -63,7 +63,7 @@ def inspect_quickly(reference: ModelReference, base: ModelReference | None, trus
         raise LoadError(f"{reference.text} has no headers to read", "it is no file or folder", "leave --quick out")
     if reference.kind == "folder" or (reference.kind == "atelier" and reference.path.is_dir()):
         check_folder(reference.path, trust_remote_code)
-        return _quick_folder(reference, reference.path, below)
+        return _quick_folder(reference, reference.path, below if below is not None and below.path is not None else None)
     if reference.path.is_dir():
         refuse_foreign_links(reference.path)
     with OpenContents(reference.path, headers_only=True) as contents:

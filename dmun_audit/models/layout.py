@@ -156,8 +156,14 @@ def _require_low_rank(path: Path, pair: LowRank, shapes: Mapping[str, Shape], wa
         raise _other_shape(path, str(pair.middle), middle, place, want)
     if pair.alpha is not None and _product(shapes[pair.alpha]) != 1:
         raise _other_shape(path, pair.alpha, shapes[pair.alpha], place, want)
-    if pair.magnitude is not None and without_ones(shapes[pair.magnitude]) not in {(outer,), (1, outer), (1, *want[1:2])}:
+    if pair.magnitude is not None and without_ones(shapes[pair.magnitude]) not in _magnitudes(pair.magnitude, want):
         raise _other_shape(path, pair.magnitude, shapes[pair.magnitude], place, want)
+
+
+def _magnitudes(name: str, want: Shape) -> set[Shape]:
+    """The shapes that a DoRA's magnitude may have: one number for each output; in older LyCORIS files for each input."""
+    outer = want[0]
+    return {(outer,), (1, *want[1:2])} if name.endswith("dora_scale") else {(outer,), (1, outer)}
 
 
 def _product(shape: Shape) -> int:

@@ -14,7 +14,7 @@ from dmun_audit import torchvision_cure
 from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError, UsageError
 from dmun_audit.models.contents import Contents, OpenContents
-from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder
+from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder, session_mark
 from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
 from dmun_audit.models.formats import lay_out
@@ -54,7 +54,7 @@ def load_pipeline(
     LoadError where the files are damaged, dangerous, incomplete or hold more than the networks take.
     """
     opened = _open(reference, dtype, trust_remote_code)
-    return _finish(reference, opened.pipeline, prove_base(opened.loaded), device)
+    return _finish(reference, opened.pipeline, prove_base(opened.loaded), device, opened.code_digest)
 
 
 def load_candidate(
@@ -88,7 +88,8 @@ def load_candidate(
     )
     difference, warnings = _compared(opened.pipeline, compared, reference.text)
     loaded = replace(opened.loaded, warnings=[*opened.loaded.warnings, *warnings])
-    return _finish(reference, opened.pipeline, prove(loaded, difference, name=reference.text, must_differ=False), device)
+    proof = prove(loaded, difference, name=reference.text, must_differ=False)
+    return _finish(reference, opened.pipeline, proof, device, opened.code_digest)
 
 
 def _finish(
@@ -119,7 +120,7 @@ def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Ope
         snapshot = _download(reference, trust_remote_code)
         opened = open_folder(snapshot, dtype, trust_remote_code)
         notes = [*opened.loaded.notes, f"fetched from the hub at commit {snapshot.name}"]
-        return Opened(opened.pipeline, replace(opened.loaded, notes=notes))
+        return replace(opened, loaded=replace(opened.loaded, notes=notes))
     own_base = atelier_own_base(reference)
     if own_base is None:
         return open_folder(reference.path, dtype, trust_remote_code)
@@ -267,7 +268,7 @@ def _hooked(reference: ModelReference, fresh: Callable[[], Opened], dtype: str, 
             reference,
             None,
             source,
-            digest(["drawn", source, reference.name]),
+            digest(["drawn", source, reference.name, maker.fingerprint]),
             _unseen(maker, "images drawn by a function"),
             maker=maker,
         )
@@ -281,7 +282,13 @@ def _hooked(reference: ModelReference, fresh: Callable[[], Opened], dtype: str, 
     notes = ["a function made this model: what it does while images are made does not show in its weights"]
     loaded = Loaded("pipeline of a Python function", matched, notes=notes, warnings=warnings)
     proof = prove(loaded, difference, name=reference.text, must_differ=False)
-    return _finish(reference, given, proof, device, digest(["hook", source, reference.name]))
+    unseen = session_mark() if any(_computes_otherwise(network) for network in networks.values()) else ""
+    return _finish(reference, given, proof, device, digest(["hook", source, reference.name, unseen]))
+
+
+def _computes_otherwise(network: torch.nn.Module) -> bool:
+    """Whether hooks or replaced methods decide what it computes: what they do may change though no weight does."""
+    return any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())
 
 
 def _images(reference: ModelReference) -> LoadedModel:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,21 @@ from dmun_audit.models.contents import Contents
 from dmun_audit.models.layout import Layout, LowRank, Part, Shapes, no_place
 from dmun_audit.models.lora_names import OTHER_ADAPTERS, Home, Places, dialect_of, role_of
 from dmun_audit.models.naming import Source
+from dmun_audit.references import adapter_config
 
 if TYPE_CHECKING:
     import torch
+
+REBASED = ("pissa", "olora", "corda", "loftq")
+CHANGES_THE_FORMULA = (
+    "layer_replication",
+    "fan_in_fan_out",
+    "lora_bias",
+    "use_qalora",
+    "trainable_token_indices",
+    "megatron_config",
+)
+LONGEST_PATTERN = 300
 
 
 def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
@@ -53,10 +65,26 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
     if lost:
         raise no_place(contents.path, lost, len(contents.shapes), "any module of the base", places.known)
     scales = _Scales(contents, {module: found[0].component for module, found in homes.items()})
+    _refuse_twice(contents, [(home, module) for module, found in homes.items() for home in found])
+    adapted = {(home.component, home.place) for found in homes.values() for home in found}
+    _refuse_twice(contents, [(home, name) for name, home in full.items() if home is not None], adapted)
     pairs = tuple(_pair(contents, module, roles, home, scales) for module, roles in modules.items() for home in homes[module])
     parts = tuple(Part(home.component, home.place, Source(name)) for name, home in full.items() if home is not None)
     kind = "DoRA" if any(pair.magnitude for pair in pairs) else "LoRA"
     return Layout(f"{kind} ({dialect_of(modules)} names)", parts, pairs, notes=scales.notes(len(modules)))
+
+
+def _refuse_twice(contents: Contents, named: list[tuple[Home, str]], taken: Collection[tuple[str, str]] = ()) -> None:
+    """Raise LoadError where two names of the file change the same weight of the base."""
+    seen: dict[tuple[str, str], str] = dict.fromkeys(taken, "a low-rank pair")
+    for home, name in named:
+        first = seen.setdefault((home.component, home.place), name)
+        if first != name:
+            raise LoadError(
+                f"{contents.path}: {first!r} and {name!r} are for the same weight",
+                f"{home.component} {home.place!r}",
+                "remove one of them",
+            )
 
 
 def _pair(contents: Contents, module: str, roles: Mapping[str, str], home: Home, scales: _Scales) -> LowRank:
@@ -89,6 +117,9 @@ class _Scales:
     def __init__(self, contents: Contents, components: Mapping[str, str]) -> None:
         self._components = components
         self._tables = dict(_declared(contents))
+        self._from = [where for where, table in _where_declared(contents) if table]
+        for table in self._tables.values():
+            _require_plain_adapter(contents.path, table)
         self._without = 0
 
     def of(self, module: str, rank: int) -> float:
@@ -96,7 +127,7 @@ class _Scales:
         alphas = table.get("alpha_pattern")
         alphas = alphas if isinstance(alphas, dict) else {}
         inner = re.sub(r"^(base_model\.model\.)?(unet|transformer|text_encoder(_[23])?)\.", "", module)
-        alpha = next((value for pattern, value in alphas.items() if inner == pattern or inner.endswith("." + pattern)), None)
+        alpha = next((value for pattern, value in alphas.items() if re.match(rf"(.*\.)?({pattern})$", inner)), None)
         alpha = table.get("lora_alpha") if alpha is None else alpha
         if not isinstance(alpha, int | float) or not math.isfinite(alpha) or rank < 1:
             self._without += 1
@@ -104,14 +135,25 @@ class _Scales:
         return float(alpha) / (math.sqrt(rank) if table.get("use_rslora") else rank)
 
     def notes(self, pairs: int) -> tuple[str, ...]:
+        """Where the scales come from."""
+        told = tuple(f"alpha is taken from {where}" for where in self._from)
         if not self._without:
-            return ()
-        return (f"{self._without} of {pairs} low-rank pairs state no alpha: taken as alpha = rank, as diffusers does",)
+            return told
+        return (
+            *told,
+            f"{self._without} of {pairs} low-rank pairs state no alpha: taken as alpha = rank, as diffusers does",
+        )
+
+
+def _where_declared(contents: Contents) -> Iterator[tuple[str, str]]:
+    beside = adapter_config(contents.path)
+    yield "adapter_config.json", "beside" if beside is not None else ""
+    yield "the file's metadata", contents.metadata.get("lora_adapter_metadata", "")
 
 
 def _declared(contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
-    beside = contents.path.with_name("adapter_config.json")
-    if beside.is_file():
+    beside = adapter_config(contents.path)
+    if beside is not None:
         yield "", _table(beside, _text_of(beside))
     text = contents.metadata.get("lora_adapter_metadata")
     if text:
@@ -120,6 +162,32 @@ def _declared(contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
             component, _, setting = key.rpartition(".")
             merged.setdefault(component, {})[setting] = value
         yield from merged.items()
+
+
+def _require_plain_adapter(path: Path, settings: Mapping[str, Any]) -> None:
+    """Raise LoadError for settings of peft with which low-rank pairs added to the base are another model than the trained one."""
+    initial = settings.get("init_lora_weights")
+    if isinstance(initial, str) and initial.lower().startswith(REBASED):
+        raise LoadError(
+            f"{path} is an adapter initialised by {initial}",
+            "its base is not --base but what was left when the adapter was split off it",
+            "convert it to a plain LoRA, or merge it and save the pipeline",
+        )
+    odd = next((key for key in CHANGES_THE_FORMULA if settings.get(key)), None)
+    if odd is not None:
+        raise LoadError(
+            f"{path} is an adapter with {odd} = {settings[odd]!r}",
+            "this version does not apply that",
+            "merge it and save the pipeline",
+        )
+    patterns = settings.get("alpha_pattern")
+    for pattern in patterns if isinstance(patterns, dict) else {}:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise LoadError(f"{path}: alpha_pattern {pattern!r} is no pattern", str(error)) from None
+        if len(pattern) > LONGEST_PATTERN or re.search(r"\)[*+{?]", pattern):
+            raise LoadError(f"{path}: alpha_pattern {pattern[:80]!r} is too involved to be matched safely")
 
 
 def _text_of(path: Path) -> str:

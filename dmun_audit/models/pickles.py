@@ -33,11 +33,17 @@ def check_pickle(path: Path) -> None:
     Nothing is unpickled. A zip archive must hold its entries uncompressed, as torch writes them, so that no file can
     declare more data than it has.
     """
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "it is no regular file")
     try:
         if path.stat().st_size == 0:
             raise _refusal(path, "it is empty")
-        if zipfile.is_zipfile(path):
+        with path.open("rb") as stream:
+            starts_as_archive = stream.read(4) == b"PK\x03\x04"  # what torch goes by
+        if starts_as_archive:
             _check_archive(path)
+        elif zipfile.is_zipfile(path):
+            raise _refusal(path, "it is a pickle with a zip archive behind it, two files in one")
         else:
             _check_legacy(path)
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:

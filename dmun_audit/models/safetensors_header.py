@@ -11,6 +11,8 @@ from typing import Any
 from dmun_audit.errors import LoadError
 
 LONGEST_HEADER = 100_000_000  # bytes; the limit of the format's own reader
+MOST_TENSORS = 100_000  # FLUX has 800, SDXL with all that is around it 4,000
+LONGEST_SIDE = 1 << 48  # of a shape: more than any file has bytes for
 BITS = {"F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16}
 BITS |= {"U16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
@@ -32,6 +34,8 @@ def read_header(path: Path) -> Header:
     Raises LoadError, naming the file and where possible the tensor, where the file is empty, cut off, not of this format,
     or declares tensors that do not fill its data exactly.
     """
+    if path.exists() and not path.is_file():
+        raise _refusal(path, "it is no regular file")
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -41,6 +45,9 @@ def read_header(path: Path) -> Header:
             text = stream.read(length)
     except OSError as error:
         raise _refusal(path, str(error)) from None
+    marks = {mark: text.count(mark) for mark in (b"{", b"[", b'"')}
+    if marks[b"{"] > MOST_TENSORS or marks[b"["] > 3 * MOST_TENSORS or marks[b'"'] - text.count(b'\\"') > 12 * MOST_TENSORS:
+        raise _refusal(path, f"its header declares more than {MOST_TENSORS:,} tensors, or other things than tensors")
     try:
         table = json.loads(text)
     except (ValueError, RecursionError):
@@ -91,7 +98,7 @@ def _span(path: Path, name: str, facts: Any) -> tuple[int, int, str]:
 
 
 def _whole_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and len(value) < 64 and all(type(item) is int and 0 <= item < LONGEST_SIDE for item in value)
 
 
 def _require_exact_cover(path: Path, spans: list[tuple[int, int, str]], available: int) -> None:

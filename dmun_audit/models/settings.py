@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.fingerprint import modules, settings_of
+from dmun_audit.models.fingerprint import modules, pipeline_settings, settings_of
 
 
 def differing_settings(pipeline: Any, base: Any) -> list[str]:
@@ -14,6 +14,9 @@ def differing_settings(pipeline: Any, base: Any) -> list[str]:
     Raises LoadError where a tokenizer has words that its text encoder has no embedding for.
     """
     warnings = []
+    one, other = pipeline_settings(pipeline), pipeline_settings(base)
+    for key in sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)):
+        warnings.append(f"the pipeline's {key} is {one.get(key, 'not set')} and the base's {other.get(key, 'not set')}")
     for name in sorted(pipeline.components):
         ours, theirs = pipeline.components[name], base.components.get(name)
         if ours is None or theirs is None or (name not in modules(pipeline) and not hasattr(ours, "get_vocab")):

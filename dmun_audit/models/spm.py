@@ -38,6 +38,12 @@ def lay_out_spm(contents: Contents, base: Shapes) -> Layout:
         )
     scale = _number(contents, "alpha") / _number(contents, "rank")
     plain = lay_out_lora(contents, base)
+    flat = [pair.down for pair in plain.low_rank if len(contents.shapes[pair.down]) != len(base[pair.component][pair.place])]
+    if flat:
+        raise LoadError(
+            f"{contents.path}: tensor {flat[0]!r} is of shape {list(contents.shapes[flat[0]])}",
+            "an SPM runs beside its module: a convolution's has four dimensions, a linear layer's two",
+        )
     odd = [pair.down for pair in plain.low_rank if pair.component not in DENOISERS]
     if odd:
         raise LoadError(
@@ -116,7 +122,7 @@ class SpmAdapter:
 
     def _hook(self, module: Any, pair: LowRank, contents: Contents) -> Any:
         weight = module.weight
-        down, up = (contents.tensor(name).to(weight.dtype) for name in (pair.down, pair.up))
+        down, up = (contents.tensor(name).to(weight.dtype).clone() for name in (pair.down, pair.up))
         kept: Mapping[str, Any] = {"down": down, "up": up}
 
         def add(layer: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:

@@ -44,13 +44,23 @@ def lay_out_tokens(contents: Contents, base: Shapes) -> Layout:
                 f"it is {list(shape)} in the file, and the words of the base's {component.replace('_', ' ')} have {width} numbers",
                 "check that --base is the model this file was made from; nothing was loaded",
             )
-        tokens.setdefault(_word(name, contents), {})[component] = name
+        first = tokens.setdefault(_word(name, contents), {}).setdefault(component, name)
+        if first != name:
+            raise LoadError(
+                f"{contents.path}: {first!r} and {name!r} are both for the word {_word(name, contents)!r}", f"of the {component}"
+            )
     words = ", ".join(tokens)
+    encoders = {component for component, places in base.items() if component.startswith("text_encoder") and EMBEDDING in places}
+    partial = tuple(
+        f"{word} is unknown to {', '.join(sorted(encoders - names.keys()))}: the file has no vector for it"
+        for word, names in tokens.items()
+        if encoders - names.keys()
+    )
     return Layout(
         f"textual inversion ({contents.container})",
         tokens=tokens,
         aside=(f"{len(contents.extras)} entries that are no tensors",) if contents.extras else (),
-        notes=(f"textual inversion: the new words are {words}; prompts without them give the base's images",),
+        notes=(f"textual inversion: the new words are {words}; prompts without them give the base's images", *partial),
     )
 
 
@@ -65,6 +75,8 @@ def _word(name: str, contents: Contents) -> str:
 
 def add_tokens(pipeline: Any, layout: Layout, contents: Contents) -> None:
     """Teach tokenizers and text encoders the new words, through the pipeline's own loader."""
+    if not hasattr(pipeline, "load_textual_inversion"):
+        raise LoadError(f"{contents.path} cannot be laid over a {type(pipeline).__name__}", "it takes no textual inversions")
     for token, names in layout.tokens.items():
         for component, name in names.items():
             suffix = component.removeprefix("text_encoder")

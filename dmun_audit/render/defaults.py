@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def _grid(pipeline: Any) -> int:
 
 def _stated(pipeline: Any, name: str, otherwise: float) -> float:
     for found in (_card_parameters(pipeline).get(name), call_defaults(pipeline).get(name)):
-        if isinstance(found, int | float) and not isinstance(found, bool):
+        if isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
             return found
     return otherwise
 
@@ -96,8 +97,11 @@ def _card_parameters(pipeline: Any) -> dict[str, Any]:
         return {}
     import yaml
 
-    parts = card.read_text(encoding="utf-8").split("---")
-    facts = yaml.safe_load(parts[1]) if len(parts) > 2 else None
+    head = re.match(r"---\n(.*?)\n---(\n|$)", card.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n"), re.DOTALL)
+    try:
+        facts = yaml.safe_load(head[1]) if head else None
+    except yaml.YAMLError:  # a card is made for people, and says nothing here if it cannot be read
+        facts = None
     inference = facts.get("inference") if isinstance(facts, dict) else None
     parameters = inference.get("parameters") if isinstance(inference, dict) else None
     return parameters if isinstance(parameters, dict) else {}
