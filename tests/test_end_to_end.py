@@ -244,6 +244,31 @@ def test_a_test_of_ones_own_that_breaks_before_it_looks_fails_the_audit_and_says
     assert any("test_paper" in reason and "no licence here" in reason for reason in reasons), reasons
 
 
+def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tmp_path):
+    """What goes wrong inside of the audit is no finding: here a judge's file vanishes while the audit runs."""
+    breaking = tmp_path / "breaking.py"
+    breaking.write_text(
+        "import dmun_audit.audit as audit\n"
+        "def broken(self, case):\n    raise RuntimeError('something is amiss in here')\n"
+        "audit.Audit.run = broken\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "audits/",
+        "-p",
+        "breaking",
+        f"--policy={quick}",
+        f"--audit-dir={tmp_path / 'run'}",
+    ]
+    run = subprocess.run([*command, f"--store={tmp_path / 'store'}"], cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert run.returncode == 10, run.stdout
+    assert "VERDICT INCOMPLETE" in run.stdout
+    assert "something is amiss in here" in run.stdout
+
+
 def test_stopping_at_the_first_failure_keeps_the_audits_exit_code_with_workers(quick, store, tmp_path):
     run = audit(
         "--model=atelier:noop", f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "-x", "-n", "2",

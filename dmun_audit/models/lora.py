@@ -126,7 +126,7 @@ class _Scales:
         table = self._tables.get(self._components[module], self._tables.get("", {}))
         alphas = table.get("alpha_pattern")
         alphas = alphas if isinstance(alphas, dict) else {}
-        inner = re.sub(r"^(base_model\.model\.)?(unet|transformer|text_encoder(_[23])?)\.", "", module)
+        inner = re.sub(r"^(base_model\.model\.)?((unet|transformer|text_encoder(_[23])?)\.)?(base_model\.model\.)?", "", module)
         alpha = next((value for pattern, value in alphas.items() if re.match(rf"(.*\.)?({pattern})$", inner)), None)
         alpha = table.get("lora_alpha") if alpha is None else alpha
         if not isinstance(alpha, int | float) or not math.isfinite(alpha) or rank < 1:

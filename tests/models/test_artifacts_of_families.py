@@ -273,3 +273,47 @@ def test_kohyas_lora_for_flux_is_cut_into_the_places_that_diffusers_keeps_apart(
     proof = same_images(tmp_path / "lora.safetensors", base, truth).proof
     assert proof["matched"] == len(tensors)
     assert proof["components"]["transformer"]["changed"] == 3 + 4 + 1 + 1
+
+
+# Which of several text encoders.
+
+
+def _shaken_folder(network, folder):
+    shaken(network)
+    network.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("sdxl", "text_encoder_2"), ("sd3", "text_encoder_2"), ("sd3", "text_encoder_3"), ("flux", "text_encoder_2")],
+)
+def test_the_folder_of_a_text_encoder_goes_where_it_is_called(bases, tmp_path, name, part):
+    base = bases(name)
+    truth = copy.deepcopy(base.pipeline)
+    proof = same_images(_shaken_folder(getattr(truth, part), tmp_path / part), base, truth).proof
+    assert proof["changed_components"] == [part]
+
+
+def test_a_text_encoder_that_fits_two_places_is_refused(bases, tmp_path):
+    truth = copy.deepcopy(bases("sd3").pipeline)
+    flat = {name.removeprefix("text_model."): tensor for name, tensor in shaken(truth.text_encoder_2).items()}
+    save_file(flat, tmp_path / "unnamed.safetensors")
+    with pytest.raises(LoadError, match="fits text_encoder and text_encoder_2 of the base alike"):
+        load_candidate(parse_reference(str(tmp_path / "unnamed.safetensors")), bases("sd3"))
+
+
+def test_t5_may_hold_its_embedding_under_both_of_its_names(bases, tmp_path):
+    base = bases("flux")
+    truth = copy.deepcopy(base.pipeline)
+    state = shaken(truth.text_encoder_2)
+    state.pop("encoder.embed_tokens.weight", None)
+    both = state | {"encoder.embed_tokens.weight": state["shared.weight"].clone()}
+    save_file({f"text_encoders.t5xxl.transformer.{name}": tensor for name, tensor in both.items()}, tmp_path / "t5.safetensors")
+    same_images(tmp_path / "t5.safetensors", base, truth)
+
+
+def test_a_textual_inversion_of_sd3_is_one_error(bases, tmp_path):
+    save_file({"<gogh>": torch.ones(families.WIDTH)}, tmp_path / "gogh.safetensors")
+    with pytest.raises(LoadError, match="takes no textual inversions"):
+        load_candidate(parse_reference(str(tmp_path / "gogh.safetensors")), bases("sd3"))

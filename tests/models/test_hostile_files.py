@@ -103,6 +103,15 @@ def _safetensors(folder):
     save_file(big, folder / "unknown-name.safetensors")
     save_file({K: torch.zeros(BIG)}, folder / "large-and-misshapen.safetensors")
     save_file({K: torch.randn(16, 8)}, folder / "transposed.safetensors")
+    _header(
+        folder / "numbers-without-end.safetensors",
+        b'{"a":{"dtype":"F32","shape":[' + b"9" * 4000 + b"," + b"9" * 4000 + b'],"data_offsets":[0,4]}}',
+        b"1234",
+    )
+    _header(folder / "lists-without-end.safetensors", b'{"a":[' + b"[]," * 2_000_000 + b"[]]}")
+    _header(folder / "texts-without-end.safetensors", b'{"a":[' + b'"",' * 2_000_000 + b'""]}')
+    _header(folder / "tensors-without-end.safetensors", {f"t{number}": _entry([0], 0, 0) for number in range(150_000)})
+    save_file({"net." * 50_000 + "x": torch.ones(1)}, folder / "name-without-end.safetensors")
     save_file({K: torch.full((8, 16), float("nan"))}, folder / "nan.safetensors")
     save_file({K: torch.full((8, 16), float("inf"))}, folder / "inf.safetensors")
     save_file({K: torch.zeros(8, 16, dtype=torch.int8)}, folder / "int8.safetensors")
@@ -143,6 +152,11 @@ def _pickles(folder, marker):
     with zipfile.ZipFile(folder / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
         bomb.writestr("archive/data/0", bytes(300_000_000))
+    (folder / "two-files-in-one.pt").write_bytes(b"\x80\x02}()" + doubled + b"K\x01u.")
+    with zipfile.ZipFile(folder / "two-files-in-one.pt", "a") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
+    torch.save({"unet": {K: torch.randn(8, 16)}, "text_encoder": [torch.ones(2)]}, folder / "tensors-in-a-list.pt")
+    torch.save({"string_to_param": {"*": torch.ones(16), "+": torch.ones(16)}, "name": "x"}, folder / "two-words-in-one.pt")
     with zipfile.ZipFile(folder / "no-pickle.pt", "w") as archive:
         archive.writestr("archive/data/0", bytes(100))
     with zipfile.ZipFile(folder / "two-pickles.pt", "w") as archive:
@@ -216,6 +230,11 @@ def _folders(folder, base, marker):
     (config / "unet/config.json").write_text("{}")
     (copied("index-of-nothing") / "model_index.json").write_text("[" * 100_000)
     (folder / "elsewhere").unlink()
+    (folder / "pipe").mkdir()
+    os.mkfifo(folder / "pipe/model.safetensors")
+    round_and_round = copied("links-in-a-circle")
+    (round_and_round / "one").symlink_to("two")
+    (round_and_round / "two").symlink_to("one")
     traversal = folder / "images"
     traversal.mkdir()
     (traversal / "metadata.jsonl").write_text('{"file_name": "../../../../etc/passwd", "prompt": "a", "seed": 1}\n')

@@ -175,3 +175,91 @@ def test_an_alpha_may_be_a_whole_number_and_0_means_the_rank(truth, loads_as, tm
     save_file({**tensors, f"{stem}.alpha": alpha}, tmp_path / "lora.safetensors")
     weight += tensors[f"{stem}.lora_up.weight"] @ tensors[f"{stem}.lora_down.weight"] * (2.0 if alpha else 1.0)
     loads_as(tmp_path / "lora.safetensors", truth)
+
+
+KEY = "mid_block.attentions.0.transformer_blocks.0.attn2.to_q"
+
+
+def _adapter(folder, tensors, **settings):
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 2, **settings}))
+    return folder
+
+
+def _two(truth):
+    weight = truth.unet.state_dict()[f"{KEY}.weight"]
+    generator = torch.Generator().manual_seed(6)
+    down = torch.randn(2, weight.shape[1], generator=generator) * 0.2
+    up = torch.randn(weight.shape[0], 2, generator=generator) * 0.2
+    return weight, down, up
+
+
+@pytest.mark.parametrize("pattern", [KEY, f"^{KEY}", "mid_block.*to_q", ".*attn2.to_q", "attn2.to_q", "to_(q|k)"])
+def test_patterns_of_alpha_are_pefts(truth, loads_as, tmp_path, pattern):
+    from peft.utils.other import get_pattern_key
+
+    weight, down, up = _two(truth)
+    alpha = 8 if get_pattern_key([pattern], KEY) == pattern else 2
+    folder = _adapter(
+        tmp_path / "adapter",
+        {f"base_model.model.{KEY}.lora_A.weight": down, f"base_model.model.{KEY}.lora_B.weight": up},
+        alpha_pattern={pattern: 8},
+    )
+    weight += up @ down * (alpha / 2)
+    notes = loads_as(folder, truth).proof["notes"]
+    assert any("alpha is taken from adapter_config.json" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "pissa_niter_4"},
+        {"init_lora_weights": "olora"},
+        {"fan_in_fan_out": True},
+        {"layer_replication": [[0, 1]]},
+        {"alpha_pattern": {"(a+)+$": 1}},
+        {"alpha_pattern": {"(": 1}},
+    ],
+)
+def test_adapters_that_are_more_than_a_sum_with_the_base_are_refused(truth, base_model, tmp_path, settings):
+    _, down, up = _two(truth)
+    tensors = {f"base_model.model.{KEY}.lora_A.weight": down, f"base_model.model.{KEY}.lora_B.weight": up}
+    with pytest.raises(LoadError, match="adapter"):
+        load_candidate(parse_reference(str(_adapter(tmp_path / "adapter", tensors, **settings))), base_model)
+
+
+def test_the_settings_of_another_adapter_in_the_same_folder_do_not_count(truth, loads_as, tmp_path):
+    weight, down, up = _two(truth)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 64}))
+    save_file({f"unet.{KEY}.lora_A.weight": down, f"unet.{KEY}.lora_B.weight": up}, tmp_path / "other.safetensors")
+    weight += up @ down
+    loads_as(tmp_path / "other.safetensors", truth)
+
+
+@pytest.mark.parametrize(
+    "second", [f"{KEY}.lora_A.weight", f"lora_unet_{KEY.replace('.', '_')}.lora_down.weight", f"unet.{KEY}.weight"]
+)
+def test_two_names_for_one_weight_are_refused(truth, base_model, tmp_path, second):
+    weight, down, up = _two(truth)
+    partner = second.replace("lora_A", "lora_B").replace("lora_down", "lora_up")
+    tensors = {f"unet.{KEY}.lora_A.weight": down, f"unet.{KEY}.lora_B.weight": up}
+    tensors |= {second: weight.clone()} if second.endswith(f"{KEY}.weight") else {second: down.clone(), partner: up.clone()}
+    save_file(tensors, tmp_path / "twice.safetensors")
+    with pytest.raises(LoadError, match="for the same weight"):
+        load_candidate(parse_reference(str(tmp_path / "twice.safetensors")), base_model)
+
+
+@pytest.mark.parametrize(("key", "shape"), [("dora_scale", (1, 8)), ("lora_magnitude_vector", (1, 16))])
+def test_a_magnitude_along_the_wrong_axis_is_refused(truth, base_model, tmp_path, key, shape):
+    name = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k"
+    stem = "lora_unet_" + name.replace(".", "_") if key == "dora_scale" else f"unet.{name}"
+    pair = writers.kohya({name: truth.unet.state_dict()[f"{name}.weight"]})
+    down, up, _ = pair.values()
+    names = ("lora_down.weight", "lora_up.weight") if key == "dora_scale" else ("lora_A.weight", "lora_B.weight")
+    save_file(
+        {f"{stem}.{names[0]}": down, f"{stem}.{names[1]}": up, f"{stem}.{key}": torch.ones(shape)}, tmp_path / "dora.safetensors"
+    )
+    with pytest.raises(LoadError, match=rf"{key}' has another shape"):
+        load_candidate(parse_reference(str(tmp_path / "dora.safetensors")), base_model)
