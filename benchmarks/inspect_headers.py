@@ -66,7 +66,7 @@ def write_checkpoints(pipeline: Any, folder: Path) -> list[Path]:
     import torch
     from safetensors.torch import save_file
 
-    from dmun_audit.models.naming import compvis_unet, compvis_vae
+    from dmun_audit.models.artifacts.naming import compvis_unet, compvis_vae
 
     unet, vae, text = (network.state_dict() for network in (pipeline.unet, pipeline.vae, pipeline.text_encoder))
     tensors = {f"model.diffusion_model.{older}": unet[name] for older, name in compvis_unet(unet).items()}

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import LoadError, UsageError
-from dmun_audit.models.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
-from dmun_audit.models.formats import lay_out
-from dmun_audit.models.layout import Shapes, canonical_name
-from dmun_audit.models.pickles import check_pickle
-from dmun_audit.models.safetensors_header import read_header
+from dmun_audit.models.artifacts.formats import lay_out
+from dmun_audit.models.artifacts.layout import Shapes, canonical_name
+from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
+from dmun_audit.models.files.pickles import check_pickle
+from dmun_audit.models.files.safetensors_header import read_header
 from dmun_audit.references import ModelReference, atelier_own_base
 
 TRUST = "where you trust it, add --trust-remote-code"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents, OpenContents, weights_files
-from dmun_audit.models.formats import lay_out, reading_of
+from dmun_audit.models.artifacts.formats import lay_out, reading_of
+from dmun_audit.models.artifacts.layout import Layout, Shapes, block_of
+from dmun_audit.models.files.contents import Contents, OpenContents, weights_files
 from dmun_audit.models.headers import NETWORKS, check_folder, folder_shapes, read_model_index, refuse_foreign_links
-from dmun_audit.models.layout import Layout, Shapes, block_of
 from dmun_audit.references import ModelReference, atelier_own_base, source_digest
 
 

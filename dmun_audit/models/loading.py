@@ -13,13 +13,13 @@ import torch
 from dmun_audit import torchvision_cure
 from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError, UsageError
-from dmun_audit.models.contents import Contents, OpenContents
+from dmun_audit.models.artifacts.formats import lay_out
+from dmun_audit.models.artifacts.layout import Layout, actual_name, canonical_name
 from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder, session_mark
+from dmun_audit.models.files.contents import Contents, OpenContents
 from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
-from dmun_audit.models.formats import lay_out
 from dmun_audit.models.hooks import call_hook
-from dmun_audit.models.layout import Layout, actual_name, canonical_name
 from dmun_audit.models.overlay import lay_over, pipeline_shapes, used_names
 from dmun_audit.models.proof import Difference, Loaded, LoadProof, State, prove, prove_base
 from dmun_audit.models.settings import differing_settings
@@ -214,7 +214,7 @@ def _copies(pipeline: Any, layout: Layout) -> dict[str, State]:
 
 def _adapter_difference(pipeline: Any, layout: Layout, contents: Contents) -> Difference:
     """What an adapter adds at full strength, or, where that is no weight, how many modules it adds that do something."""
-    from dmun_audit.models.lora import delta
+    from dmun_audit.models.artifacts.lora import delta
 
     difference = Difference()
     for pair in layout.low_rank:

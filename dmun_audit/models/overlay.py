@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents, require_plain
+from dmun_audit.models.artifacts.layout import Layout, Part, Shape, actual_name, canonical_name
+from dmun_audit.models.files.contents import Contents, require_plain
 from dmun_audit.models.fingerprint import modules, require_finite
-from dmun_audit.models.layout import Layout, Part, Shape, actual_name, canonical_name
 
 MASK_AT_LEAST = 1_000  # numbers in a tensor that may be told from a mask
 
@@ -38,7 +38,7 @@ def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
             return _adapter(pipeline, layout, contents)
         _merge(networks, layout, contents)
     if layout.tokens:
-        from dmun_audit.models.textual_inversion import add_tokens
+        from dmun_audit.models.artifacts.textual_inversion import add_tokens
 
         _require_finite_sources(contents, [name for names in layout.tokens.values() for name in names.values()])
         add_tokens(pipeline, layout, contents)
@@ -92,7 +92,7 @@ def _read(part: Part, contents: Contents, rows: int) -> torch.Tensor:
 
 
 def _merge(networks: Mapping[str, torch.nn.Module], layout: Layout, contents: Contents) -> None:
-    from dmun_audit.models.lora import merged
+    from dmun_audit.models.artifacts.lora import merged
 
     for pair in layout.low_rank:
         _require_finite_sources(contents, pair.sources())
@@ -109,8 +109,8 @@ def _require_finite_sources(contents: Contents, names: Iterable[str]) -> None:
 
 
 def _adapter(pipeline: Any, layout: Layout, contents: Contents) -> Any:
-    from dmun_audit.models.receler import RecelerAdapter
-    from dmun_audit.models.spm import SpmAdapter
+    from dmun_audit.models.artifacts.receler import RecelerAdapter
+    from dmun_audit.models.artifacts.spm import SpmAdapter
 
     _require_finite_sources(contents, used_names(layout))
     return {"spm": SpmAdapter, "receler": RecelerAdapter}[layout.adapter](pipeline, layout, contents)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.layout import DENOISERS, block_of
+from dmun_audit.models.artifacts.layout import DENOISERS, block_of
 
 EVERYWHERE = 0.95  # share of the denoiser's tensors
 SMALL = 1e-2  # relative norm of a tensor's change

@@ -14,9 +14,9 @@ import writers  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit.models.artifacts.naming import compvis_unet  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.naming import compvis_unet  # noqa: E402
 from dmun_audit.policy import Sampling  # noqa: E402
 from dmun_audit.references import parse_reference  # noqa: E402
 from dmun_audit.render.sampling import open_sampler  # noqa: E402
@@ -235,7 +235,7 @@ def test_the_writer_of_flux_writes_the_names_and_shapes_that_diffusers_reads():
 def test_sd3_in_its_original_names_as_diffusers_reads_it(bases, tmp_path):
     from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
 
-    from dmun_audit.models.naming_transformers import sd3
+    from dmun_audit.models.artifacts.naming_transformers import sd3
 
     base = bases("sd3")
     truth = copy.deepcopy(base.pipeline)

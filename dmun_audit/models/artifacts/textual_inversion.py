@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents
-from dmun_audit.models.layout import Layout, Shapes, no_place
+from dmun_audit.models.artifacts.layout import Layout, Shapes, no_place
+from dmun_audit.models.files.contents import Contents
 
 EMBEDDING = "embeddings.token_embedding.weight"
 TOKEN = re.compile(r"<[^<>]+>")

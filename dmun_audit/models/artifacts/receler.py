@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents
-from dmun_audit.models.layout import Layout, LowRank, Shapes, no_place
+from dmun_audit.models.artifacts.layout import Layout, LowRank, Shapes, no_place
+from dmun_audit.models.files.contents import Contents
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dmun_audit.models import naming_transformers
-from dmun_audit.models.layout import Shapes
-from dmun_audit.models.naming import Source, compvis_unet
+from dmun_audit.models.artifacts import naming_transformers
+from dmun_audit.models.artifacts.layout import Shapes
+from dmun_audit.models.artifacts.naming import Source, compvis_unet
 
 ROLES = (
     (re.compile(r"(.+?)[._]lora[._](?:linear_layer[._])?down\.weight"), "down"),

@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models import naming, naming_transformers
-from dmun_audit.models.contents import OPTIMISER, REMEDY, Contents
-from dmun_audit.models.layout import Layout, Part, Shape, Shapes, no_place, require_fit
-from dmun_audit.models.lora import lay_out_lora
-from dmun_audit.models.lora_names import IS_LORA
-from dmun_audit.models.naming import Source
-from dmun_audit.models.receler import is_receler, lay_out_receler
-from dmun_audit.models.spm import is_spm, lay_out_spm
-from dmun_audit.models.textual_inversion import is_textual_inversion, lay_out_tokens
+from dmun_audit.models.artifacts import naming, naming_transformers
+from dmun_audit.models.artifacts.layout import Layout, Part, Shape, Shapes, no_place, require_fit
+from dmun_audit.models.artifacts.lora import lay_out_lora
+from dmun_audit.models.artifacts.lora_names import IS_LORA
+from dmun_audit.models.artifacts.naming import Source
+from dmun_audit.models.artifacts.receler import is_receler, lay_out_receler
+from dmun_audit.models.artifacts.spm import is_spm, lay_out_spm
+from dmun_audit.models.artifacts.textual_inversion import is_textual_inversion, lay_out_tokens
+from dmun_audit.models.files.contents import OPTIMISER, REMEDY, Contents
 
 WRAPPERS = re.compile(
     r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|model(?!\.(diffusion_model|unet)\.))\.)+"

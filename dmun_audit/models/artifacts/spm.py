@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents
-from dmun_audit.models.layout import DENOISERS, Layout, LowRank, Shapes, actual_name
-from dmun_audit.models.lora import lay_out_lora
+from dmun_audit.models.artifacts.layout import DENOISERS, Layout, LowRank, Shapes, actual_name
+from dmun_audit.models.artifacts.lora import lay_out_lora
+from dmun_audit.models.files.contents import Contents
 
 if TYPE_CHECKING:
     import torch

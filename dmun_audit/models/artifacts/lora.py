@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.contents import Contents
-from dmun_audit.models.layout import Layout, LowRank, Part, Shapes, no_place
-from dmun_audit.models.lora_names import OTHER_ADAPTERS, Home, Places, dialect_of, role_of
-from dmun_audit.models.naming import Source
+from dmun_audit.models.artifacts.layout import Layout, LowRank, Part, Shapes, no_place
+from dmun_audit.models.artifacts.lora_names import OTHER_ADAPTERS, Home, Places, dialect_of, role_of
+from dmun_audit.models.artifacts.naming import Source
+from dmun_audit.models.files.contents import Contents
 from dmun_audit.references import adapter_config
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from dmun_audit.models.naming import Source
+from dmun_audit.models.artifacts.naming import Source
 
 Shapes = Mapping[str, tuple[int, ...]]
 QKV = ("q", "k", "v")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.errors import LoadError
-from dmun_audit.models.naming import WHOLE, Source
+from dmun_audit.models.artifacts.naming import WHOLE, Source
 
 Shape = tuple[int, ...]
 Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the base that a file is laid over

@@ -1,0 +1,1 @@
+"""Weights files as they lie on the disk: headers, pickles and their contents, read without trusting them."""
