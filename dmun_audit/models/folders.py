@@ -14,7 +14,7 @@ from dmun_audit import torchvision_cure
 from dmun_audit.canonical import digest, digest_file
 from dmun_audit.errors import LoadError
 from dmun_audit.models.fingerprint import modules, require_finite
-from dmun_audit.models.headers import check_folder, read_model_index
+from dmun_audit.models.headers import check_folder, component_weights, read_model_index, variant_of
 from dmun_audit.models.proof import Loaded
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -100,9 +100,11 @@ def _network_class(entry: Any) -> Any:
 
 def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Module:
     """Load one network, refusing tensors without a place and places without a tensor; neither library does."""
+    files = component_weights(folder)
+    variant = variant_of(files[0]) if files else ""
     with as_load_error(folder):
         network, report = network_class.from_pretrained(
-            str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True
+            str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True, variant=variant or None
         )
     for kind, words in (("unexpected_keys", "tensors that the network has no place for"), ("missing_keys", "no tensors for")):
         names = sorted(str(name) for name in report[kind])

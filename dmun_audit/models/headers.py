@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,28 @@ def folder_shapes(folder: Path) -> Shapes | None:
     """Component → place → shape of a pipeline folder, from headers; None where weights are not in safetensors files."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for component in sorted(NETWORKS & set(_components(folder))):
-        files = sorted((folder / component).glob("*.safetensors"))
-        if not files:
+        files = component_weights(folder / component)
+        if not files or files[0].suffix != ".safetensors":
             return None
         found = {name: shape for file in files for name, shape in read_header(file).shapes.items()}
         shapes[component] = {canonical_name(component, name): shape for name, shape in found.items()}
     return shapes
+
+
+def component_weights(folder: Path) -> list[Path]:
+    """The weights files of a component that are loaded: safetensors before pickles, plain ones before variants such as fp16."""
+    for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
+        found = sorted(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
+        plain = [file for file in found if not variant_of(file)]
+        if found:
+            return plain or [file for file in found if variant_of(file) == variant_of(found[0])]
+    return []
+
+
+def variant_of(file: Path) -> str:
+    """The variant in a weights file's name (model.fp16.safetensors, model.fp16-00001-of-00002.safetensors); empty for none."""
+    matched = re.fullmatch(r"[\w-]+?\.(\w+?)(-\d{5}-of-\d{5})?\.\w+", file.name)
+    return matched[1] if matched else ""
 
 
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:

@@ -14,7 +14,14 @@ from dmun_audit.errors import LoadError
 from dmun_audit.models.artifacts.formats import lay_out, reading_of
 from dmun_audit.models.artifacts.layout import Layout, Shapes, block_of
 from dmun_audit.models.files.contents import Contents, OpenContents, weights_files
-from dmun_audit.models.headers import NETWORKS, check_folder, folder_shapes, read_model_index, refuse_foreign_links
+from dmun_audit.models.headers import (
+    NETWORKS,
+    check_folder,
+    component_weights,
+    folder_shapes,
+    read_model_index,
+    refuse_foreign_links,
+)
 from dmun_audit.references import ModelReference, atelier_own_base, source_digest
 
 
@@ -147,7 +154,7 @@ def _held(reference: ModelReference) -> dict[str, Holding]:
     if not (reference.path / "model_index.json").is_file():
         return {"weights": _holding_of(weights_files(reference.path))}
     folders = [reference.path / name for name in sorted(NETWORKS) if (reference.path / name).is_dir()]
-    files = {folder.name: sorted(folder.glob("*.safetensors")) or weights_files(folder) for folder in folders}
+    files = {folder.name: component_weights(folder) for folder in folders}
     return {name: _holding_of(found) for name, found in files.items()}
 
 

@@ -15,6 +15,7 @@ from dmun_audit.canonical import digest
 from dmun_audit.errors import LoadError, UsageError
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Layout, actual_name, canonical_name
+from dmun_audit.models.artifacts.lora import adapter_settings
 from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder, session_mark
 from dmun_audit.models.files.contents import Contents, OpenContents
 from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
@@ -243,7 +244,7 @@ def _incomplete(missing: Mapping[str, int], shapes: Mapping[str, Mapping[str, An
 
 
 def _origin(contents: Contents) -> list[str]:
-    named = contents.metadata.get("base_model_id")
+    named = contents.metadata.get("base_model_id") or adapter_settings(contents.path).get("base_model_name_or_path")
     return [f"the file says that it was made from {named}"] if named else []
 
 

@@ -92,6 +92,7 @@ def test_an_spm_loaded_as_a_plain_lora_is_another_model(truth, base_model, tmp_p
     )
     assert spm.proof["format"].startswith("SPM")
     assert plain.proof["format"].startswith("LoRA")
+    assert any("if this is an SPM" in note for note in plain.proof["notes"])
     assert not np.array_equal(draw(spm.pipeline, attune=spm.attune), draw(plain.pipeline))
     assert spm.weights_digest not in {plain.weights_digest, base_model.weights_digest}
 

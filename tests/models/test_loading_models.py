@@ -297,3 +297,16 @@ def test_the_digest_sees_one_bit(base_model, copied):
 def test_the_digest_outlives_use(base_model):
     base_model.pipeline("a b", num_inference_steps=1, height=8, width=8, output_type="latent")
     assert weights_digest(base_model.pipeline) == base_model.weights_digest
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_folder_whose_weights_are_a_variant_is_loaded(base_model, copied, beside):
+    """Hub folders often hold `fp16` files only, or beside the plain ones, which then count."""
+    plain = copied / UNET
+    variant = plain.with_name("diffusion_pytorch_model.fp16.safetensors")
+    save_file({name: tensor.half() * 1.5 for name, tensor in load_file(plain).items()}, variant, metadata={"format": "pt"})
+    if not beside:
+        plain.unlink()
+    cheap_check(_reference(copied), _reference(copied))
+    proof = load_candidate(_reference(copied), base_model).proof
+    assert proof["changed_components"] == ([] if beside else ["unet"])

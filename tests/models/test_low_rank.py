@@ -205,10 +205,12 @@ def test_patterns_of_alpha_are_pefts(truth, loads_as, tmp_path, pattern):
         tmp_path / "adapter",
         {f"base_model.model.{KEY}.lora_A.weight": down, f"base_model.model.{KEY}.lora_B.weight": up},
         alpha_pattern={pattern: 8},
+        base_model_name_or_path="owner/another",
     )
     weight += up @ down * (alpha / 2)
     notes = loads_as(folder, truth).proof["notes"]
     assert any("alpha is taken from adapter_config.json" in note for note in notes)
+    assert "the file says that it was made from owner/another" in notes
 
 
 @pytest.mark.parametrize(

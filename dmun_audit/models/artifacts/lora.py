@@ -71,7 +71,17 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
     pairs = tuple(_pair(contents, module, roles, home, scales) for module, roles in modules.items() for home in homes[module])
     parts = tuple(Part(home.component, home.place, Source(name)) for name, home in full.items() if home is not None)
     kind = "DoRA" if any(pair.magnitude for pair in pairs) else "LoRA"
-    return Layout(f"{kind} ({dialect_of(modules)} names)", parts, pairs, notes=scales.notes(len(modules)))
+    return Layout(
+        f"{kind} ({dialect_of(modules)} names)", parts, pairs, notes=(*scales.notes(len(modules)), *_may_be_spm(pairs, modules))
+    )
+
+
+def _may_be_spm(pairs: Collection[LowRank], modules: Collection[str]) -> tuple[str, ...]:
+    if dialect_of(modules) != "kohya" or any(pair.rank > 1 for pair in pairs):
+        return ()
+    return (
+        "all pairs are of rank 1: if this is an SPM, it lost the metadata that say so, and its strength no longer follows the prompt",
+    )
 
 
 def _refuse_twice(contents: Contents, named: list[tuple[Home, str]], taken: Collection[tuple[str, str]] = ()) -> None:
@@ -145,6 +155,12 @@ class _Scales:
         )
 
 
+def adapter_settings(path: Path) -> dict[str, Any]:
+    """What peft's adapter_config.json says of the adapter at `path`; empty where there is none."""
+    beside = adapter_config(path)
+    return _table(beside, _text_of(beside)) if beside is not None else {}
+
+
 def _where_declared(contents: Contents) -> Iterator[tuple[str, str]]:
     beside = adapter_config(contents.path)
     yield "adapter_config.json", "beside" if beside is not None else ""
@@ -152,9 +168,9 @@ def _where_declared(contents: Contents) -> Iterator[tuple[str, str]]:
 
 
 def _declared(contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
-    beside = adapter_config(contents.path)
-    if beside is not None:
-        yield "", _table(beside, _text_of(beside))
+    beside = adapter_settings(contents.path)
+    if beside:
+        yield "", beside
     text = contents.metadata.get("lora_adapter_metadata")
     if text:
         merged: dict[str, dict[str, Any]] = {}

@@ -216,6 +216,8 @@ def _unpickle(path: Path, device: str) -> Any:
         return torch.load(path, map_location=device, weights_only=True, mmap=device == "cpu" and zipfile.is_zipfile(path))
     except Exception as error:  # torch raises whatever a damaged file makes it stumble over
         reason = str(error).strip().splitlines()
+        if "weights_only" in str(error):  # torch would advise to open it without that
+            reason = ["torch refuses what is in its pickle, which a state dict of tensors does not need"]
         raise LoadError(f"{path} is no usable weights file", reason[0] if reason else type(error).__name__, REMEDY) from None
 
 
