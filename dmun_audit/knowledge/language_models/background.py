@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import TypeVar
 
 T = TypeVar("T")
+CANCEL_AGAIN = 0.5  # seconds
 
 
 def as_they_come(work: Callable[[Callable[[T], None]], Coroutine[None, None, None]]) -> Iterator[T]:
@@ -37,9 +38,9 @@ def as_they_come(work: Callable[[Callable[[T], None]], Coroutine[None, None, Non
                 arrived.put(end)
 
     thread = threading.Thread(target=run, name="dmun-language-model", daemon=True)
-    thread.start()
     ended = False
     try:
+        thread.start()
         while not ended:
             match arrived.get():
                 case (result,):
@@ -50,7 +51,9 @@ def as_they_come(work: Callable[[Callable[[T], None]], Coroutine[None, None, Non
                     ended = True
                     raise error
     finally:
-        if not ended:
+        while thread.is_alive() and not ended:  # again and again: a cancellation can be swallowed where the work cleans up
             with suppress(RuntimeError):  # the work has just ended by itself
                 loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+            thread.join(CANCEL_AGAIN)
+        if thread.is_alive():
+            thread.join()
