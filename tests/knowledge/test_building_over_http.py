@@ -90,7 +90,8 @@ def test_a_transcript_replays_without_the_server(brief, asking, tmp_path):
 def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
     chat.fail_next(slowly(120))
     command = [sys.executable, "-m", "dmun_audit.cli", "dossier", "build", "Van Gogh", f"--llm={chat.url}#oracle"]
-    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - what a shell starts in the background ignores it
+    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     while not chat.requests and build.poll() is None:
         time.sleep(0.05)
     started = time.monotonic()
