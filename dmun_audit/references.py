@@ -26,6 +26,11 @@ MODEL_SUFFIXES = {".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".txt
 IMAGE_LIST = "metadata.jsonl"
 IMAGE_SUFFIXES = {".jsonl", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+NO_COMPLETE_MODEL = {
+    "weights": "weights to lay over a base",
+    "hook": "a Python function",
+    "images": "a folder of images",
+}  # by kind
 KINDS_OF_REFERENCE = (
     "a pipeline folder, a weights file, a hub id such as owner/name, atelier:NAME, module:function, or images:FOLDER"
 )

@@ -110,9 +110,10 @@ def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Modu
         names = sorted(str(name) for name in report[kind])
         if names:
             raise LoadError(f"{folder} holds {words}: {', '.join(names[:3])}", f"{len(names)} in all", "save it again")
-    network.eval().requires_grad_(False)
-    require_finite(str(folder), network.state_dict())
-    return network  # type: ignore[no-any-return]
+    loaded: torch.nn.Module = network
+    loaded.eval().requires_grad_(False)
+    require_finite(str(folder), loaded.state_dict())
+    return loaded
 
 
 @contextmanager

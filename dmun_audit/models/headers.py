@@ -14,7 +14,7 @@ from dmun_audit.models.artifacts.layout import Shapes, canonical_name
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
-from dmun_audit.references import ModelReference, atelier_own_base
+from dmun_audit.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 
 TRUST = "where you trust it, add --trust-remote-code"
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
@@ -26,10 +26,9 @@ def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_co
     Raises UsageError for a base that is no complete model, and LoadError, naming the file and where possible the tensor,
     for damaged or dangerous files and for safetensors files that do not fit their base. Hub models are not looked at.
     """
-    if base.kind in {"weights", "hook", "images"}:
-        words = {"weights": "weights to lay over a base", "hook": "a Python function", "images": "a folder of images"}
+    if base.kind in NO_COMPLETE_MODEL:
         raise UsageError(
-            f"--base={base.text} is {words[base.kind]}",
+            f"--base={base.text} is {NO_COMPLETE_MODEL[base.kind]}",
             "a base is a complete model",
             "name a pipeline folder, a hub id or atelier:base",
         )

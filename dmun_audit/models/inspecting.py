@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,7 @@ def inspect_fully(
     """
     below = atelier_own_base(reference) or base
     if below is None and reference.kind == "weights":
-        quick = inspect_quickly(reference, None, trust_remote_code)
-        return Inspection(**{**vars(quick), "source_digest": source_digest(reference)})
+        return replace(inspect_quickly(reference, None, trust_remote_code), source_digest=source_digest(reference))
     from dmun_audit.models.loading import load_candidate, load_pipeline
 
     if below is None or reference == below:

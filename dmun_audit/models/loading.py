@@ -21,10 +21,10 @@ from dmun_audit.models.files.contents import Contents, OpenContents
 from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
 from dmun_audit.models.hooks import call_hook
-from dmun_audit.models.overlay import lay_over, pipeline_shapes, used_names
+from dmun_audit.models.overlay import lay_over, pipeline_shapes
 from dmun_audit.models.proof import Difference, Loaded, LoadProof, State, prove, prove_base
 from dmun_audit.models.settings import differing_settings
-from dmun_audit.references import ModelReference, atelier_own_base, hub_parts, source_digest
+from dmun_audit.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, source_digest
 
 MOST_THAT_MAY_STAY = 0.5  # of a component, before a file that leaves the rest to the base is remarked on
 
@@ -112,10 +112,11 @@ def _finish(
 
 
 def _open(reference: ModelReference, dtype: str, trust_remote_code: bool) -> Opened:
-    if reference.kind in {"weights", "hook", "images"}:
-        words = {"weights": "weights to lay over a base", "hook": "a Python function", "images": "a folder of images"}
+    if reference.kind in NO_COMPLETE_MODEL:
         raise UsageError(
-            f"{reference.text} is no complete model, but {words[reference.kind]}", "", "add --base=… with the model below it"
+            f"{reference.text} is no complete model, but {NO_COMPLETE_MODEL[reference.kind]}",
+            "",
+            "add --base=… with the model below it",
         )
     if reference.path is None:
         snapshot = _download(reference, trust_remote_code)
@@ -196,7 +197,7 @@ def _laid_over(reference: ModelReference, path: Path, pipeline: Any, device: str
             [*layout.notes, *layout.aside, *_origin(contents)],
             _incomplete(missing, shapes),
         )
-        tensors = [[name, tensor_digest(contents.tensor(name))] for name in sorted(used_names(layout))] if adapter else []
+        tensors = [[name, tensor_digest(contents.tensor(name))] for name in sorted(layout.used())] if adapter else []
     proof = prove(loaded, difference, name=reference.text, must_differ=reference.kind == "weights")
     adapter_digest = digest([adapter.digest, tensors]) if adapter else ""
     return _finish(reference, pipeline, proof, device, adapter_digest, getattr(adapter, "attune", None))

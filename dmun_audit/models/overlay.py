@@ -30,7 +30,7 @@ def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
     not floating-point, and for two tensors of one place that are not the same.
     """
     alphas = {pair.alpha for pair in layout.low_rank}
-    require_plain(contents, sorted(used_names(layout) - alphas))
+    require_plain(contents, sorted(layout.used() - alphas))
     networks = modules(pipeline)
     with torch.no_grad():
         _replace(networks, layout.parts, contents)
@@ -43,15 +43,6 @@ def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
         _require_finite_sources(contents, [name for names in layout.tokens.values() for name in names.values()])
         add_tokens(pipeline, layout, contents)
     return None
-
-
-def used_names(layout: Layout) -> set[str]:
-    """The file's tensors that the layout puts somewhere."""
-    names = {part.source.name for part in layout.parts}
-    names |= {name for pair in layout.low_rank for name in pair.sources()}
-    names |= {name for table in layout.tokens.values() for name in table.values()}
-    names |= {name for pair in layout.settings.get("biases", {}).values() for name in pair}
-    return names
 
 
 def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], contents: Contents) -> None:
@@ -112,5 +103,5 @@ def _adapter(pipeline: Any, layout: Layout, contents: Contents) -> Any:
     from dmun_audit.models.artifacts.receler import RecelerAdapter
     from dmun_audit.models.artifacts.spm import SpmAdapter
 
-    _require_finite_sources(contents, used_names(layout))
+    _require_finite_sources(contents, layout.used())
     return {"spm": SpmAdapter, "receler": RecelerAdapter}[layout.adapter](pipeline, layout, contents)

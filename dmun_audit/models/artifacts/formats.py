@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dmun_audit.errors import LoadError
@@ -181,7 +181,7 @@ def _section_of(name: str) -> _Section:
     return next(section for section in SECTIONS if section.prefix.match(bare))
 
 
-def _which_text_encoder(contents: Contents, names: Collection[str], base: Shapes) -> str:
+def _which_text_encoder(contents: Contents, names: Mapping[str, Sequence[str]], base: Shapes) -> str:
     """The base's text encoder that names without a prefix are of: the one whose folder the file lies in, else the only one they fit.
 
     Raises LoadError where they fit several.
@@ -190,7 +190,7 @@ def _which_text_encoder(contents: Contents, names: Collection[str], base: Shapes
     encoders = [component for component in base if component.startswith("text_encoder")]
     if folder in encoders:
         return folder
-    shapes = {name: contents.shapes[full] for full in contents.shapes for name in names if full.endswith(name)}
+    shapes = {name: contents.shapes[fulls[0]] for name, fulls in names.items()}
     fitting = [component for component in encoders if all(base[component].get(name) == shape for name, shape in shapes.items())]
     if len(fitting) > 1:
         raise LoadError(

@@ -91,19 +91,26 @@ class Layout:
     notes: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def matched(self) -> dict[str, int]:
-        """How many of the file's tensors found a place, by component."""
+    def sources(self) -> dict[str, set[str]]:
+        """The file's tensors that find a place, by component."""
         used: dict[str, set[str]] = {}
         for part in self.parts:
             used.setdefault(part.component, set()).add(part.source.name)
         for pair in self.low_rank:
-            used.setdefault(pair.component, set()).update(pair.sources())
+            biases = self.settings.get("biases", {}).get(pair.place, ())
+            used.setdefault(pair.component, set()).update(pair.sources(), biases)
         for names in self.tokens.values():
             for component, name in names.items():
                 used.setdefault(component, set()).add(name)
-        for place, names in self.settings.get("biases", {}).items():
-            used[next(pair.component for pair in self.low_rank if pair.place == place)].update(names)
-        return {component: len(used[component]) for component in sorted(used)}
+        return used
+
+    def used(self) -> set[str]:
+        """The file's tensors that find a place."""
+        return set().union(*self.sources().values())
+
+    def matched(self) -> dict[str, int]:
+        """How many of the file's tensors found a place, by component."""
+        return {component: len(names) for component, names in sorted(self.sources().items())}
 
     def missing(self, base: Shapes) -> dict[str, int]:
         """How many tensors of each component whose weights the file replaces stay the base's."""

@@ -126,8 +126,9 @@ class _Scales:
 
     def __init__(self, contents: Contents, components: Mapping[str, str]) -> None:
         self._components = components
-        self._tables = dict(_declared(contents))
-        self._from = [where for where, table in _where_declared(contents) if table]
+        declared = list(_declared(contents))
+        self._from = dict.fromkeys(where for where, _, _ in declared)
+        self._tables = {component: table for _, component, table in declared}
         for table in self._tables.values():
             _require_plain_adapter(contents.path, table)
         self._without = 0
@@ -161,23 +162,18 @@ def adapter_settings(path: Path) -> dict[str, Any]:
     return _table(beside, _text_of(beside)) if beside is not None else {}
 
 
-def _where_declared(contents: Contents) -> Iterator[tuple[str, str]]:
-    beside = adapter_config(contents.path)
-    yield "adapter_config.json", "beside" if beside is not None else ""
-    yield "the file's metadata", contents.metadata.get("lora_adapter_metadata", "")
-
-
-def _declared(contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
+def _declared(contents: Contents) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Where settings are declared, for which component (empty for all), and the settings."""
     beside = adapter_settings(contents.path)
     if beside:
-        yield "", beside
+        yield "adapter_config.json", "", beside
     text = contents.metadata.get("lora_adapter_metadata")
     if text:
         merged: dict[str, dict[str, Any]] = {}
         for key, value in _table(contents.path, text).items():
             component, _, setting = key.rpartition(".")
             merged.setdefault(component, {})[setting] = value
-        yield from merged.items()
+        yield from (("the file's metadata", component, table) for component, table in merged.items())
 
 
 def _require_plain_adapter(path: Path, settings: Mapping[str, Any]) -> None:

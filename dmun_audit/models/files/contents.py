@@ -14,6 +14,7 @@ from typing import Any, Literal
 from dmun_audit.errors import LoadError
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import Header, read_header
+from dmun_audit.references import WEIGHTS_SUFFIXES
 
 LONGEST_NAME = 1_000  # characters of a tensor's name
 MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that repeat one another grow without end
@@ -22,7 +23,7 @@ FLOATS = {"F64", "F32", "F16", "BF16"}
 TORCH_NAMES = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
 REMEDY = "save the edited model as a whole pipeline folder (save_pretrained), or its weights as safetensors"
 
-PICKLE_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt"}
+PICKLE_SUFFIXES = WEIGHTS_SUFFIXES - {".safetensors"}
 OPTIMISER = re.compile(r"(optimi[sz]ers?|optim|lr_schedulers?|callbacks|scaler|loops)(_\w+)?(\.|$)")
 SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 

@@ -46,7 +46,12 @@ def check_pickle(path: Path) -> None:
             raise _refusal(path, "it is a pickle with a zip archive behind it, two files in one")
         else:
             _check_legacy(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # the last two: archives that are encrypted, or of a newer kind
         raise _refusal(path, f"it cannot be read: {error}") from None
 
 

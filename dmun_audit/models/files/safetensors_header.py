@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from dmun_audit.errors import LoadError
 
@@ -84,11 +84,11 @@ def _span(path: Path, name: str, facts: Any) -> tuple[int, int, str]:
     shape, dtype, offsets = (
         (facts.get(key) for key in ("shape", "dtype", "data_offsets")) if isinstance(facts, dict) else (None,) * 3
     )
-    numbers_stand = _whole_numbers(shape) and _whole_numbers(offsets) and len(offsets) == 2  # type: ignore[arg-type]
-    if not numbers_stand or not isinstance(dtype, str) or dtype not in BITS:
+    known = isinstance(dtype, str) and dtype in BITS
+    if not known or not _whole_numbers(shape) or not _whole_numbers(offsets) or len(offsets) != 2:
         raise _refusal(path, f"the entry of tensor {name!r} is not a shape, a known dtype and two offsets")
-    begin, end = offsets  # type: ignore[misc]
-    declared = math.prod(shape) * BITS[dtype]  # type: ignore[arg-type]
+    begin, end = offsets
+    declared = math.prod(shape) * BITS[str(dtype)]
     if end < begin or (end - begin) * 8 != declared:
         raise _refusal(
             path,
@@ -97,7 +97,7 @@ def _span(path: Path, name: str, facts: Any) -> tuple[int, int, str]:
     return begin, end, name
 
 
-def _whole_numbers(value: Any) -> bool:
+def _whole_numbers(value: Any) -> TypeGuard[list[int]]:
     return isinstance(value, list) and len(value) < 64 and all(type(item) is int and 0 <= item < LONGEST_SIDE for item in value)
 
 
