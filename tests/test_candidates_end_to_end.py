@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from coarse import coarse_policy
 
 sys.path.insert(0, str(Path(__file__).parent / "models"))
 
@@ -27,13 +27,7 @@ BASE = ["--target=Van Gogh", "--base=atelier:base"]
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """Very few images of two steps, and controls that let nearly anything pass: too coarse to judge anything."""
-    text = (ROOT / "dmun_audit/policies/smoke.toml").read_text()
-    for name, value in FIGURES.items():
-        text, found = re.subn(rf"^{name} = [\d.]+", f"{name} = {value}", text, flags=re.MULTILINE)
-        assert found
-    path = tmp_path_factory.mktemp("policy") / "quick.toml"
-    path.write_text(text)
-    return path
+    return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", **FIGURES)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from coarse import coarse_policy
 from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).parent.parent
@@ -24,10 +25,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """The smoke policy with two steps an image: too coarse to judge anything, quick enough to follow the machinery."""
-    path = tmp_path_factory.mktemp("policy") / "quick.toml"
-    text = (ROOT / "dmun_audit" / "policies" / "smoke.toml").read_text()
-    path.write_text(text.replace("steps = 20", "steps = 2"))
-    return path
+    return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", steps=2)
 
 
 def audit(*arguments, where=ROOT, tests="audits/"):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import serving
+from coarse import coarse_policy
 from oracles import Looker, atelier_knowledge
 
 from dmun_audit.errors import UsageError
@@ -32,13 +33,7 @@ FIGURES = {
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     """Very few images of two steps, and controls that let nearly anything pass: too coarse to judge anything."""
-    text = (ROOT / "dmun_audit/policies/smoke.toml").read_text()
-    for name, value in FIGURES.items():
-        text, found = re.subn(rf"^{name} = [\d.]+", f"{name} = {value}", text, flags=re.MULTILINE)
-        assert found
-    path = tmp_path_factory.mktemp("policy") / "quick.toml"
-    path.write_text(text)
-    return path
+    return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", **FIGURES)
 
 
 def audit(*arguments, where=ROOT):

@@ -145,3 +145,29 @@ def loads_as(base_model, base_folder):
         return candidate
 
     return check
+
+
+@pytest.fixture
+def refused(base_model, base_folder):
+    """Have a file refused by the check before torch and by the loading itself; return both messages, the base untouched."""
+
+    from dmun_audit.errors import LoadError
+    from dmun_audit.models.fingerprint import weights_digest
+    from dmun_audit.models.headers import cheap_check
+    from dmun_audit.models.loading import load_candidate
+    from dmun_audit.references import parse_reference
+
+    def refuse(path: Path, *, early: bool = True) -> str:
+        messages = []
+        if early:
+            with pytest.raises(LoadError) as caught:
+                cheap_check(parse_reference(str(path)), parse_reference(str(base_folder)))
+            messages.append(str(caught.value))
+        with pytest.raises(LoadError) as caught:
+            load_candidate(parse_reference(str(path)), base_model)
+        messages.append(str(caught.value))
+        assert all(str(path) in message for message in messages)
+        assert weights_digest(base_model.pipeline) == base_model.weights_digest
+        return "\n".join(messages)
+
+    return refuse

@@ -13,12 +13,20 @@ from dmun_audit.models.artifacts.naming import Source
 
 Shapes = Mapping[str, tuple[int, ...]]
 QKV = ("q", "k", "v")
-EMBEDDERS = {
-    "timestep_embedder": ("time_in", "t_embedder"),
-    "text_embedder": ("vector_in", "y_embedder"),
-    "guidance_embedder": ("guidance_in", ""),
+LAST_MODULATION = "final_layer.adaLN_modulation.1"
+SWAPPED = "norm_out.linear"  # diffusers' name of it
+FLUX_ENDS = {
+    "context_embedder": "txt_in",
+    "x_embedder": "img_in",
+    "proj_out": "final_layer.linear",
+    SWAPPED: LAST_MODULATION,
+    "time_text_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_text_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_text_embed.text_embedder.linear_1": "vector_in.in_layer",
+    "time_text_embed.text_embedder.linear_2": "vector_in.out_layer",
+    "time_text_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_text_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
 }
-FLUX_ENDS = {"context_embedder": "txt_in", "x_embedder": "img_in", "proj_out": "final_layer.linear"}
 FLUX_DOUBLE = {
     "norm1.linear": "img_mod.lin",
     "norm1_context.linear": "txt_mod.lin",
@@ -39,7 +47,16 @@ FLUX_SINGLE = {
     "attn.norm_k": "norm.key_norm",
     "proj_out": "linear2",
 }
-SD3_ENDS = {"context_embedder": "context_embedder", "pos_embed.proj": "x_embedder.proj", "proj_out": "final_layer.linear"}
+SD3_ENDS = {
+    "context_embedder": "context_embedder",
+    "pos_embed.proj": "x_embedder.proj",
+    "proj_out": "final_layer.linear",
+    SWAPPED: LAST_MODULATION,
+    "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+    "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+    "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+    "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
+}
 SD3_BLOCK = {
     "norm1.linear": "x_block.adaLN_modulation.1",
     "norm1_context.linear": "context_block.adaLN_modulation.1",
@@ -57,7 +74,6 @@ SD3_BLOCK = {
     "ff_context.net.0.proj": "context_block.mlp.fc1",
     "ff_context.net.2": "context_block.mlp.fc2",
 }
-LAST_MODULATION = "final_layer.adaLN_modulation.1"
 
 
 def original(base: Shapes) -> Iterable[tuple[Source, str]]:
@@ -73,11 +89,7 @@ def flux(base: Shapes) -> Iterator[tuple[Source, str]]:
     for place in base:
         module, _, kind = place.rpartition(".")
         if module in FLUX_ENDS:
-            yield Source(f"{FLUX_ENDS[module]}.{kind}"), place
-        elif module == "norm_out.linear":
-            yield Source(f"{LAST_MODULATION}.{kind}", swapped=True), place
-        elif found := re.fullmatch(r"time_text_embed\.(\w+)\.linear_(\d)", module):
-            yield Source(f"{EMBEDDERS[found[1]][0]}.{'in' if found[2] == '1' else 'out'}_layer.{kind}"), place
+            yield Source(f"{FLUX_ENDS[module]}.{kind}", swapped=module == SWAPPED), place
         elif found := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
             block = f"double_blocks.{found[1]}"
             yield _of_double(block, found[2], kind, base[place][0]), place
@@ -111,11 +123,7 @@ def sd3(base: Shapes) -> Iterator[tuple[Source, str]]:
         if place == "pos_embed.pos_embed":
             yield Source("pos_embed"), place
         elif module in SD3_ENDS:
-            yield Source(f"{SD3_ENDS[module]}.{kind}"), place
-        elif module == "norm_out.linear":
-            yield Source(f"{LAST_MODULATION}.{kind}", swapped=True), place
-        elif found := re.fullmatch(r"time_text_embed\.(\w+)\.linear_(\d)", module):
-            yield Source(f"{EMBEDDERS[found[1]][1]}.mlp.{2 * int(found[2]) - 2}.{kind}"), place
+            yield Source(f"{SD3_ENDS[module]}.{kind}", swapped=module == SWAPPED), place
         elif found := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
             block, inner = f"joint_blocks.{found[1]}", found[2]
             if joined := re.fullmatch(r"(attn2?)\.(?:to|add)_([qkv])(?:_proj)?", inner):
