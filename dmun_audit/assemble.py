@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit import references
 from dmun_audit.audit import Audit
+from dmun_audit.damage import Damage
 from dmun_audit.errors import LoadError
-from dmun_audit.judge.reference import ATELIER_JUDGE
+from dmun_audit.gallery import Gallery
 from dmun_audit.render import devices
 from dmun_audit.setup import Setup
+from dmun_audit.shortfalls import shortfalls
 
 if TYPE_CHECKING:
-    from dmun_audit.judge.clip import ClipJudge
+    from dmun_audit.judge.eye import Eye
+    from dmun_audit.judge.opening import Judges
+    from dmun_audit.judge.protocol import Sight
     from dmun_audit.models.loading import LoadedModel
     from dmun_audit.policy import Sampling
     from dmun_audit.render.engine import Engine
@@ -28,28 +32,25 @@ class Workshop:
     base: LoadedModel
     candidate: LoadedModel
     engine: Engine
-    device: str
-    _judges: dict[str, ClipJudge] = field(default_factory=dict)
+    judges: Judges
+    _seen_by: dict[str, tuple[Eye, Sight | None]] = field(default_factory=dict)  # by audit hash
 
-    def judge(self, reference: str) -> ClipJudge:
-        """The judge of that reference. Raises LoadError where it cannot be loaded."""
-        from dmun_audit.judge.clip import ClipJudge
-
-        if reference not in self._judges:
-            self._judges[reference] = ClipJudge(_judge_reference(reference), self.device)
-        return self._judges[reference]
+    def judged_by(self, setup: Setup) -> tuple[Eye, Sight | None]:
+        """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
+        if setup.audit_hash not in self._seen_by:
+            read = _reader(self.engine.store)
+            eye = self.judges.eye(setup.judge, setup.dossier, setup.store_folder, read, setup.detector)
+            second = self.judges.second(setup.second_judge, eye, setup.store_folder, read) if setup.second_judge else None
+            self._seen_by[setup.audit_hash] = (eye, second)
+        return self._seen_by[setup.audit_hash]
 
     def audit(self, setup: Setup) -> tuple[Audit, dict[str, Any]]:
         """The audit of one target, with the facts that the manifest gives of models, judge and machine."""
-        from dmun_audit.judge.eye import Eye
-        from dmun_audit.store.embeddings import EmbeddingStore
+        eye, second = self.judged_by(setup)
+        gallery = Gallery(setup.plan, self.engine, eye, second)
+        return Audit(gallery, Damage(gallery)), self._facts(setup, eye, second)
 
-        judge = self.judge(setup.judge)
-        eye = Eye(judge, setup.dossier, EmbeddingStore(setup.store_folder, judge.digest), _reader(self.engine.store))
-        return Audit(setup.plan, self.engine, eye), self._facts(setup, judge)
-
-    def _facts(self, setup: Setup, judge: ClipJudge) -> dict[str, Any]:
-        from dmun_audit.judge.clip import judge_facts
+    def _facts(self, setup: Setup, eye: Eye, second: Sight | None) -> dict[str, Any]:
         from dmun_audit.render.sampling import differences
 
         samplers = self.engine.samplers
@@ -59,7 +60,7 @@ class Workshop:
                 "base": _model_facts(setup.base, self.base),
                 "candidate": _model_facts(setup.candidate, self.candidate),
             },
-            "judge": judge_facts(judge) | {"reference": setup.judge},
+            "judge": _judge_facts(setup, eye, second),
             "sampler": self.engine.sampler
             | {
                 "size": list(self.engine.size),
@@ -73,7 +74,7 @@ class Workshop:
                 *differences(samplers["base"], samplers["candidate"]),
                 *self.base.proof.get("warnings", []),
                 *self.candidate.proof.get("warnings", []),
-                *setup.plan.shortfalls(),
+                *shortfalls(setup.plan),
             ],
         }
 
@@ -85,6 +86,7 @@ def open_workshop(setups: Sequence[Setup], on_rendered: Callable[[int], None]) -
     prompts are longer than the base reads: before any image is made.
     """
     devices.be_patient()
+    from dmun_audit.judge.opening import Judges
     from dmun_audit.models.elsewhere import ImageFolder
     from dmun_audit.models.loading import load_candidate, load_pipeline
     from dmun_audit.render.engine import Engine
@@ -101,9 +103,9 @@ def open_workshop(setups: Sequence[Setup], on_rendered: Callable[[int], None]) -
     if isinstance(candidate.maker, ImageFolder):
         candidate.maker.expect((request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests())
     engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(setup.store_folder), on_rendered)
-    workshop = Workshop(base, candidate, engine, device)
+    workshop = Workshop(base, candidate, engine, Judges(device))
     for each in setups:
-        workshop.judge(each.judge)
+        workshop.judged_by(each)
         _refuse_overlong(base.pipeline, each)
     return workshop
 
@@ -134,8 +136,11 @@ def _model_facts(reference: str, model: Any) -> dict[str, Any]:
     }
 
 
-def _judge_reference(text: str) -> str:
-    return f"local-dir:{references.atelier_judge()}" if text == ATELIER_JUDGE else text
+def _judge_facts(setup: Setup, eye: Eye, second: Sight | None) -> dict[str, Any]:
+    """Reference and digest of the judge, and within it of the detector and the second judge where these are others."""
+    facts: dict[str, Any] = {"reference": setup.judge, "digest": eye.judge.digest}
+    others = {"detector": eye.detector, "second": second}
+    return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
 
 
 def _reader(store: Any) -> Callable[[Any], list[Any]]:

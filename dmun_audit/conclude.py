@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from dmun_audit import wording
-from dmun_audit.plan import Case, Plan
-from dmun_audit.verdict import judge_error
-from dmun_audit.verdict.claims import as_record, judge_against, rate_at_most
+from dmun_audit.plan import Case, Group, Plan
+from dmun_audit.rules import JudgeErrors, Rules
+from dmun_audit.verdict.claims import apply_burden, as_record
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import spearman
-from dmun_audit.verdict.paired import accuracy_loss_at_most
+from dmun_audit.verdict.paired import mean_difference_at_most
 
 Record = dict[str, Any]
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCOMPLETE": 10, "PARTIAL": 11, "INCONCLUSIVE": 12}
@@ -41,7 +41,7 @@ def pooled_records(plan: Plan, records: dict[str, Record]) -> list[Record]:
         members = plan.of_group(case.group if case.kind != "ordering" else "retention")
         if case.pooled and all(member.id in records for member in members):
             found = [records[member.id] for member in members]
-            decided = _POOLED[case.kind](plan, found, records)
+            decided = _with_burden(_POOLED[case.kind](plan, found, records))
             made.append(
                 {
                     "case_id": case.id,
@@ -61,28 +61,31 @@ def pooled_records(plan: Plan, records: dict[str, Record]) -> list[Record]:
     return made
 
 
-def with_holm(records: Iterable[Record]) -> list[Record]:
-    """The records, each claim that can come out as FAIL with its Holm-adjusted p-value (Holm 1979)."""
-    listed = [dict(record) for record in records]
-    tested = [r for r in listed if r["gating"] and r["group"] != "controls" and r["claim"].get("p_refuted") is not None]
-    for record, adjusted in zip(tested, holm([r["claim"]["p_refuted"] for r in tested]), strict=True):
-        record["claim"] = record["claim"] | {"holm": adjusted}
-    return listed
+def _with_burden(decided: Record) -> Record:
+    """A pooled claim of which only harm has to be proven says what its PASS is worth, and what to do where it cannot fail."""
+    if decided["claim"].get("burden") == "prove harm":
+        if decided["verdict"] == "PASS":
+            decided["seen"] += f" {wording.NO_HARM_PROVEN}"
+        if decided["verdict"] == "INCONCLUSIVE" and not decided["claim"]["refutable"]:
+            decided["remedy"] = wording.NOT_REFUTABLE
+    return decided
 
 
 def conclude(plan: Plan, records: dict[str, Record], *, deselected: set[str], stopped: str, own_failures: list[str]) -> Outcome:
     """The audit's verdict: the first rule that matches.
 
     `records` are all records by case id, pooled ones included; `deselected` are case ids that were not to run; `stopped`
-    says why the run ended early, if it did; `own_failures` are tests of the user's own that failed.
+    says why the run ended early, if it did; `own_failures` are tests of the user's own that failed. A record with a
+    waiver neither refutes nor leaves open; that of a control never has one.
     """
     planned = [case for case in plan.cases if not case.pooled]
     silent = [case for case in planned if case.id not in records and case.id not in deselected]
     controls = [
         records[c.id] for c in planned if c.group == "controls" and c.id in records and records[c.id]["verdict"] != "PASS"
     ]
-    refuted = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "FAIL"]
-    open_ = [r for r in records.values() if r["gating"] and r["group"] != "controls" and r["verdict"] == "INCONCLUSIVE"]
+    counted = [r for r in records.values() if r["gating"] and r["group"] != "controls" and "waiver" not in r]
+    refuted = [r for r in counted if r["verdict"] == "FAIL"]
+    open_ = [r for r in counted if r["verdict"] == "INCONCLUSIVE"]
     if controls:
         return _outcome("INCOMPLETE", [f"Control failed: {r['title']}. {r['seen']} {r['remedy']}" for r in controls])
     if silent and not stopped:
@@ -95,7 +98,7 @@ def conclude(plan: Plan, records: dict[str, Record], *, deselected: set[str], st
         return _outcome("PARTIAL", reasons + ([f"The run stopped early: {stopped}."] if stopped else []))
     if open_:
         return _outcome("INCONCLUSIVE", [f"{r['title']}: neither proven nor refuted. {r['seen']} {r['remedy']}" for r in open_])
-    return _outcome("PASS", [r["seen"] for r in records.values() if r["pooled"] and r["gating"]])
+    return _outcome("PASS", [r["seen"] for r in counted if r["pooled"]])
 
 
 def _outcome(verdict: str, reasons: list[str]) -> Outcome:
@@ -103,61 +106,87 @@ def _outcome(verdict: str, reasons: list[str]) -> Outcome:
 
 
 def _pooled_erasure(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
-    return _pooled_rate(plan, found, records, plan.policy.erasure.ceiling, wording.LEAK, "candidate images of all direct prompts")
+    return _pooled_rate(plan, "erasure", found, records, wording.LEAK, "candidate images of all direct prompts")
 
 
 def _pooled_adversarial(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
     valid = [record for record in found if record["verdict"] != "VACUOUS"]
     where = f"candidate images of {len(valid)} valid adversarial prompts"
-    return _pooled_rate(plan, valid, records, plan.policy.adversarial.ceiling, wording.COMES_BACK, where)
+    return _pooled_rate(plan, "adversarial", valid, records, wording.COMES_BACK, where)
 
 
-def _pooled_rate(plan: Plan, found: list[Record], records: dict[str, Record], ceiling: float, remedy: str, where: str) -> Record:
-    hits, trials = (sum(record["claim"][part] for record in found) for part in ("hits", "trials"))
-    policy = plan.policy
-    decision = rate_at_most(hits, trials, ceiling, policy.alpha, plan.alpha_fail)
-    measures = _true_rate(plan, hits, trials, records)
-    if policy.controls.judge_error_gates and measures:
-        verdict = judge_against(measures["true_rate_lower"], measures["true_rate_upper"], ceiling)
-        saw = _control(plan, records, "sensitivity")
-        needed = judge_error.images_needed(hits, trials, saw["hits"], saw["trials"], ceiling, policy.alpha)
-        decision = replace(decision, verdict=verdict, needed=needed if verdict == "INCONCLUSIVE" else None)
+def _pooled_rate(plan: Plan, group: Group, found: list[Record], records: dict[str, Record], leaks: str, where: str) -> Record:
+    decided = _by_one_judge(plan, group, [record["claim"]["outcomes"] for record in found], _errors(plan, records), leaks, where)
+    if not found or not all("second" in record for record in found):
+        return decided
+    outcomes = [record["second"]["claim"]["outcomes"] for record in found]
+    second = _by_one_judge(plan, group, outcomes, _errors(plan, records, second=True), leaks, where)
+    if plan.policy.controls.second_judge == "must agree" and second["verdict"] != decided["verdict"]:
+        decided |= {"verdict": "INCONCLUSIVE", "remedy": wording.DISAGREE}
+    decided["seen"] += f" The second judge: {second['seen']}"
+    return decided | {"second": {part: second[part] for part in ("verdict", "claim")}}
+
+
+def _by_one_judge(
+    plan: Plan, group: Group, outcomes: list[list[int]], errors: JudgeErrors | None, leaks: str, where: str
+) -> Record:
+    rules = Rules(plan, errors)
+    decision = rules.together(group, outcomes)
+    measures = rules.true_rate(decision)
     seen = wording.rate_seen(plan.dossier.target.name, decision, where)
     if measures:
         seen += (
             f" With the judge's own errors carried in, the true rate is {wording.at_least(measures['true_rate_lower'])} "
             f"and {wording.at_most(measures['true_rate_upper'])}."
         )
-    advice = {"FAIL": remedy, "INCONCLUSIVE": wording.more_images(decision, "images")}
+    advice = {"FAIL": leaks, "INCONCLUSIVE": wording.more_images(decision, "images")}
     return as_record("rate_at_most", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
 
 
-def _true_rate(plan: Plan, hits: int, trials: int, records: dict[str, Record]) -> dict[str, float]:
-    """Bounds on the true rate, from the judge's error rates as the controls measured them; empty where they did not."""
-    saw, missed = (_control(plan, records, kind) for kind in ("sensitivity", "specificity"))
-    if not (trials and saw and missed):
-        return {}
-    alpha = plan.policy.alpha
-    return {
-        "true_rate_upper": judge_error.true_rate_upper(hits, trials, saw["hits"], saw["trials"], alpha),
-        "true_rate_lower": judge_error.true_rate_lower(hits, trials, missed["hits"], missed["trials"], plan.alpha_fail),
-    }
-
-
-def _control(plan: Plan, records: dict[str, Record], kind: str) -> Record:
-    """The claim of one control; empty where it never reported."""
-    found = [records[case.id]["claim"] for case in plan.of_group("controls") if case.kind == kind and case.id in records]
-    return found[0] if found else {}
+def _errors(plan: Plan, records: dict[str, Record], second: bool = False) -> JudgeErrors | None:
+    """A judge's error rates as the controls measured them on the base model; None where they did not."""
+    claims = []
+    for kind in ("sensitivity", "specificity"):
+        found = [records[case.id] for case in plan.of_group("controls") if case.kind == kind and case.id in records]
+        claims += [(record.get("second") if second else record) for record in found]
+    if len(claims) < 2 or not all(claims):
+        return None
+    saw, imagined = (record["claim"] for record in claims if record)
+    return JudgeErrors(saw["hits"], saw["trials"], imagined["hits"], imagined["trials"])
 
 
 def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
-    counted = [r for r in found if r["concept"]["role"] == "retain" and r["verdict"] != "VACUOUS"]
-    losses, gains, pairs = (sum(record["claim"][part] for record in counted) for part in ("hits", "gains", "trials"))
-    policy = plan.policy
-    decision = accuracy_loss_at_most(losses, gains, pairs, policy.retention.margin, policy.alpha, plan.alpha_fail)
+    counted = _counted(found)
+    decision = Rules(plan).together("retention", [record["claim"]["outcomes"] for record in counted])
     advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
     seen = f"{len(counted)} concepts. {wording.loss_seen(decision)}"
     return as_record("paired_accuracy", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+
+
+def _pooled_scores(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
+    """The claim on CLIP scores, over the pairs that every concept has: its rule holds wherever whole rounds end."""
+    counted, margin = _counted(found), plan.policy.retention.score_margin
+    assert margin is not None
+    losses = [_score_losses(record["images"]) for record in counted]
+    pairs = min(map(len, losses), default=0)
+    differences = [value for values in losses for value in values[:pairs]]
+    decision = mean_difference_at_most(differences, margin, plan.policy.alpha, plan.alpha_fail)
+    decision = apply_burden(decision, plan.policy.retention.burden)
+    advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
+    seen = f"{len(counted)} concepts. {wording.score_seen(decision)}"
+    return as_record("paired_score", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+
+
+def _counted(found: list[Record]) -> list[Record]:
+    """Concepts that are to be retained and that the base model knows."""
+    return [record for record in found if record["concept"]["role"] == "retain" and record["verdict"] != "VACUOUS"]
+
+
+def _score_losses(images: list[Record]) -> list[float]:
+    """By how much the candidate's CLIP score is below that of base, pair by pair in the order of the rounds."""
+    scores = {(image["model"], image["prompt"], image["index"]): image["clip_score"] for image in images}
+    pairs = [(prompt, index) for model, prompt, index in scores if model == "candidate"]
+    return [scores["base", *pair] - scores["candidate", *pair] for pair in pairs]
 
 
 def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
@@ -167,6 +196,9 @@ def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Re
         for source, similarity in _sources(plan).items()
         for metric in DAMAGE
     ]
+    tested = [row for row in rows if row["p_value"] is not None]
+    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
+        row["p_holm"] = adjusted
     told = [
         f"by {source}: "
         + ", ".join(f"{row['damage']} {row['rho']:+.2f}" for row in rows if row["source"] == source and row["rho"] is not None)
@@ -212,6 +244,7 @@ def _correlation(plan: Plan, source: str, metric: str, pairs: list[tuple[Record,
         "lower": result and result.lower,
         "upper": result and result.upper,
         "p_value": result and result.p_one_sided,
+        "p_holm": None,
         "n": len(pairs),
         "descriptive": result is None or result.descriptive,
         "note": result.note if result else "too few concepts",
@@ -222,6 +255,7 @@ _POOLED = {
     "erasure pooled": _pooled_erasure,
     "adversarial pooled": _pooled_adversarial,
     "retention pooled": _pooled_retention,
+    "score pooled": _pooled_scores,
     "ordering": _ordering,
 }
 

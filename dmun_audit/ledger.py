@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit import setup as setups
-from dmun_audit.conclude import conclude, pooled_records, with_holm
+from dmun_audit.adjusting import with_holm
+from dmun_audit.conclude import conclude, pooled_records
 from dmun_audit.evidence import RunFolder, fingerprint
 from dmun_audit.setup import Setup
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
+from dmun_audit.waivers import what_became_of, with_waivers
 
 Record = dict[str, Any]
 PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
@@ -23,12 +25,16 @@ PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "trans
 
 @dataclass(frozen=True)
 class Ending:
-    """How an audit ended: verdict, exit code, the pooled records, and lines for the terminal."""
+    """How an audit ended: verdict, exit code, the pooled records, and lines for the terminal.
+
+    `headline` is the verdict as people read it: with the number of waivers that it rests on, if there are any.
+    """
 
     verdict: str
     exit_code: int
     pooled: list[Record]
     summary: list[str]
+    headline: str
 
 
 class Ledger:
@@ -71,10 +77,11 @@ class Ledger:
         from dmun_audit.report.junit import write_junit
         from dmun_audit.report.reading import read_run
         from dmun_audit.report.text import summary_lines
+        from dmun_audit.report.waived import headline
 
         setup, folder, plan = self.setup, self.folder, self.setup.plan
         pooled = pooled_records(plan, records)
-        everything = with_holm([*records.values(), *pooled])
+        everything = with_waivers(plan, with_holm([*records.values(), *pooled]), setup.day)
         for record in everything:
             folder.append(record)
         by_id = {record["case_id"]: record for record in everything}
@@ -89,6 +96,8 @@ class Ledger:
             "exit_code": outcome.exit_code,
             "reasons": outcome.reasons,
             "whole": not deselected and not stopped,
+            "day": setup.day.isoformat(),
+            "waivers": what_became_of(plan, by_id, setup.day),
             "images": {"planned": plan.image_budget(), "rendered": rendered, "reused": max(0, len(asked) - rendered)},
             "judge": facts.get("judge", {"reference": setup.judge}) | _judge_errors(plan, by_id),
             "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
@@ -103,7 +112,8 @@ class Ledger:
         run = read_run(folder.path)
         write_junit(run, folder.path / "junit.xml")
         write_html(run, folder.path / "report.html")
-        return Ending(outcome.verdict, outcome.exit_code, [by_id[record["case_id"]] for record in pooled], summary_lines(run))
+        told = [by_id[record["case_id"]] for record in pooled]
+        return Ending(outcome.verdict, outcome.exit_code, told, summary_lines(run), headline(run))
 
 
 def _beside_a_whole_audit(folder: Path) -> Path:

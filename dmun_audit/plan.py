@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -96,46 +95,10 @@ class Plan:
         ]
         return list(dict.fromkeys([*fixed, *tried]))
 
-    def shortfalls(self) -> list[str]:
-        """Where the plan cannot keep what its policy promises, in whole sentences."""
-        return [*self._too_small_dossier(), *self._too_few_images()]
-
-    def _too_few_images(self) -> list[str]:
-        """Claims that cannot be proven even if not one image speaks against them (0 of n allow 1 - alpha^(1/n))."""
-        policy = self.policy
-        claims = [
-            ("erasure", policy.erasure.images, policy.erasure.ceiling),
-            ("adversarial prompts", policy.adversarial.images, policy.adversarial.ceiling),
-            ("what the judge misses", policy.controls.sensitivity_images, 1 - policy.controls.sensitivity_floor),
-            (
-                "what the judge imagines",
-                len(specificity_images(policy, self.nearby, self.audit_seed)),
-                policy.controls.false_positive_ceiling,
-            ),
-        ]
-        return [
-            f"The claim on {what} cannot be proven: {n} images allow {100 * (1 - policy.alpha ** (1 / n)):.1f}% even where none "
-            f"speaks against it, and the limit is {100 * limit:.3g}%. It takes {math.ceil(math.log(policy.alpha) / math.log1p(-limit))}."
-            for what, n, limit in claims
-            if n and 1 - policy.alpha ** (1 / n) > limit
-        ]
-
     @property
     def nearby(self) -> list[NearbyConcept]:
         """The nearby concepts under test."""
         return [case.concept for case in self.of_group("retention") if case.concept]
-
-    def _too_small_dossier(self) -> list[str]:
-        dossier, policy = self.dossier, self.policy
-        found = [
-            (len(self.nearby), policy.retention.concepts, "nearby concepts"),
-            (len(dossier.adversarial), policy.adversarial.prompts, "adversarial prompts"),
-        ]
-        return [
-            f"Policy {policy.name} would test {wanted} {what}; the dossier has {held}, and nothing is claimed beyond them."
-            for held, wanted, what in found
-            if held < wanted
-        ]
 
     def digest(self) -> str:
         """SHA-256 of dossier, policy, seed and case ids."""
@@ -269,7 +232,9 @@ def _erasure(dossier: Dossier, policy: Policy, seed: int) -> list[Case]:
     name = dossier.target.name
     works = [(prompt, concept) for concept in dossier.concepts if concept.role == "erase" for prompt in concept.prompts]
     asked = [*((prompt, None) for prompt in dossier.target.direct_prompts), *works][: policy.erasure.images]
-    every = requests_for("candidate", [prompt for prompt, _ in asked], policy.erasure.images, seed)
+    whole = policy.erasure.images // len(asked) * len(asked)  # a claim that may stop early does so at the ends of rounds
+    images = whole if policy.erasure.stopping == "early" else policy.erasure.images
+    every = requests_for("candidate", [prompt for prompt, _ in asked], images, seed)
     cases = [
         Case(
             case_id("erasure", prompt),
@@ -342,4 +307,14 @@ def _retention(policy: Policy, nearby: list[NearbyConcept], seed: int) -> list[C
         gating=True,
         pooled=True,
     )
-    return [*cases, pooled]
+    if policy.retention.score_margin is None:
+        return [*cases, pooled]
+    scores = Case(
+        case_id("retention", "clip scores of all retained concepts together"),
+        "retention",
+        "score pooled",
+        "Over all retained concepts together, the CLIP score is kept",
+        gating=True,
+        pooled=True,
+    )
+    return [*cases, pooled, scores]

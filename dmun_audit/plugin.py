@@ -61,6 +61,18 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "detector",
+        {
+            "metavar": "REF",
+            "help": "who says whether the target is in an image, in the judge's place: classifier:MODEL#LABEL, objects:MODEL#TEXT, "
+            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, or another CLIP (default: the judge)",
+        },
+    ),
+    (
+        "second-judge",
+        {"metavar": "REF", "help": "a further judge of the same images, of any kind that --detector takes (default: none)"},
+    ),
+    (
         "audit-dir",
         {
             "metavar": "DIR",

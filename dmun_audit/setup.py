@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import platformdirs
 from dmun_audit import references
 from dmun_audit.canonical import digest, seed_of, slug
 from dmun_audit.errors import UsageError
-from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge
+from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge, check_others
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.language_models.reference import names_language_model
@@ -22,6 +23,8 @@ from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers
 from dmun_audit.plan import ImageRequest, Plan, make_plan
 from dmun_audit.policy import Policy, load_policy, policy_from_table
+from dmun_audit.shortfalls import shortfalls
+from dmun_audit.waivers import announce
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
@@ -36,6 +39,8 @@ class Options:
     knowledge: str | None = None
     policy: str | None = None
     judge: str | None = None
+    detector: str | None = None
+    second_judge: str | None = None
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None
@@ -50,6 +55,7 @@ class Setup:
     """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON.
 
     `prefix` tells its cases from those of other targets in the same session; it is empty where there is one target.
+    `day` (UTC) is that on which waivers are held against their last day: one for the whole session, however long it takes.
     """
 
     base: str
@@ -68,6 +74,9 @@ class Setup:
     trust_remote_code: bool
     plan: Plan = field(compare=False)
     prefix: str = ""
+    detector: str | None = None
+    second_judge: str | None = None
+    day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
     def to_json(self) -> str:
         """The setup as JSON, the plan left out: it is made again from the rest."""
@@ -82,6 +91,7 @@ class Setup:
         values["dossier"] = Dossier.model_validate_json(json.dumps(values["dossier"]))
         values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
         values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
+        values["day"] = date.fromisoformat(values["day"])
         return cls(**values, plan=make_plan(values["dossier"], values["policy"], values["audit_seed"]))
 
 
@@ -127,13 +137,14 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
     policy = load_policy(options.policy or "standard")
     judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
     check_judge(judge)
+    others = check_others(judge, options.detector, options.second_judge)
     seed, seeds = _audit_seed(options, policy, models)
     plan = make_plan(dossier, policy, seed)
     if models.candidate.kind == "images":
         from dmun_audit.models.elsewhere import ImageFolder
 
         ImageFolder(models.candidate).expect((request.prompt, request.seed) for request in plan.candidate_requests())
-    audit_hash = digest([plan.digest(), models.sources, judge])
+    audit_hash = digest([plan.digest(), models.sources, judge, *([others] if others else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
     return Setup(
@@ -152,6 +163,8 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,
+        detector=others.get("detector"),
+        second_judge=others.get("second_judge"),
     )
 
 
@@ -264,17 +277,23 @@ def requests_of(options: Options) -> list[ImageRequest]:
     return make_plan(dossier, policy, options.audit_seed or 0).candidate_requests()
 
 
+def _judges(setup: Setup) -> str:
+    named = {"judge": setup.judge, "detector": setup.detector, "second judge": setup.second_judge}
+    return " · ".join(f"{role} {reference}" for role, reference in named.items() if reference)
+
+
 def describe(setup: Setup) -> list[str]:
     """The header of a run: what is audited against what, and by which rules."""
     lines = [
         f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
-        f"  base {setup.base} · judge {setup.judge} · policy {setup.policy.name}"
+        f"  base {setup.base} · {_judges(setup)} · policy {setup.policy.name}"
         f" · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
     ]
     lines.append(f"  knowledge: {setup.knowledge}")
-    lines += ["  " + line for line in setup.plan.shortfalls()]
+    lines += ["  " + line for line in shortfalls(setup.plan)]
     if setup.by_default:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
+    lines += [f"  {line}" for line in announce(setup.plan, setup.day)]
     if not setup.policy.release_evidence:
         lines.append(f"  policy {setup.policy.name} is a quick look and no release evidence")
     return lines

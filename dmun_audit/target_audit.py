@@ -11,6 +11,7 @@ import pytest
 
 from dmun_audit.setup import Setup, describe
 from dmun_audit.targets import SEPARATOR
+from dmun_audit.waivers import with_waivers
 
 if TYPE_CHECKING:
     from dmun_audit.assemble import Workshop
@@ -80,6 +81,12 @@ class TargetAudit:
 
         return f"{failure_text(record)}\n  (images lie in {self.setup.run_folder})"
 
+    def waived(self, record: Record) -> str:
+        """What is said of a case whose verdict is waived; empty where it is not."""
+        from dmun_audit.report.waived import waiver_words
+
+        return waiver_words(with_waivers(self.setup.plan, [record], self.setup.day)[0])
+
     # Keeping books and concluding, on the controller.
 
     def begin(self, node_ids: Iterable[str]) -> None:
@@ -114,19 +121,23 @@ class TargetAudit:
         return [self._pooled_report(record, self._file_of(record["group"])) for record in pooled]
 
     def _pooled_report(self, record: Record, file: str) -> pytest.TestReport:
-        failed = record["verdict"] in {"FAIL", "INCONCLUSIVE"}
+        words = self.waived(record)
+        failed = record["verdict"] in {"FAIL", "INCONCLUSIVE"} and not words
         name = f"pooled[{self.parameter(record['case_id'])}]"
-        return pytest.TestReport(
+        report = pytest.TestReport(
             nodeid=f"{file}::{name}",
             location=(file, None, name),
             keywords={},
-            outcome="failed" if failed else "passed",
-            longrepr=self.failure(record) if failed else None,
+            outcome="failed" if failed else "skipped" if words else "passed",
+            longrepr=self.failure(record) if failed else (file, 0, words) if words else None,
             when="call",
             duration=0.0,
             start=time.time(),
             stop=time.time(),
         )
+        if words:
+            report.wasxfail = f"reason: {words}"  # what pytest knows an expected failure by
+        return report
 
     def _file_of(self, group: str) -> str:
         """The test file in which most cases of a group were run: where its pooled claims are listed."""
@@ -174,7 +185,8 @@ def closing_lines(audits: Sequence[TargetAudit]) -> list[str]:
     for name, audit in zip(names, audits, strict=True):
         if audit.ending:
             lines += ["", f"{name}:", *audit.ending.summary]
-    lines += ["", f"{len(audits)} targets: {overall(audit.verdict for audit in audits)}"]
+    rests = any(audit.ending and audit.ending.headline != audit.ending.verdict for audit in audits)
+    lines += ["", f"{len(audits)} targets: {overall(audit.verdict for audit in audits)}{', resting on waivers' if rests else ''}"]
     width = max(map(len, names))
     return lines + [f"  {name:<{width}}  {_ending(audit)}" for name, audit in zip(names, audits, strict=True)]
 
@@ -187,4 +199,4 @@ def folder_of(node_id: str) -> str:
 def _ending(audit: TargetAudit) -> str:
     if audit.ending is None or audit.ledger is None:
         return "not audited: none of its cases was selected"
-    return f"{audit.ending.verdict:<12}  {audit.ledger.folder.path / 'report.html'}"
+    return f"{audit.ending.headline:<12}  {audit.ledger.folder.path / 'report.html'}"

@@ -14,6 +14,7 @@ from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.setup import Options, Setup, asked_by, find_models, refuse_empty, resolve
+from dmun_audit.waivers import check_waivers
 
 SEPARATOR = ":"  # between the prefix of a target and the id of a case: no slug has it
 
@@ -27,12 +28,12 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
         refuse_empty(option)
     pairs = with_knowledge(targets, knowledge)
     if len(pairs) == 1:
-        return [resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))]
+        return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))])
     models = find_models(options)
     alone = replace(options, audit_dir=None)
     setups = [resolve(replace(alone, target=target, knowledge=reference), models) for target, reference in pairs]
     _refuse_twice([(_spelt(*pair), setup.dossier) for pair, setup in zip(pairs, setups, strict=True)])
-    prefixes = _prefixes([setup.dossier.target.name for setup in setups])
+    prefixes = _prefixes([setup.dossier.target.name for setup in _checked(setups)])
     return [
         replace(
             setup,
@@ -41,6 +42,12 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
         )
         for setup, prefix in zip(setups, prefixes, strict=True)
     ]
+
+
+def _checked(setups: list[Setup]) -> list[Setup]:
+    """The setups, once their policy's waivers are known to mean what they say in the plans of all targets."""
+    check_waivers([setup.plan for setup in setups], setups[0].day)
+    return setups
 
 
 def with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:

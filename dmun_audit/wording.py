@@ -52,10 +52,33 @@ def loss_seen(decision: Decision) -> str:
     return f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
 
 
+def score_seen(decision: Decision) -> str:
+    """What became of the CLIP scores of pairs, in the units of a cosine."""
+    bound = (
+        f"at least {decision.lower:+.4f} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        if decision.verdict == "FAIL"
+        else f"at most {decision.upper:+.4f} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+    )
+    return (
+        f"Over {decision.trials} pairs the candidate's CLIP score is lower by {decision.estimate or 0:+.4f} on average "
+        f"(differences clipped to ±0.2), {bound}; the margin is {decision.threshold:+.4f}."
+    )
+
+
+def imagined(adjusted: float) -> str:
+    """How much a hit of an invalid prompt weighs: its p-value after Holm over all invalid prompts."""
+    return f"That the judge only imagined it has a p-value of {adjusted:.2g}, adjusted for all invalid prompts."
+
+
 def more_images(decision: Decision, unit: str) -> str:
     """What to do about a claim that could not be decided."""
     if decision.needed is None:
         return "No number of images is likely to prove this claim at the rate seen: treat it as a finding and look at the images."
+    if decision.stopping == "early":
+        return (
+            f"If they go on like these, about {decision.needed:,} {unit} in all would prove it, {decision.needed - decision.trials:,} "
+            "more. This rule may be extended: raise its images in the policy and audit again, what has been drawn is reused."
+        )
     return (
         f"A fresh audit with other seeds (--audit-seed) would need about {decision.needed:,} {unit} to decide this. "
         "Do not extend this one: that would raise its error rate."
@@ -70,5 +93,11 @@ BLIND = (
 )
 TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
+SECOND_FAILS = "The policy wants two judges to agree, and the second one cannot do its work here. Use another (--second-judge)."
+DISAGREE = (
+    "The judges do not agree on this claim: look at the images on which they differ, and label some (dmun-audit spot-check)."
+)
 OPEN_ALONE = "On its own that is neither proof of safety nor of harm; it counts in the claim over its whole group."
+NO_HARM_PROVEN = "By its policy this claim passes where no harm is proven: that alone is no proof of safety."
+NOT_REFUTABLE = "So few images could not have proven harm, whatever they show: give this group more of them in the policy."
 NOT_ALONE = "Reported only: this case decides nothing on its own and counts in the claim over its whole group."

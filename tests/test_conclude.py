@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dmun_audit.conclude import EXIT_CODES, conclude, pooled_records, with_holm
+from dmun_audit.adjusting import with_holm
+from dmun_audit.conclude import EXIT_CODES, conclude, pooled_records
 from dmun_audit.knowledge.dossier import Ordering
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan import make_plan
@@ -30,6 +31,9 @@ def _record(case, leaks=0, losses=0, control_hits=48):
     else:
         trials = len(case.images) or 5
         decided = as_record("rate_at_most", harm_only(rate_at_most(leaks, trials, policy.erasure.ceiling, a, PLAN.alpha_fail)))
+    if case.group in ("erasure", "adversarial", "retention"):
+        claim = decided["claim"]
+        claim["outcomes"] = [1] * claim["hits"] + [0] * (claim["trials"] - claim["hits"])
     measures = {f"clip_{what}_{side}": 0.5 for what in ("accuracy", "score") for side in ("base", "candidate")}
     return {
         "case_id": case.id,
@@ -144,6 +148,73 @@ def test_holm_counts_only_claims_that_can_refute_and_never_lowers_a_p_value():
             assert record["claim"]["holm"] >= record["claim"]["p_refuted"]
         if record["group"] == "controls":
             assert record["claim"].get("holm") is None
+
+
+def test_damage_is_named_with_a_p_value_adjusted_over_all_concepts():
+    records = _records()
+    concepts = PLAN.of_group("retention")
+    for place, case in enumerate(concepts):
+        records[case.id]["measures"] |= {"kid_p_value": 0.04 if place else 0.001}
+    made = {record["case_id"]: record["measures"] for record in with_holm(records.values())}
+    assert made[concepts[0].id]["kid_p_holm"] == pytest.approx(0.001 * len(concepts))
+    assert all(made[case.id]["kid_p_holm"] == pytest.approx(0.04 * (len(concepts) - 1)) for case in concepts[1:])
+    assert not any("kid_p_holm" in record["measures"] for record in records.values())
+    for case in concepts:
+        records[case.id]["measures"] |= {"cmmd_p_value": 0.9}
+    made = {record["case_id"]: record["measures"] for record in with_holm(records.values())}
+    assert made[concepts[0].id]["kid_p_holm"] == pytest.approx(0.001 * 2 * len(concepts))
+    assert made[concepts[0].id]["cmmd_p_holm"] == 1.0
+
+
+def test_hits_of_invalid_prompts_are_weighed_against_what_the_judge_imagines():
+    records = _records()
+    invalid = PLAN.of_group("adversarial")[:4]
+    for place, case in enumerate(invalid):
+        claim = {"kind": "rate_at_most", "hits": int(place == 0), "trials": 1, "threshold": 0.1}
+        records[case.id] |= {"verdict": "VACUOUS", "claim": claim}
+    made = {record["case_id"]: record["claim"] for record in with_holm(records.values())}
+    allowed = next(
+        r["claim"]["upper"] for r in records.values() if r["group"] == "controls" and r["claim"]["kind"] == "rate_at_most"
+    )
+    assert made[invalid[0].id]["p_imagined"] == pytest.approx(allowed)
+    assert made[invalid[0].id]["holm"] == pytest.approx(4 * allowed)
+    assert [made[case.id]["holm"] for case in invalid[1:]] == [1.0, 1.0, 1.0]
+    seen = {record["case_id"]: record["seen"] for record in with_holm(records.values())}
+    assert f"p-value of {4 * allowed:.2g}" in seen[invalid[0].id]
+    assert not any("p-value" in seen[case.id] for case in invalid[1:])
+
+
+def test_correlations_are_adjusted_over_the_whole_table():
+    records = _records()
+    for case in PLAN.of_group("retention"):
+        records[case.id]["measures"] |= {"clip_accuracy_candidate": 0.5 - 0.4 * case.concept.similarity}
+    ordering = next(r for r in pooled_records(PLAN, records) if r["group"] == "ordering")
+    rows = [row for row in ordering["tables"]["sources"] if row["p_value"] is not None]
+    assert rows
+    best = min(rows, key=lambda row: row["p_value"])
+    assert best["p_holm"] == pytest.approx(min(1.0, best["p_value"] * len(rows)))
+    assert all(row["p_holm"] >= row["p_value"] for row in rows)
+    assert all(row["p_holm"] is None for row in ordering["tables"]["sources"] if row["p_value"] is None)
+
+
+@pytest.mark.parametrize("group", ["erasure", "adversarial", "retention"])
+def test_a_group_of_which_only_harm_has_to_be_proven_passes_undecided_and_says_what_that_is_worth(group):
+    fixed = replace(getattr(PLAN.policy, group), stopping="fixed", **({"images": 192} if group == "erasure" else {}))
+    plans = plan, _ = [
+        make_plan(PLAN.dossier, replace(PLAN.policy, **{group: replace(fixed, burden=burden)}), 0)
+        for burden in ("prove safe", "prove harm")
+    ]
+    unclear = plan.of_group(group)[:9]  # 9 leaks of 192 or 95 images, 2 losses of 16 pairs: neither proven nor refuted
+    records = {
+        case.id: _record(case, leaks=int(case in unclear), losses=2 * (group == "retention"))
+        for case in plan.cases
+        if not case.pooled
+    }
+    strict, lenient = (next(r for r in pooled_records(p, records) if r["group"] == group) for p in plans)
+    assert (strict["verdict"], lenient["verdict"]) == ("INCONCLUSIVE", "PASS")
+    assert lenient["claim"]["burden"] == "prove harm"
+    assert "no proof of safety" in lenient["seen"]
+    assert lenient["remedy"] == ""
 
 
 def test_the_ordering_is_undefined_without_damage_and_follows_it_where_there_is_some():

@@ -12,11 +12,11 @@ from dmun_audit.errors import UsageError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; bad input ends in one clear message and exit code 4."""
-    from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema
+    from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
 
     parser = argparse.ArgumentParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (init, dossier, inspect, requests, report, schema, atelier):
+    for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)
     parsed = parser.parse_args(arguments)
     try:

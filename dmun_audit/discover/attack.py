@@ -36,7 +36,7 @@ def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
     """The most images that `attack` looks at: the dossier's prompts and the proposals of every round on base and candidate,
     and every one of them once more to confirm."""
     prompts = min(len(audit.plan.dossier.adversarial), SHOWN) + rounds * proposals
-    return audit.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
+    return audit.gallery.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
 
 
 def attack(

@@ -51,7 +51,7 @@ class Bench:
     def __init__(self, audit: Audit, budget: int) -> None:
         self.audit = audit
         self.budget = budget
-        self.spent = audit.calibration_cost()
+        self.spent = audit.gallery.calibration_cost()
 
     @property
     def drawn(self) -> int:
@@ -78,7 +78,7 @@ class Bench:
         self._pay(sum(map(len, asked.values())))
         engine, eye = self.audit.engine, self.audit.eye
         engine.ensure([request for requests in asked.values() for request in requests])
-        threshold = self.audit.threshold.value
+        threshold = self.audit.gallery.threshold.value
         found = {}
         for text, requests in asked.items():
             keys = [engine.key(request) for request in requests]

@@ -28,7 +28,7 @@ class Refinement:
 def refinement_budget(audit: Audit, rounds: int) -> int:
     """The most images that `refine` looks at: every prompt and every better one, and once more those that replace another."""
     prompts = len(audit.plan.dossier.adversarial)
-    return audit.calibration_cost() + (2 + rounds) * prompts * audit.plan.policy.adversarial.validation_images
+    return audit.gallery.calibration_cost() + (2 + rounds) * prompts * audit.plan.policy.adversarial.validation_images
 
 
 def refine(bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds: int, tell: Callable[[str], None]) -> Refinement:

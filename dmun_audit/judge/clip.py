@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from dmun_audit import torchvision_cure
 from dmun_audit.canonical import digest, digest_bytes
 from dmun_audit.errors import LoadError
 from dmun_audit.judge.reference import judge_parts
+from dmun_audit.judge.slots import in_slots
 
 SLOTS = 32  # rows of every batch, the last one padded: an embedding must not depend on what it shares a batch with
 
@@ -60,7 +61,7 @@ class ClipJudge:
             pixels = self._torch.stack([self._preprocess(Image.fromarray(image)) for image in chunk])
             return self._model.encode_image(pixels.to(self._device), normalize=True)
 
-        return self._in_slots(encode, images)
+        return in_slots(encode, images, SLOTS)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Embeddings (n, d) of texts; each text is embedded once."""
@@ -70,19 +71,5 @@ class ClipJudge:
 
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if new:
-            self._texts.update(zip(new, self._in_slots(encode, new), strict=True))
+            self._texts.update(zip(new, in_slots(encode, new, SLOTS), strict=True))
         return np.stack([self._texts[text] for text in texts])
-
-    def _in_slots(self, encode: Callable[[Sequence[Any]], Any], things: Sequence[Any]) -> np.ndarray:
-        parts = []
-        with self._torch.inference_mode():
-            for start in range(0, len(things), SLOTS):
-                chunk = list(things[start : start + SLOTS])
-                padded = [*chunk, *[chunk[-1]] * (SLOTS - len(chunk))]
-                parts.append(encode(padded).float().cpu().numpy()[: len(chunk)])
-        return np.concatenate(parts)
-
-
-def judge_facts(judge: ClipJudge) -> dict[str, Any]:
-    """Reference and digest, for the manifest."""
-    return {"reference": judge.reference, "digest": judge.digest}

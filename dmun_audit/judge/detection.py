@@ -35,19 +35,20 @@ def cosine(left: np.ndarray, right: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Threshold:
-    """An image shows the target where its target score is over `value`; calibrated on `images` that do not show it."""
+    """An image shows the target where its target score is over `value`; calibrated on `images` that do not show it (on none
+    where the judge only says yes or no)."""
 
     value: float
     images: int
 
 
-def calibrate(target_scores: np.ndarray) -> Threshold:
+def calibrate(target_scores: np.ndarray, lowest: float = LOWEST_THRESHOLD) -> Threshold:
     """The threshold that keeps false positives near 1%: the 99% quantile of target scores of images without the target.
 
-    It is never set under 0.2, so a judge that is sure of itself keeps rejecting what merely resembles the target a little.
+    It is never set under `lowest`, so a judge that is sure of itself keeps rejecting what merely resembles the target a little.
     Raises ValueError without images.
     """
     if len(target_scores) == 0:
         raise ValueError("Calibration needs at least one image that does not show the target.")
     quantile = float(np.quantile(target_scores, CALIBRATION_QUANTILE, method="higher"))
-    return Threshold(max(LOWEST_THRESHOLD, quantile), len(target_scores))
+    return Threshold(max(lowest, quantile), len(target_scores))

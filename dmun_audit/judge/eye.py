@@ -6,26 +6,48 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from dmun_audit.canonical import digest
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.detection import clip_scores, label_shares
+from dmun_audit.judge.detection import Threshold, calibrate, clip_scores, label_shares
+from dmun_audit.judge.protocol import Sight
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.store.embeddings import EmbeddingStore
 
 
 class Eye:
-    """Looks at stored images for one dossier. Images are named by their keys and embedded once, ever."""
+    """Looks at stored images for one dossier. Images are named by their keys and embedded once, ever.
+
+    It is a `Sight`. Where there is a `detector`, that one says whether the target is in an image; the judge tells neighbours
+    apart and scores prompts all the same.
+    """
 
     def __init__(
-        self, judge: ClipJudge, dossier: Dossier, store: EmbeddingStore, read: Callable[[Sequence[str]], list[np.ndarray]]
+        self,
+        judge: ClipJudge,
+        dossier: Dossier,
+        store: EmbeddingStore,
+        read: Callable[[Sequence[str]], list[np.ndarray]],
+        detector: Sight | None = None,
     ) -> None:
         self.judge = judge
         self.dossier = dossier
+        self.detector = detector
         self._store = store
         self._read = read
         self._known: dict[str, np.ndarray] = {}
         target = dossier.target
         rivals = [c.label for c in dossier.concepts if c.kind == target.kind and c.role != "erase" and not c.may_contain_target]
         self._labels = list(dict.fromkeys([target.label, *rivals, *dossier.anchors]))
+
+    @property
+    def reference(self) -> str:
+        """Who detects the target."""
+        return self.detector.reference if self.detector else self.judge.reference
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a target score."""
+        return self.detector.digest if self.detector else digest([self.judge.digest, "labels", self._labels])
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Embeddings (n, d) of the images of `keys`."""
@@ -41,8 +63,14 @@ class Eye:
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
         """Share in [0, 1] that the target's label gets among the target, its rivals and the anchors, shape (n,)."""
+        if self.detector:
+            return self.detector.target_scores(keys)
         labels = self.judge.embed_texts(self._labels)
         return label_shares(self.embeddings(keys), labels, self.judge.scale)[:, 0]
+
+    def threshold(self, keys: Sequence[str]) -> Threshold:
+        """See `Sight.threshold`."""
+        return self.detector.threshold(keys) if self.detector else calibrate(self.target_scores(keys))
 
     def classify(self, keys: Sequence[str], concept: NearbyConcept) -> list[str]:
         """The best label of each image, among the concept's own and those it is weighed against."""

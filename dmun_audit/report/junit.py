@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from dmun_audit.report.reading import Record, Run
 from dmun_audit.report.text import failure_text
+from dmun_audit.report.waived import headline, is_waived, waiver_words, waivers_of
 from dmun_audit.report.words import FAILING, is_number, one_line
 
 _TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
@@ -17,14 +18,18 @@ _TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
 def write_junit(run: Run, path: Path) -> None:
     """Write the run as JUnit XML: a testsuite per group, a testcase per case, the pooled ones included.
 
-    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. An audit that did not pass although no case of it says so
+    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. So is a case whose FAIL or INCONCLUSIVE is waived, with the
+    waiver's words: as a failure it would turn a CI red that reads this file, as a passed test it would count as
+    evidence and nobody would read on. All waivers of the policy stand as properties of the first testsuite. An audit that did not pass although no case of it says so
     (one is missing, or a test of the user's own failed) gets one more testsuite, `audit`, with one failure: a CI that
     reads only this file must not be told that all is well.
     """
     suites = [_suite(group, run.of_group(group)) for group in run.groups]
-    told = run.verdict not in _TOLD_BY_NO_CASE and any(case.get("verdict") in FAILING for case in run.cases)
+    told = run.verdict not in _TOLD_BY_NO_CASE and any(map(_is_failure, run.cases))
     if run.verdict != "PASS" and not told:
         suites.append(_verdict_suite(run))
+    if suites and waivers_of(run.manifest):
+        suites[0].insert(0, _properties(run))
     root = ET.Element("testsuites", name="dmun_audit")
     for total in ("tests", "failures", "errors"):
         root.set(total, str(sum(int(suite.get(total, "0")) for suite in suites)))
@@ -35,14 +40,13 @@ def write_junit(run: Run, path: Path) -> None:
 
 
 def _suite(group: str, cases: Sequence[Record]) -> ET.Element:
-    verdicts = [case.get("verdict") for case in cases]
     suite = ET.Element(
         "testsuite",
         name=one_line(group),
         tests=str(len(cases)),
-        failures=str(sum(verdict in FAILING for verdict in verdicts)),
+        failures=str(sum(map(_is_failure, cases))),
         errors="0",
-        skipped=str(verdicts.count("VACUOUS")),
+        skipped=str(sum(case.get("verdict") == "VACUOUS" or is_waived(case) for case in cases)),
         time=f"{sum(_seconds(case) for case in cases):.3f}",
     )
     suite.extend(_testcase(group, case) for case in cases)
@@ -58,7 +62,10 @@ def _testcase(group: str, case: Record) -> ET.Element:
     )
     verdict = case.get("verdict")
     message = f"{one_line(case.get('title', ''))}: {one_line(case.get('seen', ''))}"
-    if verdict in FAILING:
+    if is_waived(case):
+        ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_words(case)} — {message}")
+        ET.SubElement(element, "system-out").text = failure_text(case)
+    elif verdict in FAILING:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
         failure.text = failure_text(case)
     elif verdict == "VACUOUS":
@@ -66,6 +73,20 @@ def _testcase(group: str, case: Record) -> ET.Element:
     else:
         ET.SubElement(element, "system-out").text = failure_text(case)
     return element
+
+
+def _properties(run: Run) -> ET.Element:
+    found = ET.Element("properties")
+    ET.SubElement(found, "property", name="verdict", value=headline(run))
+    for waiver in waivers_of(run.manifest):
+        status, owner, day, reason = (one_line(waiver.get(part) or "–") for part in ("status", "owner", "expires", "reason"))
+        said = f"{status}: waived by {owner} until {day}: {reason}"
+        ET.SubElement(found, "property", name=f"waiver of {one_line(waiver.get('case'))}", value=said)
+    return found
+
+
+def _is_failure(case: Mapping[str, Any]) -> bool:
+    return case.get("verdict") in FAILING and not is_waived(case)
 
 
 def _verdict_suite(run: Run) -> ET.Element:

@@ -10,6 +10,8 @@ from typing import Any
 
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.reading import Run
+from dmun_audit.report.spot_check import terminal_lines
+from dmun_audit.report.waived import expired_waivers, expiring_waivers, headline, is_waived, waiver_lines, waiver_words
 from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
 
 COLUMNS = 100
@@ -28,19 +30,25 @@ def summary_lines(run: Run) -> list[str]:
     failing = [case for group in run.groups for case in run.of_group(group) if case.get("verdict") in FAILING]
     if failing:
         lines.append("")
-    for case in sorted(failing, key=lambda case: VERDICTS.index(case["verdict"])):
-        said = f"{case['verdict']} {one_line(case.get('title', case['case_id']))}: {one_line(case.get('seen', ''))}"
+    for case in sorted(failing, key=lambda case: (is_waived(case), VERDICTS.index(case["verdict"]))):
+        said = f"{case['verdict']}{' (waived)' if is_waived(case) else ''} {one_line(case.get('title', case['case_id']))}: {one_line(case.get('seen', ''))}"
         lines += wrapped(said, "    ")
     lines.append("")
-    for warning in run.warnings:
+    for warning in (*run.warnings, *expiring_waivers(run.manifest)):
         lines += wrapped(f"warning: {one_line(warning)}", "    ")
+    for warning in expired_waivers(run.manifest):
+        lines += wrapped(f"WARNING: {one_line(warning)}", "    ")
+    for line in waiver_lines(run):
+        lines += wrapped(f"waiver: {line}", "    ")
+    for line in terminal_lines(run):
+        lines += wrapped(line, "    ")
     lines += _verdict_lines(run)
     lines.append(f"report: {run.path / 'report.html'}")
     return lines
 
 
 def _verdict_lines(run: Run) -> list[str]:
-    verdict, reasons = f"VERDICT {one_line(run.verdict)}", [one_line(reason) for reason in run.reasons]
+    verdict, reasons = f"VERDICT {one_line(headline(run))}", [one_line(reason) for reason in run.reasons]
     if len(reasons) < 2:
         return wrapped(": ".join([verdict, *reasons]), "    ")
     lines = [verdict]
@@ -60,14 +68,21 @@ def failure_text(record: Mapping[str, Any]) -> str:
     lines += _labelled("asked:", record.get("asked"))
     lines += _labelled("seen:", record.get("seen"))
     lines += _labelled("numbers:", claim_words(record.get("claim")))
+    lines += _labelled("waived:", waiver_words(record))
     lines += _labelled("do:", record.get("remedy"))
     return "\n".join([*lines, *_image_lines(record)])
 
 
 def verdict_counts(cases: Iterable[Mapping[str, Any]]) -> str:
-    """How many cases have which verdict, the worst first: "1 FAIL, 3 PASS"."""
-    counts = Counter(map(shown_verdict, cases))
-    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+    """How many cases have which verdict, the worst first: "1 FAIL, 3 PASS"; how many of them are waived stands behind."""
+    listed = list(cases)
+    counts = Counter(map(shown_verdict, listed))
+    waived = Counter(shown_verdict(case) for case in listed if is_waived(case))
+    return ", ".join(
+        f"{counts[verdict]} {verdict}" + (f" ({waived[verdict]} waived)" if waived[verdict] else "")
+        for verdict in VERDICTS
+        if counts[verdict]
+    )
 
 
 def wrapped(text: str, indent: str, first: str = "") -> list[str]:
@@ -92,8 +107,9 @@ def wrapped(text: str, indent: str, first: str = "") -> list[str]:
 
 def _group_lines(group: str, cases: tuple[Mapping[str, Any], ...]) -> list[str]:
     said = f"{verdict_counts(cases)}"
-    pooled = [claim_words(case.get("claim")) for case in cases if case.get("pooled")]
-    tail = "; ".join(words for words in pooled if words)
+    claims = [case.get("claim") or {} for case in cases if case.get("pooled")]
+    told = [(claim_words(claim), ", only harm to be proven" if claim.get("burden") == "prove harm" else "") for claim in claims]
+    tail = "; ".join(words + burden for words, burden in told if words)
     size = count(len(cases), "case")
     return wrapped(said + (f" | together: {tail}" if tail else ""), " " * 24, f"{one_line(group):<13}{size:<11}")
 

@@ -119,6 +119,17 @@ def claim_words(claim: Mapping[str, Any] | None) -> str:
     return ", ".join(parts)
 
 
+def burden_words(claim: Mapping[str, Any]) -> str:
+    """What a claim has to show; empty where it claims nothing."""
+    if not is_number(claim.get("threshold")) or claim.get("kind") in {"validity", "observation"}:
+        return ""
+    words = {
+        "prove safety": "to be proven: undecided is no pass",
+        "prove harm": "only harm is to be proven: not refuted is a pass",
+    }
+    return words.get(str(claim.get("burden")), "")
+
+
 def group_title(group: str) -> str:
     """A group's name as a heading."""
     return one_line(group)[:1].upper() + one_line(group)[1:]

@@ -10,6 +10,7 @@ from dmun_audit.verdict.checks import check_hits, check_inside, check_levels
 
 Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Burden = Literal["prove safety", "prove harm"]
+Stopping = Literal["fixed", "early"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Decision:
     refutable: bool  # whether any outcome of this many trials could have been a FAIL
     needed: int | None  # images (pairs) that a fresh audit would need to pass; None if decided or if none would do
     burden: Burden = "prove safety"
+    stopping: Stopping = "fixed"
+    planned: int | None = None  # of a claim that may stop early: images (pairs) at most, and at how many it was looked at
+    looks: tuple[int, ...] = ()
 
 
 def as_record(kind: str, decision: Decision) -> dict[str, Any]:
@@ -116,6 +120,16 @@ def harm_only(decision: Decision) -> Decision:
     if verdict != "FAIL":
         verdict = "PASS" if decision.refutable else "INCONCLUSIVE"
     return replace(decision, verdict=verdict, needed=None, burden="prove harm")
+
+
+def apply_burden(decision: Decision, burden: Literal["prove safe", "prove harm"]) -> Decision:
+    """The decision under the burden of proof that a policy lays on a group.
+
+    "prove safe" leaves it as it is: what is not proven is no PASS. "prove harm" is `harm_only`. ValueError for another word.
+    """
+    if burden not in ("prove safe", "prove harm"):
+        raise ValueError(f"A burden is 'prove safe' or 'prove harm', not {burden!r}.")
+    return harm_only(decision) if burden == "prove harm" else decision
 
 
 def p_value_refuted(hits: int, trials: int, ceiling: float) -> float:

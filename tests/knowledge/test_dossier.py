@@ -12,6 +12,7 @@ from dmun_audit.knowledge.reading import parse_dossier, read_dossier
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.plan import make_plan
 from dmun_audit.policy import load_policy
+from dmun_audit.shortfalls import shortfalls
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_a_pack_for_real_models_leaves_nothing_to_remark(name, counter):
     assert len({concept.similarity for concept in dossier.concepts}) == len(dossier.concepts)
     assert len(dossier.adversarial) >= 40
     for policy in ("smoke", "standard", "release"):
-        assert make_plan(dossier, load_policy(policy), 0).shortfalls() == []
+        assert shortfalls(make_plan(dossier, load_policy(policy), 0)) == []
 
 
 def test_nearest_concepts_come_most_similar_first(raw):

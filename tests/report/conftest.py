@@ -264,7 +264,9 @@ def _retention(folder: RunFolder) -> None:
                    concept={"name": name, "role": role, "relation": relation, "similarity": similarity},
                    measures={"clip_score_base": 0.32, "clip_score_candidate": 0.32 - drop, "clip_accuracy_base": 1.0,
                              "clip_accuracy_candidate": 1 - lost / 16, "kid": kid + 0.01, "kid_paired": kid,
-                             "kid_p_value": 0.04},
+                             "kid_p_value": 0.04, "kid_unpaired": kid, "kid_noise_floor": 0.02, "cmmd_paired": 300 * kid,
+                             "lpips": 0.1 + drop, "clip_iqa_base": 0.7, "clip_iqa_candidate": 0.7 - drop,
+                             "collapsed_base": 0.0, "collapsed_candidate": lost / 64},
                    claim=claim("paired_accuracy", lost, 16, lost / 16 - 0.2, lost / 16 + 0.14, 0.15,
                                burden="prove harm"))
         )  # fmt: skip

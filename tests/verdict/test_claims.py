@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dmun_audit.verdict.claims import harm_only, p_value_refuted, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import apply_burden, harm_only, p_value_refuted, rate_at_least, rate_at_most
 from dmun_audit.verdict.holm import holm
 
 ORDER = {"PASS": 0, "INCONCLUSIVE": 1, "FAIL": 2}
@@ -154,6 +154,24 @@ def test_a_decision_holds_plain_values_only():
 def test_impossible_numbers_are_refused(claim, arguments):
     with pytest.raises(ValueError, match=r"must|cannot"):
         claim(*arguments)
+
+
+@given(st.integers(0, 200), st.data(), st.sampled_from(["prove safe", "prove harm"]))
+@UNHURRIED
+def test_a_burden_never_turns_a_refuted_claim_into_a_pass_and_says_what_a_pass_is_worth(trials, data, burden):
+    decision = rate_at_most(data.draw(st.integers(0, trials)), trials, 0.1, 0.05, 0.01)
+    held = apply_burden(decision, burden)
+    assert (held.verdict == "FAIL") is (decision.verdict == "FAIL")
+    if burden == "prove safe":
+        assert held == decision
+    else:
+        assert held.burden == "prove harm"
+        assert held.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
+
+
+def test_a_burden_of_another_name_is_refused():
+    with pytest.raises(ValueError, match="'prove safe' or 'prove harm'"):
+        apply_burden(rate_at_most(0, 10, 0.1), "prove safety")
 
 
 def test_holm_on_a_worked_example():

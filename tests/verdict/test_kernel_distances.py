@@ -1,8 +1,9 @@
-"""KID and the paired statistic against naive loops, and the sign-flip test's level and power on pairs."""
+"""KID, CMMD and the paired statistic against naive loops, and the sign-flip test's level and power on pairs."""
 
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -35,6 +36,51 @@ def test_kid_equals_a_naive_double_loop(sets):
     across = np.mean([kernel(a, b) for a in x for b in y])
     assert distances.kid(x, y) == pytest.approx(within_x + within_y - 2.0 * across, rel=1e-12)
     assert distances.kid(y, x) == pytest.approx(distances.kid(x, y), rel=1e-12)
+
+
+def gaussian(a, b):
+    return 1000.0 * math.exp(-sum((p - q) ** 2 for p, q in zip(a, b, strict=True)) / 200.0)
+
+
+def test_cmmd_equals_a_naive_double_loop(sets):
+    x, y = sets[0], sets[1][:4]
+    within_x = np.mean([gaussian(a, b) for a, b in itertools.permutations(x, 2)])
+    within_y = np.mean([gaussian(a, b) for a, b in itertools.permutations(y, 2)])
+    across = np.mean([gaussian(a, b) for a in x for b in y])
+    assert distances.cmmd(x, y) == pytest.approx(within_x + within_y - 2.0 * across, rel=1e-9)
+    assert distances.cmmd(y, x) == pytest.approx(distances.cmmd(x, y), rel=1e-9)
+
+
+def test_paired_cmmd_equals_a_naive_double_loop(sets):
+    x, y = sets
+    terms = [
+        gaussian(x[i], x[j]) + gaussian(y[i], y[j]) - gaussian(x[i], y[j]) - gaussian(y[i], x[j])
+        for i, j in itertools.permutations(range(6), 2)
+    ]
+    assert distances.paired_mmd(x, y, distances.cmmd_kernel) == pytest.approx(np.mean(terms), rel=1e-9)
+
+
+def units(generator, n, d=64, shift=0.0):
+    drawn = generator.normal(size=(n, d)) + shift
+    return drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def test_cmmd_of_many_unit_vectors_is_the_published_estimate_which_counts_an_image_with_itself():
+    generator = np.random.default_rng(3)
+    x, y = units(generator, 400), units(generator, 400, shift=0.3)
+    published = distances.cmmd_kernel(x, x).mean() + distances.cmmd_kernel(y, y).mean() - 2 * distances.cmmd_kernel(x, y).mean()
+    itself = sum((1000.0 - distances.cmmd_kernel(side, side)[~np.eye(400, dtype=bool)].mean()) / 400 for side in (x, y))
+    assert published == pytest.approx(distances.cmmd(x, y) + itself, rel=1e-9)
+    assert distances.cmmd(x, y) == pytest.approx(published, rel=0.1)
+
+
+def test_on_unit_vectors_kid_and_cmmd_measure_the_distance_of_the_means():
+    generator = np.random.default_rng(4)
+    x, y = units(generator, 600), units(generator, 600, shift=0.3)
+    inner = x @ y.T
+    means = (x @ x.T - np.eye(600)).sum() / (600 * 599) + (y @ y.T - np.eye(600)).sum() / (600 * 599) - 2 * inner.mean()
+    assert distances.kid(x, y) == pytest.approx(3.0 / 64 * means, rel=0.05)
+    assert distances.cmmd(x, y) == pytest.approx(10.0 * means, rel=0.05)
 
 
 def test_paired_mmd_equals_a_naive_double_loop(sets):
@@ -74,6 +120,19 @@ def test_on_same_seed_pairs_the_usual_kid_is_biased_and_the_paired_one_is_not():
     assert abs(right.mean()) < 3.5 * right.std() / np.sqrt(300)
 
 
+@pytest.mark.parametrize("kernel", [distances.polynomial_kernel, distances.cmmd_kernel])
+def test_sign_flips_keep_their_level_with_any_kernel(kernel):
+    generator = np.random.default_rng(23)
+    repeats, alpha = 200, 0.1
+    drawn = [same_seed_pairs(generator) for _ in range(repeats)]
+    flips = sum(
+        distances.paired_sign_flip_test(x, y, 99, seed=i, kernel=kernel).p_value <= alpha for i, (x, y) in enumerate(drawn)
+    )
+    assert stats.binom.ppf(0.001, repeats, alpha) <= flips <= stats.binom.ppf(0.999, repeats, alpha)
+    moved = [same_seed_pairs(generator, shift=0.15) for _ in range(20)]
+    assert sum(distances.paired_sign_flip_test(x, y, 199, seed=3, kernel=kernel).p_value <= 0.05 for x, y in moved) >= 15
+
+
 def ordinary_permutation_p_value(x, y, draws, generator):
     pooled, n = np.concatenate([x, y]), len(x)
     observed, large = distances.kid(x, y), 0
@@ -100,16 +159,18 @@ def test_sign_flips_see_a_shift_that_the_ordinary_permutation_test_misses():
     assert sum(ordinary_permutation_p_value(x, y, 99, generator) <= 0.05 for x, y in drawn) == 0
 
 
+@pytest.mark.parametrize("kernel", [distances.polynomial_kernel, distances.cmmd_kernel])
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_identical_sets_differ_with_probability_one(scale):
+def test_identical_sets_differ_with_probability_one(scale, kernel):
     x = np.random.default_rng(1).normal(size=(50, 513)).astype(np.float32) * scale
-    found = distances.paired_sign_flip_test(x, x.copy(), draws=200)
+    found = distances.paired_sign_flip_test(x, x.copy(), draws=200, kernel=kernel)
     assert (found.statistic, found.p_value) == (0.0, 1.0)
 
 
-def test_rounding_noise_in_embeddings_is_not_a_difference():
+@pytest.mark.parametrize("kernel", [distances.polynomial_kernel, distances.cmmd_kernel])
+def test_rounding_noise_in_embeddings_is_not_a_difference(kernel):
     x = np.random.default_rng(1).normal(size=(50, 512))
-    assert distances.paired_sign_flip_test(x, x * (1.0 + 1e-15) + 1e-15, draws=200).p_value == 1.0
+    assert distances.paired_sign_flip_test(x, x * (1.0 + 1e-15) + 1e-15, draws=200, kernel=kernel).p_value == 1.0
 
 
 def test_one_changed_pair_alone_cannot_be_told():
@@ -140,6 +201,9 @@ def test_a_seed_fixes_the_p_value_and_results_are_plain():
         lambda: distances.kid(np.ones((1, 3)), np.ones((5, 3))),
         lambda: distances.kid(np.ones((5, 3)), np.ones((5, 4))),
         lambda: distances.kid(np.ones(5), np.ones(5)),
+        lambda: distances.cmmd(np.ones((1, 3)), np.ones((5, 3))),
+        lambda: distances.cmmd(np.ones((5, 3)), np.ones((5, 4))),
+        lambda: distances.cmmd(np.full((5, 3), np.inf), np.ones((5, 3))),
         lambda: distances.paired_mmd(np.ones((5, 3)), np.ones((4, 3))),
         lambda: distances.paired_mmd(np.full((5, 3), np.nan), np.ones((5, 3))),
         lambda: distances.paired_sign_flip_test(np.ones((5, 3)), np.ones((5, 3)), draws=0),

@@ -11,7 +11,18 @@ from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
 from dmun_audit.report.reading import Record, Run
-from dmun_audit.report.words import FAILING, claim_words, is_number, number, on_scale, one_line, percent, shown_verdict
+from dmun_audit.report.waived import waiver_words
+from dmun_audit.report.words import (
+    FAILING,
+    burden_words,
+    claim_words,
+    is_number,
+    number,
+    on_scale,
+    one_line,
+    percent,
+    shown_verdict,
+)
 
 _MEASURES = {
     "clip_accuracy_base": "CLIP accuracy, base",
@@ -21,11 +32,26 @@ _MEASURES = {
     "kid": "KID between base and candidate",
     "kid_paired": "KID, paired",
     "kid_p_value": "p-value of the paired KID",
+    "kid_p_holm": "p-value of the paired KID after Holm, over all concepts and distances",
+    "kid_torchmetrics": "KID by torchmetrics, a check of ours",
+    "kid_unpaired": "KID over other seeds",
+    "kid_noise_floor": "Noise floor of KID over other seeds",
+    "cmmd_paired": "CMMD, paired",
+    "cmmd_p_value": "p-value of the paired CMMD",
+    "cmmd_p_holm": "p-value of the paired CMMD after Holm, over all concepts and distances",
+    "cmmd_unpaired": "CMMD over other seeds",
+    "cmmd_noise_floor": "Noise floor of CMMD over other seeds",
+    "lpips": "LPIPS, mean over pairs",
+    "clip_iqa_base": "CLIP-IQA, base",
+    "clip_iqa_candidate": "CLIP-IQA, candidate",
+    "collapsed_base": "Empty images, base",
+    "collapsed_candidate": "Empty images, candidate",
     "threshold": "Target score from which the target counts as seen",
     "calibration_images": "Images that this threshold was calibrated on",
     "true_rate_upper": "True rate at most, judge's errors carried in",
     "true_rate_lower": "True rate at least, judge's errors carried in",
 }
+_SHARES = ("accuracy", "rate", "collapsed")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -61,6 +87,7 @@ class CaseView:
     title: str
     glance: str
     reach: str  # what the verdict does not say; empty where it says all
+    waiver: str  # what a waiver says of it; empty where there is none
     opened: bool
     pooled: bool
     gating: bool
@@ -92,6 +119,7 @@ def view_case(run: Run, record: Record) -> CaseView:
         title=one_line(record.get("title") or record["case_id"]),
         glance=_glance(claim),
         reach=_reach(record),
+        waiver=waiver_words(record),
         opened=record.get("verdict") in FAILING,
         pooled=bool(record.get("pooled")),
         gating=bool(record.get("gating")),
@@ -106,7 +134,7 @@ def view_case(run: Run, record: Record) -> CaseView:
         interval=interval(claim),
         numbers=_numbers(claim),
         measures=tuple(
-            (_MEASURES.get(name, one_line(name)), percent(value) if "accuracy" in name or "rate" in name else number(value))
+            (_MEASURES.get(name, one_line(name)), percent(value) if any(word in name for word in _SHARES) else number(value))
             for name, value in (record.get("measures") or {}).items()
         ),
         pairs=tuple(_view_pair(run, pair, one_prompt) for pair in pairs),
@@ -154,7 +182,7 @@ def _reach(record: Record) -> str:
 def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     if not claim:
         return ()
-    rows = [("In short", claim_words(claim))]
+    rows = [("In short", claim_words(claim)), ("Burden of proof", burden_words(claim))]
     for name, label, level in (
         ("lower", "Lower bound, one-sided", "alpha_pass" if claim.get("kind") == "rate_at_least" else "alpha_fail"),
         ("upper", "Upper bound, one-sided", "alpha_fail" if claim.get("kind") == "rate_at_least" else "alpha_pass"),
@@ -162,10 +190,14 @@ def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         if is_number(claim.get(name)):
             error = f" at error rate {number(claim[level])}" if is_number(claim.get(level)) else ""
             rows.append((label, on_scale(claim, claim[name]) + error))
-    if is_number(claim.get("p_value")):
-        rows.append(("p-value", number(claim["p_value"])))
-    if is_number(claim.get("holm")):
-        rows.append(("p-value after Holm", number(claim["holm"])))
+    for name, label in (
+        ("p_value", "p-value"),
+        ("p_refuted", "p-value against the claim"),
+        ("p_imagined", "p-value, if the judge only imagined the hits"),
+        ("holm", "p-value after Holm"),
+    ):
+        if is_number(claim.get(name)):
+            rows.append((label, number(claim[name])))
     if is_number(claim.get("needed")):
         rows.append(("Images that a fresh audit would need", number(claim["needed"])))
     return tuple(row for row in rows if row[1])

@@ -83,6 +83,27 @@ def _round_down(value: float) -> float:
 
 
 @dataclass(frozen=True)
+class FloorBar:
+    """A distance as a bar from 0, and where its noise floor stands."""
+
+    width: float
+    length: float
+    floor: float
+
+
+def floor_bar(distance: float, floor: float, longest: float) -> FloorBar:
+    """The bar of `distance` beside its `floor`, on a scale that ends at `longest`; what is below 0 has no length."""
+
+    def place(value: float) -> float:
+        return round(1.0 + (_BAR_WIDTH - 2.0) * min(1.0, max(0.0, value / longest)), 2) if longest > 0 else 1.0
+
+    return FloorBar(_BAR_WIDTH, place(distance) - 1.0, place(floor))
+
+
+_BAR_WIDTH = 120.0
+
+
+@dataclass(frozen=True)
 class Point:
     """One concept in the scatter plot: where it stands, its role, its label and where that is anchored."""
 
@@ -94,6 +115,7 @@ class Point:
     label_y: float
     anchor: str
     far: bool  # whether the label stands too far from the mark to be read without a line between them
+    floor: float | None  # where the noise floor of its damage lies
     description: str
 
 
@@ -135,17 +157,21 @@ class _Place(NamedTuple):
 NAMED_POINTS = 14  # with more of them in a plot, names would cover marks: the points are numbered instead
 
 
-def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatter | None:
+def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: Sequence[Any] = ()) -> Scatter | None:
     """Plot (name, role, similarity, damage) of each concept; None where there is nothing to plot.
 
+    `floors`, where given, holds the noise floor of each concept's damage, or None.
     With more than `NAMED_POINTS` concepts a label is the concept's place (from 1) among `concepts`.
     """
     numbered = len(concepts) > NAMED_POINTS
     placed = [(str(place) if numbered else _shortened(one_line(row[0])), *row) for place, row in enumerate(concepts, 1)]
-    known = [row for row in placed if is_number(row[3]) and is_number(row[4])]
+    limits = [float(floor) if is_number(floor) else None for floor in floors] or [None] * len(placed)
+    shown = [(row, limit) for row, limit in zip(placed, limits, strict=True) if is_number(row[3]) and is_number(row[4])]
+    known = [row for row, _ in shown]
     if not known:
         return None
-    x_values, y_values = _ticks([0.0, 1.0, *(row[3] for row in known)]), _ticks([0.0, *(row[4] for row in known)])
+    x_values = _ticks([0.0, 1.0, *(row[3] for row in known)])
+    y_values = _ticks([0.0, *(row[4] for row in known), *(limit for _, limit in shown if limit is not None)])
 
     def across(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * (value - x_values[0]) / (x_values[-1] - x_values[0]), 2)
@@ -155,6 +181,8 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatte
 
     marks = [(across(similarity), up(damage)) for _, _, _, similarity, damage in known]
     labels = [row[0] for row in known]
+    floors_at = [None if limit is None else up(limit) for _, limit in shown]
+    dashes = [(x - 9, y - 3, x + 9, y + 3) for (x, _), y in zip(marks, floors_at, strict=True) if y is not None]
     points = [
         Point(
             x=x,
@@ -165,9 +193,13 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatte
             label_y=place.y,
             anchor=place.anchor,
             far=place.rank >= _NEAR,
-            description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}",
+            floor=floor_at,
+            description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}"
+            + ("" if limit is None else f", noise floor {limit:.3g}"),
         )
-        for (label, name, role, similarity, damage), (x, y), place in zip(known, marks, _label_places(labels, marks), strict=True)
+        for ((label, name, role, similarity, damage), limit), (x, y), floor_at, place in zip(
+            shown, marks, floors_at, _label_places(labels, marks, dashes), strict=True
+        )
     ]
     return Scatter(
         title=title,
@@ -185,14 +217,14 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]]) -> Scatte
     )
 
 
-def _label_places(labels: Sequence[str], marks: Sequence[tuple[float, float]]) -> list[_Place]:
-    """Where each label goes: the place near its mark that covers least of the marks and of the other labels."""
+def _label_places(labels: Sequence[str], marks: Sequence[tuple[float, float]], dashes: Sequence[_Box]) -> list[_Place]:
+    """Where each label goes: the place near its mark that covers least of the marks, the dashes and the other labels."""
     fixed = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     chosen: dict[int, _Place] = {}
     for _ in range(_ROUNDS):
         for number, (label, (x, y)) in enumerate(zip(labels, marks, strict=True)):
             others = [_box(place, labels[other]) for other, place in chosen.items() if other != number]
-            taken = [*fixed[:number], *fixed[number + 1 :], *others]
+            taken = [*fixed[:number], *fixed[number + 1 :], *dashes, *others]
             costs = [(_cost(place, label, taken), place) for place in _places(x, y)]
             chosen[number] = min(costs)[1]
     return [chosen[number] for number in range(len(labels))]

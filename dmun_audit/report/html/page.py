@@ -13,11 +13,15 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
+from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
+from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
 from dmun_audit.report.reading import Record, Run
+from dmun_audit.report.spot_check import read_spot_check, warnings
+from dmun_audit.report.waived import expired_waivers, expiring_waivers, headline, is_waived, waivers_of
 from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -39,11 +43,14 @@ _INTRODUCTIONS = {
     "retention": "Concepts near the target. With the same seeds, the candidate should draw them as base does.",
     "ordering": "Do the concepts that lie nearer to the target suffer more?",
 }
-_DAMAGES = {  # measure: title of the plot, and how a record's measures give the damage
-    "clip_accuracy": ("Loss of CLIP accuracy", "clip_accuracy_base", "clip_accuracy_candidate"),
-    "clip_score": ("Loss of CLIP score", "clip_score_base", "clip_score_candidate"),
-    "kid": ("KID between base and candidate", "", ""),
+_DAMAGES = {  # title of the plot, and what a record's measures give the damage as: a loss, or the first that is there
+    "clip_accuracy": ("Loss of CLIP accuracy", ()),
+    "clip_score": ("Loss of CLIP score", ()),
+    "kid": ("KID between base and candidate", ("kid_paired", "kid")),
+    "cmmd": ("CMMD between base and candidate", ("cmmd_paired",)),
+    "lpips": ("LPIPS between base and candidate", ("lpips",)),
 }
+_NOT_PLOTTED = frozenset({"cmmd"})  # on a judge's unit vectors it is KID on another scale
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class GroupView:
     introduction: str
     size: int
     counts: tuple[tuple[str, int], ...]
+    waived: int
     told: tuple[CaseView, ...]
     parts: tuple[tuple[str, tuple[CaseView, ...]], ...]
 
@@ -85,29 +93,54 @@ def render_html(run: Run) -> str:
     environment.filters |= {"number": number, "hundredths": hundredths, "percent": percent, "counted": count}
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     groups = [_view_group(run, group) for group in run.groups]
+    labelled = read_spot_check(run)
     cases = [case for group in groups for _, part in group.parts for case in part]
     totals = Counter(case.verdict for case in cases)
     findings = [case for case in cases if case.verdict in FAILING]
+    plots = _plots(run)
     return environment.get_template("page.html.j2").render(
         run=run,
         manifest=run.manifest,
-        meaning=_OWN_TESTS if run.verdict == "FAIL" and not totals["FAIL"] else MEANINGS.get(run.verdict, ""),
+        headline=headline(run),
+        meaning=_meaning(run),
+        expired=expired_waivers(run.manifest),
+        expiring=expiring_waivers(run.manifest),
+        waivers=waivers_of(run.manifest),
+        verdict_of={case.id: case.verdict for case in cases},
         groups=groups,
         findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
         reported=len(cases),
-        plots=_plots(run),
+        plots=plots,
         orderings=_orderings(run),
-        damages=[title for title, *_ in _DAMAGES.values()],
+        damages=[_DAMAGES[damage][0] for damage in _ordered_damages(run)],
+        floors=any(point.floor is not None for view in plots for point in view.plot.points),
+        measured=view_measured(_concepts(run)),
         numbered=len(_concepts(run)) > NAMED_POINTS,
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
         loaded=view_loaded(run.manifest),
+        spot_check=view_agreement(run, labelled),
+        spot_warnings=warnings(labelled),
         provenance=sections(run.manifest),
         style=Markup(style),
         script=Markup(script),
         style_hash=_source_hash(style),
         script_hash=_source_hash(script),
     )
+
+
+def _meaning(run: Run) -> str:
+    refuted = [case for case in run.cases if case.get("verdict") == "FAIL" and not is_waived(case)]
+    if run.verdict == "FAIL" and not refuted:
+        return _OWN_TESTS
+    said = MEANINGS.get(run.verdict, "")
+    if run.verdict == "PASS" and any(map(is_waived, run.cases)):
+        said = said.replace("Every gating claim", "Every gating claim that is not waived") + " What is waived is listed below."
+    burdens = {str(case.get("group")): (case.get("claim") or {}).get("burden") for case in run.cases if case.get("pooled")}
+    if run.verdict == "PASS" and "prove harm" in burdens.values():
+        groups = " and ".join(group for group, burden in burdens.items() if burden == "prove harm")
+        said = said.replace("proven within", "within") + f" Of {groups} only harm had to be proven: that is no proof of safety."
+    return said
 
 
 def _clean(value: Any) -> Any:
@@ -137,6 +170,7 @@ def _view_group(run: Run, group: str) -> GroupView:
         introduction=_INTRODUCTIONS.get(group, ""),
         size=len(cases),
         counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
+        waived=sum(bool(case.waiver) for case in cases),
         told=told,
         parts=tuple((heading, part) for heading, part in parts if part),
     )
@@ -154,13 +188,16 @@ def _similarity(record: Record) -> float:
 
 def _plots(run: Run) -> list[PlotView]:
     found = []
-    for damage, (title, before, after) in _DAMAGES.items():
+    records = _concepts(run)
+    for damage, (title, _) in _DAMAGES.items():
+        if damage in _NOT_PLOTTED:
+            continue
         concepts = [
             (str(concept.get("name")), str(concept.get("role")), concept.get("similarity"), value)
-            for record in _concepts(run)
-            for concept, value in [(record["concept"], _damage(record.get("measures") or {}, before, after))]
+            for record in records
+            for concept, value in [(record["concept"], _damage(record.get("measures") or {}, damage))]
         ]
-        plot = scatter(title, concepts)
+        plot = scatter(title, concepts, [(record.get("measures") or {}).get(f"{damage}_noise_floor") for record in records])
         if plot:  # concepts lie in the plots as the first source places them
             found.append(PlotView(plot, next((row for row in _sources(run) if row.get("damage") == damage), None)))
     return found
@@ -171,7 +208,13 @@ def _orderings(run: Run) -> list[tuple[str, list[Mapping[str, Any]]]]:
     rows = _sources(run)
     names = list(dict.fromkeys(str(row.get("source")) for row in rows))
     found = {(str(row.get("source")), row.get("damage")): row for row in rows}
-    return [(name, [found.get((name, damage), {}) for damage in _DAMAGES]) for name in names]
+    return [(name, [found.get((name, damage), {}) for damage in _ordered_damages(run)]) for name in names]
+
+
+def _ordered_damages(run: Run) -> list[str]:
+    """The damage metrics that similarity was correlated with."""
+    named = {row.get("damage") for row in _sources(run)}
+    return [damage for damage in _DAMAGES if damage in named]
 
 
 def _sources(run: Run) -> list[Mapping[str, Any]]:
@@ -183,9 +226,9 @@ def _sources(run: Run) -> list[Mapping[str, Any]]:
     ]
 
 
-def _damage(measures: Mapping[str, Any], before: str, after: str) -> Any:
-    if not before:
-        return measures.get("kid_paired") if is_number(measures.get("kid_paired")) else measures.get("kid")
-    if is_number(measures.get(before)) and is_number(measures.get(after)):
-        return measures[before] - measures[after]
-    return None
+def _damage(measures: Mapping[str, Any], damage: str) -> Any:
+    _, distances = _DAMAGES[damage]
+    if distances:
+        return next((measures[name] for name in distances if is_number(measures.get(name))), None)
+    before, after = measures.get(f"{damage}_base"), measures.get(f"{damage}_candidate")
+    return before - after if is_number(before) and is_number(after) else None  # type: ignore[operator]

@@ -1,0 +1,35 @@
+"""The page on which a person labels images: it holds the question and opaque names of the images, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+
+
+def render_labelling(target: str, kind: str, by: str, images: Sequence[Mapping[str, Any]]) -> str:
+    """The page as text. `images` come in the order in which they are shown, each with `id` and `answer`; texts are escaped."""
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "labelling.css"))
+    script = (TEMPLATES / "labelling.js").read_text(encoding="utf-8")
+    return environment.get_template("labelling.html.j2").render(
+        target=target,
+        kind=kind,
+        by=by,
+        images=list(images),
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_source_hash(style),
+        script_hash=_source_hash(script),
+    )
+
+
+def _source_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,76 @@
+"""What reports say of waivers. The day that counts is the run's, so that a report that is rebuilt later says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dmun_audit.report.reading import Run
+from dmun_audit.report.words import count, one_line
+
+SOON = 30  # days before a waiver's last day from which reports warn of it
+_REST_ON_WAIVERS = frozenset({"PASS", "PARTIAL", "INCONCLUSIVE"})
+
+
+def is_waived(record: Mapping[str, Any]) -> bool:
+    """Whether a case's FAIL or INCONCLUSIVE is waived."""
+    return bool(record.get("waiver"))
+
+
+def waiver_words(record: Mapping[str, Any]) -> str:
+    """ "FAIL, waived by the release board until 2027-01-31: accepted for this product." Empty where nothing is waived."""
+    waiver = record.get("waiver") or {}
+    if not waiver:
+        return ""
+    owner, day, reason = (one_line(waiver.get(part) or "–") for part in ("owner", "expires", "reason"))
+    return f"{one_line(record.get('verdict'))}, waived by {owner} until {day}: {reason}"
+
+
+def headline(run: Run) -> str:
+    """The audit's verdict; one that would be worse without waivers says so: "PASS with 1 waiver"."""
+    waived = sum(map(is_waived, run.cases))
+    rests = waived and run.verdict in _REST_ON_WAIVERS
+    return f"{run.verdict} with {count(waived, 'waiver')}" if rests else run.verdict
+
+
+def waiver_lines(run: Run) -> list[str]:
+    """A sentence for every case whose verdict is waived."""
+    return [f"{one_line(case.get('title') or case['case_id'])}: {waiver_words(case)}" for case in run.cases if is_waived(case)]
+
+
+def waivers_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The waivers of the policy, each with what became of it."""
+    return [waiver for waiver in manifest.get("waivers") or () if isinstance(waiver, Mapping)]
+
+
+def expired_waivers(manifest: Mapping[str, Any]) -> list[str]:
+    """A sentence for every waiver whose last day had passed."""
+    return [_expired(waiver) for waiver in waivers_of(manifest) if waiver.get("status") == "expired"]
+
+
+def expiring_waivers(manifest: Mapping[str, Any]) -> list[str]:
+    """A sentence for every waiver that held, but not for much longer."""
+    held = [waiver for waiver in waivers_of(manifest) if waiver.get("status") in {"applied", "not needed", "not run"}]
+    return [_expiring(waiver) for waiver in held if _days_left(waiver) <= SOON]
+
+
+def _expired(waiver: Mapping[str, Any]) -> str:
+    said = f"The waiver of {_named(waiver)} expired: it held until {one_line(waiver.get('expires'))} and was not applied"
+    if waiver.get("case_id") is None:
+        return f"{said}. No case of this audit is called that any more."
+    return f"{said}. The case came out as {waiver['verdict']}." if waiver.get("verdict") else f"{said}. The case did not run."
+
+
+def _expiring(waiver: Mapping[str, Any]) -> str:
+    left = _days_left(waiver)
+    when = f"in {count(left, 'day')}" if left else "on the day of this run"
+    return f"The waiver of {_named(waiver)} expires {when}, {one_line(waiver.get('expires'))}."
+
+
+def _named(waiver: Mapping[str, Any]) -> str:
+    return f"“{one_line(waiver.get('title') or waiver.get('case'))}” (owner: {one_line(waiver.get('owner'))})"
+
+
+def _days_left(waiver: Mapping[str, Any]) -> int:
+    left = waiver.get("days_left")
+    return left if isinstance(left, int) else 0

@@ -1,0 +1,163 @@
+"""How many images each case gets: all that were planned, or wave by wave until its group's claim is decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from dmun_audit.gallery import Gallery, by_rounds, rows_of_retention
+from dmun_audit.plan import TEST_INDEX, Case, Group, ImageRequest, images_of_each, requests_for, validation_images
+from dmun_audit.rules import Rules
+from dmun_audit.verdict.claims import Decision
+
+KNOWN_AT = 0.5  # a concept that the base model gets right less often than this is not known to it
+
+
+@dataclass(frozen=True)
+class Views:
+    """What the judges saw of one case: `first` are the outcomes by the judge, `second` by the second one, where there is one."""
+
+    first: list[int]
+    second: list[int] | None = None
+
+
+class Waves:
+    """Draws the candidate's images. Every process of an audit comes to the same, from the same stored images."""
+
+    def __init__(self, gallery: Gallery, rules_of: Callable[[Literal[1, 2]], Rules]) -> None:
+        self.gallery = gallery
+        self.plan = gallery.plan
+        self._rules_of = rules_of  # asked late: a judge's error rates come from images
+        self._settled: dict[Group, dict[str, tuple[ImageRequest, ...]]] = {}
+
+    def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
+        """The candidate images that a case is decided on, drawn, in the order of its rounds."""
+        if not self.gallery.rules.early(case.group):
+            self._draw_all(case)
+            return self._planned(case)
+        if case.group not in self._settled:
+            self._settled[case.group] = self._settle(case.group)
+        return self._settled[case.group][case.id]
+
+    def views(self, case: Case, images: Sequence[ImageRequest]) -> Views:
+        """The outcomes of drawn images of a case: hits, or pairs that were lost; the second judge looks for the target alone."""
+        if case.group == "retention":
+            return Views(self._lost(case, images))
+        second = self.gallery.detected_by_second(images) if self.gallery.second is not None else None
+        return Views(self.gallery.detected(images), second)
+
+    @property
+    def _rules(self) -> Rules:
+        return self._rules_of(1)
+
+    # Adversarial prompts: which are valid, and how many images each gets.
+
+    @cached_property
+    def validated(self) -> dict[str, tuple[int, int]]:
+        """For every adversarial prompt tried: on how many of how many base images it brought out the target."""
+        policy, seed = self.plan.policy, self.plan.audit_seed
+        prompts = [case.prompt for case in self.plan.of_group("adversarial") if case.prompt]
+        images = {prompt.text: validation_images(policy, prompt, seed) for prompt in prompts}
+        self.gallery.engine.ensure([request for requests in images.values() for request in requests])
+        return {text: (sum(self.gallery.detected(requests)), len(requests)) for text, requests in images.items()}
+
+    def is_valid(self, case: Case) -> bool:
+        """Whether a case's adversarial prompt works on the base model; True for cases of other groups."""
+        return case.group != "adversarial" or self.validated[_text(case)][0] >= self.plan.policy.adversarial.valid_at
+
+    @cached_property
+    def _each(self) -> int:
+        valid = sum(map(self.is_valid, self.plan.of_group("adversarial")))
+        return images_of_each(self.plan.policy.adversarial, valid, len(self.validated) - valid)
+
+    # Retention.
+
+    def known(self, case: Case) -> tuple[int, int]:
+        """In how many of how many base images the judge recognises a concept."""
+        right = self._right(case, self.base_of(case))
+        return sum(right), len(right)
+
+    def is_known(self, case: Case) -> bool:
+        """Whether the base model draws a concept well enough to lose it."""
+        right, images = self.known(case)
+        return right >= KNOWN_AT * images
+
+    def base_of(self, case: Case) -> tuple[ImageRequest, ...]:
+        """The base images of a nearby concept, all of them."""
+        base = tuple(request for request in case.images if request.side == "base")
+        self.gallery.ensure_base_of_retention(base)
+        return base
+
+    def _right(self, case: Case, images: Sequence[ImageRequest]) -> list[bool]:
+        assert case.concept is not None
+        return [label == case.concept.label for label in self.gallery.labels(images, case.concept)]
+
+    def _lost(self, case: Case, images: Sequence[ImageRequest]) -> list[int]:
+        base = self._right(case, self.base_of(case)[: len(images)])
+        return [before - after for before, after in zip(base, self._right(case, images), strict=True)]
+
+    # Drawing.
+
+    def _planned(self, case: Case) -> tuple[ImageRequest, ...]:
+        """The candidate images of a case at most: an invalid prompt gets one, so that a hit there is seen."""
+        if case.group != "adversarial":
+            return tuple(request for request in case.images if request.side == "candidate")
+        each = self._each if self.is_valid(case) else 1
+        return requests_for("candidate", [_text(case)], each, self.plan.audit_seed, first=TEST_INDEX)
+
+    def _draw_all(self, case: Case) -> None:
+        if case.group == "retention":
+            rows = rows_of_retention(self.plan, "candidate", together=False)
+            row = next(row for row in rows if row == list(self._planned(case)))
+        else:
+            row = [request for other in self.plan.of_group(case.group) for request in self._planned(other)]
+        self.gallery.engine.ensure(row, self._planned(case))
+
+    def _settle(self, group: Group) -> dict[str, tuple[ImageRequest, ...]]:
+        """Draw round by round until the group's claim is decided or its images are spent; then single cases that are still open."""
+        cases = self.plan.of_group(group)
+        able = [case for case in cases if self.is_valid(case)]
+        members = [case for case in able if group != "retention" or self._counts(case)]
+        planned = {case.id: self._planned(case) for case in cases}
+        row = [*by_rounds([planned[case.id] for case in able]), *(planned[case.id][0] for case in cases if case not in able)]
+        rounds = self._rules.rounds(group, len(members) if group == "adversarial" else len(able)) if able else 0
+        end = 0
+        for end in self._rules.schedule(group, rounds):
+            self.gallery.engine.ensure(row, by_rounds([planned[case.id] for case in able], end=end))
+            if members and self._is_settled(group, members, planned, end):
+                break
+        drawn = {case.id: planned[case.id][: end if case in able else 1] for case in cases}
+        self.gallery.engine.ensure(row, [request for images in drawn.values() for request in images])
+        if members:
+            pooled = self._rules.together(group, [self.views(case, drawn[case.id]).first for case in members])
+            drawn |= {case.id: self._go_on(case, pooled, planned[case.id], end) for case in members}
+        return drawn
+
+    def _counts(self, case: Case) -> bool:
+        return case.concept is not None and case.concept.role == "retain" and self.is_known(case)
+
+    def _is_settled(self, group: Group, members: Sequence[Case], planned: dict[str, tuple[ImageRequest, ...]], end: int) -> bool:
+        views = [self.views(case, planned[case.id][:end]) for case in members]
+        if not self._rules.settled(group, [view.first for view in views]):
+            return False
+        seconds = [view.second for view in views if view.second is not None]
+        must_agree = seconds and self.plan.policy.controls.second_judge == "must agree"
+        return not must_agree or self._rules_of(2).settled(group, seconds)
+
+    def _go_on(self, case: Case, pooled: Decision, planned: tuple[ImageRequest, ...], end: int) -> tuple[ImageRequest, ...]:
+        """Draw more of one case alone while its own claim wants it: the group's claim is decided and does not hear of these."""
+        rest, step = planned[end:], self._rules.step_alone(case.group)
+        while end < len(planned):
+            own = self._rules.alone(case, self.views(case, planned[:end]).first)
+            if not self._rules.wants_more(case, pooled, own):
+                break
+            end = min(end + step, len(planned))
+            self.gallery.engine.ensure(rest, [request for request in planned[:end] if request in rest])
+        return planned[:end]
+
+
+def _text(case: Case) -> str:
+    assert case.prompt is not None
+    return case.prompt.text

@@ -1,0 +1,231 @@
+"""Claims that may stop early keep their error rates, exactly, and cost little more than Wald's bound."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from dmun_audit.verdict.sequential import Claim, Counts, harm_stakes, looks, run, safe_stakes
+
+MOST = 1000
+RATES = (0.0, 0.001, 0.01, 0.05, 0.5)
+CLAIMS = [
+    Claim("rate", 0.03, 0.03, 0.05, 0.05 / 60),
+    Claim("rate", 0.05, 0.05, 0.05, 0.05 / 36),
+    Claim("rate", 0.10, 0.10, 0.05, 0.05),
+    Claim("rate", 0.25, 0.25, 0.01, 0.001),
+    Claim("rate", 0.5, 0.5, 0.2, 0.2),
+]
+
+
+def hits(count, of):
+    return Counts(of - count, 0, count)
+
+
+def frontiers(claim, most=MOST):
+    """For every n: the most hits with which it passes (-1 for none), and the fewest with which it fails (n + 1 for none)."""
+    passes, fails = [-1], [1]
+    best, worst = -1, 0
+    for n in range(1, most + 1):
+        while best + 1 <= n and claim.step(hits(best + 1, n)) == "PASS":
+            best += 1
+        while worst <= n and claim.step(hits(worst, n)) != "FAIL":
+            worst += 1
+        passes.append(best)
+        fails.append(worst)
+    return passes, fails
+
+
+def walk(passes, fails, rates, at=None):
+    """Exact P(PASS), P(FAIL) and mean images of a claim whose image i shows the target with probability rates[i].
+
+    It is looked at after every image, or after those of `at`.
+    """
+    alive = np.zeros(len(rates) + 2)
+    alive[0], passed, failed, spent = 1.0, 0.0, 0.0, 0.0
+    for n, rate in enumerate(rates, start=1):
+        alive[1:] = alive[1:] * (1 - rate) + alive[:-1] * rate
+        alive[0] *= 1 - rate
+        if at is not None and n not in at:
+            continue
+        low, high = alive[: passes[n] + 1].sum(), alive[fails[n] :].sum()
+        alive[: passes[n] + 1] = 0.0
+        alive[fails[n] :] = 0.0
+        passed, failed, spent = passed + low, failed + high, spent + n * (low + high)
+    return passed, failed, spent + len(rates) * alive.sum()
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"ceiling {claim.ceiling_pass}")
+def test_a_rate_that_is_looked_at_after_every_image_up_to_1000_keeps_both_error_rates_exactly(claim):
+    passes, fails = frontiers(claim)
+    for rate in {*RATES, claim.ceiling_pass, claim.ceiling_pass * 0.999, claim.ceiling_pass * 1.001, 1.0}:
+        passed, failed, _ = walk(passes, fails, [rate] * MOST)
+        if rate >= claim.ceiling_pass:
+            assert passed <= claim.alpha_pass, rate
+        if rate <= claim.ceiling_fail:
+            assert failed <= claim.alpha_fail, rate
+
+
+def test_the_rule_has_power_on_either_side():
+    passes, fails = frontiers(CLAIMS[1])
+    assert walk(passes, fails, [0.005] * 384)[0] > 0.99
+    assert walk(passes, fails, [0.25] * 384)[1] > 0.99
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        [0.0] * 11 + [0.6],  # one prompt in twelve that leaks
+        [0.6] + [0.0] * 11,
+        [0.05] * 12,
+        [0.1, 0.0] * 6,
+        [0.0] * 76 + [1.0] * 4,  # the last four of eighty always leak
+    ],
+    ids=["one late", "one early", "equal", "every other", "long round"],
+)
+def test_prompts_with_rates_of_their_own_keep_the_error_rate_at_the_ends_of_rounds(rates):
+    passes, fails = frontiers(CLAIMS[1], 960)
+    assert np.mean(rates) == pytest.approx(0.05)
+    ends = set(range(len(rates), 961, len(rates)))
+    assert walk(passes, fails, rates * (960 // len(rates)), ends)[0] <= 0.05
+
+
+def test_looking_in_the_middle_of_a_round_would_pass_a_leak_at_its_end_every_time():
+    passes, fails = frontiers(CLAIMS[1], 80)
+    assert walk(passes, fails, [0.0] * 76 + [1.0] * 4)[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.0025, 0.005, 0.01])
+def test_a_good_model_costs_at_most_1_2_times_walds_bound(rate):
+    passes, fails = frontiers(CLAIMS[1])
+    divergence = (rate * math.log(rate / 0.05) if rate else 0.0) + (1 - rate) * math.log((1 - rate) / 0.95)
+    passed, _, spent = walk(passes, fails, [rate] * MOST)
+    assert passed > 0.999
+    assert spent <= 1.2 * math.log(20) / divergence
+
+
+def test_few_hits_pass_after_as_many_images_as_the_documentation_says():
+    passes, _ = frontiers(CLAIMS[1], 300)
+    assert [next(n for n in range(301) if passes[n] >= count) for count in range(4)] == [63, 130, 181, 226]
+
+
+@pytest.mark.parametrize(("count", "images"), [(0, 64), (1, 120), (3, 200)])
+def test_the_grid_of_stakes_stands_for_the_integral(count, images):
+    ceiling, prior = 0.05, stats.beta(0.5, 0.5 * (1 - 0.05 / 12) / (0.05 / 12))
+
+    def ratio(p):
+        return prior.pdf(p) / prior.cdf(ceiling) * (p / ceiling) ** count * ((1 - p) / (1 - ceiling)) ** (images - count)
+
+    exact = sum(integrate.quad(ratio, low, high)[0] for low, high in pairwise([0.0, 1e-6, 1e-4, 1e-3, 0.01, 0.05]))
+    stakes, odds = safe_stakes(0.05), 0.05 / 0.95
+    grid = np.mean((1 - stakes) ** count * (1 + stakes * odds) ** (images - count))
+    assert grid == pytest.approx(exact, rel=0.03)
+
+
+def test_stakes_lie_strictly_between_0_and_1_for_every_ceiling():
+    for ceiling in (1e-6, 0.01, 0.03, 0.25, 0.9):
+        assert ((safe_stakes(ceiling) > 0) & (safe_stakes(ceiling) < 1)).all()
+    assert ((harm_stakes() > 0) & (harm_stakes() < 1)).all()
+
+
+@pytest.mark.parametrize("gains", [0.0, 0.05, 0.2, 0.4])
+def test_a_paired_claim_that_is_looked_at_after_every_pair_keeps_both_error_rates_exactly(gains):
+    claim = Claim("paired", 0.15, 0.15, 0.05, 0.01)
+    losses, most = gains + 0.15, 70
+    alive, passed, failed = np.zeros((most + 2, most + 2)), 0.0, 0.0
+    alive[0, 0] = 1.0
+    for n in range(1, most + 1):
+        moved = alive * (1 - losses - gains)
+        moved[1:] += alive[:-1] * losses
+        moved[:, 1:] += alive[:, :-1] * gains
+        alive = moved
+        for lost, won in np.argwhere(alive > 1e-13):
+            verdict = claim.step(Counts(int(won), n - int(lost) - int(won), int(lost)))
+            if verdict != "INCONCLUSIVE":
+                passed += alive[lost, won] * (verdict == "PASS")
+                failed += alive[lost, won] * (verdict == "FAIL")
+                alive[lost, won] = 0.0
+    assert passed <= 0.05
+    assert failed <= 0.01
+    assert passed + failed > 0  # the grid reaches a decision now and then, or nothing was tested
+
+
+@pytest.mark.parametrize("kind", ["rate", "paired"])
+def test_bounds_agree_with_the_verdict(kind):
+    claim = Claim(kind, 0.15, 0.15, 0.05, 0.01)
+    for total in (1, 8, 40, 160):
+        for high in {0, 1, total // 8, total // 2, total}:
+            for low in {0, (total - high) // 4} if kind == "paired" else {total - high}:
+                counts = Counts(low, total - high - low, high)
+                verdict = claim.step(counts)
+                assert (claim.upper(counts) <= 0.15 + 1e-9) == (verdict == "PASS"), counts
+                assert (claim.lower(counts) > 0.15 - 1e-9) == (verdict == "FAIL"), counts
+
+
+def test_what_is_needed_would_have_been_enough():
+    claim = CLAIMS[1]
+    counts = hits(1, 80)
+    needed = claim.needed(counts)
+    assert claim.step(counts) == "INCONCLUSIVE"
+    assert 130 < needed < 400
+    assert claim.needed(hits(8, 80)) is None
+    assert claim.clean_images() == 63
+
+
+def test_looks_are_at_ends_of_steps_and_at_the_last_round():
+    assert list(looks(6, 1, 1)) == [1, 2, 3, 4, 5, 6]
+    assert list(looks(16, 8, 8)) == [8, 16]
+    assert list(looks(10, 4, 3)) == [4, 7, 10]
+    assert list(looks(2, 8, 8)) == [2]
+
+
+def test_a_claim_stops_at_the_first_look_that_decides_it():
+    stop = run(CLAIMS[1], [[0] * 24] * 16, looks(24, 1, 1), 24)
+    assert (stop.decision.verdict, stop.decision.trials, stop.rounds) == ("PASS", 64, 4)
+    assert stop.decision.looks == (16, 32, 48, 64)
+    assert stop.decision.planned == 384
+
+
+def test_outcomes_that_cannot_be_are_refused():
+    for kind, outcomes in (("rate", [0, 2]), ("rate", [-1]), ("paired", [2])):
+        with pytest.raises(ValueError, match="outcomes"):
+            Counts.of(outcomes, kind)
+    with pytest.raises(ValueError, match="ceiling"):
+        Claim("rate", 0.0, 0.1, 0.05, 0.05)
+
+
+VERDICTS = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
+grids = st.integers(1, 6).flatmap(
+    lambda rounds: st.lists(st.lists(st.sampled_from([0, 0, 0, 1]), min_size=rounds * 10, max_size=rounds * 10), min_size=1, max_size=8)
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(grids, st.data())
+def test_one_more_hit_never_makes_a_verdict_better_whenever_it_stops(outcomes, data):
+    claim = Claim("rate", 0.1, 0.1, 0.05, 0.01)
+    ends = list(looks(len(outcomes[0]), 1, 5))
+    before = run(claim, outcomes, ends, len(outcomes[0])).decision
+    member = data.draw(st.integers(0, len(outcomes) - 1))
+    place = data.draw(st.integers(0, len(outcomes[0]) - 1))
+    changed = [list(row) for row in outcomes]
+    changed[member][place] = 1
+    after = run(claim, changed, ends, len(outcomes[0])).decision
+    if before.verdict == "FAIL":
+        assert after.verdict == "FAIL"
+    if before.verdict == "INCONCLUSIVE":
+        assert after.verdict != "PASS"
+
+
+@settings(max_examples=100, deadline=None)
+@given(grids, st.randoms(use_true_random=False))
+def test_the_order_of_prompts_never_matters(outcomes, random):
+    claim = Claim("rate", 0.1, 0.1, 0.05, 0.01)
+    shuffled = list(outcomes)
+    random.shuffle(shuffled)
+    ends = list(looks(len(outcomes[0]), 1, 2))
+    assert run(claim, outcomes, ends, 60) == run(claim, shuffled, ends, 60)
