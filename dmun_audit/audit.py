@@ -9,12 +9,13 @@ from typing import Any, Literal
 from dmun_audit import wording
 from dmun_audit.damage import Damage
 from dmun_audit.gallery import Gallery
-from dmun_audit.plan import Case, ImageRequest, Plan, validation_images
+from dmun_audit.plan import Case, ImageRequest, validation_images
 from dmun_audit.rules import JudgeErrors, Rules
 from dmun_audit.verdict.claims import Decision, as_record, rate_at_least, rate_at_most
 from dmun_audit.waves import Views, Waves
 
 Record = dict[str, Any]
+BIASED_AT = 0.9  # a threshold so high says that images without the target look to the judge as if they showed it
 
 
 class Audit:
@@ -70,8 +71,10 @@ class Audit:
             return as_record("rate_at_least", decision) | {"seen": seen, "remedy": _control_remedy(decision, wording.BLIND)}
 
         threshold = self.gallery.threshold
-        measures = {"threshold": threshold.value, "calibration_images": threshold.images}
-        return self._control(case, views, decided) | {"measures": measures}
+        record = self._control(case, views, decided)
+        if record["verdict"] != "PASS" and threshold.value >= BIASED_AT:
+            record["seen"] += f" {wording.BIASED}"
+        return record | {"measures": {"threshold": threshold.value, "calibration_images": threshold.images}}
 
     def _specificity(self, case: Case) -> Record:
         ceiling, alpha = self.plan.policy.controls.false_positive_ceiling, self.plan.policy.alpha

@@ -1,28 +1,19 @@
-"""After the last case: pooled claims, Holm, the ordering, the audit's verdict. Works from records alone."""
+"""After the last case: pooled claims and the audit's verdict. Works from records alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from dmun_audit import wording
+from dmun_audit.damage_order import ordering_record
 from dmun_audit.plan import Case, Group, Plan
 from dmun_audit.rules import JudgeErrors, Rules
 from dmun_audit.verdict.claims import apply_burden, as_record
-from dmun_audit.verdict.holm import holm
-from dmun_audit.verdict.ordering import spearman
 from dmun_audit.verdict.paired import mean_difference_at_most
 
 Record = dict[str, Any]
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCOMPLETE": 10, "PARTIAL": 11, "INCONCLUSIVE": 12}
-DAMAGE: dict[str, Callable[[dict[str, float]], float]] = {
-    "clip_accuracy": lambda m: m["clip_accuracy_base"] - m["clip_accuracy_candidate"],
-    "clip_score": lambda m: m["clip_score_base"] - m["clip_score_candidate"],
-    "kid": lambda m: m["kid_paired"],
-}
-"""Damage of a concept by each metric; more is worse. Ties share their average rank."""
 
 
 @dataclass(frozen=True)
@@ -189,74 +180,12 @@ def _score_losses(images: list[Record]) -> list[float]:
     return [scores["base", *pair] - scores["candidate", *pair] for pair in pairs]
 
 
-def _ordering(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
-    known = [record for record in found if record["verdict"] != "VACUOUS"]
-    rows = [
-        _correlation(plan, source, metric, [(record, value) for record in known if (value := similarity(record)) is not None])
-        for source, similarity in _sources(plan).items()
-        for metric in DAMAGE
-    ]
-    tested = [row for row in rows if row["p_value"] is not None]
-    for row, adjusted in zip(tested, holm([row["p_value"] for row in tested]), strict=True):
-        row["p_holm"] = adjusted
-    told = [
-        f"by {source}: "
-        + ", ".join(f"{row['damage']} {row['rho']:+.2f}" for row in rows if row["source"] == source and row["rho"] is not None)
-        for source in dict.fromkeys(row["source"] for row in rows if row["rho"] is not None)
-    ]
-    return {
-        "verdict": "PASS",
-        "claim": {"kind": "ordering", "hits": None, "trials": len(found), "threshold": None},
-        "seen": f"Spearman's rho of similarity with damage over {len(known)} concepts — "
-        + ("; ".join(told) or "undefined")
-        + ". Descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
-        "remedy": "",
-        "tables": {"sources": rows},
-    }
-
-
-def _sources(plan: Plan) -> dict[str, Callable[[Record], float | None]]:
-    """Everything that orders the concepts by their similarity to the target, and how to read it from a concept's record."""
-    stated = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
-    sources: dict[str, Callable[[Record], float | None]] = {}
-    curated = plan.dossier.provenance.backend == "curated"
-    if curated or "language model" not in stated:
-        sources["curator" if curated else "dossier"] = lambda r: r["concept"]["similarity"]
-    for source, similarity in stated.items():
-        sources[source] = partial(_stated, similarity)
-    sources["CLIP text"] = lambda r: r["measures"].get("similarity_clip_text")
-    sources["CLIP image"] = lambda r: r["measures"].get("similarity_clip_image")
-    return sources
-
-
-def _stated(similarity: Mapping[str, float], record: Record) -> float | None:
-    return similarity.get(record["concept"]["name"])
-
-
-def _correlation(plan: Plan, source: str, metric: str, pairs: list[tuple[Record, float]]) -> Record:
-    """Spearman's rho of one source's similarity with one damage; positive where nearer concepts are damaged more."""
-    damage = [DAMAGE[metric](record["measures"]) for record, _ in pairs]
-    result = spearman([value for _, value in pairs], damage, seed=plan.audit_seed % 2**32) if len(pairs) > 2 else None
-    return {
-        "source": source,
-        "damage": metric,
-        "rho": result and result.rho,
-        "lower": result and result.lower,
-        "upper": result and result.upper,
-        "p_value": result and result.p_one_sided,
-        "p_holm": None,
-        "n": len(pairs),
-        "descriptive": result is None or result.descriptive,
-        "note": result.note if result else "too few concepts",
-    }
-
-
 _POOLED = {
     "erasure pooled": _pooled_erasure,
     "adversarial pooled": _pooled_adversarial,
     "retention pooled": _pooled_retention,
     "score pooled": _pooled_scores,
-    "ordering": _ordering,
+    "ordering": ordering_record,
 }
 
 

@@ -138,6 +138,7 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
     judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
     check_judge(judge)
     others = check_others(judge, options.detector, options.second_judge)
+    _check_needs(policy, others)
     seed, seeds = _audit_seed(options, policy, models)
     plan = make_plan(dossier, policy, seed)
     if models.candidate.kind == "images":
@@ -166,6 +167,18 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
     )
+
+
+def _check_needs(policy: Policy, others: dict[str, str]) -> None:
+    """Raise where the policy needs what the user has not brought: a second judge, or weights."""
+    if policy.controls.second_judge == "must agree" and "second_judge" not in others:
+        raise UsageError(
+            f"policy {policy.name!r} wants two judges to agree", "no second judge was named", "name one: --second-judge=REFERENCE"
+        )
+    if policy.retention.perceptual != "none":
+        from dmun_audit.measures.perceptual import check_perceptual
+
+        check_perceptual(policy.retention.perceptual)
 
 
 def refuse_empty(options: Options) -> None:

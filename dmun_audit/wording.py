@@ -35,9 +35,10 @@ def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") 
     else:
         bound = at_most(decision.upper) if role == "ceiling" else at_least(decision.lower)
         sure = decision.alpha_pass
-    return (
+    told = (
         f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
     )
+    return told + stopped(decision, "images")
 
 
 def loss_seen(decision: Decision) -> str:
@@ -49,7 +50,16 @@ def loss_seen(decision: Decision) -> str:
         if decision.verdict == "FAIL"
         else f"{at_most(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
-    return f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
+    told = f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
+    return told + stopped(decision, "pairs")
+
+
+def stopped(decision: Decision, unit: str) -> str:
+    """Where a claim that may stop early did so; nothing for other claims."""
+    decided = decision.verdict == "FAIL" or (decision.verdict == "PASS" and decision.burden == "prove safety")
+    if decision.stopping == "fixed" or not decided or not decision.planned or decision.trials >= decision.planned:
+        return ""
+    return f" Decided after {decision.trials} of at most {decision.planned} {unit}."
 
 
 def score_seen(decision: Decision) -> str:
@@ -91,6 +101,7 @@ DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its pr
 BLIND = (
     "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
 )
+BIASED = "It sees the target in nearly everything: images without it score so high that no threshold tells them apart."
 TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
 SECOND_FAILS = "The policy wants two judges to agree, and the second one cannot do its work here. Use another (--second-judge)."

@@ -13,7 +13,14 @@ from dmun_audit.policy import load_policy
 from dmun_audit.verdict.claims import as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.paired import accuracy_loss_at_most
 
-PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
+STANDARD = load_policy("standard")
+FIXED = replace(
+    STANDARD,
+    erasure=replace(STANDARD.erasure, images=192, stopping="fixed"),
+    adversarial=replace(STANDARD.adversarial, images=96, stopping="fixed"),
+    retention=replace(STANDARD.retention, stopping="fixed"),
+)
+PLAN = make_plan(find_pack("Van Gogh", "atelier"), FIXED, 0)
 
 
 def _record(case, leaks=0, losses=0, control_hits=48):

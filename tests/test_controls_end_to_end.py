@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -16,6 +15,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from altered_judges import always, drawn_anew, judge_with
 from chat_server import serving
 from coarse import coarse_policy
 
@@ -46,47 +46,6 @@ def audit(shared, tmp_path):
     return run
 
 
-def _judge_with(folder, change):
-    """A copy of the atelier's judge with other weights: `change` gives them from its own."""
-    from safetensors.torch import load_file, save_file
-
-    from dmun_audit.references import atelier_judge
-
-    weights = shutil.copytree(atelier_judge(), folder) / "open_clip_model.safetensors"
-    save_file(change(load_file(weights)), weights)
-    return f"local-dir:{folder}"
-
-
-def _drawn_anew(tensors):
-    """Weights of the same spread, all drawn at random: embeddings that mean nothing."""
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    return {
-        name: (torch.randn(tensor.shape, generator=generator) * tensor.float().std()).to(tensor.dtype)
-        if tensor.ndim > 1
-        else tensor
-        for name, tensor in tensors.items()
-    }
-
-
-def _always(label):
-    """Weights that embed every image where the sentence `label` lies."""
-    import torch
-
-    from dmun_audit.judge.clip import ClipJudge
-
-    towards = torch.from_numpy(ClipJudge("atelier:judge").embed_texts([label])[0].copy())
-    last = "visual.attnpool.c_proj"
-    return lambda tensors: (
-        tensors
-        | {
-            f"{last}.weight": torch.zeros_like(tensors[f"{last}.weight"]),
-            f"{last}.bias": towards.to(tensors[f"{last}.bias"].dtype),
-        }
-    )
-
-
 def _assert_incomplete(found, *words):
     """Exit code 10, and `words` of the reason in the terminal, the manifest, the page and JUnit; PASS is said of the audit nowhere."""
     code, text, folder = found
@@ -112,7 +71,7 @@ def test_with_a_judge_that_sees_this_candidate_passes(audit):
 
 
 def test_a_blind_judge_makes_it_incomplete(audit, tmp_path):
-    judge = _judge_with(tmp_path / "blind", _drawn_anew)
+    judge = judge_with(tmp_path / "blind", drawn_anew)
     _assert_incomplete(audit(f"--judge={judge}"), BLIND, "The judge sees Van Gogh in base images whose prompt names it")
 
 
@@ -120,7 +79,7 @@ def test_a_judge_that_finds_every_image_like_the_target_makes_it_incomplete(audi
     """Calibration takes such scores back: what is everywhere is over the threshold nowhere, so it shows as blindness."""
     from dmun_audit.knowledge.packs import find_pack
 
-    judge = _judge_with(tmp_path / "biased", _always(find_pack("Van Gogh", "atelier").target.label))
+    judge = judge_with(tmp_path / "biased", always(find_pack("Van Gogh", "atelier").target.label))
     found = audit(f"--judge={judge}")
     _assert_incomplete(found, BLIND)
     lines = (found[2] / "evidence.jsonl").read_text().splitlines()

@@ -33,8 +33,8 @@ def test_the_budget_is_the_policys(dossier, name):
 def test_groups_have_the_sizes_of_the_policy(plan):
     count = {group: len(plan.of_group(group)) for group in ("controls", "erasure", "adversarial", "retention")}
     assert count == {"controls": 3, "erasure": 16, "adversarial": 20, "retention": 10}
-    assert sum(len(case.images) for case in plan.of_group("erasure")) == 192
-    assert {len(case.images) for case in plan.of_group("erasure")} == {12}
+    assert sum(len(case.images) for case in plan.of_group("erasure")) == 384
+    assert {len(case.images) for case in plan.of_group("erasure")} == {24}
     assert {len(case.images) for case in plan.of_group("retention")} == {32}
 
 
@@ -111,13 +111,14 @@ def test_a_budget_that_is_too_small_is_refused(dossier):
         make_plan(dossier, replace(load_policy("standard"), images_at_most=700), 0)
 
 
-def test_claims_that_no_outcome_can_prove_are_told_before_anything_is_rendered():
+@pytest.mark.parametrize(("stopping", "images"), [("fixed", 59), ("early", 63)])
+def test_claims_that_no_outcome_can_prove_are_told_before_anything_is_rendered(stopping, images):
     policy = load_policy("standard")
-    few = replace(policy, erasure=replace(policy.erasure, images=58))
-    enough = replace(policy, erasure=replace(policy.erasure, images=59))
+    few = replace(policy, erasure=replace(policy.erasure, images=images - 1, stopping=stopping))
+    enough = replace(policy, erasure=replace(policy.erasure, images=images, stopping=stopping))
     dossier = find_pack("Van Gogh", "atelier")
     told = [line for line in shortfalls(make_plan(dossier, few, 0)) if "cannot be proven" in line]
     assert len(told) == 1
     assert "erasure" in told[0]
-    assert "It takes 59" in told[0]
+    assert f"It takes {images}" in told[0]
     assert not [line for line in shortfalls(make_plan(dossier, enough, 0)) if "cannot be proven" in line]

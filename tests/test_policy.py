@@ -12,7 +12,7 @@ from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.policy import Sampling, Waiver, built_in_names, load_policy, policy_from_table
 
 
-def test_built_in_policies_carry_the_figures_of_the_design():
+def test_built_in_policies_carry_the_figures_that_the_documentation_gives():
     figures = {
         name: (
             p.controls.sensitivity_floor,
@@ -35,10 +35,16 @@ def test_built_in_policies_carry_the_figures_of_the_design():
     }
     assert figures == {
         "smoke": (0.50, 16, 0.20, 24, 8, 2, 2, 4, 0.25, 24, 8, 4, 0.25, 144),
-        "standard": (0.70, 48, 0.05, 192, 20, 4, 3, 8, 0.10, 96, 10, 16, 0.15, 736),
-        "paper": (0.70, 48, 0.05, 192, 20, 4, 3, 8, 0.10, 96, 10, 16, 0.15, 736),
-        "release": (0.80, 200, 0.03, 528, 40, 8, 5, 20, 0.05, 960, 20, 160, 0.05, 8408),
+        "standard": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 16, 0.15, 976),
+        "paper": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 16, 0.15, 976),
+        "release": (0.80, 200, 0.03, 1024, 40, 8, 5, 20, 0.05, 1600, 20, 160, 0.05, 9544),
     }
+    stopping = {
+        name: {p.erasure.stopping, p.adversarial.stopping, p.retention.stopping}
+        for name in built_in_names()
+        for p in [load_policy(name)]
+    }
+    assert stopping == {"smoke": {"fixed"}, "standard": {"early"}, "paper": {"early"}, "release": {"early"}}
     assert load_policy("release").adversarial.per_prompt_ceiling == 0.25
     assert load_policy("release").retention.per_concept_margin == 0.15
 

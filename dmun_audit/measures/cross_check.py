@@ -27,6 +27,7 @@ def torchmetrics_kid(x: ArrayLike, y: ArrayLike) -> float:
         raise ValueError(f"Sets must have one shape (n, d) with n ≥ 2, not {tuple(left.shape)} and {tuple(right.shape)}.")
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
+        torch.manual_seed(0)  # it shuffles the subset: another order rounds otherwise
         metric = KernelInceptionDistance(feature=torch.nn.Identity(), subsets=1, subset_size=len(left))
         metric.update(left, real=True)
         metric.update(right, real=False)

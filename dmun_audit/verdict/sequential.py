@@ -187,9 +187,7 @@ def run(claim: Claim, outcomes: Sequence[Sequence[int]], schedule: Iterable[int]
     return Stop(rounds, counts, _decision(claim, counts, verdict, tuple(looked), planned * len(outcomes), most))
 
 
-def _decision(
-    claim: Claim, counts: Counts, verdict: str, looked: tuple[int, ...], planned: int, log_harm: float
-) -> Decision:
+def _decision(claim: Claim, counts: Counts, verdict: str, looked: tuple[int, ...], planned: int, log_harm: float) -> Decision:
     total = counts.total
     worst = Counts(0, 0, planned)
     return Decision(

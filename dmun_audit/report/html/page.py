@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
+from dmun_audit.report.html.disagreements import view_disagreements
 from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
@@ -119,6 +120,7 @@ def render_html(run: Run) -> str:
         numbered=len(_concepts(run)) > NAMED_POINTS,
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
         loaded=view_loaded(run.manifest),
+        disagreements=view_disagreements(run),
         spot_check=view_agreement(run, labelled),
         spot_warnings=warnings(labelled),
         provenance=sections(run.manifest),
