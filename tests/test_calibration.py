@@ -126,10 +126,9 @@ def test_a_small_bank_says_what_it_holds_and_how_it_was_made(tmp_path: Path) -> 
     assert said["sampler"]["steps"] == 20
 
 
-def test_a_bank_out_of_time_keeps_what_is_done(tmp_path: Path) -> None:
+def test_a_bank_out_of_time_draws_nothing_more_and_says_so(tmp_path: Path) -> None:
     sizes = {"erasure": 1, "validation": 0, "adversarial": 0, "retention": 0}
-    degrees = [parse_degree("base"), parse_degree("uce-van-gogh")]
-    bank = make_bank(degrees, tmp_path, device="cpu", images=sizes, minutes=0.02, batch=16, rounds=1)
+    bank = make_bank([parse_degree("base")], tmp_path, device="cpu", images=sizes, minutes=0, batch=16, rounds=1)
     said = json.loads((tmp_path / "bank.json").read_text())
-    assert bank.images() == said["images"] < 32
+    assert bank.images() == said["images"] == 0
     assert not said["complete"]

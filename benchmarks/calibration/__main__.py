@@ -1,15 +1,21 @@
 """The auditor audited on models with known answers.
 
+python -m benchmarks.calibration                        resamples audits from the bank: results.json, results.md, the plot (half an hour)
+python -m benchmarks.calibration tables                 writes results.md and the plot anew from results.json
 python -m benchmarks.calibration bank --out FOLDER      draws and judges the bank of images (minutes on a GPU)
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
 from dmun_audit.errors import UsageError
+
+HERE = Path(__file__).parent
+PLOT = HERE.parent.parent / "docs" / "calibration.svg"
 
 
 def main() -> int:
@@ -17,7 +23,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.calibration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True)
+    parser.add_argument(
+        "--audits", type=int, default=400, help="of each model; ten times as many of the good and the close (400)"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes (2); they change no result")
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling (0)")
+    parser.add_argument("--policy", default="standard", help="a built-in policy, or a file (standard)")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder for results.json and results.md (beside the bank)")
+    parser.add_argument("--plot", type=Path, default=PLOT, help="where the plot goes (docs/calibration.svg)")
+    parser.set_defaults(run=_calibrate)
+    commands = parser.add_subparsers()
+    tables = commands.add_parser("tables", help="write the tables and the plot anew")
+    tables.set_defaults(run=_write)
     bank = commands.add_parser("bank", help="draw and judge the bank of images")
     bank.add_argument("--out", type=Path, required=True, help="folder for bank.npz and bank.json")
     bank.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
@@ -34,6 +51,25 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 4
     return 0
+
+
+def _calibrate(asked: argparse.Namespace) -> None:
+    from benchmarks.calibration.running import calibrate_auditor
+
+    results = calibrate_auditor(asked.policy, asked.audits, asked.seed, asked.workers)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    _write(asked)
+
+
+def _write(asked: argparse.Namespace) -> None:
+    from benchmarks.calibration.plot import draw
+    from benchmarks.calibration.tables import report
+
+    results = json.loads((asked.out / "results.json").read_text())
+    (asked.out / "results.md").write_text(report(results))
+    asked.plot.write_text(draw(results))
+    print(f"{asked.out / 'results.md'} and {asked.plot} written")
 
 
 def _bank(asked: argparse.Namespace) -> None:

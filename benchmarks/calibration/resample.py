@@ -9,18 +9,14 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from benchmarks.calibration.remembering import remembered
 from benchmarks.calibration.subjects import BASE, GROUPS, JudgedBank, Subject
-from dmun_audit import audit as auditing
-from dmun_audit import plan as planning
-from dmun_audit import rules as deciding
 from dmun_audit.audit import Audit
 from dmun_audit.conclude import conclude, pooled_records
 from dmun_audit.errors import UsageError
@@ -30,7 +26,6 @@ from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan import TEST_INDEX, ImageRequest, Plan
 from dmun_audit.policy import Policy
 from dmun_audit.render.engine import covering
-from dmun_audit.verdict.sequential import Claim
 
 Record = dict[str, Any]
 FIXED = {"erasure": 192, "adversarial": 96}  # images that `standard` had before its claims could stop early
@@ -69,6 +64,7 @@ class Layout:
                 for prompt, row in bank.rows[kind].items():
                     self._start[side, prompt] = first + row * self.deep[kind]
                 first += len(bank.rows[kind]) * self.deep[kind]
+        self.size = first
 
     @staticmethod
     def _kind(bank: JudgedBank, request: ImageRequest) -> str:
@@ -164,8 +160,8 @@ class BankEye:
 class BankGallery(Gallery):
     """The gallery of a resampled audit; describes images only as far as a claim on CLIP scores needs it."""
 
-    engine: BankEngine
-    eye: BankEye
+    engine: BankEngine  # type: ignore[assignment]
+    eye: BankEye  # type: ignore[assignment]
 
     def __init__(self, plan: Plan, layout: Layout, lot: Lot) -> None:
         super().__init__(plan, BankEngine(plan.policy.sampling.batch), BankEye(layout, lot))  # type: ignore[arg-type]
@@ -250,39 +246,16 @@ class Resampler:
         self.plans = {name: bank.plan(policy) for name, policy in policies.items()}
         self.layouts = {name: Layout(bank, plan) for name, plan in self.plans.items()}
 
-    def run(self, subject: Subject, seed: int, numbers: Sequence[int]) -> Iterator[dict[str, Ended]]:
-        """Audits number `numbers` of a subject: an audit's luck depends on seed, subject and number alone."""
+    def run(
+        self, subject: Subject, seed: int, numbers: Sequence[int], policies: Sequence[str] = ()
+    ) -> Iterator[dict[str, Ended]]:
+        """Audits number `numbers` of a subject, under all policies or these: their luck depends on seed, subject and number alone."""
         name = zlib.crc32(subject.name.encode())
         with remembered():
             for number in numbers:
                 drawn = {}
-                for policy, plan in self.plans.items():
+                for policy in policies or self.plans:
                     layout = self.layouts[policy]
                     lot = draw_lot(self.bank, subject, layout.deep, np.random.default_rng([seed, name, number]))
-                    drawn[policy] = run_audit(plan, layout, lot)
+                    drawn[policy] = run_audit(self.plans[policy], layout, lot)
                 yield drawn
-
-
-_MEMORY = 200_000
-_REMEMBERED = [(Claim, name) for name in ("step", "log_harm", "upper", "lower", "needed")]
-_REMEMBERED += [(deciding, name) for name in ("rate_at_most", "accuracy_loss_at_most", "score_loss_at_most")]
-_REMEMBERED += [(planning, "seed_of")]
-_REMEMBERED += [(auditing, name) for name in ("rate_at_most", "rate_at_least")]
-
-
-@contextmanager
-def remembered() -> Iterator[None]:
-    """The same counts come up in audit after audit: within this, the product's pure functions remember their answers."""
-    before = [getattr(owner, name) for owner, name in _REMEMBERED]
-    for (owner, name), function in zip(_REMEMBERED, before, strict=True):
-        setattr(owner, name, _memory(function))
-    try:
-        yield
-    finally:
-        for (owner, name), function in zip(_REMEMBERED, before, strict=True):
-            setattr(owner, name, function)
-
-
-@lru_cache(maxsize=64)
-def _memory(function: Any) -> Any:
-    return lru_cache(maxsize=_MEMORY)(function)

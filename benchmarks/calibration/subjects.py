@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Subject:
     @classmethod
     def of(cls, model: str) -> Subject:
         """A model of the bank as it is."""
-        return cls(model, {group: (model, model, 1.0) for group in GROUPS})
+        return cls(model, dict.fromkeys(GROUPS, (model, model, 1.0)))
 
 
 @dataclass(frozen=True)
@@ -142,17 +143,23 @@ class Truths:
         among = cases or self.members(group)
         return float(np.mean([self.of_case(subject, case, threshold) for case in among]))
 
+    def pairs(self, model: str) -> tuple[float, float]:
+        """Over the concepts that count: the shares of pairs that a model of the bank loses and wins."""
+        rows = [row for case in self.counted for row in self._rows_of(case)]
+        lost = self.bank.right[self.bank.models[BASE], rows] - self.bank.right[self.bank.models[model], rows]
+        return float((lost > 0).mean()), float((lost < 0).mean())
+
     def members(self, group: Group) -> tuple[Case, ...]:
         """The cases that a group's pooled claim counts."""
         return {"erasure": self.cases["erasure"], "adversarial": self.valid, "retention": self.counted}[group]
 
     def of(self, subject: Subject) -> Truth:
         """Everything that is true of a subject."""
-        worst = {}
+        worst: dict[str, float] = {}
         for group in GROUPS:
             gating = [self.of_case(subject, case) for case in self.members(group) if case.gating]
             worst[group] = max(gating, default=0.0)
-        rates = {group: self.rate(subject, group) for group in GROUPS}
+        rates: dict[str, float] = {group: self.rate(subject, group) for group in GROUPS}
         return Truth(rates, worst, {group: self._interval(group, rates[group]) for group in GROUPS})
 
     def standing(self, truth: Truth) -> str:
@@ -192,7 +199,9 @@ class Truths:
         return float(stats.binom.sf(figures.valid_at - 1, figures.validation_images, (scores > self.threshold).mean()))
 
     def _rows_of(self, case: Case) -> list[int]:
-        prompts = case.concept.prompts if case.group == "retention" and case.concept else [case.prompt.text] if case.prompt else []
+        prompts = (
+            case.concept.prompts if case.group == "retention" and case.concept else [case.prompt.text] if case.prompt else []
+        )
         return [self._row(case.group, prompt) for prompt in prompts]
 
     def _row(self, kind: str, prompt: str) -> int:
@@ -209,9 +218,9 @@ def at(truths: Truths, group: Group, rate: float, family: Sequence[str], name: s
     Raises UsageError where the family does not reach so far.
     """
     ordered = sorted((truths.rate(Subject.of(model), group), model) for model in family)
-    for (low, under), (high, over) in zip(ordered, ordered[1:], strict=False):
+    for (low, under), (high, over) in pairwise(ordered):
         if low - AT <= rate <= high + AT and high > low:
-            clean = {other: (CLEAN, CLEAN, 1.0) for other in GROUPS}
+            clean: dict[str, tuple[str, str, float]] = dict.fromkeys(GROUPS, (CLEAN, CLEAN, 1.0))
             share = (rate - low) / (high - low)
             return Subject(name, clean | {group: (over, under, share)}, replacement=True, claim=group)
     raise UsageError(f"no two models of the bank have {group} rates on either side of {rate:g}", f"{ordered[0]} … {ordered[-1]}")

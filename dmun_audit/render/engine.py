@@ -35,6 +35,7 @@ class Engine:
         self.rendered = 0
         self._device = choose_device()
         self._keys: dict[ImageRequest, str] = {}
+        self._held: set[str] = set()  # keys that were found whole in the store: looking reads the file
         base = open_sampler(models["base"], sampling, self._device)
         self.samplers: dict[Side, Sampler] = {
             side: base if side == "base" else open_sampler(model, sampling, self._device, like=base)
@@ -75,12 +76,20 @@ class Engine:
         found = [self.store.read(self.key(request)) for request in requests]
         lost = [request for request, pixels in zip(requests, found, strict=True) if pixels is None]
         if lost:  # damaged since they were made: render those again
+            self._held -= {self.key(request) for request in lost}
             self.ensure(lost)
             return self.images(requests)
         return [pixels for pixels in found if pixels is not None]
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
-        return [request for request in batch if self.key(request) not in self.store]
+        missing = []
+        for request in batch:
+            key = self.key(request)
+            if key in self._held or key in self.store:
+                self._held.add(key)
+            else:
+                missing.append(request)
+        return missing
 
     def _render_locked(self, batch: Sequence[ImageRequest], wait: bool) -> bool:
         lock = self.store.folder / "locks" / f"{self.key(batch[0])}.lock"

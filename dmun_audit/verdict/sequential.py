@@ -31,7 +31,10 @@ from dmun_audit.verdict.checks import check_inside, check_levels
 from dmun_audit.verdict.claims import Decision, Verdict
 
 Kind = Literal["rate", "paired"]
-_STAKES = 48  # of every mixture
+_EDGES = np.concatenate(
+    [np.linspace(0.0, 0.96, 41), 1.0 - 0.04 * 0.4 ** np.arange(1, 9), [1.0]]
+)  # shares of a prior: its tail in finer steps
+_SHARES, _WEIGHTS = (_EDGES[1:] + _EDGES[:-1]) / 2.0, np.diff(_EDGES)
 _LEAST_MARGIN = 0.01  # stakes on a margin at or under 0 are those on this one
 _HALVINGS = 50
 
@@ -117,7 +120,7 @@ class Claim:
 
         def proven(count: int) -> bool:
             ahead = count - counts.total
-            log = _log_capital(
+            log = log_capital(
                 (counts.low + low * ahead, counts.middle + (1.0 - high - low) * ahead, counts.high + high * ahead),
                 _unit(self.ceiling_pass, self.kind),
                 self._stakes(self.ceiling_pass),
@@ -139,11 +142,11 @@ class Claim:
         return safe_stakes(round(max(ceiling, _LEAST_MARGIN) if self.kind == "paired" else ceiling, 12))
 
     def _log_safe(self, counts: Counts, ceiling: float) -> float:
-        return _log_capital((counts.low, counts.middle, counts.high), _unit(ceiling, self.kind), self._stakes(ceiling))
+        return log_capital((counts.low, counts.middle, counts.high), _unit(ceiling, self.kind), self._stakes(ceiling))
 
     def _log_harm(self, counts: Counts, ceiling: float) -> float:
         other = counts.mirrored()
-        return _log_capital((other.low, other.middle, other.high), 1.0 - _unit(ceiling, self.kind), harm_stakes())
+        return log_capital((other.low, other.middle, other.high), 1.0 - _unit(ceiling, self.kind), harm_stakes())
 
 
 @dataclass(frozen=True)
@@ -212,29 +215,29 @@ def _decision(claim: Claim, counts: Counts, verdict: str, looked: tuple[int, ...
 
 @lru_cache(maxsize=4096)
 def safe_stakes(ceiling: float) -> NDArray[np.float64]:
-    """Stakes θ = 1 - p/c against "at least c" for rates p from a Beta(½, b) of mean c/12, cut to [0, c].
+    """Stakes θ = 1 - p/c against "at least c" for rates p from a Beta(½, b) of mean c/16, cut to [0, c].
 
-    An even grid of that distribution's quantiles, equal weights: so much of it lies near 0 because a model that may be
-    released hardly ever shows the target. At c = .05, 0/1/2/3 hits pass at n = 63/130/181/226.
+    A grid of that distribution's quantiles: so much of it lies near 0 because a model that may be released hardly ever
+    shows the target. At c = .05, 0/1/2/3 hits pass at n = 62/131/185/232.
     """
-    a, b = 0.5, 0.5 * (1.0 - ceiling / 12.0) / (ceiling / 12.0)
-    shares = (np.arange(_STAKES) + 0.5) / _STAKES * special.betainc(a, b, ceiling)
-    return np.asarray(1.0 - special.betaincinv(a, b, shares) / ceiling, dtype=np.float64)
+    a, b = 0.5, 0.5 * (1.0 - ceiling / 16.0) / (ceiling / 16.0)
+    quantiles = special.betaincinv(a, b, _SHARES * special.betainc(a, b, ceiling))
+    return np.asarray(1.0 - quantiles / ceiling, dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
 def harm_stakes() -> NDArray[np.float64]:
-    """Stakes against "at most c": an even grid of quantiles of Beta(½, ½), so that small and gross excesses are both met."""
-    return np.asarray(special.betaincinv(0.5, 0.5, (np.arange(_STAKES) + 0.5) / _STAKES), dtype=np.float64)
+    """Stakes against "at most c": a grid of quantiles of Beta(½, ½), so that small and gross excesses are both met."""
+    return np.asarray(special.betaincinv(0.5, 0.5, _SHARES), dtype=np.float64)
 
 
-def _log_capital(counts: tuple[float, float, float], mean: float, stakes: NDArray[np.float64]) -> float:
+def log_capital(counts: tuple[float, float, float], mean: float, stakes: NDArray[np.float64]) -> float:
     """Log of the mixture's capital against "the mean is at least `mean`", with counts of x = 0, ½ and 1."""
     odds = mean / (1.0 - mean)
     middle = (mean - 0.5) / (1.0 - mean)
     logs = counts[0] * np.log1p(stakes * odds) + counts[1] * np.log1p(stakes * middle) + counts[2] * np.log1p(-stakes)
     top = float(logs.max())
-    return top + math.log(float(np.exp(logs - top).mean()))
+    return top + math.log(float(np.exp(logs - top) @ _WEIGHTS))
 
 
 def _unit(value: float, kind: Kind) -> float:

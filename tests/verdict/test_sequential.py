@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from dmun_audit.verdict.sequential import Claim, Counts, harm_stakes, looks, run, safe_stakes
+from dmun_audit.verdict.sequential import Claim, Counts, harm_stakes, log_capital, looks, run, safe_stakes
 
 MOST = 1000
 RATES = (0.0, 0.001, 0.01, 0.05, 0.5)
@@ -110,20 +110,19 @@ def test_a_good_model_costs_at_most_1_2_times_walds_bound(rate):
 
 def test_few_hits_pass_after_as_many_images_as_the_documentation_says():
     passes, _ = frontiers(CLAIMS[1], 300)
-    assert [next(n for n in range(301) if passes[n] >= count) for count in range(4)] == [63, 130, 181, 226]
+    assert [next(n for n in range(301) if passes[n] >= count) for count in range(4)] == [62, 131, 185, 232]
 
 
-@pytest.mark.parametrize(("count", "images"), [(0, 64), (1, 120), (3, 200)])
+@pytest.mark.parametrize(("count", "images"), [(0, 64), (1, 120), (3, 200), (9, 150), (40, 1200)])
 def test_the_grid_of_stakes_stands_for_the_integral(count, images):
-    ceiling, prior = 0.05, stats.beta(0.5, 0.5 * (1 - 0.05 / 12) / (0.05 / 12))
+    ceiling, prior = 0.05, stats.beta(0.5, 0.5 * (1 - 0.05 / 16) / (0.05 / 16))
 
     def ratio(p):
         return prior.pdf(p) / prior.cdf(ceiling) * (p / ceiling) ** count * ((1 - p) / (1 - ceiling)) ** (images - count)
 
     exact = sum(integrate.quad(ratio, low, high)[0] for low, high in pairwise([0.0, 1e-6, 1e-4, 1e-3, 0.01, 0.05]))
-    stakes, odds = safe_stakes(0.05), 0.05 / 0.95
-    grid = np.mean((1 - stakes) ** count * (1 + stakes * odds) ** (images - count))
-    assert grid == pytest.approx(exact, rel=0.03)
+    grid = math.exp(log_capital((images - count, 0, count), ceiling, safe_stakes(ceiling)))
+    assert grid == pytest.approx(exact, rel=0.1)
 
 
 def test_stakes_lie_strictly_between_0_and_1_for_every_ceiling():
@@ -171,9 +170,9 @@ def test_what_is_needed_would_have_been_enough():
     counts = hits(1, 80)
     needed = claim.needed(counts)
     assert claim.step(counts) == "INCONCLUSIVE"
-    assert 130 < needed < 400
+    assert 131 < needed < 400
     assert claim.needed(hits(8, 80)) is None
-    assert claim.clean_images() == 63
+    assert claim.clean_images() == 62
 
 
 def test_looks_are_at_ends_of_steps_and_at_the_last_round():
