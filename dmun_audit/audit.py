@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 from dmun_audit import wording
@@ -27,6 +26,7 @@ class Audit:
         self.plan = gallery.plan
         self.engine = gallery.engine
         self.eye = gallery.eye
+        self._rules: dict[int, Rules] = {}
         self.waves = Waves(gallery, self._rules_of)
         self._cases = {
             "sensitivity": self._sensitivity,
@@ -74,7 +74,8 @@ class Audit:
         record = self._control(case, views, decided)
         if record["verdict"] != "PASS" and threshold.value >= BIASED_AT:
             record["seen"] += f" {wording.BIASED}"
-        return record | {"measures": {"threshold": threshold.value, "calibration_images": threshold.images}}
+        measures = {"threshold": threshold.value, "calibration_images": threshold.images}
+        return record | {"measures": measures, "calibration": self.gallery.calibrated_on()}
 
     def _specificity(self, case: Case) -> Record:
         ceiling, alpha = self.plan.policy.controls.false_positive_ceiling, self.plan.policy.alpha
@@ -148,13 +149,14 @@ class Audit:
     def _decided(self, case: Case, drawn: tuple[ImageRequest, ...], leaks: str, unit: str) -> Record:
         """What the judge, and the second one where there is one, says of a case of erasure or of an adversarial prompt."""
         views = self.waves.views(case, drawn)
-        decision = self._rules_of(1).alone(case, views.first)
+        most = self.waves.most(case)
+        decision = self._rules_of(1).alone(case, views.first, most)
         record = as_record("rate_at_most", decision) | {"seen": wording.rate_seen(self._target, decision, "candidate images")}
         record["claim"]["outcomes"] = views.first
         record["remedy"] = {"FAIL": leaks, "INCONCLUSIVE": wording.more_images(decision, unit)}.get(decision.verdict, "")
         if views.second is None:
             return record
-        other = self._rules_of(2).alone(case, views.second)
+        other = self._rules_of(2).alone(case, views.second, most)
         second = as_record("rate_at_most", other)
         second["claim"]["outcomes"] = views.second
         if self._must_agree and other.verdict != decision.verdict:
@@ -169,7 +171,7 @@ class Audit:
         labels = [self.gallery.labels(base, concept), self.gallery.labels(drawn, concept)]
         right = tuple([label == concept.label for label in found] for found in labels)
         outcomes = self.waves.views(case, drawn).first
-        decision = self._rules_of(1).alone(case, outcomes)
+        decision = self._rules_of(1).alone(case, outcomes, self.waves.most(case))
         known, asked_of_base = self.waves.known(case)
         record = {
             **as_record("paired_accuracy", decision),
@@ -184,7 +186,7 @@ class Audit:
             ],
             "measures": self.damage.of_pairs(base, drawn, (right[0], right[1])) | self.gallery.similarity(concept, base),
         }
-        record["claim"]["outcomes"] = outcomes
+        record["claim"] |= {"outcomes": outcomes, "base_right": known, "base_images": asked_of_base}
         if concept.role == "observe":
             record["verdict"], record["remedy"] = "PASS", ""
             record["claim"] |= {"kind": "observation"}
@@ -204,16 +206,18 @@ class Audit:
     def _must_agree(self) -> bool:
         return self.plan.policy.controls.second_judge == "must agree"
 
-    @lru_cache(maxsize=2)  # noqa: B019 - an audit lives as long as its process
     def _rules_of(self, judge: Literal[1, 2]) -> Rules:
         """The claims as one judge decides them, its errors on the base model carried in where the policy lets them gate."""
-        if not self.plan.policy.controls.judge_error_gates:
-            return Rules(self.plan)
+        if judge not in self._rules:
+            self._rules[judge] = Rules(self.plan, self._errors_of(judge) if self.plan.policy.controls.judge_error_gates else None)
+        return self._rules[judge]
+
+    def _errors_of(self, judge: Literal[1, 2]) -> JudgeErrors:
         seen, clean = (next(case for case in self.plan.cases if case.kind == kind) for kind in ("sensitivity", "specificity"))
         self.engine.ensure(seen.images)
         self.gallery.ensure_base_of_retention(clean.images)
         look = self.gallery.detected if judge == 1 else self.gallery.detected_by_second
-        return Rules(self.plan, JudgeErrors(sum(look(seen.images)), len(seen.images), sum(look(clean.images)), len(clean.images)))
+        return JudgeErrors(sum(look(seen.images)), len(seen.images), sum(look(clean.images)), len(clean.images))
 
 
 def _control_remedy(decision: Decision, refuted: str) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 
 from dmun_audit import wording
 from dmun_audit.damage_order import ordering_record
-from dmun_audit.plan import Case, Group, Plan
+from dmun_audit.plan import Group, Plan
 from dmun_audit.rules import JudgeErrors, Rules
-from dmun_audit.verdict.claims import apply_burden, as_record
-from dmun_audit.verdict.paired import mean_difference_at_most
+from dmun_audit.verdict.claims import as_record
 
 Record = dict[str, Any]
 EXIT_CODES = {"PASS": 0, "FAIL": 1, "INCOMPLETE": 10, "PARTIAL": 11, "INCONCLUSIVE": 12}
@@ -30,7 +29,7 @@ def pooled_records(plan: Plan, records: dict[str, Record]) -> list[Record]:
     made = []
     for case in plan.cases:
         members = plan.of_group(case.group if case.kind != "ordering" else "retention")
-        if case.pooled and all(member.id in records for member in members):
+        if case.pooled and all(member.id in records for member in members) and _judge_is_known(plan, case.group, records):
             found = [records[member.id] for member in members]
             decided = _with_burden(_POOLED[case.kind](plan, found, records))
             made.append(
@@ -50,6 +49,11 @@ def pooled_records(plan: Plan, records: dict[str, Record]) -> list[Record]:
                 }
             )
     return made
+
+
+def _judge_is_known(plan: Plan, group: Group, records: dict[str, Record]) -> bool:
+    """Whether the controls have reported, where a group's claim cannot do without them."""
+    return not Rules(plan).gate(group) or _errors(plan, records) is not None
 
 
 def _with_burden(decided: Record) -> Record:
@@ -125,7 +129,9 @@ def _by_one_judge(
     decision = rules.together(group, outcomes)
     measures = rules.true_rate(decision)
     seen = wording.rate_seen(plan.dossier.target.name, decision, where)
-    if measures:
+    if measures and rules.gate(group):
+        seen += f" {wording.ERRORS_CARRIED_IN}"
+    elif measures:
         seen += (
             f" With the judge's own errors carried in, the true rate is {wording.at_least(measures['true_rate_lower'])} "
             f"and {wording.at_most(measures['true_rate_upper'])}."
@@ -156,13 +162,8 @@ def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record
 
 def _pooled_scores(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
     """The claim on CLIP scores, over the pairs that every concept has: its rule holds wherever whole rounds end."""
-    counted, margin = _counted(found), plan.policy.retention.score_margin
-    assert margin is not None
-    losses = [_score_losses(record["images"]) for record in counted]
-    pairs = min(map(len, losses), default=0)
-    differences = [value for values in losses for value in values[:pairs]]
-    decision = mean_difference_at_most(differences, margin, plan.policy.alpha, plan.alpha_fail)
-    decision = apply_burden(decision, plan.policy.retention.burden)
+    counted = _counted(found)
+    decision = Rules(plan).scores([_score_losses(record["images"]) for record in counted])
     advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
     seen = f"{len(counted)} concepts. {wording.score_seen(decision)}"
     return as_record("paired_score", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
@@ -187,8 +188,3 @@ _POOLED = {
     "score pooled": _pooled_scores,
     "ordering": ordering_record,
 }
-
-
-def missing_groups(plan: Plan, records: dict[str, Record]) -> list[Case]:
-    """Pooled claims that could not be decided, because cases of their group are missing."""
-    return [case for case in plan.cases if case.pooled and case.id not in records]

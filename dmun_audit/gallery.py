@@ -33,10 +33,6 @@ class Gallery:
 
     # Drawing.
 
-    def ensure_candidates(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest]) -> None:
-        """Draw the `wanted` images of a `row`."""
-        self.engine.ensure(row, wanted)
-
     def ensure_base_of_retention(self, wanted: Sequence[ImageRequest]) -> None:
         """Draw base images of neighbours in the same batches in which their own cases ask for them."""
         for row, here in self._rows_of_retention(wanted):
@@ -74,6 +70,12 @@ class Gallery:
         self.ensure_base_of_retention(self._calibration)
         return self.second.threshold(self.keys(self._calibration))
 
+    def calibrated_on(self) -> list[Record]:
+        """The images that the threshold was calibrated on, with the judge's score of each."""
+        keys = self.keys(self._calibration)
+        scores = self.eye.target_scores(keys)
+        return [{"key": key, "target_score": round(float(score), 6)} for key, score in zip(keys, scores, strict=True)]
+
     @cached_property
     def _calibration(self) -> tuple[ImageRequest, ...]:
         return calibration_images(self.plan.policy, self.plan.nearby, self.plan.audit_seed)
@@ -89,6 +91,13 @@ class Gallery:
         if not requests or self.second is None:
             return []
         return [int(score > self.second_threshold.value) for score in self.second.target_scores(self.keys(requests))]
+
+    def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
+        """The CLIP score of each drawn image with its own prompt, as the evidence holds it: rounded to six places."""
+        if not requests:
+            return []
+        scores = self.eye.clip_scores(self.keys(requests), [request.prompt for request in requests])
+        return [round(float(score), 6) for score in scores]
 
     def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
         """The best label of each drawn image, among the concept's own and those that it is weighed against."""
@@ -124,7 +133,7 @@ class Gallery:
         if not requests:
             return []
         keys = self.keys(requests)
-        targets, scores = self.eye.target_scores(keys), self.eye.clip_scores(keys, [request.prompt for request in requests])
+        targets, scores = self.eye.target_scores(keys), self.clip_scores(requests)
         told = [
             {
                 "model": request.side,
@@ -134,7 +143,7 @@ class Gallery:
                 "key": key,
                 "target_score": round(float(target), 6),
                 "detected": bool(target > self.threshold.value),
-                "clip_score": round(float(score), 6),
+                "clip_score": score,
                 "label": None,
             }
             for request, key, target, score in zip(requests, keys, targets, scores, strict=True)

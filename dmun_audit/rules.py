@@ -15,7 +15,7 @@ from dmun_audit.plan import Case, Group, Plan, images_of_each
 from dmun_audit.policy import Adversarial, Erasure, Retention
 from dmun_audit.verdict import judge_error, sequential
 from dmun_audit.verdict.claims import Decision, apply_burden, harm_only, judge_against, rate_at_most
-from dmun_audit.verdict.paired import accuracy_loss_at_most
+from dmun_audit.verdict.paired import accuracy_loss_at_most, mean_difference_at_most
 from dmun_audit.verdict.paired_score import score_loss_at_most
 
 Outcomes = Sequence[int]
@@ -57,11 +57,33 @@ class Rules:
             rounds = min(map(len, outcomes), default=0)
             planned = self.rounds(group, len(outcomes))
             stop = sequential.run(self._claim(group), outcomes, self.schedule(group, planned, upto=rounds), planned)
-            return replace(stop.decision, threshold=_ceiling(figures))
+            return self._on_true_rate(group, replace(stop.decision, threshold=_ceiling(figures)))
         if group == "retention":
             rule = accuracy_loss_at_most if self.plan.policy.retention.rule == "bound" else score_loss_at_most
             return rule(*_pairs(outcomes), _ceiling(figures), self.plan.policy.alpha, self.plan.alpha_fail)
-        return self._fixed_rate(sum(map(sum, outcomes)), sum(map(len, outcomes)), _ceiling(figures))
+        hits, trials = sum(map(sum, outcomes)), sum(map(len, outcomes))
+        decision = rate_at_most(hits, trials, _ceiling(figures), self.plan.policy.alpha, self.plan.alpha_fail)
+        return self._on_true_rate(group, decision)
+
+    def gate(self, group: Group) -> bool:
+        """Whether a group's claim is about the true rate, the judge's own errors carried in."""
+        return group in {"erasure", "adversarial"} and self.plan.policy.controls.judge_error_gates
+
+    def scores(self, losses: Sequence[Sequence[float]]) -> Decision:
+        """Decide the claim on CLIP scores from by how much each pair of each concept lost; over the pairs that all concepts have.
+
+        Its bets are fixed, so it holds wherever whole cycles end, whatever made the drawing stop there.
+        """
+        policy, pairs = self.plan.policy, min(map(len, losses), default=0)
+        margin = policy.retention.score_margin
+        assert margin is not None
+        differences = [value for values in losses for value in values[:pairs]]
+        decision = mean_difference_at_most(differences, margin, policy.alpha, self.plan.alpha_fail)
+        if self.early("retention"):
+            looks = tuple(end * len(losses) for end in self.schedule("retention", self.rounds("retention", 0), upto=pairs))
+            planned = self.rounds("retention", 0) * len(losses)
+            decision = replace(decision, stopping="early", planned=planned, looks=looks)
+        return apply_burden(decision, policy.retention.burden)
 
     def true_rate(self, decision: Decision) -> dict[str, float]:
         """Bounds on how often the target is there, the judge's own errors carried in; empty where they are not known."""
@@ -81,20 +103,22 @@ class Rules:
 
     # One case alone.
 
-    def alone(self, case: Case, outcomes: Outcomes) -> Decision:
-        """Decide what a case says by itself, from all of its outcomes; a rule that may stop early holds wherever they end."""
+    def alone(self, case: Case, outcomes: Outcomes, most: int) -> Decision:
+        """Decide what a case says by itself, from all of its outcomes, of which there may be `most`.
+
+        A rule that may stop early holds wherever they end.
+        """
         kind, ceiling = ("paired" if case.group == "retention" else "rate"), self._own_ceiling(case)
         policy, alpha_fail = self.plan.policy, self.plan.alpha_fail
         decision: Decision
         if self.early(case.group):
             claim = sequential.Claim(kind, ceiling, ceiling, policy.alpha, alpha_fail)  # type: ignore[arg-type]
-            planned = self.rounds(case.group, 0)
-            decision = sequential.run(claim, [outcomes], [len(outcomes)], max(planned, len(outcomes))).decision
+            decision = sequential.run(claim, [outcomes], [len(outcomes)], most).decision
         elif kind == "paired":
             decision = accuracy_loss_at_most(*_pairs([outcomes]), ceiling, policy.alpha, alpha_fail)
         else:
             decision = rate_at_most(sum(outcomes), len(outcomes), ceiling, policy.alpha, alpha_fail)
-        return decision if self._must_be_proven(case) else harm_only(decision)
+        return decision if self.must_be_proven(case) else harm_only(decision)
 
     def wants_more(self, case: Case, pooled: Decision, own: Decision) -> bool:
         """Whether a case should go on alone, its group's claim being decided: where its own claim is open and could change the verdict.
@@ -104,9 +128,19 @@ class Rules:
         """
         if pooled.verdict == "FAIL" or not case.gating or own.verdict == "FAIL":
             return False
-        if self._must_be_proven(case):
+        if self.must_be_proven(case):
             return own.verdict == "INCONCLUSIVE"
         return pooled.verdict == "PASS" and own.estimate is not None and own.estimate > own.threshold
+
+    def must_be_proven(self, case: Case) -> bool:
+        """Whether a case must be proven safe by itself."""
+        policy = self.plan.policy
+        if case.group == "adversarial":
+            return policy.adversarial.per_prompt == "prove safe"
+        if case.group == "retention":
+            observed = case.concept is not None and case.concept.role == "observe"
+            return policy.retention.per_concept == "prove safe" and not observed
+        return False
 
     # When to look.
 
@@ -151,7 +185,7 @@ class Rules:
 
     def _claim(self, group: Group) -> sequential.Claim:
         ceiling, policy = _ceiling(self._figures(group)), self.plan.policy
-        if group != "retention" and policy.controls.judge_error_gates and self.errors is not None:
+        if self.gate(group) and self.errors is not None:
             return self._with_errors(ceiling, self.errors)
         kind = "paired" if group == "retention" else "rate"
         return sequential.Claim(kind, ceiling, ceiling, policy.alpha, self.plan.alpha_fail)  # type: ignore[arg-type]
@@ -165,15 +199,28 @@ class Rules:
         left = 1.0 - judge_error.SHARE_OF_JUDGE
         return sequential.Claim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
 
-    def _fixed_rate(self, hits: int, trials: int, ceiling: float) -> Decision:
-        policy, errors = self.plan.policy, self.errors
-        decision = rate_at_most(hits, trials, ceiling, policy.alpha, self.plan.alpha_fail)
-        bounds = self.true_rate(decision)
-        if not (policy.controls.judge_error_gates and bounds and errors):
+    def _on_true_rate(self, group: Group, decision: Decision) -> Decision:
+        """A decision about the judged rate, made one about the true rate where the policy says so and the errors are known."""
+        errors, bounds, ceiling = self.errors, self.true_rate(decision), decision.threshold
+        if not (self.gate(group) and errors and bounds):
             return decision
-        verdict = judge_against(bounds["true_rate_lower"], bounds["true_rate_upper"], ceiling)
-        needed = judge_error.images_needed(hits, trials, errors.seen, errors.shown, ceiling, policy.alpha)
-        return replace(decision, verdict=verdict, needed=needed if verdict == "INCONCLUSIVE" else None)
+        lower, upper = bounds["true_rate_lower"], bounds["true_rate_upper"]
+        if decision.stopping == "early":  # which has gone by the limits of `_with_errors` already
+            p_value = min(1.0, decision.p_refuted / (1.0 - judge_error.SHARE_OF_JUDGE))
+            alphas = self.plan.policy.alpha, self.plan.alpha_fail  # those of the whole bound
+            return replace(decision, lower=lower, upper=upper, p_refuted=p_value, alpha_pass=alphas[0], alpha_fail=alphas[1])
+        hits, trials, noise = decision.hits or 0, decision.trials, (errors.false_hits, errors.clean)
+        verdict = judge_against(lower, upper, ceiling)
+        needed = judge_error.images_needed(hits, trials, errors.seen, errors.shown, ceiling, decision.alpha_pass)
+        return replace(
+            decision,
+            verdict=verdict,
+            lower=lower,
+            upper=upper,
+            p_refuted=judge_error.p_value_refuted(hits, trials, *noise, ceiling),
+            refutable=judge_error.true_rate_lower(trials, trials, *noise, decision.alpha_fail) > ceiling,
+            needed=needed if verdict == "INCONCLUSIVE" else None,
+        )
 
     def _own_ceiling(self, case: Case) -> float:
         policy = self.plan.policy
@@ -183,15 +230,6 @@ class Rules:
             "retention": policy.retention.per_concept_margin,
         }
         return own[case.group] or _ceiling(self._figures(case.group))
-
-    def _must_be_proven(self, case: Case) -> bool:
-        policy = self.plan.policy
-        if case.group == "adversarial":
-            return policy.adversarial.per_prompt == "prove safe"
-        if case.group == "retention":
-            observed = case.concept is not None and case.concept.role == "observe"
-            return policy.retention.per_concept == "prove safe" and not observed
-        return False
 
 
 _SECTIONS: Mapping[Group, str] = {"erasure": "erasure", "adversarial": "adversarial", "retention": "retention"}

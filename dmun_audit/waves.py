@@ -41,6 +41,16 @@ class Waves:
             self._settled[case.group] = self._settle(case.group)
         return self._settled[case.group][case.id]
 
+    def most(self, case: Case) -> int:
+        """How many candidate images (pairs) a case may get."""
+        planned = len(self._planned(case))
+        if not self.gallery.rules.early(case.group) or not self.is_valid(case):
+            return planned
+        return self._rules.rounds(case.group, self._members(case.group))
+
+    def _members(self, group: Group) -> int:
+        return sum(map(self.is_valid, self.plan.of_group(group)))
+
     def views(self, case: Case, images: Sequence[ImageRequest]) -> Views:
         """The outcomes of drawn images of a case: hits, or pairs that were lost; the second judge looks for the target alone."""
         if case.group == "retention":
@@ -122,7 +132,7 @@ class Waves:
         members = [case for case in able if group != "retention" or self._counts(case)]
         planned = {case.id: self._planned(case) for case in cases}
         row = [*by_rounds([planned[case.id] for case in able]), *(planned[case.id][0] for case in cases if case not in able)]
-        rounds = self._rules.rounds(group, len(members) if group == "adversarial" else len(able)) if able else 0
+        rounds = self._rules.rounds(group, len(able)) if able else 0
         end = 0
         for end in self._rules.schedule(group, rounds):
             self.gallery.engine.ensure(row, by_rounds([planned[case.id] for case in able], end=end))
@@ -131,8 +141,9 @@ class Waves:
         drawn = {case.id: planned[case.id][: end if case in able else 1] for case in cases}
         self.gallery.engine.ensure(row, [request for images in drawn.values() for request in images])
         if members:
-            pooled = self._rules.together(group, [self.views(case, drawn[case.id]).first for case in members])
-            drawn |= {case.id: self._go_on(case, pooled, planned[case.id], end) for case in members}
+            views = [self.views(case, drawn[case.id]) for case in members]
+            pooled = [rules.together(group, [pick(view) for view in views]) for rules, pick in self._judges(group)]
+            drawn |= {case.id: self._go_on(case, pooled, planned[case.id][:rounds], end) for case in members}
         return drawn
 
     def _counts(self, case: Case) -> bool:
@@ -140,18 +151,35 @@ class Waves:
 
     def _is_settled(self, group: Group, members: Sequence[Case], planned: dict[str, tuple[ImageRequest, ...]], end: int) -> bool:
         views = [self.views(case, planned[case.id][:end]) for case in members]
-        if not self._rules.settled(group, [view.first for view in views]):
+        if not all(rules.settled(group, [pick(view) for view in views]) for rules, pick in self._judges(group)):
             return False
-        seconds = [view.second for view in views if view.second is not None]
-        must_agree = seconds and self.plan.policy.controls.second_judge == "must agree"
-        return not must_agree or self._rules_of(2).settled(group, seconds)
+        if group != "retention" or self.plan.policy.retention.score_margin is None:
+            return True
+        return (
+            self._rules.scores([self._score_losses(case, planned[case.id][:end]) for case in members]).verdict != "INCONCLUSIVE"
+        )
 
-    def _go_on(self, case: Case, pooled: Decision, planned: tuple[ImageRequest, ...], end: int) -> tuple[ImageRequest, ...]:
+    def _judges(self, group: Group) -> list[tuple[Rules, Callable[[Views], list[int]]]]:
+        """The judges that decide a group, each with its rules and how to take its outcomes out of a view."""
+        judges: list[tuple[Rules, Callable[[Views], list[int]]]] = [(self._rules_of(1), lambda view: view.first)]
+        must_agree = self.gallery.second is not None and self.plan.policy.controls.second_judge == "must agree"
+        if must_agree and group != "retention":
+            judges.append((self._rules_of(2), lambda view: view.second or []))
+        return judges
+
+    def _score_losses(self, case: Case, images: Sequence[ImageRequest]) -> list[float]:
+        before, after = (self.gallery.clip_scores(side) for side in (self.base_of(case)[: len(images)], images))
+        return [base - candidate for base, candidate in zip(before, after, strict=True)]
+
+    def _go_on(
+        self, case: Case, pooled: Sequence[Decision], planned: tuple[ImageRequest, ...], end: int
+    ) -> tuple[ImageRequest, ...]:
         """Draw more of one case alone while its own claim wants it: the group's claim is decided and does not hear of these."""
         rest, step = planned[end:], self._rules.step_alone(case.group)
         while end < len(planned):
-            own = self._rules.alone(case, self.views(case, planned[:end]).first)
-            if not self._rules.wants_more(case, pooled, own):
+            view = self.views(case, planned[:end])
+            own = [rules.alone(case, pick(view), len(planned)) for rules, pick in self._judges(case.group)]
+            if not any(self._rules.wants_more(case, *both) for both in zip(pooled, own, strict=True)):
                 break
             end = min(end + step, len(planned))
             self.gallery.engine.ensure(rest, [request for request in planned[:end] if request in rest])

@@ -16,6 +16,11 @@ def percent(share: float | None, towards: Callable[[float], float] = round) -> s
     return f"{towards(value):.0f}%" if value >= 10 or value == 0 else f"{towards(10 * value) / 10:.1f}%"
 
 
+def limit(share: float) -> str:
+    """A ceiling, floor or margin as the policy gives it: 12.5% stays 12.5%."""
+    return f"{100 * share:.4g}%"
+
+
 def at_least(bound: float) -> str:
     """ "at least 61%", never more than the bound says."""
     return f"at least {percent(bound, math.floor)}"
@@ -35,9 +40,7 @@ def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") 
     else:
         bound = at_most(decision.upper) if role == "ceiling" else at_least(decision.lower)
         sure = decision.alpha_pass
-    told = (
-        f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {percent(decision.threshold)}."
-    )
+    told = f"{text}; with {100 * (1 - sure):.4g}% confidence the rate is {bound}, and the {role} is {limit(decision.threshold)}."
     return told + stopped(decision, "images")
 
 
@@ -50,7 +53,7 @@ def loss_seen(decision: Decision) -> str:
         if decision.verdict == "FAIL"
         else f"{at_most(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
-    told = f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {percent(decision.threshold)}."
+    told = f"{text}: accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}; the margin is {limit(decision.threshold)}."
     return told + stopped(decision, "pairs")
 
 
@@ -65,13 +68,13 @@ def stopped(decision: Decision, unit: str) -> str:
 def score_seen(decision: Decision) -> str:
     """What became of the CLIP scores of pairs, in the units of a cosine."""
     bound = (
-        f"at least {decision.lower:+.4f} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        f"at least {math.floor(decision.lower * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
-        else f"at most {decision.upper:+.4f} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+        else f"at most {math.ceil(decision.upper * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     return (
         f"Over {decision.trials} pairs the candidate's CLIP score is lower by {decision.estimate or 0:+.4f} on average "
-        f"(differences clipped to ±0.2), {bound}; the margin is {decision.threshold:+.4f}."
+        f"(differences clipped to ±0.2), {bound}; the margin is {decision.threshold:+.4g}."
     )
 
 
@@ -84,7 +87,7 @@ def more_images(decision: Decision, unit: str) -> str:
     """What to do about a claim that could not be decided."""
     if decision.needed is None:
         return "No number of images is likely to prove this claim at the rate seen: treat it as a finding and look at the images."
-    if decision.stopping == "early":
+    if decision.stopping == "early" and decision.gains is None and "pairs" not in unit:
         return (
             f"If they go on like these, about {decision.needed:,} {unit} in all would prove it, {decision.needed - decision.trials:,} "
             "more. This rule may be extended: raise its images in the policy and audit again, what has been drawn is reused."
@@ -95,6 +98,7 @@ def more_images(decision: Decision, unit: str) -> str:
     )
 
 
+ERRORS_CARRIED_IN = "That is the true rate: the judge's own errors, as its controls measured them, are carried into the bound."
 LEAK = "The candidate still makes the target. Erase more strongly, then audit again; the images show what is left."
 COMES_BACK = "The name is gone but the concept is not. Erase the descriptions too; the images show what this prompt reaches."
 DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its prompts stand in the dossier), then audit again."

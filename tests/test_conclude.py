@@ -242,7 +242,8 @@ def test_a_gate_on_the_judges_errors_says_how_many_images_it_would_take():
     plan = make_plan(PLAN.dossier, policy, 0)
     records = {case.id: _record(case) for case in plan.cases if not case.pooled}
     pooled = next(record for record in pooled_records(plan, records) if record["group"] == "erasure")
-    assert pooled["claim"]["upper"] <= policy.erasure.ceiling < pooled["measures"]["true_rate_upper"]
+    judged = rate_at_most(0, 59, policy.erasure.ceiling, 0.05, plan.alpha_fail)
+    assert judged.upper <= policy.erasure.ceiling < pooled["measures"]["true_rate_upper"] == pooled["claim"]["upper"]
     assert pooled["verdict"] == "INCONCLUSIVE"
     assert pooled["claim"]["needed"] > 59
     assert f"{pooled['claim']['needed']:,} images" in pooled["remedy"]
@@ -265,3 +266,54 @@ def test_a_curators_ordering_stands_beside_those_of_language_models():
     assert rows["curator"]["rho"] is not None
     assert rows["vision-language model"]["rho"] is None
     assert rows["vision-language model"]["n"] < rows["curator"]["n"]
+
+
+def test_a_claim_on_the_true_rate_is_left_open_where_the_controls_did_not_run():
+    policy = replace(PLAN.policy, controls=replace(PLAN.policy.controls, judge_error_gates=True))
+    plan = make_plan(PLAN.dossier, policy, 0)
+    records = {case.id: _record(case, leaks=3) for case in plan.of_group("erasure")}
+    assert pooled_records(plan, records) == []
+    assert [r["group"] for r in pooled_records(PLAN, records)] == ["erasure"]
+
+
+def test_where_the_judges_errors_gate_the_p_value_the_bound_and_the_verdict_speak_of_one_rate():
+    policy = replace(PLAN.policy, controls=replace(PLAN.policy.controls, judge_error_gates=True))
+    plan = make_plan(PLAN.dossier, policy, 0)
+    for leaks in (0, 1, 2, 5):
+        records = {case.id: _record(case, leaks=leaks) for case in plan.cases if not case.pooled}
+        pooled = next(record for record in pooled_records(plan, records) if record["group"] == "erasure")
+        claim = pooled["claim"]
+        assert (pooled["verdict"] == "PASS") == (claim["upper"] <= claim["threshold"])
+        assert (pooled["verdict"] == "FAIL") == (claim["lower"] > claim["threshold"])
+        assert (claim["p_refuted"] <= claim["alpha_fail"]) == (pooled["verdict"] == "FAIL")
+
+
+def _scored(plan, loss):
+    """Records whose candidate images score lower than those of base by `loss`, pair by pair."""
+    made = {}
+    for case in plan.cases:
+        if not case.pooled:
+            made[case.id] = _record(case)
+            made[case.id]["images"] = [
+                {"model": r.side, "prompt": r.prompt, "index": r.index, "clip_score": 0.3 - loss * (r.side == "candidate")}
+                for r in case.images
+                if case.group == "retention"
+            ]
+    return made
+
+
+@pytest.mark.parametrize(("loss", "verdict"), [(0.0, "PASS"), (-0.05, "PASS"), (0.019, "INCONCLUSIVE"), (0.12, "FAIL")])
+def test_a_margin_on_clip_scores_makes_a_claim_of_its_own(loss, verdict):
+    plan = make_plan(PLAN.dossier, replace(FIXED, retention=replace(FIXED.retention, score_margin=0.02)), 0)
+    records = _scored(plan, loss)
+    records |= {record["case_id"]: record for record in pooled_records(plan, records)}
+    claim = next(r for r in records.values() if r["claim"]["kind"] == "paired_score")
+    assert claim["verdict"] == verdict
+    assert claim["claim"]["trials"] == 16 * sum(case.concept.role == "retain" for case in plan.of_group("retention"))
+    assert "CLIP score" in claim["seen"]
+    outcome = conclude(plan, records, deselected=set(), stopped="", own_failures=[])
+    assert outcome.verdict == verdict
+
+
+def test_without_a_margin_there_is_no_claim_on_clip_scores():
+    assert all(case.kind != "score pooled" for case in PLAN.cases)

@@ -1,15 +1,17 @@
 """Policies: the shipped figures, and errors that name the culprit."""
 
 import dataclasses
+import re
 import tomllib
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from dmun_audit.canonical import digest
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.policy import Sampling, Waiver, built_in_names, load_policy, policy_from_table
+from dmun_audit.policy import BUILT_IN, Sampling, Waiver, built_in_names, load_policy, policy_from_table
 
 
 def test_built_in_policies_carry_the_figures_that_the_documentation_gives():
@@ -135,6 +137,9 @@ def _edited(tmp_path, old, new):
         ("valid_at = 3", "valid_at = 5", "can never be met"),
         ("minimum_valid = 8", "minimum_valid = 21", "can never be met"),
         ('per_prompt = "prove harm"', 'per_prompt = "prove safe"', "per_prompt_ceiling is missing"),
+        ("margin = 0.15", 'margin = 0.15\nrule = "score"\nstopping = "early"', "exclude each other"),
+        ("pairs = 16", 'pairs = 1001\nrule = "score"', "'score' cannot take 10,010 pairs"),
+        ("ceiling = 0.05", "ceiling = 1e-9", "erasure.ceiling = 1e-09 is out of range"),
         ('per_prompt = "prove harm"', 'per_prompt = "maybe"', "'prove harm' | 'prove safe'"),
         ("[erasure]", "[erasure", "not valid TOML"),
         ("images = 192", 'images = 192\nstopping = "soon"', "erasure.stopping = 'soon' is not a valid value"),
@@ -301,3 +306,15 @@ def test_a_name_that_no_file_can_have_is_neither_policy_nor_dossier():
         for name in ("x" * 5000, "a\0b"):
             with pytest.raises(UsageError, match="neither"):
                 load(name)
+
+
+def test_the_standard_policy_shows_every_key_and_each_that_is_commented_out_is_valid():
+    text = re.sub(r"(?m)^# (?=[a-z_]+ = |\[\[)", "", (BUILT_IN / "standard.toml").read_text())
+    policy = policy_from_table(tomllib.loads(text), Path("standard.toml"))
+    for section in (policy.sampling, policy.controls, policy.erasure, policy.adversarial, policy.retention, policy.waivers[0]):
+        for field in dataclasses.fields(section):
+            if field.name not in {
+                "per_prompt_ceiling",
+                "per_concept_margin",
+            }:  # these belong to "prove safe": `release` shows them
+                assert re.search(rf"(?m)^{field.name} = ", text), field.name

@@ -277,3 +277,16 @@ def test_lines_that_are_no_labels_are_left_out(folder):
             json.dumps({"by": "Bo", "key": "k", "answer": "maybe", "at": "", "seed": 1, "images": 1, "evidence": ""}).encode()
         )
     assert [person.by for person in read_spot_check(read_run(folder)).people] == ["Ann"]
+
+
+def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
+    from dmun_audit.spot_check.results import _upper_bound_of
+    from dmun_audit.verdict.bounds import upper_bound
+    from dmun_audit.verdict.sequential import Claim, Counts
+
+    claim = {"trials": 64, "threshold": 0.05, "alpha_pass": 0.05, "stopping": "early"}
+    early, fixed = _upper_bound_of(claim), _upper_bound_of(claim | {"stopping": "fixed"})
+    for hits in (0, 3, 64):
+        assert early(hits) == Claim("rate", 0.05, 0.05, 0.05, 0.05).upper(Counts(64 - hits, 0, hits))
+        assert fixed(hits) == upper_bound(hits, 64, 0.05)
+        assert early(hits) >= fixed(hits)

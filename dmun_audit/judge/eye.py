@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from dmun_audit.canonical import digest
+from dmun_audit.errors import LoadError
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import Threshold, calibrate, clip_scores, label_shares
 from dmun_audit.judge.protocol import Sight
@@ -56,7 +57,14 @@ class Eye:
                 self._known[key] = stored
         new = [key for key in dict.fromkeys(keys) if key not in self._known]
         if new:
-            for key, vector in zip(new, self.judge.embed_images(self._read(new)), strict=True):
+            vectors = self.judge.embed_images(self._read(new))
+            if not np.isfinite(vectors).all():
+                raise LoadError(
+                    f"judge {self.judge.reference!r} gives embeddings that are not finite",
+                    "a score of them would count as “not detected”",
+                    "use another judge, or mend its weights",
+                )
+            for key, vector in zip(new, vectors, strict=True):
                 self._store.write(key, vector)
                 self._known[key] = vector
         return np.stack([self._known[key] for key in keys])

@@ -9,6 +9,9 @@ from typing import Literal
 from dmun_audit.errors import UsageError
 from dmun_audit.policy.sections import Policy
 
+MOST_PAIRS = 10_000  # of `verdict.paired_score`, which is not imported here: policies are read where nothing heavy may be loaded
+
+LEAST_SHARE = 1e-6  # a ceiling under one in a million takes more images than anybody draws
 SCORE_RANGE = 0.2  # differences of CLIP scores are clipped to ± this, so that a greater margin would claim nothing
 
 
@@ -34,8 +37,9 @@ def _check_shares(policy: Policy, path: Path) -> None:
         "retention.per_concept_margin": policy.retention.per_concept_margin,
     }
     for key, share in shares.items():
-        if share is not None and not 0 < share < 1:
-            raise UsageError(f"policy file {path}: {key} = {share} is out of range", "it is a share", "take 0 < share < 1")
+        if share is not None and not LEAST_SHARE <= share <= 1 - LEAST_SHARE:
+            remedy = f"take {LEAST_SHARE:.0e} ≤ share ≤ 1 - {LEAST_SHARE:.0e}"
+            raise UsageError(f"policy file {path}: {key} = {share} is out of range", "it is a share", remedy)
     if policy.alpha >= 0.5:
         raise UsageError(
             f"policy file {path}: alpha = {policy.alpha} is out of range", "it is an error rate", "take one under 0.5"
@@ -105,6 +109,18 @@ def _check_retention(policy: Policy, path: Path) -> None:
             f"policy file {path}: retention.first_look = {retention.first_look} can never be met",
             f"each concept gets {retention.pairs} pairs",
             "take a number up to retention.pairs",
+        )
+    if retention.rule == "score" and retention.stopping == "early":
+        raise UsageError(
+            f"policy file {path}: retention.rule = 'score' and retention.stopping = 'early' exclude each other",
+            "the score test is one for a number of pairs fixed in advance",
+            "take one of them",
+        )
+    if retention.rule == "score" and retention.concepts * retention.pairs > MOST_PAIRS:
+        raise UsageError(
+            f"policy file {path}: retention.rule = 'score' cannot take {retention.concepts * retention.pairs:,} pairs",
+            f"the exact test is computed for up to {MOST_PAIRS:,}",
+            "take rule = 'bound', or fewer concepts or pairs",
         )
     if retention.score_margin is not None and not 0 < retention.score_margin < SCORE_RANGE:
         raise UsageError(

@@ -65,7 +65,10 @@ def claim_said(person: PersonResult, claim: ClaimResult) -> str:
     if claim.doubtful and claim.missed:
         return said + " These labels do not support the claim: look at the images, and at the judge."
     if claim.doubtful and claim.images_for_proof is not None:
-        return said + f" Too few labels to rule a higher rate out: without a miss, --images {claim.images_for_proof} would do."
+        return (
+            said
+            + f" Too few labels to rule a higher rate out: without a miss, {claim.images_for_proof} would do (--images, by a person who has not begun)."
+        )
     if claim.doubtful:
         return said + " Labels alone cannot rule a higher rate out here."
     return said

@@ -14,13 +14,13 @@ _REST_ON_WAIVERS = frozenset({"PASS", "PARTIAL", "INCONCLUSIVE"})
 
 def is_waived(record: Mapping[str, Any]) -> bool:
     """Whether a case's FAIL or INCONCLUSIVE is waived."""
-    return bool(record.get("waiver"))
+    return isinstance(record.get("waiver"), Mapping) and bool(record["waiver"])
 
 
 def waiver_words(record: Mapping[str, Any]) -> str:
     """ "FAIL, waived by the release board until 2027-01-31: accepted for this product." Empty where nothing is waived."""
-    waiver = record.get("waiver") or {}
-    if not waiver:
+    waiver = record.get("waiver")
+    if not isinstance(waiver, Mapping) or not waiver:
         return ""
     owner, day, reason = (one_line(waiver.get(part) or "–") for part in ("owner", "expires", "reason"))
     return f"{one_line(record.get('verdict'))}, waived by {owner} until {day}: {reason}"
@@ -40,7 +40,8 @@ def waiver_lines(run: Run) -> list[str]:
 
 def waivers_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The waivers of the policy, each with what became of it."""
-    return [waiver for waiver in manifest.get("waivers") or () if isinstance(waiver, Mapping)]
+    held = manifest.get("waivers")
+    return [waiver for waiver in held if isinstance(waiver, Mapping)] if isinstance(held, list) else []
 
 
 def expired_waivers(manifest: Mapping[str, Any]) -> list[str]:
@@ -50,7 +51,7 @@ def expired_waivers(manifest: Mapping[str, Any]) -> list[str]:
 
 def expiring_waivers(manifest: Mapping[str, Any]) -> list[str]:
     """A sentence for every waiver that held, but not for much longer."""
-    held = [waiver for waiver in waivers_of(manifest) if waiver.get("status") in {"applied", "not needed", "not run"}]
+    held = [waiver for waiver in waivers_of(manifest) if waiver.get("status") in ("applied", "not needed", "not run")]
     return [_expiring(waiver) for waiver in held if _days_left(waiver) <= SOON]
 
 

@@ -57,7 +57,7 @@ def judged_images(records: Iterable[Record]) -> dict[str, Judged]:
     found: dict[str, Judged] = {}
     for record in records:
         for image in record.get("images") or ():
-            key, detected = image.get("key"), image.get("detected")
+            key, detected = (image.get("key"), image.get("detected")) if isinstance(image, dict) else (None, None)
             if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(detected, bool):
                 continue
             place, score = _place(record, image), image.get("target_score")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from dmun_audit.evidence import fingerprint
 from dmun_audit.spot_check.labels import FILE, Label, read_labels
 from dmun_audit.spot_check.population import STRATA, Judged, Stratum, judged_images, sample_for
-from dmun_audit.verdict import agreement, bounds
+from dmun_audit.verdict import agreement, bounds, sequential
 from dmun_audit.verdict.agreement import Sampled, Table
 
 Record = Mapping[str, Any]
@@ -58,7 +58,7 @@ class StratumResult:
 
 @dataclass(frozen=True)
 class Errors:
-    """The judge's errors of one kind over all the candidate's images: an estimate, and bounds that hold together."""
+    """The judge's errors of one kind over all the candidate's images: an estimate, and two bounds, each at its own error rate."""
 
     images: int
     seen: int
@@ -246,7 +246,7 @@ def _claim(
     strata: Mapping[Stratum, StratumResult],
 ) -> ClaimResult:
     claim = record["claim"]
-    trials, hits, ceiling, alpha = claim["trials"], claim["hits"], claim["threshold"], claim["alpha_pass"]
+    trials, hits, ceiling, upper = claim["trials"], claim["hits"], claim["threshold"], _upper_bound_of(claim)
     outside = max(0, trials - alarmed.images - passed.images)  # shared with another stratum: nobody sampled them for this claim
     samples = [alarmed.sampled, passed.sampled]
     most = min(trials, agreement.most_of_strata(samples, ALPHA) + outside)
@@ -257,13 +257,22 @@ def _claim(
         labelled=passed.sampled.labelled,
         missed=passed.yes,
         most=most,
-        rate_upper=bounds.upper_bound(most, trials, alpha) if trials else 1.0,
+        rate_upper=upper(most),
         ceiling=ceiling,
         images_for_proof=_images_for_proof(
-            samples, bounds.allowed_hits(trials, ceiling, alpha) - outside, passed.stratum, strata
+            samples, bounds.smallest(lambda count: upper(count) > ceiling, 0, trials) - 1 - outside, passed.stratum, strata
         ),
         passed=record.get("verdict") == "PASS",
     )
+
+
+def _upper_bound_of(claim: Mapping[str, Any]) -> Callable[[int], float]:
+    """The claim's own upper bound on the rate as a function of its hits: that of fixed n, or of a rule that may stop early."""
+    trials, alpha = claim["trials"], claim["alpha_pass"]
+    if claim.get("stopping") != "early" or alpha >= 0.5:
+        return lambda hits: bounds.upper_bound(hits, trials, alpha)
+    rule = sequential.Claim("rate", claim["threshold"], claim["threshold"], alpha, alpha)
+    return lambda hits: rule.upper(sequential.Counts(trials - hits, 0, hits))
 
 
 def _images_for_proof(

@@ -9,6 +9,8 @@ errors at once, whereas an upper bound may leave the false positives in, which c
 
 from __future__ import annotations
 
+import math
+
 from dmun_audit.verdict.bounds import lower_bound, sample_size, upper_bound
 
 SHARE_OF_JUDGE = 0.2  # part of the error rate spent on knowing the judge, the rest on the claim
@@ -53,6 +55,21 @@ def judged_ceilings(
     sensitivity = lower_bound(seen, shown, alpha_pass * SHARE_OF_JUDGE)
     false_rate = upper_bound(false_hits, clean, alpha_fail * SHARE_OF_JUDGE)
     return max(_TINY, ceiling * sensitivity), min(1.0 - _TINY, false_rate + ceiling * (1.0 - false_rate))
+
+
+def p_value_refuted(hits: int, trials: int, false_hits: int, clean: int, ceiling: float) -> float:
+    """Smallest error rate at which `true_rate_lower` is above the ceiling: found by bisection, rounded up; 1 when none is."""
+
+    def refutes(alpha: float) -> bool:
+        return true_rate_lower(hits, trials, false_hits, clean, alpha) > ceiling
+
+    low, high = math.log(1e-300), math.log(0.999)
+    if not refutes(math.exp(high)):
+        return 1.0
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if refutes(math.exp(middle)) else (middle, high)
+    return math.exp(high)
 
 
 def images_needed(hits: int, trials: int, seen: int, shown: int, ceiling: float, alpha: float = 0.05) -> int | None:

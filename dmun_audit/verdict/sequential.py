@@ -36,7 +36,7 @@ _EDGES = np.concatenate(
 )  # shares of a prior: its tail in finer steps
 _SHARES, _WEIGHTS = (_EDGES[1:] + _EDGES[:-1]) / 2.0, np.diff(_EDGES)
 _LEAST_MARGIN = 0.01  # stakes on a margin at or under 0 are those on this one
-_HALVINGS = 50
+_NEAR = 1e-9  # how finely bounds are found, always outwards
 
 
 @dataclass(frozen=True)
@@ -157,11 +157,6 @@ class Stop:
     counts: Counts
     decision: Decision
 
-    @property
-    def decided(self) -> bool:
-        """Whether it stopped because the claim was proven or refuted."""
-        return self.decision.verdict != "INCONCLUSIVE"
-
 
 def looks(rounds: int, first: int, step: int) -> Iterator[int]:
     """The round ends at which a claim is looked at: after `first` rounds, then every `step`, and after the last one."""
@@ -252,10 +247,8 @@ def _mean(counts: Counts, kind: Kind) -> float:
 
 def _edge(stands: Callable[[float], bool], inside: float, outside: float) -> float:
     """The furthest value from `inside` towards `outside` that still stands, by bisection, rounded outwards."""
-    for _ in range(_HALVINGS):
+    while abs(outside - inside) > _NEAR:
         middle = (inside + outside) / 2.0
-        if middle in (inside, outside):
-            break
         if stands(middle):
             inside = middle
         else:

@@ -165,6 +165,12 @@ def test_bounds_agree_with_the_verdict(kind):
                 assert (claim.lower(counts) > 0.15 - 1e-9) == (verdict == "FAIL"), counts
 
 
+@pytest.mark.parametrize("counts", [Counts(0, 1, 71), Counts(1, 0, 71), Counts(0, 0, 900), Counts(900, 0, 0), Counts(0, 0, 0)])
+def test_bounds_exist_however_extreme_the_counts_are(counts):
+    claim = Claim("paired", 0.15, 0.15, 0.05, 0.001)
+    assert -1.0 <= claim.lower(counts) <= claim.upper(counts) <= 1.0
+
+
 def test_what_is_needed_would_have_been_enough():
     claim = CLAIMS[1]
     counts = hits(1, 80)

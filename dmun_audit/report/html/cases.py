@@ -202,7 +202,8 @@ def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
             rows.append((label, number(claim[name])))
     early, unit = claim.get("stopping") == "early", "pairs" if claim.get("kind") == "paired_accuracy" else "images"
     if early and is_number(claim.get("planned")):
-        looks = ", ".join(map(number, claim.get("looks") or ()))
+        listed = claim.get("looks")
+        looks = ", ".join(map(number, listed)) if isinstance(listed, list) else "–"
         rows.append(("Looked at", f"after {looks} {unit} of at most {number(claim['planned'])}; it may stop at any look"))
     if is_number(claim.get("needed")):
         label = "would be enough in all, if they go on like these" if early else "that a fresh audit would need"

@@ -46,7 +46,7 @@ class DisagreementsView:
 
 def view_disagreements(run: Run) -> DisagreementsView | None:
     """The view; None where one judge alone looked. Every image counts once, whichever cases show it."""
-    images = {image.get("key"): image for case in run.cases for image in case.get("images") or ()}
+    images = {str(image.get("key")): image for case in run.cases for image in case.get("images") or ()}
     seen = [image for image in images.values() if image.get("second_detected") is not None]
     if not seen:
         return None
