@@ -64,7 +64,7 @@ def compare_other_seeds(
     """
     h = paired_kernel_matrix(base, candidate, kernel)
     halves = _halves(prompts, h.shape[0], draws, seed)
-    floor = _floor(_between_halves(kernel(base, base), halves), level)
+    floor = noise_floor(base, prompts, kernel, draws, seed, level)
     return OtherSeeds(float(_across_means(h, halves).mean()), floor, len(halves), h.shape[0] // 2)
 
 
@@ -77,12 +77,9 @@ def noise_floor(
     level: float = FLOOR_LEVEL,
 ) -> float:
     """The `level` quantile over `draws` splits of the MMD² between two halves of base images (n, d), n ≥ 12, less its mean."""
-    within = kernel(base, base)
-    return _floor(_between_halves(within, _halves(prompts, within.shape[0], draws, seed)), level)
-
-
-def _floor(between: NDArray[np.float64], level: float) -> float:
-    return float(np.quantile(between - between.mean(), check_inside(level, 0.0, 1.0, "level"), method="higher"))
+    within, level = kernel(base, base), check_inside(level, 0.0, 1.0, "level")
+    between = _between_halves(within, _halves(prompts, within.shape[0], draws, seed))
+    return float(np.quantile(between - between.mean(), level, method="higher"))
 
 
 def _halves(prompts: Sequence[Hashable], images: int, draws: int, seed: int) -> NDArray[np.float64]:
