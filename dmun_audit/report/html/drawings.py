@@ -201,8 +201,9 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
             shown, marks, floors_at, _label_places(labels, marks, dashes), strict=True
         )
     ]
+    power = _thousands(y_values)
     return Scatter(
-        title=title,
+        title=f"{title} (×10{power})" if power else title,
         width=WIDTH,
         height=HEIGHT,
         left=_LEFT,
@@ -210,7 +211,7 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
         top=_TOP,
         bottom=_BOTTOM,
         x_ticks=tuple((across(value), f"{value:g}") for value in x_values),
-        y_ticks=tuple((up(value), f"{value:g}") for value in y_values),
+        y_ticks=tuple((up(value), f"{value * _POWERS[power]:g}") for value in y_values),
         zero=up(0.0) if y_values[0] < 0 else None,
         points=tuple(points),
         description=f"{title} against similarity. " + "; ".join(point.description for point in points),
@@ -259,6 +260,15 @@ def _shared(one: _Box, other: _Box) -> float:
 
 def _shortened(label: str) -> str:
     return label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
+
+
+_POWERS = {"": 1.0, "⁻³": 1e3, "⁻⁶": 1e6}
+
+
+def _thousands(values: Sequence[float]) -> str:
+    """The power of a thousand in which small values are written, so that their digits fit beside an axis; empty for others."""
+    most = max(map(abs, values))
+    return "" if most >= 0.02 else "⁻³" if most >= 2e-5 else "⁻⁶"
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
