@@ -119,7 +119,7 @@ def replace_images(bank: JudgedBank) -> JudgedBank:
 
 def test_a_resampled_audit_is_the_product_s_own_down_to_every_record(setting: Setting, tmp_path: Path) -> None:
     path = coarse_policy(
-        tmp_path / "policy.toml", steps=2, sensitivity_images=8, images=16, prompts=4, minimum_valid=1, concepts=3
+        tmp_path / "policy.toml", steps=2, batch=5, sensitivity_images=8, images=16, prompts=4, minimum_valid=1, concepts=3
     )
     text = path.read_text()
     for section in ("erasure", "adversarial", "retention"):

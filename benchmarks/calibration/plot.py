@@ -100,7 +100,7 @@ def _by_degree(results: Row, left: float, right: float) -> Panel:
         return left + (right - left) * (1.0 - amount)
 
     held = {amounts[row["name"]]: row for row in rows}
-    shown = [amount for amount in (1.0, 0.86, 0.75, 0.65, 0.5, 0.3, 0.0) if amount in held]
+    shown = [amount for amount in (1.0, 0.86, 0.73, 0.58, 0.3, 0.0) if amount in held]
     ticks = [(place(amount), f"{amount:g}", _plain(held[amount]["rates"]["erasure"])) for amount in shown]
     over = [(a, b) for a, b in pairwise(rows) if a["excess"] <= 1 < b["excess"]]
     limit = None

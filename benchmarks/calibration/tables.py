@@ -117,32 +117,43 @@ def errors(results: Row) -> str:
     for name, members, verdict in kinds:
         for policy in ("early", "fixed"):
             worst = _worst(members, verdict, policy)
-            rows.append(
-                [
-                    name,
-                    policy,
-                    str(len(members)),
-                    share(*_together(members, verdict, policy)),
-                    f"{share(_count(worst, verdict, policy), _audits(worst, policy))}: {worst['name']}",
-                    share(*_together(members, "INCONCLUSIVE", policy)),
-                ]
-            )
-    own = sum(
-        row["policies"]["early"]["pass_over_limit_at_own_threshold"] for row in results["subjects"] if row["role"] != "curve"
-    )
-    every = sum(_audits(row) for row in results["subjects"] if row["role"] != "curve")
-    head = ["error", "stopping", "models", "rate over all their audits", "of the worst model", "INCONCLUSIVE beside it"]
-    return _table(head, rows) + (
-        f"\n\nMeasured by each audit's own threshold and its own valid prompts instead, {own:,} of all {every:,} audits passed with a true rate "
-        f"at a limit or over it."
-    )
+            cells = [
+                share(*_together(members, verdict, policy)),
+                f"{share(_count(worst, verdict, policy), _audits(worst, policy))}: {worst['name']}",
+                _by_own_threshold(members, policy) if verdict == "PASS" else "",
+                share(*_together(members, "INCONCLUSIVE", policy)),
+            ]
+            rows.append([name, policy, str(len(members)), *cells])
+    head = [
+        "error",
+        "stopping",
+        "models",
+        "rate over all audits",
+        "of the worst model",
+        "worst by own thresholds",
+        "INCONCLUSIVE beside it",
+    ]
+    return _table(head, rows)
+
+
+def _by_own_threshold(rows: Sequence[Row], policy: str) -> str:
+    """The worst model's audits that passed with a true rate at a limit or over it by their own threshold and their own valid prompts."""
+
+    def found(row: Row) -> tuple[int, int]:
+        return int(row["policies"][policy]["pass_over_limit_at_own_threshold"]), _audits(row, policy)
+
+    worst = max(rows, key=lambda row: found(row)[0] / found(row)[1])
+    return f"{share(*found(worst))}: {worst['name']}"
 
 
 def every_model(results: Row) -> str:
     """All subjects, one a row."""
     rows = []
     for row in results["subjects"]:
-        rates = [f"{percent(row['rates'][group])} (worst {percent(row['worst'][group])})" for group in GROUPS]
+        rates = [
+            f"{percent(row['rates'][group])} ± {percent(_reach(row['sample'][group]))}, worst {percent(row['worst'][group])}"
+            for group in GROUPS
+        ]
         verdicts = [percent(_count(row, verdict) / _audits(row)) for verdict in VERDICTS]
         once = "/".join(percent(_count(row, verdict, "fixed") / _audits(row, "fixed"), "") for verdict in VERDICTS)
         early, fixed = row["policies"]["early"], row["policies"]["fixed"]
@@ -160,6 +171,11 @@ def every_model(results: Row) -> str:
         "base images",
     ]
     return _table(head, rows)
+
+
+def _reach(interval: Sequence[float]) -> float:
+    """Half of what an interval spans: how well the bank knows a rate."""
+    return (interval[1] - interval[0]) / 2
 
 
 def claims(results: Row) -> str:
@@ -276,7 +292,7 @@ def report(results: Row) -> str:
     what = (
         f"**What is true.** The rates of a model over all of its images in the bank, by the threshold that all base images there calibrate "
         f"({truth['threshold']:g}), over the prompts that are valid more often than not, and the concepts that count. An audit whose own threshold came out "
-        f"higher claims less; both countings are given. *bad*: a pooled rate over its limit. *at a limit*: made so, each image of one group "
+        f"higher claims less; both countings are given. ± is half of the 95% interval that the bank itself, a sample, leaves a rate. *bad*: a pooled rate over its limit. *at a limit*: made so, each image of one group "
         f"drawn by a coin from either of two models whose rates lie on both sides, with replacement; the other groups are those of `retrained`. "
         f"*uneven*: pooled rates under their limits, yet a prompt or concept alone is over its own, so a FAIL is no false one and a PASS "
         f"no false claim. *good*: nothing is over a limit."
