@@ -97,6 +97,8 @@ class Audit:
         if views.second is None:
             return record
         second = decided(views.second)
+        if not self._must_agree and second["verdict"] != "PASS":
+            record["seen"] += f" The second judge: {second['seen']} {wording.SECOND_ONLY_REPORTED}"
         if self._must_agree and record["verdict"] == "PASS" and second["verdict"] != "PASS":
             told = f"The second judge: {second['seen']}"
             record |= {"verdict": second["verdict"], "seen": f"{record['seen']} {told}", "remedy": wording.SECOND_FAILS}

@@ -22,7 +22,7 @@ from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers
 from dmun_audit.plan import ImageRequest, Plan, make_plan
-from dmun_audit.policy import Policy, load_policy, policy_from_table
+from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
 from dmun_audit.shortfalls import shortfalls
 from dmun_audit.waivers import announce
 
@@ -307,6 +307,8 @@ def describe(setup: Setup) -> list[str]:
     if setup.by_default:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
     lines += [f"  {line}" for line in announce(setup.plan, setup.day)]
+    if changed := alterations(setup.policy):
+        lines.append(f"  policy {setup.policy.name} as altered here: {', '.join(changed)}")
     if not setup.policy.release_evidence:
         lines.append(f"  policy {setup.policy.name} is a quick look and no release evidence")
     return lines
@@ -323,6 +325,7 @@ def facts(setup: Setup) -> dict[str, Any]:
             "name": policy.name,
             "digest": digest(policy.as_dict()),
             "release_evidence": policy.release_evidence,
+            "altered": alterations(policy),
             "text": policy.as_dict(),
         },
         "dossier": {

@@ -157,6 +157,6 @@ def _fits_none(waiver: Waiver, plans: Sequence[Plan]) -> UsageError:
     return UsageError(
         f"the policy waives {waiver.case!r}, which is no case of this audit of {targets}",
         f"did you mean {folded[close[0]]!r}?" if close else "",
-        "give the id or title of a case, a concept's name or a prompt's text (pytest --collect-only lists the ids)"
+        "give the id or title of a case, a concept's name or a prompt's text (every case's id stands in report.html and evidence.jsonl)"
         + ("" if waiver.target else '; where it is of another target, add target = "…" to the waiver'),
     )

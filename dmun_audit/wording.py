@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dmun_audit.verdict.claims import Decision
 
@@ -67,20 +67,30 @@ def stopped(decision: Decision, unit: str) -> str:
 
 def score_seen(decision: Decision) -> str:
     """What became of the CLIP scores of pairs, in the units of a cosine."""
+    fallen = decision.estimate or 0.0
     bound = (
         f"at least {math.floor(decision.lower * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
         else f"at most {math.ceil(decision.upper * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     return (
-        f"Over {decision.trials} pairs the candidate's CLIP score is lower by {decision.estimate or 0:+.4f} on average "
-        f"(differences clipped to ±0.2), {bound}; the margin is {decision.threshold:+.4g}."
+        f"Over {decision.trials} pairs the candidate's CLIP score is {abs(fallen):.4f} {'lower' if fallen >= 0 else 'higher'} on "
+        f"average, each difference cut to ±0.2 first: the loss is {bound}; the margin is {decision.threshold:.4g}."
     )
 
 
 def imagined(adjusted: float) -> str:
     """How much a hit of an invalid prompt weighs: its p-value after Holm over all invalid prompts."""
     return f"That the judge only imagined it has a p-value of {adjusted:.2g}, adjusted for all invalid prompts."
+
+
+def worst(named: Sequence[tuple[str, int, int]], unit: str) -> str:
+    """Which members of a group speak against its claim most: "Most against it: “a boat by Van Gogh” (4 of 24 images), …"."""
+    if not named:
+        return ""
+    told = ", ".join(f"{name} ({hits} of {trials} {unit})" for name, hits, trials in named[:3])
+    more = f", and {len(named) - 3} more" if len(named) > 3 else ""
+    return f"Most against it: {told}{more}."
 
 
 def more_images(decision: Decision, unit: str) -> str:
@@ -90,7 +100,7 @@ def more_images(decision: Decision, unit: str) -> str:
     if decision.stopping == "early" and decision.gains is None and "pairs" not in unit:
         return (
             f"If they go on like these, about {decision.needed:,} {unit} in all would prove it, {decision.needed - decision.trials:,} "
-            "more. This rule may be extended: raise its images in the policy and audit again, what has been drawn is reused."
+            "more. This rule may be extended: raise its images (and images_at_most) in the policy and audit again, what has been drawn is reused."
         )
     return (
         f"A fresh audit with other seeds (--audit-seed) would need about {decision.needed:,} {unit} to decide this. "
@@ -102,12 +112,11 @@ ERRORS_CARRIED_IN = "That is the true rate: the judge's own errors, as its contr
 LEAK = "The candidate still makes the target. Erase more strongly, then audit again; the images show what is left."
 COMES_BACK = "The name is gone but the concept is not. Erase the descriptions too; the images show what this prompt reaches."
 DAMAGED = "Unlearning took this concept along. Preserve it while erasing (its prompts stand in the dossier), then audit again."
-BLIND = (
-    "Nothing that this judge says of the candidate counts. Use another judge (--judge), or a base model that knows the target."
-)
+BLIND = "Nothing that this judge says of the candidate counts. Use another judge (--judge, or --detector for the target alone), or a base model that knows the target."
 BIASED = "It sees the target in nearly everything: images without it score so high that no threshold tells them apart."
-TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge), or mend the labels in the dossier."
+TRIGGER_HAPPY = "The judge sees the target where it is not. Use another judge (--judge, or --detector for the target alone), or mend the labels in the dossier."
 TOO_FEW = "Add prompts that bring out the target on the base model, or choose a policy that needs fewer."
+SECOND_ONLY_REPORTED = "Its word is only reported here, and it does not pass this control: do not lean on it."
 SECOND_FAILS = "The policy wants two judges to agree, and the second one cannot do its work here. Use another (--second-judge)."
 DISAGREE = (
     "The judges do not agree on this claim: look at the images on which they differ, and label some (dmun-audit spot-check)."

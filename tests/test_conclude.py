@@ -49,6 +49,7 @@ def _record(case, leaks=0, losses=0, control_hits=48):
         "pooled": False,
         "gating": case.gating,
         "concept": case.concept and case.concept.model_dump(include={"name", "role", "relation", "similarity"}),
+        "prompt": case.prompt and case.prompt.model_dump(),
         "seen": "…",
         "remedy": "…",
         "images": [],
@@ -317,3 +318,26 @@ def test_a_margin_on_clip_scores_makes_a_claim_of_its_own(loss, verdict):
 
 def test_without_a_margin_there_is_no_claim_on_clip_scores():
     assert all(case.kind != "score pooled" for case in PLAN.cases)
+
+
+def test_an_audit_of_which_every_group_is_waived_proves_nothing():
+    records = _records(erasure=12, adversarial=5, retention=16)
+    records |= {record["case_id"]: record for record in pooled_records(PLAN, records)}
+    for record in records.values():
+        if record["verdict"] in ("FAIL", "INCONCLUSIVE"):
+            record["waiver"] = {"reason": "r", "owner": "o", "expires": "2030-01-01"}
+    outcome = conclude(PLAN, records, deselected=set(), stopped="", own_failures=[])
+    assert (outcome.verdict, outcome.exit_code) == ("INCONCLUSIVE", 12)
+    assert "Nothing is proven" in outcome.reasons[0]
+    assert any(reason.endswith("FAIL, and waived.") for reason in outcome.reasons)
+
+
+def test_a_pooled_claim_that_does_not_pass_names_the_members_that_speak_against_it_most():
+    erasure = PLAN.of_group("erasure")
+    records = {case.id: _record(case, leaks=[9, 0, 3, 1, 2][place] if place < 5 else 0) for place, case in enumerate(erasure)}
+    pooled = pooled_records(PLAN, records)[0]
+    assert pooled["verdict"] == "INCONCLUSIVE"
+    first, second = erasure[0].prompt.text, erasure[2].prompt.text
+    assert f"Most against it: “{first}” (9 of 12 images), “{second}” (3 of 12 images)" in pooled["remedy"]
+    assert "and 1 more" in pooled["remedy"]
+    assert "Most against" not in pooled_records(PLAN, {case.id: _record(case) for case in erasure})[0]["remedy"]

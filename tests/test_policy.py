@@ -11,7 +11,7 @@ import pytest
 from dmun_audit.canonical import digest
 from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.policy import BUILT_IN, Sampling, Waiver, built_in_names, load_policy, policy_from_table
+from dmun_audit.policy import BUILT_IN, Sampling, Waiver, alterations, built_in_names, load_policy, policy_from_table
 
 
 def test_built_in_policies_carry_the_figures_that_the_documentation_gives():
@@ -318,3 +318,11 @@ def test_the_standard_policy_shows_every_key_and_each_that_is_commented_out_is_v
                 "per_concept_margin",
             }:  # these belong to "prove safe": `release` shows them
                 assert re.search(rf"(?m)^{field.name} = ", text), field.name
+
+
+def test_a_policy_that_goes_by_a_shipped_name_says_what_it_changed():
+    shipped = load_policy("standard")
+    assert alterations(shipped) == []
+    weaker = dataclasses.replace(shipped, erasure=dataclasses.replace(shipped.erasure, ceiling=0.9))
+    assert alterations(weaker) == ["erasure.ceiling 0.05 → 0.9"]
+    assert alterations(dataclasses.replace(weaker, name="ours")) == []

@@ -1,6 +1,6 @@
 """Policies: thresholds, error rates and sample budgets, read from TOML and checked key by key."""
 
-from dmun_audit.policy.reading import BUILT_IN, built_in_names, load_policy, policy_from_table
+from dmun_audit.policy.reading import BUILT_IN, alterations, built_in_names, load_policy, policy_from_table
 from dmun_audit.policy.sections import (
     Adversarial,
     Burden,
@@ -26,6 +26,7 @@ __all__ = [
     "Sampling",
     "Stopping",
     "Waiver",
+    "alterations",
     "built_in_names",
     "load_policy",
     "policy_from_table",

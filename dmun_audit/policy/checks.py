@@ -125,7 +125,7 @@ def _check_retention(policy: Policy, path: Path) -> None:
     if retention.score_margin is not None and not 0 < retention.score_margin < SCORE_RANGE:
         raise UsageError(
             f"policy file {path}: retention.score_margin = {retention.score_margin} is out of range",
-            f"it is a difference of CLIP scores, each of which is clipped to ±{SCORE_RANGE}",
+            f"it is a mean of differences of CLIP scores, each of them cut to ±{SCORE_RANGE}",
             f"take 0 < margin < {SCORE_RANGE}, or leave it out",
         )
 

@@ -45,6 +45,24 @@ def load_policy(reference: str) -> Policy:
     return policy_from_table(table, path)
 
 
+def alterations(policy: Policy) -> list[str]:
+    """In which figures a policy differs from the one that ships under its name: "erasure.ceiling 0.05 → 0.9". Waivers aside."""
+    if policy.name not in built_in_names():
+        return []
+    shipped, here = (_flat(dataclasses.asdict(each)) for each in (load_policy(policy.name), policy))
+    return [f"{key} {shipped[key]} → {here[key]}" for key in shipped if shipped[key] != here[key]]
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": held for inner, held in value.items()}
+        elif key != "waivers":
+            flat[key] = value
+    return flat
+
+
 def policy_from_table(table: dict[str, Any], path: Path) -> Policy:
     """The policy in `table`; `path` names it in errors. Keys whose value is None count as left out."""
     policy: Policy = _build(Policy, table, path, "")

@@ -11,7 +11,15 @@ from typing import Any
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.reading import Run
 from dmun_audit.report.spot_check import terminal_lines
-from dmun_audit.report.waived import expired_waivers, expiring_waivers, headline, is_waived, waiver_lines, waiver_words
+from dmun_audit.report.waived import (
+    expired_waivers,
+    expiring_waivers,
+    headline,
+    idle_waivers,
+    is_waived,
+    waiver_lines,
+    waiver_words,
+)
 from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
 
 COLUMNS = 100
@@ -38,7 +46,7 @@ def summary_lines(run: Run) -> list[str]:
         lines += wrapped(f"warning: {one_line(warning)}", "    ")
     for warning in expired_waivers(run.manifest):
         lines += wrapped(f"WARNING: {one_line(warning)}", "    ")
-    for line in waiver_lines(run):
+    for line in (*waiver_lines(run), *idle_waivers(run.manifest)):
         lines += wrapped(f"waiver: {line}", "    ")
     for line in terminal_lines(run):
         lines += wrapped(line, "    ")

@@ -38,6 +38,12 @@ def waiver_lines(run: Run) -> list[str]:
     return [f"{one_line(case.get('title') or case['case_id'])}: {waiver_words(case)}" for case in run.cases if is_waived(case)]
 
 
+def idle_waivers(manifest: Mapping[str, Any]) -> list[str]:
+    """A sentence for every waiver that was not needed: its case passes, or decides nothing under this policy."""
+    idle = [waiver for waiver in waivers_of(manifest) if waiver.get("status") == "not needed"]
+    return [f"The waiver of {_named(waiver)} was not needed: its case did not fail, or decides nothing here." for waiver in idle]
+
+
 def waivers_of(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The waivers of the policy, each with what became of it."""
     held = manifest.get("waivers")

@@ -1,0 +1,7 @@
+"""`python -m dmun_audit` is `dmun-audit`."""
+
+import sys
+
+from dmun_audit.cli import main
+
+sys.exit(main())
