@@ -62,6 +62,10 @@ def read_manifest(path: Path, remedy: str) -> Record | None:
     return held
 
 
+def _same_findings(held: Record, record: Record) -> bool:
+    return all(held.get(part) == record.get(part) for part in ("verdict", "gating", "asked", "images", "calibration", "second"))
+
+
 class RunFolder:
     """One audit's folder. Opening it for another audit than the one it holds is an error; nothing in it is lost."""
 
@@ -92,12 +96,18 @@ class RunFolder:
         require_writable(self.path)
         self._mend_torn_line()
 
-    def append(self, record: Record) -> None:
-        """Add one record, unless the very same stands there already."""
+    def append(self, record: Record, *, adjusted: bool = True) -> None:
+        """Add one record, unless the very same stands there already.
+
+        One that is not `adjusted` yet (p-values after Holm, waivers: they come when all cases are in) is the same as one
+        that holds the same findings and was adjusted in an earlier run.
+        """
         if self._held is None:
             self._held = self.records()
         held = self._held.get(record["case_id"])
-        if held is not None and without_volatile(held) == without_volatile(record):
+        if held is not None and (
+            without_volatile(held) == without_volatile(record) or (not adjusted and _same_findings(held, record))
+        ):
             return
         line = json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True) + "\n"
         try:

@@ -59,7 +59,7 @@ class Ledger:
 
     def write(self, record: Record) -> None:
         """Add one case to the evidence and keep its images."""
-        self.folder.append(record)
+        self.folder.append(record, adjusted=False)
         for image in record["images"]:
             self.folder.keep_image(self.store.path(image["key"]))
 

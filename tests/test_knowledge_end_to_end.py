@@ -124,7 +124,7 @@ def test_the_table_of_orderings_is_filled_for_every_source_and_damage(built, bri
     (ordering,) = [record for record in _evidence(tmp_path) if record["group"] == "ordering"]
     rows = ordering["tables"]["sources"]
     assert [(row["source"], row["damage"]) for row in rows] == [
-        (s, d) for s in SOURCES for d in ("clip_accuracy", "clip_score", "kid")
+        (s, d) for s in SOURCES for d in ("clip_accuracy", "clip_score", "kid", "cmmd")
     ]
     assert all(-1 <= row["lower"] <= row["rho"] <= row["upper"] <= 1 for row in rows)
     assert all(0 < row["p_value"] <= 1 and row["n"] >= 5 for row in rows)
@@ -132,7 +132,7 @@ def test_the_table_of_orderings_is_filled_for_every_source_and_damage(built, bri
     page = (tmp_path / "report.html").read_text()
     table = page[page.index('<table class="orderings">') :].partition("</table>")[0]
     assert re.findall(r'<tr><th scope="row">([^<]+)</th>', table) == SOURCES
-    assert table.count("<strong>ρ = ") == 12
+    assert table.count("<strong>ρ = ") == 16
     told = page[page.index("</table>", page.index('<table class="orderings">')) :]
     assert all(words in told for words in ("more is worse", "ties share their average rank", "95% interval", "by permutation"))
 

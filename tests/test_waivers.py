@@ -159,7 +159,8 @@ def test_the_case_keeps_its_verdict_and_the_audit_passes_without_it(verdict):
     assert [record["verdict"] for record in waived] == [verdict]
     assert waived[0]["waiver"] == {"reason": "a reason", "owner": "an owner", "expires": "2026-11-27"}
     assert (outcome.verdict, outcome.exit_code) == ("PASS", 0)
-    assert outcome.reasons == ["seen of erasure", "seen of adversarial"]
+    assert outcome.reasons[:2] == ["seen of erasure", "seen of adversarial"]
+    assert outcome.reasons[2].endswith(f": {verdict}, and waived.")
 
 
 def test_what_is_not_waived_decides_as_before():
@@ -266,6 +267,7 @@ def test_an_audit_whose_failures_are_all_waived_passes_on_workers_and_says_so(tm
     figures = {
         "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
         "images": 8, "concepts": 6, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
+        "margin": 0.5,
     }  # fmt: skip
     policy = coarse_policy(tmp_path / "mine.toml", **figures)
     policy.write_text(policy.read_text().replace('per_prompt = "none"', 'per_prompt = "prove safe"\nper_prompt_ceiling = 0.3'))

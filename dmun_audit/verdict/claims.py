@@ -42,7 +42,7 @@ class Decision:
 
 def as_record(kind: str, decision: Decision) -> dict[str, Any]:
     """The decision in the layout of the evidence file: `verdict`, and `claim` with its kind, numbers and a place for Holm."""
-    numbers = asdict(decision)
+    numbers = asdict(decision) | {"looks": list(decision.looks)}  # as JSON gives it back
     verdict = numbers.pop("verdict")
     return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}
 
