@@ -161,7 +161,7 @@ def _with_worst(decided: Record, found: list[Record], unit: str) -> Record:
 
 def _name_of(record: Record) -> str:
     prompt, concept = record.get("prompt"), record.get("concept")
-    return f"“{prompt['text']}”" if prompt else str(concept["name"] if concept else record["title"])
+    return f"“{prompt['text']}”" if prompt else str(concept["name"] if concept else record["case_id"])
 
 
 def _errors(plan: Plan, records: dict[str, Record], second: bool = False) -> JudgeErrors | None:

@@ -18,9 +18,9 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def early(tmp_path_factory):
-    """The smoke policy with claims that may stop early, and room to go on."""
+    """The smoke policy with claims that may stop early, room to go on, and four steps an image, enough to be recognised."""
     path = tmp_path_factory.mktemp("policy") / "early.toml"
-    coarse_policy(path, images_at_most=500, images=96, pairs=8, concepts=5, prompts=5)
+    coarse_policy(path, steps=4, images_at_most=500, images=96, pairs=8, concepts=5, prompts=5)
     text = path.read_text()
     for section in ("erasure", "adversarial", "retention"):
         text = text.replace(f"[{section}]", f'[{section}]\nstopping = "early"')
@@ -57,7 +57,7 @@ def failing(early, store, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def passing(early, store, tmp_path_factory):
-    return audit("uce-van-gogh", early, store, tmp_path_factory.mktemp("passing") / "run")
+    return audit("retrained", early, store, tmp_path_factory.mktemp("passing") / "run")
 
 
 def test_a_model_that_was_not_erased_fails_after_a_third_of_the_images_or_less(failing, early):
@@ -99,9 +99,9 @@ def test_the_conclusion_follows_from_the_outcomes_in_the_evidence_alone(passing,
 
 def test_workers_change_nothing_and_a_second_run_draws_nothing(passing, early, store, tmp_path):
     _, _, alone = passing
-    code, text, shared = audit("uce-van-gogh", early, tmp_path / "store", tmp_path / "shared", "-n", "2")
+    code, text, shared = audit("retrained", early, tmp_path / "store", tmp_path / "shared", "-n", "2")
     assert code == 0, text
     assert shared == alone
-    _, text, again = audit("uce-van-gogh", early, store, tmp_path / "again")
+    _, text, again = audit("retrained", early, store, tmp_path / "again")
     assert again == alone
     assert json.loads((tmp_path / "again" / "manifest.json").read_text())["images"]["rendered"] == 0
