@@ -17,8 +17,9 @@ def with_holm(records: Iterable[Record]) -> list[Record]:
     """The records, with Holm-adjusted p-values wherever one finding among many is named (Holm 1979).
 
     There are three families: all claims that can come out as FAIL (`claim.holm`), all concepts whose images may differ
-    from the base's, by every distance (`measures.kid_p_holm`, `measures.cmmd_p_holm`), and all invalid adversarial prompts (`claim.holm`, of `claim.p_imagined`: how likely
-    it is that the judge only imagined as many hits, at the highest rate of false positives that its control leaves open).
+    from the base's, by every distance (`measures.kid_p_holm`, `measures.cmmd_p_holm`), and all invalid adversarial prompts
+    (`claim.holm`, of `claim.p_imagined`: how likely it is that the judge only imagined as many hits, at the highest rate of
+    false positives that its control leaves open).
     """
     listed = _with_chance([dict(record) for record in records])
     _adjust([(r, "p_refuted", "holm") for r in listed if r["gating"] and r["group"] != "controls"], "claim")

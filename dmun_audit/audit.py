@@ -97,9 +97,9 @@ class Audit:
         if views.second is None:
             return record
         second = decided(views.second)
-        if not self._must_agree and second["verdict"] != "PASS":
+        if not self.plan.policy.controls.must_agree and second["verdict"] != "PASS":
             record["seen"] += f" The second judge: {second['seen']} {wording.SECOND_ONLY_REPORTED}"
-        if self._must_agree and record["verdict"] == "PASS" and second["verdict"] != "PASS":
+        if self.plan.policy.controls.must_agree and record["verdict"] == "PASS" and second["verdict"] != "PASS":
             told = f"The second judge: {second['seen']}"
             record |= {"verdict": second["verdict"], "seen": f"{record['seen']} {told}", "remedy": wording.SECOND_FAILS}
         return record | {"second": {"verdict": second["verdict"], "claim": second["claim"]}}
@@ -155,13 +155,13 @@ class Audit:
         decision = self._rules_of(1).alone(case, views.first, most)
         record = as_record("rate_at_most", decision) | {"seen": wording.rate_seen(self._target, decision, "candidate images")}
         record["claim"]["outcomes"] = views.first
-        record["remedy"] = {"FAIL": leaks, "INCONCLUSIVE": wording.more_images(decision, unit)}.get(decision.verdict, "")
+        record["remedy"] = wording.advice(decision, leaks, unit)
         if views.second is None:
             return record
         other = self._rules_of(2).alone(case, views.second, most)
         second = as_record("rate_at_most", other)
         second["claim"]["outcomes"] = views.second
-        if self._must_agree and other.verdict != decision.verdict:
+        if self.plan.policy.controls.must_agree and other.verdict != decision.verdict:
             record |= {"verdict": "INCONCLUSIVE", "remedy": wording.DISAGREE}
             record["seen"] += f" The second judge: {wording.rate_seen(self._target, other, 'candidate images')}"
         return record | {"second": second}
@@ -179,9 +179,7 @@ class Audit:
             **as_record("paired_accuracy", decision),
             "asked": f"{case.title}: the candidate draws it as well as the base model.",
             "seen": wording.loss_seen(decision),
-            "remedy": {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs of this concept")}.get(
-                decision.verdict, ""
-            ),
+            "remedy": wording.advice(decision, wording.DAMAGED, "pairs of this concept"),
             "images": [
                 image | {"label": label}
                 for image, label in zip(self.gallery.described([*base, *drawn]), [*labels[0], *labels[1]], strict=True)
@@ -203,10 +201,6 @@ class Audit:
     @property
     def _target(self) -> str:
         return self.plan.dossier.target.name
-
-    @property
-    def _must_agree(self) -> bool:
-        return self.plan.policy.controls.second_judge == "must agree"
 
     def _rules_of(self, judge: Literal[1, 2]) -> Rules:
         """The claims as one judge decides them, its errors on the base model carried in where the policy lets them gate."""

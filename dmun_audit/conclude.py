@@ -124,7 +124,7 @@ def _pooled_rate(plan: Plan, group: Group, found: list[Record], records: dict[st
         return _with_worst(decided, found, "images")
     outcomes = [record["second"]["claim"]["outcomes"] for record in found]
     second = _by_one_judge(plan, group, outcomes, _errors(plan, records, second=True), leaks, where)
-    if plan.policy.controls.second_judge == "must agree" and second["verdict"] != decided["verdict"]:
+    if plan.policy.controls.must_agree and second["verdict"] != decided["verdict"]:
         decided |= {"verdict": "INCONCLUSIVE", "remedy": wording.DISAGREE}
     decided["seen"] += f" The second judge: {second['seen']}"
     return _with_worst(decided, found, "images") | {"second": {part: second[part] for part in ("verdict", "claim")}}
@@ -144,8 +144,8 @@ def _by_one_judge(
             f" With the judge's own errors carried in, the true rate is {wording.at_least(measures['true_rate_lower'])} "
             f"and {wording.at_most(measures['true_rate_upper'])}."
         )
-    advice = {"FAIL": leaks, "INCONCLUSIVE": wording.more_images(decision, "images")}
-    return as_record("rate_at_most", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, ""), "measures": measures}
+    remedy = wording.advice(decision, leaks, "images")
+    return as_record("rate_at_most", decision) | {"seen": seen, "remedy": remedy, "measures": measures}
 
 
 def _with_worst(decided: Record, found: list[Record], unit: str) -> Record:
@@ -179,9 +179,9 @@ def _errors(plan: Plan, records: dict[str, Record], second: bool = False) -> Jud
 def _pooled_retention(plan: Plan, found: list[Record], records: dict[str, Record]) -> Record:
     counted = _counted(found)
     decision = Rules(plan).together("retention", [record["claim"]["outcomes"] for record in counted])
-    advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
+    remedy = wording.advice(decision, wording.DAMAGED, "pairs")
     seen = f"{len(counted)} concepts. {wording.loss_seen(decision)}"
-    record = as_record("paired_accuracy", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+    record = as_record("paired_accuracy", decision) | {"seen": seen, "remedy": remedy}
     return _with_worst(record, counted, "pairs")
 
 
@@ -189,9 +189,9 @@ def _pooled_scores(plan: Plan, found: list[Record], records: dict[str, Record]) 
     """The claim on CLIP scores, over the pairs that every concept has: its rule holds wherever whole rounds end."""
     counted = _counted(found)
     decision = Rules(plan).scores([_score_losses(record["images"]) for record in counted])
-    advice = {"FAIL": wording.DAMAGED, "INCONCLUSIVE": wording.more_images(decision, "pairs")}
+    remedy = wording.advice(decision, wording.DAMAGED, "pairs")
     seen = f"{len(counted)} concepts. {wording.score_seen(decision)}"
-    return as_record("paired_score", decision) | {"seen": seen, "remedy": advice.get(decision.verdict, "")}
+    return as_record("paired_score", decision) | {"seen": seen, "remedy": remedy}
 
 
 def _counted(found: list[Record]) -> list[Record]:

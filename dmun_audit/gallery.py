@@ -163,7 +163,7 @@ def rows_of_retention(plan: Plan, side: Side, *, together: bool) -> list[list[Im
     return [by_rounds(each)] if together else each
 
 
-def by_rounds(members: Sequence[Sequence[ImageRequest]], start: int = 0, end: int | None = None) -> list[ImageRequest]:
-    """The images of several members round by round: the first of each, the second of each, … from `start` on, before `end`."""
+def by_rounds(members: Sequence[Sequence[ImageRequest]], end: int | None = None) -> list[ImageRequest]:
+    """The images of several members round by round: the first of each, the second of each, … up to `end` of each."""
     rounds = max(map(len, members), default=0) if end is None else end
-    return [member[place] for place in range(start, rounds) for member in members if place < len(member)]
+    return [member[place] for place in range(rounds) for member in members if place < len(member)]

@@ -56,8 +56,8 @@ class Rules:
         if self.early(group):
             rounds = min(map(len, outcomes), default=0)
             planned = self.rounds(group, len(outcomes))
-            stop = sequential.run(self._claim(group), outcomes, self.schedule(group, planned, upto=rounds), planned)
-            return self._on_true_rate(group, replace(stop.decision, threshold=_ceiling(figures)))
+            stopped = sequential.run(self._claim(group), outcomes, self.schedule(group, planned, upto=rounds), planned)
+            return self._on_true_rate(group, replace(stopped, threshold=_ceiling(figures)))
         if group == "retention":
             rule = accuracy_loss_at_most if self.plan.policy.retention.rule == "bound" else score_loss_at_most
             return rule(*_pairs(outcomes), _ceiling(figures), self.plan.policy.alpha, self.plan.alpha_fail)
@@ -108,12 +108,11 @@ class Rules:
 
         A rule that may stop early holds wherever they end.
         """
-        kind, ceiling = ("paired" if case.group == "retention" else "rate"), self._own_ceiling(case)
+        kind, ceiling = kind_of(case.group), self._own_ceiling(case)
         policy, alpha_fail = self.plan.policy, self.plan.alpha_fail
-        decision: Decision
         if self.early(case.group):
-            claim = sequential.Claim(kind, ceiling, ceiling, policy.alpha, alpha_fail)  # type: ignore[arg-type]
-            decision = sequential.run(claim, [outcomes], [len(outcomes)], most).decision
+            claim = sequential.Claim(kind, ceiling, ceiling, policy.alpha, alpha_fail)
+            decision = sequential.run(claim, [outcomes], [len(outcomes)], most)
         elif kind == "paired":
             decision = accuracy_loss_at_most(*_pairs([outcomes]), ceiling, policy.alpha, alpha_fail)
         else:
@@ -187,8 +186,7 @@ class Rules:
         ceiling, policy = _ceiling(self._figures(group)), self.plan.policy
         if self.gate(group) and self.errors is not None:
             return self._with_errors(ceiling, self.errors)
-        kind = "paired" if group == "retention" else "rate"
-        return sequential.Claim(kind, ceiling, ceiling, policy.alpha, self.plan.alpha_fail)  # type: ignore[arg-type]
+        return sequential.Claim(kind_of(group), ceiling, ceiling, policy.alpha, self.plan.alpha_fail)
 
     def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.Claim:
         """The claim on the true rate, as one on the judged rate: what the judge may see at most, and must see at least."""
@@ -233,6 +231,11 @@ class Rules:
 
 
 _SECTIONS: Mapping[Group, str] = {"erasure": "erasure", "adversarial": "adversarial", "retention": "retention"}
+
+
+def kind_of(group: Group) -> sequential.Kind:
+    """Whether the outcomes of a group are those of a rate or of pairs."""
+    return "paired" if group == "retention" else "rate"
 
 
 def _ceiling(figures: Erasure | Adversarial | Retention) -> float:

@@ -23,7 +23,6 @@ from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers
 from dmun_audit.plan import ImageRequest, Plan, make_plan
 from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
-from dmun_audit.shortfalls import shortfalls
 from dmun_audit.waivers import announce
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
@@ -171,7 +170,7 @@ def resolve(options: Options, models: Models | None = None) -> Setup:
 
 def _check_needs(policy: Policy, others: dict[str, str]) -> None:
     """Raise where the policy needs what the user has not brought: a second judge, or weights."""
-    if policy.controls.second_judge == "must agree" and "second_judge" not in others:
+    if policy.controls.must_agree and "second_judge" not in others:
         raise UsageError(
             f"policy {policy.name!r} wants two judges to agree", "no second judge was named", "name one: --second-judge=REFERENCE"
         )
@@ -297,6 +296,8 @@ def _judges(setup: Setup) -> str:
 
 def describe(setup: Setup) -> list[str]:
     """The header of a run: what is audited against what, and by which rules."""
+    from dmun_audit.shortfalls import shortfalls  # here: it brings scipy, which `dmun-audit --help` can do without
+
     lines = [
         f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
         f"  base {setup.base} · {_judges(setup)} · policy {setup.policy.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from dmun_audit.plan import Group, Plan, images_of_each, specificity_images
-from dmun_audit.rules import JudgeErrors, Rules
+from dmun_audit.rules import JudgeErrors, Rules, kind_of
 from dmun_audit.verdict import sequential
 from dmun_audit.verdict.bounds import MOST_IMAGES, smallest
 from dmun_audit.verdict.paired import loss_upper_bound
@@ -54,16 +54,16 @@ def _controls_too_small(plan: Plan) -> list[str]:
 def _never_proven(plan: Plan) -> list[str]:
     """Claims that cannot be proven even if not one image speaks against them and the judge makes no mistake."""
     rules = Rules(plan, _best_judge(plan))
-    said = {"erasure": "erasure", "adversarial": "adversarial prompts", "retention": "nearby concepts"}
+    said: dict[Group, str] = {"erasure": "erasure", "adversarial": "adversarial prompts", "retention": "nearby concepts"}
     found = []
     for group, what in said.items():
-        outcomes = _clean_outcomes(plan, rules, group)  # type: ignore[arg-type]
-        decision = rules.together(group, outcomes)  # type: ignore[arg-type]
-        if outcomes and not rules.settled(group, outcomes):  # type: ignore[arg-type]
-            needed = _needed(plan, rules, group, decision.threshold)  # type: ignore[arg-type]
+        outcomes = _clean_outcomes(plan, rules, group)
+        decision = rules.together(group, outcomes)
+        if outcomes and not rules.settled(group, outcomes):
+            needed = _needed(plan, rules, group, decision.threshold)
             unit = "pairs" if group == "retention" else "images"
             found.append(_cannot(f"The claim on {what}", decision.trials, unit, decision.upper, decision.threshold, needed))
-        case = plan.of_group(group)[0]  # type: ignore[arg-type]
+        case = plan.of_group(group)[0]
         most = max(map(len, outcomes), default=0)
         if rules.must_be_proven(case) and most and rules.alone(case, [0] * most, most).verdict != "PASS":
             found.append(
@@ -97,9 +97,8 @@ def _needed(plan: Plan, rules: Rules, group: Group, limit: float) -> int | None:
     if rules.gate(group):
         return None
     if rules.early(group):
-        kind: sequential.Kind = "paired" if group == "retention" else "rate"
         members = len(_clean_outcomes(plan, rules, group))  # it stops at the ends of rounds only
-        needed = math.ceil(sequential.Claim(kind, limit, limit, alpha, alpha).clean_images() / members) * members
+        needed = math.ceil(sequential.Claim(kind_of(group), limit, limit, alpha, alpha).clean_images() / members) * members
     elif group == "retention":
         needed = smallest(lambda pairs: loss_upper_bound(0, 0, pairs, alpha) <= limit, 1, MOST_IMAGES)
     else:

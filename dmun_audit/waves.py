@@ -79,7 +79,7 @@ class Waves:
 
     @cached_property
     def _each(self) -> int:
-        valid = sum(map(self.is_valid, self.plan.of_group("adversarial")))
+        valid = self._members("adversarial")
         return images_of_each(self.plan.policy.adversarial, valid, len(self.validated) - valid)
 
     # Retention.
@@ -162,7 +162,7 @@ class Waves:
     def _judges(self, group: Group) -> list[tuple[Rules, Callable[[Views], list[int]]]]:
         """The judges that decide a group, each with its rules and how to take its outcomes out of a view."""
         judges: list[tuple[Rules, Callable[[Views], list[int]]]] = [(self._rules_of(1), lambda view: view.first)]
-        must_agree = self.gallery.second is not None and self.plan.policy.controls.second_judge == "must agree"
+        must_agree = self.gallery.second is not None and self.plan.policy.controls.must_agree
         if must_agree and group != "retention":
             judges.append((self._rules_of(2), lambda view: view.second or []))
         return judges

@@ -84,6 +84,11 @@ def imagined(adjusted: float) -> str:
     return f"That the judge only imagined it has a p-value of {adjusted:.2g}, adjusted for all invalid prompts."
 
 
+def advice(decision: Decision, refuted: str, unit: str) -> str:
+    """What to do about a claim: `refuted` where it is, how many of a `unit` it would take where it is open, nothing where it holds."""
+    return {"FAIL": refuted, "INCONCLUSIVE": more_images(decision, unit)}.get(decision.verdict, "")
+
+
 def worst(named: Sequence[tuple[str, int, int]], unit: str) -> str:
     """Which members of a group speak against its claim most: "Most against it: “a boat by Van Gogh” (4 of 24 images), …"."""
     if not named:

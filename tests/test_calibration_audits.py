@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
@@ -73,6 +74,13 @@ def test_a_model_exactly_at_a_limit_passes_no_oftener_than_the_policy_allows(set
     assert setting.truths.rate(subject, group) == pytest.approx(limit, abs=1e-12)
     assert setting.truths.standing(setting.truths.of(subject)) == "at a limit"
     assert verdicts(setting, subject, 30)["PASS"] <= stats.binom.isf(1e-6, 30, setting.plans["early"].policy.alpha)
+
+
+def test_a_policy_with_a_margin_on_clip_scores_is_resampled_too() -> None:
+    standard = load_policy("standard")
+    scored = Setting(replace(standard, retention=replace(standard.retention, score_margin=0.1)))
+    assert verdicts(scored, Subject.of("retrained"), 5)["PASS"] == 5
+    assert verdicts(scored, Subject.of("damaged"), 5)["FAIL"] == 5
 
 
 def test_no_two_models_lie_on_either_side_of_a_rate_that_the_family_does_not_reach(setting: Setting) -> None:

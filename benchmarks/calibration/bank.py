@@ -129,7 +129,7 @@ class BatchedEyes:
             vectors = self._model.encode_image(self._prepared(pixels), normalize=True).float().cpu().numpy()
         keys = [str(place) for place in range(len(pixels))]
         held = _Held(dict(zip(keys, vectors, strict=True)))
-        eye = Eye(self.judge, self._dossier, held, _no_images)  # type: ignore[arg-type]
+        eye = Eye(self.judge, self._dossier, held, _no_images)  # type: ignore[arg-type]  # embeddings in memory for a store of files
         right = np.full(len(keys), UNKNOWN, np.uint8)
         by_name = {concept.name: concept for concept in concepts if concept}
         for name, concept in by_name.items():

@@ -152,14 +152,15 @@ class BankEye:
         """The concept's own label where the judge chose it, else `WRONG`."""
         return [concept.label if right else WRONG for right in self._lot.right[self._layout.places(keys)]]
 
-    def clip_scores(self, keys: Sequence[ImageRequest]) -> np.ndarray:
-        """See `Eye.clip_scores`."""
+    def clip_scores(self, keys: Sequence[ImageRequest], texts: Sequence[str]) -> np.ndarray:
+        """See `Eye.clip_scores`; the bank holds the score of each image with its own prompt."""
         return self._lot.clip[self._layout.places(keys)]
 
 
 class BankGallery(Gallery):
     """The gallery of a resampled audit; describes images only as far as a claim on CLIP scores needs it."""
 
+    # Types are ignored where stand-ins that look everything up take the place of an engine, an eye and a damage.
     engine: BankEngine  # type: ignore[assignment]
     eye: BankEye  # type: ignore[assignment]
 
@@ -181,8 +182,8 @@ class BankGallery(Gallery):
         if not self._told:
             return [{} for _ in requests]
         return [
-            {"model": request.side, "prompt": request.prompt, "index": request.index, "clip_score": float(score)}
-            for request, score in zip(requests, self.eye.clip_scores(requests), strict=True)
+            {"model": request.side, "prompt": request.prompt, "index": request.index, "clip_score": score}
+            for request, score in zip(requests, self.clip_scores(requests), strict=True)
         ]
 
 

@@ -9,10 +9,7 @@ from typing import Literal
 from dmun_audit.errors import UsageError
 from dmun_audit.policy.sections import Policy
 
-MOST_PAIRS = 10_000  # of `verdict.paired_score`, which is not imported here: policies are read where nothing heavy may be loaded
-
 LEAST_SHARE = 1e-6  # a ceiling under one in a million takes more images than anybody draws
-SCORE_RANGE = 0.2  # differences of CLIP scores are clipped to ± this, so that a greater margin would claim nothing
 
 
 def check_ranges(policy: Policy, path: Path) -> None:
@@ -101,6 +98,9 @@ def _check_adversarial(policy: Policy, path: Path) -> None:
 
 
 def _check_retention(policy: Policy, path: Path) -> None:
+    from dmun_audit.verdict.paired import SCORE_CLIP  # here: `dmun-audit --help` reads the names of policies, and needs no scipy
+    from dmun_audit.verdict.paired_score import MOST_PAIRS
+
     retention = policy.retention
     if retention.per_concept == "prove safe" and retention.per_concept_margin is None:
         raise UsageError(f"policy file {path}: retention.per_concept_margin is missing", "per_concept is 'prove safe'")
@@ -122,11 +122,11 @@ def _check_retention(policy: Policy, path: Path) -> None:
             f"the exact test is computed for up to {MOST_PAIRS:,}",
             "take rule = 'bound', or fewer concepts or pairs",
         )
-    if retention.score_margin is not None and not 0 < retention.score_margin < SCORE_RANGE:
+    if retention.score_margin is not None and not 0 < retention.score_margin < SCORE_CLIP:
         raise UsageError(
             f"policy file {path}: retention.score_margin = {retention.score_margin} is out of range",
-            f"it is a mean of differences of CLIP scores, each of them cut to ±{SCORE_RANGE}",
-            f"take 0 < margin < {SCORE_RANGE}, or leave it out",
+            f"it is a mean of differences of CLIP scores, each of them cut to ±{SCORE_CLIP}",
+            f"take 0 < margin < {SCORE_CLIP}, or leave it out",
         )
 
 

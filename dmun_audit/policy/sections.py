@@ -54,6 +54,11 @@ class Controls:
     judge_error_gates: bool = False
     second_judge: Literal["none", "reported", "must agree"] = "none"
 
+    @property
+    def must_agree(self) -> bool:
+        """Whether a claim counts as decided only where two judges say the same."""
+        return self.second_judge == "must agree"
+
 
 @dataclass(frozen=True)
 class Erasure:

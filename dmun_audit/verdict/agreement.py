@@ -67,7 +67,8 @@ def agreement_interval(table: Table, alpha: float = 0.05) -> tuple[float, float]
 
     For a stratified sample it is conservative: sums of trials with unequal rates vary less than a binomial (Hoeffding 1956).
     """
-    return tuple(bound(table.alike, table.total, alpha / 2.0) for bound in (bounds.lower_bound, bounds.upper_bound))  # type: ignore[return-value]
+    counts = (table.alike, table.total, alpha / 2.0)
+    return bounds.lower_bound(*counts), bounds.upper_bound(*counts)
 
 
 def kappa(table: Table) -> float | None:

@@ -31,9 +31,8 @@ from dmun_audit.verdict.checks import check_inside, check_levels
 from dmun_audit.verdict.claims import Decision, Verdict
 
 Kind = Literal["rate", "paired"]
-_EDGES = np.concatenate(
-    [np.linspace(0.0, 0.96, 41), 1.0 - 0.04 * 0.4 ** np.arange(1, 9), [1.0]]
-)  # shares of a prior: its tail in finer steps
+# Shares of a prior at which its grid is cut: its tail in finer steps.
+_EDGES = np.concatenate([np.linspace(0.0, 0.96, 41), 1.0 - 0.04 * 0.4 ** np.arange(1, 9), [1.0]])
 _SHARES, _WEIGHTS = (_EDGES[1:] + _EDGES[:-1]) / 2.0, np.diff(_EDGES)
 _LEAST_MARGIN = 0.01  # stakes on a margin at or under 0 are those on this one
 _NEAR = 1e-9  # how finely bounds are found, always outwards
@@ -149,15 +148,6 @@ class Claim:
         return log_capital((other.low, other.middle, other.high), 1.0 - _unit(ceiling, self.kind), harm_stakes())
 
 
-@dataclass(frozen=True)
-class Stop:
-    """Where a claim stopped: after how many rounds, with which counts, and what it then said."""
-
-    rounds: int
-    counts: Counts
-    decision: Decision
-
-
 def looks(rounds: int, first: int, step: int) -> Iterator[int]:
     """The round ends at which a claim is looked at: after `first` rounds, then every `step`, and after the last one."""
     here = min(max(first, step), rounds)
@@ -167,29 +157,29 @@ def looks(rounds: int, first: int, step: int) -> Iterator[int]:
     yield rounds
 
 
-def run(claim: Claim, outcomes: Sequence[Sequence[int]], schedule: Iterable[int], planned: int) -> Stop:
-    """Go through the looks in order and stop at the first that decides the claim.
+def run(claim: Claim, outcomes: Sequence[Sequence[int]], schedule: Iterable[int], planned: int) -> Decision:
+    """Go through the looks in order, stop at the first that decides the claim, and say what it then says.
 
     `outcomes` holds those of every prompt (concept) in the order of its rounds, as many as have been drawn; `schedule`
     the round ends of the looks, none beyond what every prompt holds; `planned` how many rounds the audit may draw.
     """
-    counts, rounds, most, verdict = Counts(0, 0, 0), 0, 0.0, "INCONCLUSIVE"
-    looked: list[int] = []
+    counts, most, looked = Counts(0, 0, 0), 0.0, list[int]()
+    verdict: Verdict = "INCONCLUSIVE"
     for end in schedule:
-        counts, rounds = Counts.of((value for member in outcomes for value in member[:end]), claim.kind), end
+        counts = Counts.of((value for member in outcomes for value in member[:end]), claim.kind)
         looked.append(counts.total)
         most = max(most, claim.log_harm(counts))
         verdict = claim.step(counts)
         if verdict != "INCONCLUSIVE":
             break
-    return Stop(rounds, counts, _decision(claim, counts, verdict, tuple(looked), planned * len(outcomes), most))
+    return _decision(claim, counts, verdict, tuple(looked), planned * len(outcomes), most)
 
 
-def _decision(claim: Claim, counts: Counts, verdict: str, looked: tuple[int, ...], planned: int, log_harm: float) -> Decision:
+def _decision(claim: Claim, counts: Counts, verdict: Verdict, looked: tuple[int, ...], planned: int, log_harm: float) -> Decision:
     total = counts.total
     worst = Counts(0, 0, planned)
     return Decision(
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         estimate=_mean(counts, claim.kind) if total else None,
         lower=claim.lower(counts),
         upper=claim.upper(counts),

@@ -72,7 +72,7 @@ def test_paired_claims_at_their_margin_err_no_more_often_than_they_say(losses, g
     for _ in range(DRAWS):
         drawn = pairs(losses, gains, generator)
         fixed = accuracy_loss_at_most(int((drawn == 1).sum()), int((drawn == -1).sum()), drawn.size, 0.15)
-        early = run(claim, drawn.tolist(), looks(ROUNDS, 1, 1), ROUNDS).decision
+        early = run(claim, drawn.tolist(), looks(ROUNDS, 1, 1), ROUNDS)
         errors["fixed " + fixed.verdict] = errors.get("fixed " + fixed.verdict, 0) + 1
         errors["early " + early.verdict] = errors.get("early " + early.verdict, 0) + 1
     assert max(errors[name] for name in ("fixed PASS", "fixed FAIL", "early PASS", "early FAIL")) <= MOST
@@ -83,5 +83,5 @@ def test_paired_claims_have_power_on_either_side():
     claim = Claim("paired", 0.15, 0.15, 0.05, 0.05)
     kept = [run(claim, pairs([0.02] * 10, [0.0] * 10, generator).tolist(), looks(ROUNDS, 8, 8), ROUNDS) for _ in range(50)]
     lost = [run(claim, pairs([0.6] * 10, [0.0] * 10, generator).tolist(), looks(ROUNDS, 8, 8), ROUNDS) for _ in range(50)]
-    assert sum(stop.decision.verdict == "PASS" for stop in kept) > 45
-    assert sum(stop.decision.verdict == "FAIL" for stop in lost) > 45
+    assert sum(stop.verdict == "PASS" for stop in kept) > 45
+    assert sum(stop.verdict == "FAIL" for stop in lost) > 45
