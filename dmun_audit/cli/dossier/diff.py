@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from dmun_audit.knowledge.diff import diff
 from dmun_audit.knowledge.packs import open_knowledge
 
 
@@ -19,6 +18,8 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Print the differences."""
+    from dmun_audit.knowledge.diff import diff  # here: it ranks, which brings scipy
+
     lines = diff(open_knowledge(asked.old), open_knowledge(asked.new))
     print("\n".join(lines) if lines else "no difference")
     return 1 if lines else 0
