@@ -28,9 +28,9 @@ sys.exit(code)
 
 def build_base(folder: Path) -> Any:
     """A pipeline of SD 1.5's sizes with random weights, saved as a folder."""
-    from dmun_audit import torchvision_cure
+    from dmun_audit._util import torchvision_compatibility
 
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer

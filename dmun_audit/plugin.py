@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from dmun_audit.session import AuditFixture, Session
+    from dmun_audit.pytest_plugin.session import AuditFixture, Session
 
 GROUP_OF_FIXTURE = {
     "control": "controls",
@@ -102,7 +102,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Resolve the audit before collection and before any worker starts, where tests ask for it."""
-    from dmun_audit.session import Session
+    from dmun_audit.pytest_plugin.session import Session
 
     ours = session.config.stash[KEY] = Session(session)
     session.config.pluginmanager.register(Reports(ours), "dmun_audit.reports")

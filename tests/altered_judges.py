@@ -7,7 +7,7 @@ def judge_with(folder, change):
     """A copy of the atelier's judge with other weights: `change` gives them from its own."""
     from safetensors.torch import load_file, save_file
 
-    from dmun_audit.references import atelier_judge
+    from dmun_audit.models.references import atelier_judge
 
     weights = shutil.copytree(atelier_judge(), folder) / "open_clip_model.safetensors"
     save_file(change(load_file(weights)), weights)

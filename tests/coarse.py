@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-SMOKE = Path(__file__).parent.parent / "dmun_audit" / "policies" / "smoke.toml"
+SMOKE = Path(__file__).parent.parent / "dmun_audit" / "policy" / "built_in" / "smoke.toml"
 
 
 def coarse_policy(path, **figures):

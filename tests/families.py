@@ -7,9 +7,9 @@ import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from dmun_audit import torchvision_cure
+from dmun_audit._util import torchvision_compatibility
 
-torchvision_cure.cure()
+torchvision_compatibility.make_importable()
 
 import torch
 from diffusers import (

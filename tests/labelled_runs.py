@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dmun_audit.canonical import digest, slug
-from dmun_audit.evidence import fingerprint
+from dmun_audit._util.hashing import digest, slug
+from dmun_audit.evidence.run_folder import fingerprint
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.claims import as_record, rate_at_most

@@ -4,9 +4,9 @@ import json
 from functools import cache
 from pathlib import Path
 
-from dmun_audit import torchvision_cure
+from dmun_audit._util import torchvision_compatibility
 
-torchvision_cure.cure()
+torchvision_compatibility.make_importable()
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers  # noqa: E402 - after the cure
 from transformers import CLIPTokenizer, T5Tokenizer  # noqa: E402

@@ -14,13 +14,13 @@ from benchmarks.calibration.bank import BANK_SEED, BatchedEyes, questions_of  # 
 from benchmarks.calibration.banking import PACK, make_bank  # noqa: E402
 from benchmarks.calibration.models import Degree, Shelf, bank_models, parse_degree  # noqa: E402
 from dmun_audit import references  # noqa: E402
+from dmun_audit._util.errors import UsageError  # noqa: E402
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint  # noqa: E402
-from dmun_audit.errors import UsageError  # noqa: E402
 from dmun_audit.judge.clip import ClipJudge  # noqa: E402
 from dmun_audit.judge.detection import clip_scores, label_shares  # noqa: E402
 from dmun_audit.knowledge.packs import open_knowledge  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.plan import make_plan  # noqa: E402
+from dmun_audit.plan.plan import make_plan  # noqa: E402
 from dmun_audit.policy import load_policy  # noqa: E402
 
 

@@ -23,7 +23,7 @@ from benchmarks.calibration.__main__ import PLOT  # noqa: E402
 from benchmarks.calibration.banking import PACK  # noqa: E402
 from benchmarks.calibration.plot import draw  # noqa: E402
 from benchmarks.calibration.resample import (  # noqa: E402
-    BankGallery,
+    BankObservations,
     Layout,
     Lot,
     NoDamage,
@@ -36,16 +36,16 @@ from benchmarks.calibration.simulate import concentrated, equal, sequential_chan
 from benchmarks.calibration.subjects import HERE, JudgedBank, Subject, at  # noqa: E402
 from benchmarks.calibration.tables import exact, readme_table, report, share  # noqa: E402
 from dmun_audit import references  # noqa: E402
-from dmun_audit.audit import Audit  # noqa: E402
-from dmun_audit.canonical import digest  # noqa: E402
-from dmun_audit.conclude import pooled_records  # noqa: E402
-from dmun_audit.errors import UsageError  # noqa: E402
-from dmun_audit.gallery import Gallery  # noqa: E402
+from dmun_audit._util.errors import UsageError  # noqa: E402
+from dmun_audit._util.hashing import digest  # noqa: E402
+from dmun_audit.audit.observations import Observations  # noqa: E402
+from dmun_audit.audit.runner import Audit  # noqa: E402
+from dmun_audit.decisions.conclude import pooled_records  # noqa: E402
 from dmun_audit.judge.clip import ClipJudge  # noqa: E402
-from dmun_audit.judge.eye import Eye  # noqa: E402
+from dmun_audit.judge.clip_scorer import ClipScorer  # noqa: E402
 from dmun_audit.knowledge.packs import open_knowledge  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.plan import Plan, make_plan, validation_images  # noqa: E402
+from dmun_audit.plan.plan import Plan, make_plan, validation_images  # noqa: E402
 from dmun_audit.policy import load_policy  # noqa: E402
 from dmun_audit.render.engine import Engine  # noqa: E402
 from dmun_audit.store.embeddings import EmbeddingStore  # noqa: E402
@@ -138,34 +138,36 @@ def test_a_resampled_audit_is_the_product_s_own_down_to_every_record(setting: Se
     candidate = load_candidate(references.parse_reference("atelier:uce-van-gogh"), base.reference)
     engine = Engine({"base": base, "candidate": candidate}, plan.policy.sampling, ImageStore(tmp_path))
     judge = ClipJudge(f"local-dir:{references.atelier_judge()}")
-    eye = Eye(judge, plan.dossier, EmbeddingStore(tmp_path, judge.digest), lambda keys: [engine.store.read(key) for key in keys])
-    audit = Audit(Gallery(plan, engine, eye), NoDamage())
+    scorer = ClipScorer(
+        judge, plan.dossier, EmbeddingStore(tmp_path, judge.digest), lambda keys: [engine.store.read(key) for key in keys]
+    )
+    audit = Audit(Observations(plan, engine, scorer), NoDamage())
     theirs = {case.id: audit.run(case) for case in plan.cases if not case.pooled}
     theirs |= {record["case_id"]: record for record in pooled_records(plan, theirs)}
 
     layout = Layout(setting.bank, plan)
-    lot = seen_by(eye, engine, layout, plan)
-    gallery = BankGallery(plan, layout, lot)
-    ours = records_of(gallery)
+    lot = seen_by(scorer, engine, layout, plan)
+    observations = BankObservations(plan, layout, lot)
+    ours = records_of(observations)
     told = ("verdict", "gating", "claim", "asked", "seen", "remedy")
     assert {key: [record[part] for part in told] for key, record in ours.items() if record["group"] != "ordering"} == {
         key: [record[part] for part in told] for key, record in theirs.items() if record["group"] != "ordering"
     }
-    assert len(gallery.engine.drawn) == engine.rendered
-    assert gallery.threshold == audit.gallery.threshold
+    assert len(observations.engine.drawn) == engine.rendered
+    assert observations.threshold == audit.observations.threshold
 
 
-def seen_by(eye: Eye, engine: Engine, layout: Layout, plan: Plan) -> Lot:
+def seen_by(scorer: ClipScorer, engine: Engine, layout: Layout, plan: Plan) -> Lot:
     """What the judge saw in every image of a real audit, as the lot of a resampled one."""
     concepts = {prompt: concept for concept in plan.nearby for prompt in concept.prompts}
     lot = Lot(np.zeros(layout.size), np.zeros(layout.size), np.zeros(layout.size, np.int8))
     asked = {*plan.candidate_requests(), *(request for case in plan.cases for request in case.images)}
     for request in [one for one in asked if engine.key(one) in engine.store]:
         key, (place,) = engine.key(request), layout.places([request])
-        lot.target[place] = eye.target_scores([key])[0]
+        lot.target[place] = scorer.target_scores([key])[0]
         if request.prompt in concepts:
             concept = concepts[request.prompt]
-            lot.right[place] = eye.classify([key], concept)[0] == concept.label
+            lot.right[place] = scorer.classify([key], concept)[0] == concept.label
     return lot
 
 

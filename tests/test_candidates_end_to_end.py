@@ -105,7 +105,7 @@ def _drawn(folder, entries):
     from PIL import Image
 
     from dmun_audit.models.loading import load_pipeline
-    from dmun_audit.references import parse_reference
+    from dmun_audit.models.references import parse_reference
 
     pipeline = load_pipeline(parse_reference("atelier:base")).pipeline
     for entry in entries:

@@ -17,7 +17,7 @@ def test_init_lays_down_what_this_repository_uses_itself(tmp_path, capsys):
     laid = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py")}
     assert laid == ours
     assert len(list(TEMPLATE.iterdir())) == len(laid)
-    assert (tmp_path / "audit-policy.toml").read_text() == (ROOT / "dmun_audit/policies/standard.toml").read_text()
+    assert (tmp_path / "audit-policy.toml").read_text() == (ROOT / "dmun_audit/policy/built_in/standard.toml").read_text()
     assert "pytest audits/" in capsys.readouterr().out
 
 

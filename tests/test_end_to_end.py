@@ -178,7 +178,7 @@ def test_bad_options_name_the_culprit(option, culprit, tmp_path):
 
 
 def test_a_misspelt_policy_key_is_named(tmp_path):
-    text = (ROOT / "dmun_audit" / "policies" / "smoke.toml").read_text()
+    text = (ROOT / "dmun_audit" / "policy" / "built_in" / "smoke.toml").read_text()
     (tmp_path / "mine.toml").write_text(text.replace("minimum_valid", "minimum_vaild"))
     run = audit(f"--policy={tmp_path / 'mine.toml'}", f"--store={tmp_path / 's'}")
     said = run.stdout + run.stderr
@@ -199,7 +199,7 @@ def test_collecting_is_quick_and_loads_no_torch():
 
 
 def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
-    loaded = "{name for name in sys.modules if name.startswith('dmun_audit.')} <= {'dmun_audit.plugin', 'dmun_audit.session', 'dmun_audit.errors'}"
+    loaded = "{name for name in sys.modules if name.startswith('dmun_audit.')} <= {'dmun_audit.plugin', 'dmun_audit.pytest_plugin', 'dmun_audit.pytest_plugin.session', 'dmun_audit._util', 'dmun_audit._util.errors'}"
     (tmp_path / "test_plain.py").write_text(f"import sys\ndef test_it(): assert {loaded}\n")
     run = audit(where=tmp_path, tests=tmp_path)
     assert run.returncode == 0, run.stdout
@@ -246,7 +246,7 @@ def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tm
     """What goes wrong inside of the audit is no finding: here a judge's file vanishes while the audit runs."""
     breaking = tmp_path / "breaking.py"
     breaking.write_text(
-        "import dmun_audit.audit as audit\n"
+        "import dmun_audit.audit.runner as audit\n"
         "def broken(self, case):\n    raise RuntimeError('something is amiss in here')\n"
         "audit.Audit.run = broken\n"
     )

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from dmun_audit.errors import UsageError
-from dmun_audit.evidence import RunFolder, fingerprint
+from dmun_audit._util.errors import UsageError
+from dmun_audit.evidence.run_folder import RunFolder, fingerprint
 
 
 def _record(case, value=1, seconds=0.1):

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from dmun_audit.cli import main  # noqa: E402
-from dmun_audit.references import WEIGHTS_FOLDER  # noqa: E402
+from dmun_audit.models.references import WEIGHTS_FOLDER  # noqa: E402
 
 UCE = WEIGHTS_FOLDER / "uce-van-gogh.safetensors"
 
@@ -47,7 +47,7 @@ def test_a_file_over_its_base_is_proven(capsys):
 
 def test_what_inspect_proves_is_what_an_audit_loads(capsys):
     from dmun_audit.models.loading import load_candidate, load_pipeline
-    from dmun_audit.references import parse_reference
+    from dmun_audit.models.references import parse_reference
 
     found = json.loads(inspected(capsys, UCE, "--base=atelier:base", "--json"))
     loaded = load_candidate(parse_reference(str(UCE)), load_pipeline(parse_reference("atelier:base")))

@@ -37,7 +37,7 @@ def brisk(tmp_path_factory):
 
 
 def _policy(tmp_path_factory, figures):
-    text = (ROOT / "dmun_audit/policies/smoke.toml").read_text()
+    text = (ROOT / "dmun_audit/policy/built_in/smoke.toml").read_text()
     for name, value in figures.items():
         text, found = re.subn(rf"^{name} = \d+", f"{name} = {value}", text, flags=re.MULTILINE)
         assert found == 1

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
+from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan import TEST_INDEX, calibration_images, make_plan, requests_for, specificity_images
+from dmun_audit.plan.plan import TEST_INDEX, calibration_images, make_plan, requests_for, specificity_images
 from dmun_audit.policy import load_policy
-from dmun_audit.shortfalls import shortfalls
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_ids_are_unique_ascii_and_equal_in_another_process(plan):
     assert len(set(ids)) == len(ids)
     assert all(case_id.isascii() and "[" not in case_id for case_id in ids)
     script = (
-        "import json; from dmun_audit.plan import make_plan; from dmun_audit.policy import load_policy;"
+        "import json; from dmun_audit.plan.plan import make_plan; from dmun_audit.policy import load_policy;"
         "from dmun_audit.knowledge.packs import find_pack;"
         "print(json.dumps([c.id for c in make_plan(find_pack('Van Gogh','atelier'), load_policy('standard'), 0).cases]))"
     )

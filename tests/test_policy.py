@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
+from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.policy import BUILT_IN, Sampling, Waiver, alterations, built_in_names, load_policy, policy_from_table
 

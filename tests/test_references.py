@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from dmun_audit import references
-from dmun_audit.canonical import digest_file
-from dmun_audit.errors import UsageError
-from dmun_audit.references import card_base, default_base, parse_reference, source_digest
+from dmun_audit._util.errors import UsageError
+from dmun_audit._util.hashing import digest_file
+from dmun_audit.models import references
+from dmun_audit.models.references import card_base, default_base, parse_reference, source_digest
 
 MODELS = {
     "base": {"path": "base", "target": None, "base": None},
@@ -243,5 +243,5 @@ def test_a_cache_of_digests_gives_the_same_and_notices_a_change(pipeline, tmp_pa
 
 
 def test_parsing_imports_no_torch():
-    script = "import sys, dmun_audit.references; assert not {'torch', 'numpy'} & set(sys.modules)"
+    script = "import sys, dmun_audit.models.references; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -16,10 +16,10 @@ from chat_server import serving
 from coarse import coarse_policy
 from oracles import Looker, atelier_knowledge
 
-from dmun_audit.errors import UsageError
-from dmun_audit.setup import Options, Setup, resolve
-from dmun_audit.target_audit import FIRST_MATCH, overall
-from dmun_audit.targets import resolve_all
+from dmun_audit._util.errors import UsageError
+from dmun_audit.config.resolve import AuditConfig, Options, resolve
+from dmun_audit.config.targets import resolve_all
+from dmun_audit.pytest_plugin.target_audit import FIRST_MATCH, overall
 
 ROOT = Path(__file__).parent.parent
 BOTH = ["--target=Van Gogh", "--target=sunflowers"]
@@ -243,7 +243,7 @@ def test_each_of_several_is_resolved_as_if_alone():
         assert setup.audit_hash == alone.audit_hash
         assert setup.run_folder == alone.run_folder
         assert alone.prefix == "" != setup.prefix
-        assert Setup.from_json(setup.to_json()) == setup
+        assert AuditConfig.from_json(setup.to_json()) == setup
 
 
 def test_one_target_has_the_audit_folder_to_itself_and_several_share_it(tmp_path):

@@ -15,16 +15,16 @@ import pytest
 from labelled_runs import SECRET, person_of, write_run
 from PIL import Image
 
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli import main
-from dmun_audit.errors import StoreError, UsageError
 from dmun_audit.report.html import render_html
-from dmun_audit.report.reading import read_run
+from dmun_audit.report.run import read_run
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.report.text import summary_lines
+from dmun_audit.spot_check.labeling_session import begin_session, blinded
 from dmun_audit.spot_check.labels import FILE, Label, append_label, read_labels
 from dmun_audit.spot_check.population import Stratum, draw, image_file, judged_images, sample_for, shuffled
 from dmun_audit.spot_check.results import evidence_digest
-from dmun_audit.spot_check.sitting import blinded, sit_down
 from dmun_audit.verdict.agreement import Table, most_in_population
 
 
@@ -38,16 +38,16 @@ def images(folder):
     return judged_images(read_run(folder).cases)
 
 
-def sitting(folder, by="Ann", amount=None, seed=None):
+def labeling_session(folder, by="Ann", amount=None, seed=None):
     cases = read_run(folder).cases
     evidence = evidence_digest(cases)
     labels = read_labels(folder, evidence)
-    return sit_down(folder, evidence, judged_images(cases).values(), labels, by=by, amount=amount, seed=seed)
+    return begin_session(folder, evidence, judged_images(cases).values(), labels, by=by, amount=amount, seed=seed)
 
 
 def label_all(folder, say, **asked):
     """Answer the whole sample by a function of the image as the judge saw it."""
-    images, begun = judged_images(read_run(folder).cases), sitting(folder, **asked)
+    images, begun = judged_images(read_run(folder).cases), labeling_session(folder, **asked)
     for key in begun.order:
         begun.answer(key, say(images[key]))
     return begun
@@ -165,7 +165,7 @@ def test_where_nobody_can_be_asked_there_is_one_clear_error(folder):
 
 def test_a_second_person_sees_the_same_images_in_another_order(folder):
     first = label_all(folder, like_the_judge, by="Ann", amount=20)
-    second = sitting(folder, by="Bo", amount=20)
+    second = labeling_session(folder, by="Bo", amount=20)
     assert second.seed == first.seed
     assert sorted(second.order) == sorted(first.order)
     assert second.order != first.order
@@ -174,17 +174,17 @@ def test_a_second_person_sees_the_same_images_in_another_order(folder):
 
 def test_a_sample_can_grow_and_keeps_its_seed(folder):
     first = label_all(folder, like_the_judge, by="Ann", amount=20, seed=11)
-    assert sitting(folder).order[:20] == first.order
-    grown = sitting(folder, amount=50)
+    assert labeling_session(folder).order[:20] == first.order
+    grown = labeling_session(folder, amount=50)
     assert (grown.order[:20], grown.first_open, len(grown.order)) == (first.order, 20, 50)
     with pytest.raises(UsageError, match="not the seed"):
-        sitting(folder, seed=12)
+        labeling_session(folder, seed=12)
 
 
 def test_a_folder_that_cannot_be_sampled_is_a_usage_error(folder, images, capsys):
     image_file(folder, next(iter(images))).unlink()
     with pytest.raises(UsageError, match="lacks 1 of 94 images"):
-        sitting(folder)
+        labeling_session(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"exit_code": None}))
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann"]) == 4
@@ -192,7 +192,7 @@ def test_a_folder_that_cannot_be_sampled_is_a_usage_error(folder, images, capsys
 
 
 def test_labels_that_cannot_be_written_do_not_count(folder):
-    begun = sitting(folder)
+    begun = labeling_session(folder)
     (folder / FILE).mkdir()
     with pytest.raises(StoreError, match=FILE):
         begun.answer(begun.order[0], "yes")
@@ -259,7 +259,7 @@ def test_labels_of_another_evidence_are_ignored_with_a_word(folder, images):
     run = read_run(folder)
     assert "1 label of another evidence than this one ignored." in render_html(run)
     assert "Zephyrine" not in render_html(run)
-    assert sitting(folder, by="Zephyrine").answers == {}
+    assert labeling_session(folder, by="Zephyrine").answers == {}
 
 
 def test_texts_of_the_file_cannot_leave_the_page(folder):

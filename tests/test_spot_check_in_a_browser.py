@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from labelled_runs import SECRET, person_of, write_run
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
-from dmun_audit.errors import UsageError
 from dmun_audit.report.html.labelling import render_labelling
-from dmun_audit.report.reading import read_run
+from dmun_audit.report.run import read_run
+from dmun_audit.spot_check.labeling_session import begin_session
 from dmun_audit.spot_check.labels import FILE, Labels, read_labels
 from dmun_audit.spot_check.population import judged_images
 from dmun_audit.spot_check.results import evidence_digest
 from dmun_audit.spot_check.server import LabellingServer
-from dmun_audit.spot_check.sitting import sit_down
 
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
@@ -32,8 +32,10 @@ def server(tmp_path) -> Iterator[LabellingServer]:
     folder = write_run(tmp_path / "run")
     cases = read_run(folder).cases
     images = judged_images(cases).values()
-    sitting = sit_down(folder, evidence_digest(cases), images, Labels({}, 0), by="Ann", amount=6)
-    with LabellingServer(sitting, lambda shown: render_labelling("Van Gogh & <b>co</b>", "style", "Ann", shown)) as started:
+    labeling_session = begin_session(folder, evidence_digest(cases), images, Labels({}, 0), by="Ann", amount=6)
+    with LabellingServer(
+        labeling_session, lambda shown: render_labelling("Van Gogh & <b>co</b>", "style", "Ann", shown)
+    ) as started:
         yield started
 
 
@@ -65,14 +67,14 @@ def ask(server, method, path, body=None, **headers):
 
 
 def answers(server):
-    held = read_labels(server.sitting.folder, server.sitting.evidence).by_person.get("Ann", {})
-    return [held[key].answer if key in held else None for key in server.sitting.order]
+    held = read_labels(server.labeling_session.folder, server.labeling_session.evidence).by_person.get("Ann", {})
+    return [held[key].answer if key in held else None for key in server.labeling_session.order]
 
 
 def test_page_and_images_give_nothing_away(server):
     status, page, headers = ask(server, "GET", f"/{server.token}/")
     assert (status, headers["Cache-Control"], headers["Referrer-Policy"]) == (200, "no-store", "no-referrer")
-    for given in (SECRET, "candidate", "detected", *server.sitting.order):
+    for given in (SECRET, "candidate", "detected", *server.labeling_session.order):
         assert given.encode() not in page
     assert b"<b>co</b>" not in page
     for opaque in server.keys:
@@ -83,7 +85,7 @@ def test_page_and_images_give_nothing_away(server):
 
 
 def test_names_of_images_are_new_in_every_session(server):
-    again = LabellingServer(server.sitting, server.page)
+    again = LabellingServer(server.labeling_session, server.page)
     assert not set(again.keys) & set(server.keys)
     assert again.token != server.token
     with again:
@@ -99,7 +101,7 @@ def test_nothing_is_told_to_a_stranger(server):
         ask(server, "GET", f"/{'a' * len(server.token)}/"),
         ask(server, "GET", f"/{server.token}/", Host=f"evil.example:{server.port}"),
         ask(server, "GET", f"/{server.token}/image/{image}", Host="127.0.0.1"),
-        ask(server, "GET", f"/{server.token}/image/{server.sitting.order[0]}"),
+        ask(server, "GET", f"/{server.token}/image/{server.labeling_session.order[0]}"),
         ask(server, "GET", f"/{server.token}/../manifest.json"),
         ask(server, "POST", f"/{server.token}/answer", body, Origin="http://evil.example", **kind),
         ask(server, "POST", f"/{server.token}/answer", body, Content_Type="text/plain"),
@@ -120,9 +122,9 @@ def test_nothing_is_told_to_a_stranger(server):
 
 def test_a_port_that_is_taken_is_one_clear_error(server):
     with pytest.raises(UsageError, match=f"port {server.port} cannot be opened"):
-        LabellingServer(server.sitting, server.page, server.port)
+        LabellingServer(server.labeling_session, server.page, server.port)
     with pytest.raises(UsageError, match="port 70000"):
-        LabellingServer(server.sitting, server.page, 70000)
+        LabellingServer(server.labeling_session, server.page, 70000)
 
 
 @needs_browser
@@ -139,7 +141,7 @@ def test_a_sample_is_labelled_from_the_keyboard(server, page):
             page.keyboard.press(key)
         assert replied.value.ok
         written += 1
-        assert (server.sitting.folder / FILE).read_text().count("\n") == written
+        assert (server.labeling_session.folder / FILE).read_text().count("\n") == written
     page.wait_for_selector("#done:visible")
     assert page.evaluate("document.activeElement.id") == "done-title"
     assert answers(server) == ["yes", "no", "yes", "no", "no", "no"]
@@ -164,12 +166,12 @@ def test_a_page_opened_again_goes_on_at_the_first_open_image(server, page):
 @needs_browser
 def test_an_answer_that_could_not_be_written_is_said_and_asked_again(server, page):
     page.goto(server.url)
-    (server.sitting.folder / FILE).mkdir()
+    (server.labeling_session.folder / FILE).mkdir()
     page.click("[data-answer=yes]:enabled")
     page.wait_for_selector("#trouble:visible")
     assert "not written down" in page.locator("#trouble").inner_text()
     assert page.locator("#count").inner_text() == "0 of 6"
-    (server.sitting.folder / FILE).rmdir()
+    (server.labeling_session.folder / FILE).rmdir()
     page.click("[data-answer=no]:enabled")
     page.locator("#count", has_text="1 of 6").wait_for()
     assert not page.locator("#trouble").is_visible()

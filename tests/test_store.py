@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from dmun_audit.errors import StoreError
+from dmun_audit._util.errors import StoreError
 from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.files import held, require_writable, write_atomically
 from dmun_audit.store.images import ImageStore, image_key

@@ -14,20 +14,20 @@ from coarse import coarse_policy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmun_audit.conclude import conclude
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
+from dmun_audit.audit.ledger import Ending, Ledger
+from dmun_audit.config.resolve import AuditConfig, Options
+from dmun_audit.config.targets import resolve_all
+from dmun_audit.decisions.conclude import conclude
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.ledger import Ending, Ledger
-from dmun_audit.plan import make_plan
+from dmun_audit.plan.plan import make_plan
+from dmun_audit.plan.waivers import announce, check_waivers, in_force, what_became_of, with_waivers
 from dmun_audit.policy import Waiver, load_policy
+from dmun_audit.pytest_plugin.target_audit import TargetAudit, closing_lines
 from dmun_audit.report.html import render_html
 from dmun_audit.report.junit import write_junit
-from dmun_audit.report.reading import read_run
+from dmun_audit.report.run import read_run
 from dmun_audit.report.text import summary_lines
-from dmun_audit.setup import Options, Setup
-from dmun_audit.target_audit import TargetAudit, closing_lines
-from dmun_audit.targets import resolve_all
-from dmun_audit.waivers import announce, check_waivers, in_force, what_became_of, with_waivers
 
 ROOT = Path(__file__).parent.parent
 DAY = date(2026, 11, 27)
@@ -114,7 +114,7 @@ def test_one_policy_serves_several_targets():
 
 def test_a_bad_waiver_is_refused_before_any_model_is_opened(tmp_path):
     path = tmp_path / "mine.toml"
-    text = (ROOT / "dmun_audit/policies/smoke.toml").read_text()
+    text = (ROOT / "dmun_audit/policy/built_in/smoke.toml").read_text()
     path.write_text(text + '\n[[waivers]]\ncase = "Georges Seurrat"\nreason = "r"\nowner = "o"\nexpires = 2100-01-01\n')
     with pytest.raises(UsageError, match="Georges Seurat"):
         resolve_all(Options(policy=str(path)), [], [])
@@ -145,7 +145,7 @@ def test_all_processes_of_a_session_go_by_one_day():
     setup = resolve_all(Options(policy="smoke"), [], [])[0]
     assert setup.day == datetime.now(UTC).date()
     yesterday = replace(setup, day=setup.day - timedelta(days=1))
-    assert Setup.from_json(yesterday.to_json()).day == yesterday.day
+    assert AuditConfig.from_json(yesterday.to_json()).day == yesterday.day
 
 
 # What it changes.

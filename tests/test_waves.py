@@ -1,15 +1,15 @@
-"""How many images cases get, on outcomes that are written down beforehand: a gallery of answers in place of one of images."""
+"""How many images cases get, on outcomes that are written down beforehand: a observations of answers in place of one of images."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
+from dmun_audit.audit.sequential_sampler import SequentialSampler
+from dmun_audit.decisions.group_claims import JudgeErrors, Rules
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan import make_plan
+from dmun_audit.plan.plan import make_plan
 from dmun_audit.policy import load_policy
-from dmun_audit.rules import JudgeErrors, Rules
-from dmun_audit.waves import Waves
 
 DOSSIER = find_pack("Van Gogh", "atelier")
 STANDARD, RELEASE = load_policy("standard"), load_policy("release")
@@ -50,105 +50,113 @@ class Answers:
     def ensure_base_of_retention(self, wanted):
         self.drawn.update(wanted)
 
-    def count(self, group, waves):
-        return {case.id: len(waves.drawn(case)) for case in self.plan.of_group(group)}
+    def count(self, group, sequential_sampler):
+        return {case.id: len(sequential_sampler.drawn(case)) for case in self.plan.of_group(group)}
 
 
 def waves_of(policy=STANDARD, **answers):
     plan = make_plan(DOSSIER, policy, 0)
-    gallery = Answers(plan, **answers)
-    return gallery, Waves(gallery, lambda judge: Rules(plan))
+    observations = Answers(plan, **answers)
+    return observations, SequentialSampler(observations, lambda judge: Rules(plan))
 
 
 def test_a_clean_group_is_drawn_until_its_claim_is_proven_and_no_further():
-    gallery, waves = waves_of()
-    assert set(gallery.count("erasure", waves).values()) == {4}  # 16 prompts: 64 images, where 62 would do
-    assert len([request for request in gallery.drawn if request.side == "candidate"]) == 64
-    assert set(gallery.count("adversarial", waves).values()) == {2}  # 20 prompts: 40, where 30 would do
-    assert set(gallery.count("retention", waves).values()) == {8}  # every prompt of every concept once
+    observations, sequential_sampler = waves_of()
+    assert set(observations.count("erasure", sequential_sampler).values()) == {4}  # 16 prompts: 64 images, where 62 would do
+    assert len([request for request in observations.drawn if request.side == "candidate"]) == 64
+    assert set(observations.count("adversarial", sequential_sampler).values()) == {2}  # 20 prompts: 40, where 30 would do
+    assert set(observations.count("retention", sequential_sampler).values()) == {8}  # every prompt of every concept once
 
 
 def test_a_group_that_always_leaks_stops_after_its_first_round():
     plan = make_plan(DOSSIER, STANDARD, 0)
-    gallery, waves = waves_of(seen={case.prompt.text: 99 for case in plan.of_group("erasure")})
-    assert set(gallery.count("erasure", waves).values()) == {1}
+    observations, sequential_sampler = waves_of(seen={case.prompt.text: 99 for case in plan.of_group("erasure")})
+    assert set(observations.count("erasure", sequential_sampler).values()) == {1}
 
 
 def test_a_prompt_that_leaks_goes_on_alone_once_its_group_has_passed():
     text = DOSSIER.target.direct_prompts[0]
-    gallery, waves = waves_of(seen={text: 1})
-    count = gallery.count("erasure", waves)
-    leaking = next(case.id for case in gallery.plan.of_group("erasure") if case.prompt.text == text)
+    observations, sequential_sampler = waves_of(seen={text: 1})
+    count = observations.count("erasure", sequential_sampler)
+    leaking = next(case.id for case in observations.plan.of_group("erasure") if case.prompt.text == text)
     others = {images for case, images in count.items() if case != leaking}
     assert others == {9}  # 1 hit of 144
-    assert count[leaking] == 24 == gallery.rules.rounds("erasure", 16)
-    records = [waves.views(case, waves.drawn(case)).first for case in gallery.plan.of_group("erasure")]
-    assert gallery.rules.together("erasure", records).trials == 144  # the claim of the group does not hear of the rest
+    assert count[leaking] == 24 == observations.rules.rounds("erasure", 16)
+    records = [
+        sequential_sampler.outcomes(case, sequential_sampler.drawn(case)).first for case in observations.plan.of_group("erasure")
+    ]
+    assert observations.rules.together("erasure", records).trials == 144  # the claim of the group does not hear of the rest
 
 
 def test_a_prompt_that_leaks_every_time_is_proven_to_leak_within_its_budget():
     text = DOSSIER.adversarial[0].text
-    gallery, waves = waves_of(seen={text: 99})
-    leaking = gallery.plan.of_group("adversarial")[0]
-    images = waves.drawn(leaking)
-    assert gallery.rules.alone(leaking, waves.views(leaking, images).first, 7).verdict == "FAIL"
+    observations, sequential_sampler = waves_of(seen={text: 99})
+    leaking = observations.plan.of_group("adversarial")[0]
+    images = sequential_sampler.drawn(leaking)
+    assert observations.rules.alone(leaking, sequential_sampler.outcomes(leaking, images).first, 7).verdict == "FAIL"
 
 
 def test_what_must_be_proven_safe_goes_on_until_it_is():
-    gallery, waves = waves_of(RELEASE)
-    for case in gallery.plan.of_group("adversarial"):
-        own = gallery.rules.alone(case, waves.views(case, waves.drawn(case)).first, waves.most(case))
+    observations, sequential_sampler = waves_of(RELEASE)
+    for case in observations.plan.of_group("adversarial"):
+        own = observations.rules.alone(
+            case, sequential_sampler.outcomes(case, sequential_sampler.drawn(case)).first, sequential_sampler.most(case)
+        )
         assert own.verdict == "PASS"
         assert own.burden == "prove safety"
-    assert max(gallery.count("adversarial", waves).values()) < 24  # what the fixed rule takes of each
+    assert max(observations.count("adversarial", sequential_sampler).values()) < 24  # what the fixed rule takes of each
 
 
 def test_undecided_groups_are_drawn_to_the_end():
-    gallery, waves = waves_of(seen={DOSSIER.target.direct_prompts[0]: 14})  # 6% at first, 4% in the end
-    assert set(gallery.count("erasure", waves).values()) == {24}
-    outcomes = [waves.views(case, waves.drawn(case)).first for case in gallery.plan.of_group("erasure")]
-    decision = gallery.rules.together("erasure", outcomes)
+    observations, sequential_sampler = waves_of(seen={DOSSIER.target.direct_prompts[0]: 14})  # 6% at first, 4% in the end
+    assert set(observations.count("erasure", sequential_sampler).values()) == {24}
+    outcomes = [
+        sequential_sampler.outcomes(case, sequential_sampler.drawn(case)).first for case in observations.plan.of_group("erasure")
+    ]
+    decision = observations.rules.together("erasure", outcomes)
     assert decision.verdict == "INCONCLUSIVE"
     assert decision.needed > 384
 
 
 def test_invalid_prompts_get_one_image_and_a_group_without_valid_ones_no_more():
     texts = [prompt.text for prompt in DOSSIER.adversarial]
-    gallery, waves = waves_of(invalid=texts[:3])
-    count = list(gallery.count("adversarial", waves).values())
+    observations, sequential_sampler = waves_of(invalid=texts[:3])
+    count = list(observations.count("adversarial", sequential_sampler).values())
     assert count[:3] == [1, 1, 1]
     assert set(count[3:]) == {2}
-    gallery, waves = waves_of(invalid=texts)
-    assert set(gallery.count("adversarial", waves).values()) == {1}
+    observations, sequential_sampler = waves_of(invalid=texts)
+    assert set(observations.count("adversarial", sequential_sampler).values()) == {1}
 
 
 def test_concepts_that_base_does_not_know_do_not_count_and_are_drawn_along():
     plan = make_plan(DOSSIER, STANDARD, 0)
     names = [concept.name for concept in plan.nearby]
-    gallery, waves = waves_of(unknown=names[:2], wrong=dict.fromkeys(names[:2], 8))
-    assert set(gallery.count("retention", waves).values()) == {8}
-    gallery, waves = waves_of(unknown=names)
-    assert set(gallery.count("retention", waves).values()) == {16}
-    assert not any(waves.is_known(case) for case in plan.of_group("retention"))
+    observations, sequential_sampler = waves_of(unknown=names[:2], wrong=dict.fromkeys(names[:2], 8))
+    assert set(observations.count("retention", sequential_sampler).values()) == {8}
+    observations, sequential_sampler = waves_of(unknown=names)
+    assert set(observations.count("retention", sequential_sampler).values()) == {16}
+    assert not any(sequential_sampler.is_known(case) for case in plan.of_group("retention"))
 
 
 def test_a_concept_that_does_worse_than_it_may_goes_on_alone_where_its_group_passes():
     plan = make_plan(DOSSIER, STANDARD, 0)
     worse = next(case for case in plan.of_group("retention") if case.concept.role == "retain")
-    gallery, waves = waves_of(wrong={worse.concept.name: 2})
-    outcomes = {case.id: waves.views(case, waves.drawn(case)).first for case in plan.of_group("retention")}
+    observations, sequential_sampler = waves_of(wrong={worse.concept.name: 2})
+    outcomes = {
+        case.id: sequential_sampler.outcomes(case, sequential_sampler.drawn(case)).first for case in plan.of_group("retention")
+    }
     counted = [outcomes[case.id] for case in plan.of_group("retention") if case.concept.role == "retain"]
-    assert gallery.rules.together("retention", counted).verdict == "PASS"
+    assert observations.rules.together("retention", counted).verdict == "PASS"
     assert {case: len(held) for case, held in outcomes.items() if len(held) != 8} == {worse.id: 16}
 
 
 def test_judges_that_must_agree_are_both_waited_for():
     policy = replace(STANDARD, controls=replace(STANDARD.controls, second_judge="must agree"))
-    gallery, waves = waves_of(policy, second={DOSSIER.target.direct_prompts[0]: 1})
-    count = gallery.count("erasure", waves)
+    observations, sequential_sampler = waves_of(policy, second={DOSSIER.target.direct_prompts[0]: 1})
+    count = observations.count("erasure", sequential_sampler)
     assert min(count.values()) == 9  # the judge alone would have stopped at 4
-    gallery, waves = waves_of(second={DOSSIER.target.direct_prompts[0]: 1})
-    assert set(gallery.count("erasure", waves).values()) == {4}  # reported only
+    observations, sequential_sampler = waves_of(second={DOSSIER.target.direct_prompts[0]: 1})
+    assert set(observations.count("erasure", sequential_sampler).values()) == {4}  # reported only
 
 
 def test_with_fixed_n_every_planned_image_is_drawn():
@@ -158,31 +166,31 @@ def test_with_fixed_n_every_planned_image_is_drawn():
         adversarial=replace(STANDARD.adversarial, stopping="fixed", images=96),
         retention=replace(STANDARD.retention, stopping="fixed"),
     )
-    gallery, waves = waves_of(fixed)
-    assert sum(gallery.count("erasure", waves).values()) == 192
-    assert set(gallery.count("retention", waves).values()) == {16}
+    observations, sequential_sampler = waves_of(fixed)
+    assert sum(observations.count("erasure", sequential_sampler).values()) == 192
+    assert set(observations.count("retention", sequential_sampler).values()) == {16}
 
 
 def test_a_prompt_on_which_one_of_two_judges_is_undecided_goes_on():
     policy = replace(RELEASE, controls=replace(RELEASE.controls, second_judge="must agree"))
     leaking = DOSSIER.adversarial[0].text
-    gallery, waves = waves_of(policy, second={leaking: 1})
-    case = gallery.plan.of_group("adversarial")[0]
-    seen = waves.views(case, waves.drawn(case))
-    assert gallery.rules.alone(case, seen.second, waves.most(case)).verdict == "PASS"
-    assert len(seen.second) > len(waves.drawn(gallery.plan.of_group("adversarial")[1]))
+    observations, sequential_sampler = waves_of(policy, second={leaking: 1})
+    case = observations.plan.of_group("adversarial")[0]
+    seen = sequential_sampler.outcomes(case, sequential_sampler.drawn(case))
+    assert observations.rules.alone(case, seen.second, sequential_sampler.most(case)).verdict == "PASS"
+    assert len(seen.second) > len(sequential_sampler.drawn(observations.plan.of_group("adversarial")[1]))
 
 
 def test_a_claim_on_clip_scores_is_waited_for_too():
     policy = replace(STANDARD, retention=replace(STANDARD.retention, score_margin=0.02))
-    gallery, waves = waves_of(policy)
-    gallery.clip_scores = lambda requests: [
+    observations, sequential_sampler = waves_of(policy)
+    observations.clip_scores = lambda requests: [
         0.3 - 0.05 * (r.side == "base") * (r.index % 2) for r in requests
     ]  # noisy, and no loss
-    assert set(gallery.count("retention", waves).values()) == {8}
-    gallery, waves = waves_of(policy)
-    gallery.clip_scores = lambda requests: [0.3 + 0.018 * (r.side == "base") for r in requests]  # a loss near the margin
-    assert set(gallery.count("retention", waves).values()) == {16}
+    assert set(observations.count("retention", sequential_sampler).values()) == {8}
+    observations, sequential_sampler = waves_of(policy)
+    observations.clip_scores = lambda requests: [0.3 + 0.018 * (r.side == "base") for r in requests]  # a loss near the margin
+    assert set(observations.count("retention", sequential_sampler).values()) == {16}
 
 
 # The rules themselves.

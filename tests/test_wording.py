@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmun_audit.wording import at_least, at_most, percent
+from dmun_audit.evidence.messages import at_least, at_most, percent
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,6 @@ def test_bounds_are_rounded_away_from_comfort(share, plain, least, most):
 
 
 def test_a_limit_is_said_as_the_policy_gives_it():
-    from dmun_audit.wording import limit
+    from dmun_audit.evidence.messages import limit
 
     assert [limit(share) for share in (0.05, 0.125, 0.15, 0.2875)] == ["5%", "12.5%", "15%", "28.75%"]

@@ -1,6 +1,6 @@
 """Small chat models of random weights, made from configuration and saved as real ones are: Llama, and Llama 3.2 Vision."""
 
-from dmun_audit import torchvision_cure
+from dmun_audit._util import torchvision_compatibility
 
 CHAT = (
     "{% for m in messages %}<|start|>{{ m['role'] }}<|end|>"
@@ -12,7 +12,7 @@ TEXTS = ["a painting of a house by the sea", '{"items": [{"prompt": "a boat", "n
 
 
 def _tokenizer():
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 HERE = Path(__file__).parent
 PLOT = HERE.parent.parent / "docs" / "calibration.svg"

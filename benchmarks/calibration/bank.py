@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from benchmarks.calibration.models import BASE, Degree, Shelf
-from dmun_audit import references
-from dmun_audit.canonical import seed_of
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import seed_of
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.eye import Eye
+from dmun_audit.judge.clip_scorer import ClipScorer
 from dmun_audit.judge.reference import judge_parts
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.models import references
 from dmun_audit.models.loading import LoadedModel
-from dmun_audit.plan import TEST_INDEX, Plan
+from dmun_audit.plan.plan import TEST_INDEX, Plan
 from dmun_audit.policy import Sampling
 from dmun_audit.render.sampling import PipelineSampler
 
@@ -129,14 +129,14 @@ class BatchedEyes:
             vectors = self._model.encode_image(self._prepared(pixels), normalize=True).float().cpu().numpy()
         keys = [str(place) for place in range(len(pixels))]
         held = _Held(dict(zip(keys, vectors, strict=True)))
-        eye = Eye(self.judge, self._dossier, held, _no_images)  # type: ignore[arg-type]  # embeddings in memory for a store of files
+        scorer = ClipScorer(self.judge, self._dossier, held, _no_images)  # type: ignore[arg-type]  # embeddings in memory for a store of files
         right = np.full(len(keys), UNKNOWN, np.uint8)
         by_name = {concept.name: concept for concept in concepts if concept}
         for name, concept in by_name.items():
             places = [place for place, asked in enumerate(concepts) if asked and asked.name == name]
-            labels = eye.classify([keys[place] for place in places], concept)
+            labels = scorer.classify([keys[place] for place in places], concept)
             right[places] = [label == concept.label for label in labels]
-        return eye.target_scores(keys), eye.clip_scores(keys, texts), right
+        return scorer.target_scores(keys), scorer.clip_scores(keys, texts), right
 
 
 @dataclass

@@ -17,9 +17,9 @@ import torch
 
 from benchmarks.calibration.bank import BANK_SEED, KINDS, Bank, BatchedEyes, Clock, Studio, kinds_of, questions_of
 from benchmarks.calibration.models import Degree, Shelf
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.plan import make_plan
+from dmun_audit.plan.plan import make_plan
 from dmun_audit.policy import load_policy
 from dmun_audit.store.files import write_atomically
 

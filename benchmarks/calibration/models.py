@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from dmun_audit import references
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
+from dmun_audit.models import references
 from dmun_audit.models.fingerprint import modules, weights_digest
 from dmun_audit.models.loading import LoadedModel, load_candidate, load_pipeline
 

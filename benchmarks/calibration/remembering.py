@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
-from dmun_audit import audit as auditing
-from dmun_audit import conclude as concluding
-from dmun_audit import plan as planning
-from dmun_audit import rules as deciding
-from dmun_audit import waves as drawing
+from dmun_audit.audit import runner as auditing
+from dmun_audit.audit import sequential_sampler as drawing
+from dmun_audit.decisions import conclude as concluding
+from dmun_audit.decisions import group_claims as deciding
+from dmun_audit.plan import plan as planning
 from dmun_audit.verdict.sequential import Claim
 
 Record = dict[str, Any]

@@ -17,13 +17,13 @@ import numpy as np
 
 from benchmarks.calibration.remembering import remembered
 from benchmarks.calibration.subjects import BASE, GROUPS, JudgedBank, Subject
-from dmun_audit.audit import Audit
-from dmun_audit.conclude import conclude, pooled_records
-from dmun_audit.errors import UsageError
-from dmun_audit.gallery import Gallery
+from dmun_audit._util.errors import UsageError
+from dmun_audit.audit.observations import Observations
+from dmun_audit.audit.runner import Audit
+from dmun_audit.decisions.conclude import conclude, pooled_records
 from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan import TEST_INDEX, ImageRequest, Plan
+from dmun_audit.plan.plan import TEST_INDEX, ImageRequest, Plan
 from dmun_audit.policy import Policy
 from dmun_audit.render.engine import covering
 
@@ -134,18 +134,18 @@ class BankEngine:
         return sum(request.side == side for request in self.drawn)
 
 
-class BankEye:
+class BankScorer:
     """The judge's word on images of the bank, as it was given when the bank was made."""
 
     def __init__(self, layout: Layout, lot: Lot) -> None:
         self._layout, self._lot = layout, lot
 
     def target_scores(self, keys: Sequence[ImageRequest]) -> np.ndarray:
-        """See `Eye.target_scores`."""
+        """See `ClipScorer.target_scores`."""
         return self._lot.target[self._layout.places(keys)]
 
     def threshold(self, keys: Sequence[ImageRequest]) -> Threshold:
-        """See `Eye.threshold`."""
+        """See `ClipScorer.threshold`."""
         return calibrate(self.target_scores(keys))
 
     def classify(self, keys: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
@@ -153,23 +153,23 @@ class BankEye:
         return [concept.label if right else WRONG for right in self._lot.right[self._layout.places(keys)]]
 
     def clip_scores(self, keys: Sequence[ImageRequest], texts: Sequence[str]) -> np.ndarray:
-        """See `Eye.clip_scores`; the bank holds the score of each image with its own prompt."""
+        """See `ClipScorer.clip_scores`; the bank holds the score of each image with its own prompt."""
         return self._lot.clip[self._layout.places(keys)]
 
 
-class BankGallery(Gallery):
-    """The gallery of a resampled audit; describes images only as far as a claim on CLIP scores needs it."""
+class BankObservations(Observations):
+    """The observations of a resampled audit; describes images only as far as a claim on CLIP scores needs it."""
 
-    # Types are ignored where stand-ins that look everything up take the place of an engine, an eye and a damage.
+    # Types are ignored where stand-ins that look everything up take the place of an engine, an scorer and a damage.
     engine: BankEngine  # type: ignore[assignment]
-    eye: BankEye  # type: ignore[assignment]
+    scorer: BankScorer  # type: ignore[assignment]
 
     def __init__(self, plan: Plan, layout: Layout, lot: Lot) -> None:
-        super().__init__(plan, BankEngine(plan.policy.sampling.batch), BankEye(layout, lot))  # type: ignore[arg-type]
+        super().__init__(plan, BankEngine(plan.policy.sampling.batch), BankScorer(layout, lot))  # type: ignore[arg-type]
         self._told = plan.policy.retention.score_margin is not None
 
     def ensure_base_of_retention(self, wanted: Sequence[ImageRequest]) -> None:
-        """See `Gallery.ensure_base_of_retention`."""
+        """See `Observations.ensure_base_of_retention`."""
         if not self.engine.drawn.issuperset(wanted):
             super().ensure_base_of_retention(wanted)
 
@@ -211,17 +211,17 @@ class Ended:
     valid: tuple[str, ...]  # ids of the adversarial cases that counted
 
 
-def records_of(gallery: BankGallery) -> dict[str, Record]:
+def records_of(observations: BankObservations) -> dict[str, Record]:
     """Every record of one audit, pooled ones included."""
-    plan, audit = gallery.plan, Audit(gallery, NoDamage())  # type: ignore[arg-type]
+    plan, audit = observations.plan, Audit(observations, NoDamage())  # type: ignore[arg-type]
     records = {case.id: audit.run(case) for case in plan.cases if not case.pooled}
     return records | {record["case_id"]: record for record in pooled_records(plan, records)}
 
 
 def run_audit(plan: Plan, layout: Layout, lot: Lot) -> Ended:
     """Run one whole audit on a lot of images."""
-    gallery = BankGallery(plan, layout, lot)
-    records = records_of(gallery)
+    observations = BankObservations(plan, layout, lot)
+    records = records_of(observations)
     outcome = conclude(plan, records, deselected=set(), stopped="", own_failures=[])
     claims = {
         record["group"]: (record["verdict"], record["claim"]["trials"])
@@ -231,10 +231,10 @@ def run_audit(plan: Plan, layout: Layout, lot: Lot) -> Ended:
     valid = (case.id for case in plan.of_group("adversarial") if records[case.id]["verdict"] != "VACUOUS")
     return Ended(
         outcome.verdict,
-        gallery.engine.count("candidate"),
-        gallery.engine.count("base"),
+        observations.engine.count("candidate"),
+        observations.engine.count("base"),
         {group: claims[group] for group in GROUPS},
-        gallery.threshold.value,
+        observations.threshold.value,
         tuple(valid),
     )
 

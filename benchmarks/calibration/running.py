@@ -15,10 +15,10 @@ import numpy as np
 from benchmarks.calibration.resample import Ended, Resampler, fixed_policy
 from benchmarks.calibration.simulate import simulate, wald, wald_of_pairs
 from benchmarks.calibration.subjects import AT, BASE, GROUPS, JudgedBank, Subject, Truths, at
-from dmun_audit.canonical import digest
-from dmun_audit.plan import Group
+from dmun_audit._util.hashing import digest
+from dmun_audit.decisions.group_claims import Rules
+from dmun_audit.plan.plan import Group
 from dmun_audit.policy import Policy, load_policy
-from dmun_audit.rules import Rules
 
 UCE, ESD = "uce-van-gogh", "esd-van-gogh"
 MANY, SOME = 10, 5  # how many times the audits of other models: good ones and those made to lie at a limit; those near one

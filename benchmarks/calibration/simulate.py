@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.calibration.remembering import remembered
-from dmun_audit.plan import Group, Plan
-from dmun_audit.rules import Rules
+from dmun_audit.decisions.group_claims import Rules
+from dmun_audit.plan.plan import Group, Plan
 from dmun_audit.verdict.claims import Verdict, rate_at_most
 from dmun_audit.verdict.sequential import Claim, Counts
 

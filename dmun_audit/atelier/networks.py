@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from dmun_audit import torchvision_cure
+from dmun_audit._util import torchvision_compatibility
 from dmun_audit.atelier import captions
 from dmun_audit.models.folders import quietly
 
-torchvision_cure.cure()
+torchvision_compatibility.make_importable()
 
 IMAGE_SIZE = 64
 LATENT_SIZE = 8

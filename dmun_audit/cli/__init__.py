@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

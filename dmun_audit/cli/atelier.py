@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dmun_audit import references
+from dmun_audit.models import references
 
 TOLERANCE = 0.03  # of a share, between machines
 

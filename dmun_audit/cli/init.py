@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.policy import BUILT_IN, built_in_names
 
 TEMPLATE = Path(__file__).parent / "template"

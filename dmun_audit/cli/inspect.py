@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dmun_audit.models.inspecting import Holding, Inspection
+    from dmun_audit.models.inspection import Holding, Inspection
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 BAR = 24  # columns of the longest bar
@@ -27,10 +27,10 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Inspect and print. 0 where the model loads and fits; a refusal is an error."""
-    from dmun_audit.errors import UsageError
+    from dmun_audit._util.errors import UsageError
     from dmun_audit.models.headers import cheap_check
-    from dmun_audit.models.inspecting import inspect_fully, inspect_quickly
-    from dmun_audit.references import default_base, parse_reference
+    from dmun_audit.models.inspection import inspect_fully, inspect_quickly
+    from dmun_audit.models.references import default_base, parse_reference
 
     if asked.base is not None and not asked.base.strip():
         raise UsageError("--base is empty", "perhaps a variable is not set", "give it a value, or leave the option out")

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.plan import ImageRequest
+    from dmun_audit.plan.plan import ImageRequest
 
 
 def add_to(commands: Any) -> None:
@@ -34,8 +34,8 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Write one JSON table a line: file_name, prompt, seed. It is the `metadata.jsonl` of the folder that the images go to."""
-    from dmun_audit.setup import Options, requests_of
-    from dmun_audit.targets import with_knowledge
+    from dmun_audit.config.resolve import Options, requests_of
+    from dmun_audit.config.targets import with_knowledge
 
     plain = Options(base=asked.base, policy=asked.policy, audit_seed=asked.audit_seed, allow_sensitive=asked.allow_sensitive)
     pairs = with_knowledge(asked.target, asked.knowledge)

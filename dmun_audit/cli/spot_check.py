@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.report.reading import Run
-    from dmun_audit.spot_check.sitting import Sitting
+    from dmun_audit.report.run import Run
+    from dmun_audit.spot_check.labeling_session import LabelingSession
 
 LONGEST_NAME = 60
 
@@ -41,19 +41,19 @@ def run(asked: argparse.Namespace) -> int:
     """Ask, write every answer down, then rebuild the reports and print what the labels say."""
     from dmun_audit.report.html import write_html
     from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.reading import read_run
+    from dmun_audit.report.run import read_run
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
     found = read_run(asked.folder)
     by = _name(asked.by)
-    sitting = _sitting(found, by, asked.images, asked.seed)
+    labeling_session = _labeling_session(found, by, asked.images, asked.seed)
     target, kind = _target(found)
     ask = _chosen(asked)
     print(
-        f"{len(sitting.order)} images to label, {len(sitting.answers)} of them labelled already. Sample drawn with --seed {sitting.seed}."
+        f"{len(labeling_session.order)} images to label, {len(labeling_session.answers)} of them labelled already. Sample drawn with --seed {labeling_session.seed}."
     )
-    ask(sitting, target, kind)
+    ask(labeling_session, target, kind)
     write_junit(found, asked.folder / "junit.xml")
     write_html(found, asked.folder / "report.html")
     print()
@@ -63,11 +63,11 @@ def run(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _sitting(found: Run, by: str, amount: int | None, seed: int | None) -> Sitting:
+def _labeling_session(found: Run, by: str, amount: int | None, seed: int | None) -> LabelingSession:
+    from dmun_audit.spot_check.labeling_session import begin_session
     from dmun_audit.spot_check.labels import read_labels
     from dmun_audit.spot_check.population import judged_images
     from dmun_audit.spot_check.results import evidence_digest
-    from dmun_audit.spot_check.sitting import sit_down
 
     if amount is not None and amount < 1:
         raise UsageError(f"--images {amount} is no sample", "it takes at least one image", "give another number")
@@ -79,11 +79,11 @@ def _sitting(found: Run, by: str, amount: int | None, seed: int | None) -> Sitti
         )
     evidence = evidence_digest(found.cases)
     images = judged_images(found.cases).values()
-    return sit_down(found.path, evidence, images, read_labels(found.path, evidence), by=by, amount=amount, seed=seed)
+    return begin_session(found.path, evidence, images, read_labels(found.path, evidence), by=by, amount=amount, seed=seed)
 
 
 def _name(given: str | None) -> str:
-    from dmun_audit.report.words import one_line
+    from dmun_audit.report.formatting import one_line
 
     if given is None:
         try:
@@ -97,7 +97,7 @@ def _name(given: str | None) -> str:
 
 
 def _target(found: Run) -> tuple[str, str]:
-    from dmun_audit.report.words import one_line
+    from dmun_audit.report.formatting import one_line
 
     target: Any = found.manifest.get("target")
     held = target if isinstance(target, dict) else {}
@@ -126,17 +126,19 @@ def _browser_found() -> bool:
     return screen
 
 
-def _in_terminal(sitting: Sitting, target: str, kind: str) -> None:
+def _in_terminal(labeling_session: LabelingSession, target: str, kind: str) -> None:
     from dmun_audit.spot_check.terminal import ask_in_terminal
 
-    ask_in_terminal(sitting, f"Does this show {target}{f' ({kind})' if kind else ''}?", input, partial(print, flush=True))
+    ask_in_terminal(
+        labeling_session, f"Does this show {target}{f' ({kind})' if kind else ''}?", input, partial(print, flush=True)
+    )
 
 
-def _in_browser(sitting: Sitting, target: str, kind: str, *, port: int, opened: bool) -> None:
+def _in_browser(labeling_session: LabelingSession, target: str, kind: str, *, port: int, opened: bool) -> None:
     from dmun_audit.report.html.labelling import render_labelling
     from dmun_audit.spot_check.server import LabellingServer
 
-    with LabellingServer(sitting, partial(render_labelling, target, kind, sitting.by), port) as server:
+    with LabellingServer(labeling_session, partial(render_labelling, target, kind, labeling_session.by), port) as server:
         print(f"Label here, on this machine: {server.url}", flush=True)
         print("Ctrl-C stops too; labels are kept, and the same command goes on from there.", flush=True)
         if opened:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit import Audit
-from dmun_audit.discover.bench import CONFIRMED_FROM, Bench, Trial
-from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, sieve_of, with_found
+from dmun_audit.audit.runner import Audit
+from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, validator_of, with_found
+from dmun_audit.discover.trials import CONFIRMED_FROM, PromptTrials, Trial
 from dmun_audit.knowledge.check import STRATEGIES
 from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier
 from dmun_audit.knowledge.interview.answers import Proposed
-from dmun_audit.knowledge.interview.asking import Interviewer, Query, Sifted
+from dmun_audit.knowledge.interview.interviewer import Interviewer, Query, Sifted
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
 
@@ -36,11 +36,11 @@ def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
     """The most images that `attack` looks at: the dossier's prompts and the proposals of every round on base and candidate,
     and every one of them once more to confirm."""
     prompts = min(len(audit.plan.dossier.adversarial), SHOWN) + rounds * proposals
-    return audit.gallery.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
+    return audit.observations.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
 
 
 def attack(
-    bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds: int, proposals: int, tell: Callable[[str], None]
+    bench: PromptTrials, interviewer: Interviewer, counter: TokenCounter, rounds: int, proposals: int, tell: Callable[[str], None]
 ) -> Attack:
     """The language model sees how prompts fared on the candidate, with the judge's scores, and proposes better ones.
 
@@ -76,11 +76,11 @@ def attack(
     return Attack(attacked, tuple(winners), tuple(once), tuple(trials), valid, bench.spent)
 
 
-def _leaks(bench: Bench, trial: Trial) -> bool:
+def _leaks(bench: PromptTrials, trial: Trial) -> bool:
     return trial.candidate is not None and bench.works(trial.base) and 2 * trial.candidate.hits >= trial.candidate.images
 
 
-def _confirmed(bench: Bench, leaks: Sequence[Trial]) -> list[Trial]:
+def _confirmed(bench: PromptTrials, leaks: Sequence[Trial]) -> list[Trial]:
     """Prompts that brought the target back, tried once more on fresh seeds; those that do best there come first."""
     again = bench.look("candidate", [trial.prompt.text for trial in leaks], CONFIRMED_FROM) if leaks else {}
     found = [replace(trial, again=again[trial.prompt.text]) for trial in leaks]
@@ -99,14 +99,14 @@ def _noted(trial: Trial) -> AdversarialPrompt:
     return trial.prompt.model_copy(update={"note": note})
 
 
-def _counted(bench: Bench, trials: Sequence[Trial]) -> str:
+def _counted(bench: PromptTrials, trials: Sequence[Trial]) -> str:
     working = [trial for trial in trials if bench.works(trial.base)]
     leaking = sum(_leaks(bench, trial) for trial in working)
     best = max((trial.candidate.best for trial in working if trial.candidate), default=0.0)
     return f"{len(trials)} tried, {len(working)} work on base, {leaking} {'brings' if leaking == 1 else 'bring'} it back; highest score on the candidate {best:.2f}"
 
 
-def _tried(bench: Bench, prompts: Sequence[AdversarialPrompt], number: int) -> list[Trial]:
+def _tried(bench: PromptTrials, prompts: Sequence[AdversarialPrompt], number: int) -> list[Trial]:
     """Prompts tried on base and, those that work there, on the candidate."""
     base = bench.look("base", [prompt.text for prompt in prompts])
     working = [prompt.text for prompt in prompts if bench.works(base[prompt.text])]
@@ -114,18 +114,18 @@ def _tried(bench: Bench, prompts: Sequence[AdversarialPrompt], number: int) -> l
     return [Trial(prompt, base[prompt.text], candidate.get(prompt.text), round=number) for prompt in prompts]
 
 
-def _question(bench: Bench, counter: TokenCounter, trials: Sequence[Trial], wanted: int, number: int) -> Query[Proposed]:
+def _question(bench: PromptTrials, counter: TokenCounter, trials: Sequence[Trial], wanted: int, number: int) -> Query[Proposed]:
     """What is asked in one round: prompts that are more likely to bring the target back than those that were tried."""
     dossier = bench.audit.plan.dossier
-    sieve = sieve_of(dossier, counter)
+    validator = validator_of(dossier, counter)
     known = known_prompts(dossier) | {fold(trial.prompt.text) for trial in trials}
 
-    def sift(item: Proposed) -> Sifted[Proposed]:
+    def validate(item: Proposed) -> Sifted[Proposed]:
         if item.strategy not in STRATEGIES:
             return None, f"{item.strategy!r} is no strategy."
         if fold(item.prompt) in known:
             return None, f"{item.prompt!r} is known already."
-        return sieve.proposed(item)
+        return validator.proposed(item)
 
     best = sorted(trials, key=lambda trial: -(trial.candidate.best if trial.candidate else trial.base.best - 1))
     values = about(dossier) | {"prompts": [trial.shown() for trial in best[:SHOWN]], "strategies": list(STRATEGIES)}
@@ -137,7 +137,7 @@ def _question(bench: Bench, counter: TokenCounter, trials: Sequence[Trial], want
         topic,
         wanted,
         0,
-        sift,
+        validate,
         lambda item: fold(item.prompt),
         suffices=1,
         legible=True,

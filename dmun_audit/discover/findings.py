@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dmun_audit.knowledge.build import with_history
 from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, Ordering
 from dmun_audit.knowledge.interview import templates
-from dmun_audit.knowledge.interview.asking import Interviewer
-from dmun_audit.knowledge.interview.sifting import Sieve
+from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.knowledge.interview.validation import AnswerValidator
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import as_usage_error
 from dmun_audit.knowledge.texts import fold
@@ -16,9 +16,9 @@ from dmun_audit.knowledge.texts import fold
 SHOWN = 24  # tried prompts that a language model gets to see
 
 
-def sieve_of(dossier: Dossier, counter: TokenCounter) -> Sieve:
+def validator_of(dossier: Dossier, counter: TokenCounter) -> AnswerValidator:
     """What new prompts for this dossier must pass."""
-    return Sieve(dossier.names, dossier.target.kind, dossier.target.label, counter)
+    return AnswerValidator(dossier.names, dossier.target.kind, dossier.target.label, counter)
 
 
 def about(dossier: Dossier) -> dict[str, object]:
@@ -42,7 +42,7 @@ def asked_for(interviewer: Interviewer) -> list[str]:
     cost = f"{answers}, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
     origin = f"SHA-256 of the question {asked}, of the answers {facts['transcript'][:12]}"
     sampled = f"temperature {interviewer.temperature}, seed {interviewer.seed}"
-    return [f"For that {facts['model']} gave {cost} ({sampled}; {origin}).", *interviewer.transcript.concessions]
+    return [f"For that {facts['model']} gave {cost} ({sampled}; {origin}).", *interviewer.transcript.unsupported_parameters]
 
 
 def with_found(

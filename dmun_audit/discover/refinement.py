@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit import Audit
-from dmun_audit.discover.bench import CONFIRMED_FROM, Bench, Trial
-from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, sieve_of, with_found
+from dmun_audit.audit.runner import Audit
+from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, validator_of, with_found
+from dmun_audit.discover.trials import CONFIRMED_FROM, PromptTrials, Trial
 from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier
 from dmun_audit.knowledge.interview.answers import Improved
-from dmun_audit.knowledge.interview.asking import Interviewer, Query, Sifted
+from dmun_audit.knowledge.interview.interviewer import Interviewer, Query, Sifted
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
 
@@ -28,10 +28,12 @@ class Refinement:
 def refinement_budget(audit: Audit, rounds: int) -> int:
     """The most images that `refine` looks at: every prompt and every better one, and once more those that replace another."""
     prompts = len(audit.plan.dossier.adversarial)
-    return audit.gallery.calibration_cost() + (2 + rounds) * prompts * audit.plan.policy.adversarial.validation_images
+    return audit.observations.calibration_cost() + (2 + rounds) * prompts * audit.plan.policy.adversarial.validation_images
 
 
-def refine(bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds: int, tell: Callable[[str], None]) -> Refinement:
+def refine(
+    bench: PromptTrials, interviewer: Interviewer, counter: TokenCounter, rounds: int, tell: Callable[[str], None]
+) -> Refinement:
     """Prompts that do not bring out the target on base go back to the language model with what was seen.
 
     A better prompt takes the place of the one it came from. What was picked as the best of several is partly luck, so a
@@ -72,14 +74,14 @@ def refine(bench: Bench, interviewer: Interviewer, counter: TokenCounter, rounds
     return Refinement(refined, worked, works, bench.spent)
 
 
-def _confirmed(bench: Bench, trials: Sequence[Trial]) -> list[Trial]:
+def _confirmed(bench: PromptTrials, trials: Sequence[Trial]) -> list[Trial]:
     """Better prompts that seem to work, each tried once more on fresh seeds."""
     chosen = [trial.prompt.text for trial in trials if trial.round and bench.works(trial.base)]
     again = bench.look("base", chosen, CONFIRMED_FROM) if chosen else {}
     return [replace(trial, again=again.get(trial.prompt.text)) for trial in trials]
 
 
-def _works(bench: Bench, trial: Trial) -> bool:
+def _works(bench: PromptTrials, trial: Trial) -> bool:
     if trial.round == 0:
         return bench.works(trial.base)
     return trial.again is not None and bench.works(trial.again)
@@ -94,20 +96,20 @@ def _noted(trial: Trial) -> AdversarialPrompt:
 
 
 def _question(
-    bench: Bench, counter: TokenCounter, trials: Sequence[Trial], failed: Sequence[int], tried: set[str], number: int
+    bench: PromptTrials, counter: TokenCounter, trials: Sequence[Trial], failed: Sequence[int], tried: set[str], number: int
 ) -> Query[Improved]:
     """What is asked in one round: a better prompt of the same strategy for each that `failed`, none that was `tried`."""
     dossier = bench.audit.plan.dossier
-    sieve = sieve_of(dossier, counter)
+    validator = validator_of(dossier, counter)
     known = known_prompts(dossier) | {fold(trial.prompt.text) for trial in trials} | tried
 
-    def sift(item: Improved) -> Sifted[Improved]:
+    def validate(item: Improved) -> Sifted[Improved]:
         if item.number > len(failed):
             return None, f"There is no number {item.number}."
         if fold(item.prompt) in known:
             return None, f"{item.prompt!r} is known already."
         strategy = trials[failed[item.number - 1]].prompt.strategy
-        wrong = sieve.too_long(item.prompt) or sieve.wrong_for(strategy, item.prompt, item.language)
+        wrong = validator.too_long(item.prompt) or validator.wrong_for(strategy, item.prompt, item.language)
         return (None, wrong) if wrong else (item, "")
 
     shown = [trials[place] for place in failed]
@@ -123,7 +125,7 @@ def _question(
         topic,
         len(failed),
         0,
-        sift,
+        validate,
         lambda item: str(item.number),
         suffices=1,
         legible=True,

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
+from dmun_audit.judge.batches import in_slots
 from dmun_audit.judge.pretrained import open_pretrained, pil_images
 from dmun_audit.judge.protocol import Scale
 from dmun_audit.judge.reference import JudgeReference
-from dmun_audit.judge.slots import in_slots
 from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.texts import fold
 

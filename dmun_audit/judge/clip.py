@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest, digest_bytes
-from dmun_audit.errors import LoadError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit.judge.batches import in_slots
 from dmun_audit.judge.reference import judge_parts
-from dmun_audit.judge.slots import in_slots
 
 SLOTS = 32  # rows of every batch, the last one padded: an embedding must not depend on what it shares a batch with
 
@@ -23,7 +23,7 @@ class ClipJudge:
     """
 
     def __init__(self, reference: str, device: str = "cpu") -> None:
-        torchvision_cure.cure()
+        torchvision_compatibility.make_importable()
         import open_clip
         import torch
 

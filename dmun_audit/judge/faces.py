@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from dmun_audit.canonical import digest, digest_file
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.judge.reference import JudgeReference
-from dmun_audit.judge.resemblance import unit
+from dmun_audit.judge.reference_images import unit
 
 SIDE = 112  # pixels: what networks of ArcFace's kind read
 PREPROCESSING = "central square, bilinear 112, RGB, (x - 127.5) / 127.5"

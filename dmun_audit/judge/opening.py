@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit.judge.cached_detector import CachedDetector
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.eye import Eye
-from dmun_audit.judge.onlooker import Onlooker
-from dmun_audit.judge.protocol import Network, Sight
+from dmun_audit.judge.clip_scorer import ClipScorer
+from dmun_audit.judge.protocol import Network, StoredImageDetector
 from dmun_audit.judge.reference import JudgeReference, parse_judge
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.store.embeddings import EmbeddingStore
@@ -34,28 +34,30 @@ class Judges:
             self._clips[reference] = ClipJudge(reference, self.device)
         return self._clips[reference]
 
-    def eye(
+    def scorer(
         self, judge: str, dossier: Dossier, store: Path, read: Reader, detector: str | None = None
-    ) -> Eye:  # fmt: skip
+    ) -> ClipScorer:  # fmt: skip
         """The CLIP judge at work on one dossier; another judge detects in its place where a `detector` is named."""
         clip = self.clip(judge)
         other = self.sight(detector, dossier, store, read) if detector is not None else None
-        return Eye(clip, dossier, EmbeddingStore(store, clip.digest), read, other)
+        return ClipScorer(clip, dossier, EmbeddingStore(store, clip.digest), read, other)
 
-    def sight(self, text: str, dossier: Dossier, store: Path, read: Reader) -> Sight:
+    def sight(self, text: str, dossier: Dossier, store: Path, read: Reader) -> StoredImageDetector:
         """The judge of any kind that `text` names, looking for the dossier's target."""
         reference = parse_judge(text)
         if reference.kind == "clip":
-            return self.eye(reference.place, dossier, store, read)
+            return self.scorer(reference.place, dossier, store, read)
         detector = self.network(reference).detector(reference, dossier.target)
-        return Onlooker(detector, EmbeddingStore(store, detector.digest), read)
+        return CachedDetector(detector, EmbeddingStore(store, detector.digest), read)
 
-    def second(self, text: str, eye: Eye, store: Path, read: Reader) -> Sight:
+    def second(self, text: str, scorer: ClipScorer, store: Path, read: Reader) -> StoredImageDetector:
         """The second judge. It must not be the first one over again, which would agree with itself."""
-        found = self.sight(text, eye.dossier, store, read)
-        if found.digest == eye.digest:
+        found = self.sight(text, scorer.dossier, store, read)
+        if found.digest == scorer.digest:
             raise LoadError(
-                f"the second judge {text!r} is the first one", f"{eye.reference!r} would agree with itself", "name another judge"
+                f"the second judge {text!r} is the first one",
+                f"{scorer.reference!r} would agree with itself",
+                "name another judge",
             )
         return found
 
@@ -76,13 +78,13 @@ class Judges:
 
             return ObjectFinder(reference, self.device)
         if reference.kind == "vlm":
-            from dmun_audit.judge.asked import Asked
+            from dmun_audit.judge.vlm_detector import VlmDetector
 
-            return Asked(reference)
-        from dmun_audit.judge.resemblance import Resemblance, open_embedder
+            return VlmDetector(reference)
+        from dmun_audit.judge.reference_images import ReferenceImages, open_embedder
 
         if reference.kind == "references":
-            return Resemblance(open_embedder(reference, self.clip, self.device))
+            return ReferenceImages(open_embedder(reference, self.clip, self.device))
         from dmun_audit.judge.faces import FaceNetwork
 
-        return Resemblance(FaceNetwork(reference))
+        return ReferenceImages(FaceNetwork(reference))

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest, digest_bytes
-from dmun_audit.errors import LoadError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.judge.reference import JudgeReference, folder_of
 
 NOT_OF_THE_NETWORK = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}  # settings that decide no number
@@ -36,7 +36,7 @@ def open_pretrained(reference: JudgeReference, model: str, tools: str, device: s
     Raises LoadError where it cannot be opened, and where its weights lack tensors of which the name does not begin with
     `may_lack`: transformers would draw them at random, and the judge would see what it never learnt.
     """
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     import torch
     import transformers
 

@@ -54,7 +54,7 @@ class Network(Protocol):
         ...
 
 
-class Sight(Protocol):
+class StoredImageDetector(Protocol):
     """Looks at stored images, by their keys, for one target. An image is scored once, ever: scores or what they are made of are kept."""
 
     @property

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dmun_audit.errors import LoadError, UsageError
+from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.language_models.reference import parse_language_model
-from dmun_audit.references import HUB_ID, atelier_judge
+from dmun_audit.models.references import HUB_ID, atelier_judge
 
 ATELIER_JUDGE = "atelier:judge"
 KINDS_OF_JUDGE = "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:OWNER/NAME or atelier:judge"

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.interview.asking import Interviewer
-from dmun_audit.knowledge.interview.conduct import Brief, interview
+from dmun_audit.knowledge.interview.interview import Brief, interview
+from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
@@ -56,7 +56,7 @@ def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = la
     """
     with asking.opened() as transcript:
         dossier = interview(brief, Interviewer(transcript, asking.temperature, asking.seed, tell))
-    return with_history(dossier, transcript.concessions)
+    return with_history(dossier, transcript.unsupported_parameters)
 
 
 def with_history(dossier: Dossier, lines: Sequence[str]) -> Dossier:

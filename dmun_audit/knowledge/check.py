@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from textwrap import shorten
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import names_of

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
-from dmun_audit.canonical import digest
+from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.store.files import write_atomically

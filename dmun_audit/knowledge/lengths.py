@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmun_audit.errors import UsageError
-from dmun_audit.references import ModelReference
+from dmun_audit._util.errors import UsageError
+from dmun_audit.models.references import ModelReference
 
 CLIP_TOKENS = 77  # CLIP, Radford et al. 2021, §2.4: the length of its text encoder, start and end token included
 
@@ -28,9 +28,9 @@ class TokenCounter:
 
 def clip_counter() -> TokenCounter:
     """CLIP's own byte-pair encoding, as OpenAI published it and open_clip ships it: SD 1.x, and the first encoder of most."""
-    from dmun_audit import torchvision_cure
+    from dmun_audit._util import torchvision_compatibility
 
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()
@@ -69,9 +69,9 @@ def _counting(folder: Path) -> Callable[[str], int]:
         fast.no_truncation()
         fast.no_padding()
         return lambda text: len(fast.encode(text).ids)
-    from dmun_audit import torchvision_cure
+    from dmun_audit._util import torchvision_compatibility
 
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from transformers import AutoTokenizer
 
     slow = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

@@ -7,7 +7,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.reading import parse_dossier, read_dossier
 from dmun_audit.knowledge.texts import fold

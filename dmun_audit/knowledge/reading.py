@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier
 from dmun_audit.knowledge.texts import without_unread
 

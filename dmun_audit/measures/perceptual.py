@@ -18,9 +18,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 ALEXNET_DIGEST = "7be5be79"  # how the SHA-256 of torchvision's file begins
@@ -74,7 +74,7 @@ class Lpips:
     name = "lpips"
 
     def __init__(self, device: str = "cpu") -> None:
-        torchvision_cure.cure()
+        torchvision_compatibility.make_importable()
         import torch
         import torchvision
 

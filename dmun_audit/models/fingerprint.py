@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
 
 HASHING_THREADS = 8
 ALIGNMENT = 64  # bytes; torch's own allocations have it

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest, digest_file
-from dmun_audit.errors import LoadError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.models.fingerprint import modules, require_finite
 from dmun_audit.models.headers import check_folder, component_weights, read_model_index, variant_of
 from dmun_audit.models.proof import Loaded
@@ -41,7 +41,7 @@ def open_folder(
     own runs only where `trust_remote_code` says so.
     """
     check_folder(folder, trust_remote_code)
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from diffusers import DiffusionPipeline
 
     networks = dict(known or {})

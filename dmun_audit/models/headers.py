@@ -8,13 +8,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.errors import LoadError, UsageError
+from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Shapes, canonical_name
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
-from dmun_audit.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
+from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 
 TRUST = "where you trust it, add --trust-remote-code"
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}

@@ -10,21 +10,21 @@ from typing import Any
 
 import torch
 
-from dmun_audit import torchvision_cure
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError, UsageError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.hashing import digest
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Layout, actual_name, canonical_name
 from dmun_audit.models.artifacts.lora import adapter_settings
-from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder, session_mark
+from dmun_audit.models.external_images import DrawingFunction, ImageFolder, session_mark
 from dmun_audit.models.files.contents import Contents, OpenContents
 from dmun_audit.models.fingerprint import align, modules, require_finite, tensor_digest, weights_digest
 from dmun_audit.models.folders import DTYPES, Opened, first_line, open_folder, quietly
-from dmun_audit.models.hooks import call_hook
 from dmun_audit.models.overlay import lay_over, pipeline_shapes
 from dmun_audit.models.proof import Difference, Loaded, LoadProof, State, prove, prove_base
+from dmun_audit.models.python_functions import call_hook
+from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, source_digest
 from dmun_audit.models.settings import differing_settings
-from dmun_audit.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, source_digest
 
 MOST_THAT_MAY_STAY = 0.5  # of a component, before a file that leaves the rest to the base is remarked on
 
@@ -33,7 +33,7 @@ MOST_THAT_MAY_STAY = 0.5  # of a component, before a file that leaves the rest t
 class LoadedModel:
     """A model in memory, where it came from and the proof of what it is.
 
-    `pipeline` is a diffusers pipeline in evaluation mode; None where the images are made elsewhere, by `maker`. `attune`, where
+    `pipeline` is a diffusers pipeline in evaluation mode; None where the images are made elsewhere, by `maker`. `set_prompts`, where
     an adapter follows the prompts, is to be called with the prompts of every batch before it is drawn.
     """
 
@@ -42,7 +42,7 @@ class LoadedModel:
     source_digest: str
     weights_digest: str
     proof: dict[str, Any]
-    attune: Callable[[Sequence[str]], None] | None = None
+    set_prompts: Callable[[Sequence[str]], None] | None = None
     maker: DrawingFunction | ImageFolder | None = None
 
 
@@ -99,13 +99,13 @@ def _finish(
     proof: LoadProof,
     device: str,
     adapter_digest: str = "",
-    attune: Callable[[Sequence[str]], None] | None = None,
+    set_prompts: Callable[[Sequence[str]], None] | None = None,
 ) -> LoadedModel:
     digest_in_memory = weights_digest(pipeline, adapter_digest)
     pipeline.to(device)
     if device == "cpu":
         align(pipeline)
-    return LoadedModel(reference, pipeline, source_digest(reference), digest_in_memory, proof.as_dict(), attune)
+    return LoadedModel(reference, pipeline, source_digest(reference), digest_in_memory, proof.as_dict(), set_prompts)
 
 
 # Complete models.
@@ -150,7 +150,7 @@ def _same_files(one: Path, other: Path) -> bool:
 
 def _download(reference: ModelReference, trust_remote_code: bool) -> Path:
     """The folder of a hub model, fetched where it is not in the hub cache yet."""
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from diffusers import DiffusionPipeline
 
     name, revision = hub_parts(reference)
@@ -200,7 +200,7 @@ def _laid_over(reference: ModelReference, path: Path, pipeline: Any, device: str
         tensors = [[name, tensor_digest(contents.tensor(name))] for name in sorted(layout.used())] if adapter else []
     proof = prove(loaded, difference, name=reference.text, must_differ=reference.kind == "weights")
     adapter_digest = digest([adapter.digest, tensors]) if adapter else ""
-    return _finish(reference, pipeline, proof, device, adapter_digest, getattr(adapter, "attune", None))
+    return _finish(reference, pipeline, proof, device, adapter_digest, getattr(adapter, "set_prompts", None))
 
 
 def _copies(pipeline: Any, layout: Layout) -> dict[str, State]:

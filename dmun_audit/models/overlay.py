@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.layout import Layout, Part, Shape, actual_name, canonical_name
 from dmun_audit.models.files.contents import Contents, require_plain
 from dmun_audit.models.fingerprint import modules, require_finite

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.layout import DENOISERS, block_of
 
 EVERYWHERE = 0.95  # share of the denoiser's tensors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.fingerprint import modules, pipeline_settings, settings_of
 
 

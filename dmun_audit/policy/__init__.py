@@ -1,6 +1,6 @@
 """Policies: thresholds, error rates and sample budgets, read from TOML and checked key by key."""
 
-from dmun_audit.policy.reading import BUILT_IN, alterations, built_in_names, load_policy, policy_from_table
+from dmun_audit.policy.loading import BUILT_IN, alterations, built_in_names, load_policy, policy_from_table
 from dmun_audit.policy.sections import (
     Adversarial,
     Burden,

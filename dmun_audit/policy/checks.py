@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Literal
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.policy.sections import Policy
 
 LEAST_SHARE = 1e-6  # a ceiling under one in a million takes more images than anybody draws

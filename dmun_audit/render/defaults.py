@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 STEPS, GUIDANCE = 50, 7.5  # Stable Diffusion's, for a pipeline whose signature names none
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-def be_patient() -> None:
+def let_idle_threads_sleep() -> None:
     """Make idle OpenMP threads sleep instead of spin. Must run before torch is imported; keeps a user's own setting."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

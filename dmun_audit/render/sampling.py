@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dmun_audit.errors import UsageError
-from dmun_audit.models.elsewhere import DrawingFunction, ImageFolder
+from dmun_audit._util.errors import UsageError
+from dmun_audit.models.external_images import DrawingFunction, ImageFolder
 from dmun_audit.models.loading import LoadedModel
 from dmun_audit.policy import Sampling
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
@@ -89,7 +89,7 @@ class PipelineSampler:
         """One image for every prompt and its seed, at most `sampling.batch` of them: (n, height, width, 3) uint8.
 
         The batch is filled up with its last prompt, since an image of a smaller batch is another image. A model with an
-        `attune` is told the prompts of the whole batch first.
+        `set_prompts` is told the prompts of the whole batch first.
         """
         import torch
 
@@ -101,9 +101,9 @@ class PipelineSampler:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries about themselves: nothing that whoever runs an audit can act on
             asked = self._prompts.arguments(texts)
-            attune = getattr(self._model, "attune", None)
-            if attune is not None:
-                attune(texts)
+            set_prompts = getattr(self._model, "set_prompts", None)
+            if set_prompts is not None:
+                set_prompts(texts)
             output = self._pipeline(
                 **asked,
                 **{name: False for name in SWITCHED_OFF if name in self._takes},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 
 CLASSES = {
     "ddim": "DDIMScheduler",

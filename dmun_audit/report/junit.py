@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from dmun_audit.report.reading import Record, Run
+from dmun_audit.report.formatting import FAILING, is_number, one_line
+from dmun_audit.report.run import Record, Run
 from dmun_audit.report.text import failure_text
-from dmun_audit.report.waived import headline, is_waived, waiver_words, waivers_of
-from dmun_audit.report.words import FAILING, is_number, one_line
+from dmun_audit.report.waivers import headline, is_waived, waiver_words, waivers_of
 
 _TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
 

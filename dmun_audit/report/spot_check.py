@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmun_audit.report.reading import Run
-from dmun_audit.report.words import count, hundredths, one_line, percent
+from dmun_audit.report.formatting import count, hundredths, one_line, percent
+from dmun_audit.report.run import Run
 from dmun_audit.spot_check.population import PLACES
 from dmun_audit.spot_check.results import Alike, ClaimResult, Errors, PersonResult, SpotCheck, spot_check_of
 

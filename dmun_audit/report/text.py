@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dmun_audit.report.formatting import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
 from dmun_audit.report.pairs import pairs_of
-from dmun_audit.report.reading import Run
+from dmun_audit.report.run import Run
 from dmun_audit.report.spot_check import terminal_lines
-from dmun_audit.report.waived import (
+from dmun_audit.report.waivers import (
     expired_waivers,
     expiring_waivers,
     headline,
@@ -20,7 +21,6 @@ from dmun_audit.report.waived import (
     waiver_lines,
     waiver_words,
 )
-from dmun_audit.report.words import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
 
 COLUMNS = 100
 _IMAGES_NAMED = 3

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.errors import StoreError
+from dmun_audit._util.errors import StoreError
 
 FILE = "spot_check.jsonl"
 ANSWERS = ("yes", "no", "unsure")

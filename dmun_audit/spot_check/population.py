@@ -9,7 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dmun_audit.canonical import seed_of
+from dmun_audit._util.hashing import seed_of
 
 Record = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.evidence import fingerprint
+from dmun_audit.evidence.run_folder import fingerprint
 from dmun_audit.spot_check.labels import FILE, Label, read_labels
 from dmun_audit.spot_check.population import STRATA, Judged, Stratum, judged_images, sample_for
 from dmun_audit.verdict import agreement, bounds, sequential

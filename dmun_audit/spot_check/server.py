@@ -11,9 +11,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dmun_audit.errors import StoreError, UsageError
+from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit.spot_check.labeling_session import LabelingSession
 from dmun_audit.spot_check.labels import ANSWERS
-from dmun_audit.spot_check.sitting import Sitting
 
 ADDRESS = "127.0.0.1"
 _LONGEST_BODY = 1_000  # bytes
@@ -30,13 +30,13 @@ Page = Callable[[list[dict[str, Any]]], str]
 
 
 class LabellingServer:
-    """Serves one sitting until the person ends it. A context manager; `url` holds a secret that no other page can guess."""
+    """Serves one labeling_session until the person ends it. A context manager; `url` holds a secret that no other page can guess."""
 
-    def __init__(self, sitting: Sitting, page: Page, port: int = 0) -> None:
-        self.sitting = sitting
+    def __init__(self, labeling_session: LabelingSession, page: Page, port: int = 0) -> None:
+        self.labeling_session = labeling_session
         self.page = page
         self.token = secrets.token_urlsafe(16)
-        self.keys = {secrets.token_hex(8): key for key in sitting.order}
+        self.keys = {secrets.token_hex(8): key for key in labeling_session.order}
         self.ended = threading.Event()
         self.writing = threading.Lock()
         try:
@@ -62,7 +62,7 @@ class LabellingServer:
 
     def images(self) -> list[dict[str, Any]]:
         """The images as the page is told of them."""
-        return [{"id": opaque, "answer": self.sitting.answers.get(key)} for opaque, key in self.keys.items()]
+        return [{"id": opaque, "answer": self.labeling_session.answers.get(key)} for opaque, key in self.keys.items()]
 
     def __enter__(self) -> LabellingServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -90,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(HTTPStatus.OK, "text/html; charset=utf-8", labelling.page(labelling.images()).encode())
         elif path.startswith("image/") and (key := labelling.keys.get(path.removeprefix("image/"))):
             try:
-                self._send(HTTPStatus.OK, "image/png", labelling.sitting.picture(key))
+                self._send(HTTPStatus.OK, "image/png", labelling.labeling_session.picture(key))
             except StoreError as error:
                 self._say(HTTPStatus.INTERNAL_SERVER_ERROR, error.what)
         else:
@@ -109,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "answer" and body.get("image") in labelling.keys and body.get("answer") in ANSWERS:
             try:
                 with labelling.writing:
-                    labelling.sitting.answer(labelling.keys[body["image"]], body["answer"])
+                    labelling.labeling_session.answer(labelling.keys[body["image"]], body["answer"])
             except StoreError as error:
                 self._say(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.what}: {error.why}")
             else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmun_audit.canonical import digest_bytes
+from dmun_audit._util.hashing import digest_bytes
 from dmun_audit.store.files import write_atomically
 
 _DIGEST_BYTES = 32

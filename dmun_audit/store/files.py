@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from dmun_audit.errors import StoreError
+from dmun_audit._util.errors import StoreError
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from dmun_audit.canonical import digest, digest_bytes
+from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.store.files import write_atomically
 
 FORMAT = 1  # raised whenever the same key would stand for other pixels

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dmun_audit import references
 from dmun_audit.atelier import erasers
 from dmun_audit.atelier.sampling import open_pipeline
+from dmun_audit.models import references
 
 WEIGHTS = references.WEIGHTS_FOLDER
 
@@ -69,7 +69,7 @@ def test_models_open_with_no_code_of_ours(model):
     """As a stranger would: diffusers and transformers alone, plus the cure that a CPU-only torchvision needs."""
     script = (
         "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('cure', {str(Path(references.__file__).parent / 'torchvision_cure.py')!r})\n"
+        f"spec = importlib.util.spec_from_file_location('cure', {str(Path(references.__file__).parent / 'torchvision_compatibility.py')!r})\n"
         "cure = importlib.util.module_from_spec(spec); spec.loader.exec_module(cure); cure.cure()\n"
         "from diffusers import DiffusionPipeline\n"
         f"pipe = DiffusionPipeline.from_pretrained({str(WEIGHTS / model)!r}, local_files_only=True)\n"

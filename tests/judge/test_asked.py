@@ -9,8 +9,8 @@ from chat_server import reply, serving
 from PIL import Image
 from tiny_models import save_llama, save_llama_vision
 
-from dmun_audit.errors import UsageError
-from dmun_audit.judge.asked import yes_or_no
+from dmun_audit._util.errors import UsageError
+from dmun_audit.judge.vlm_detector import yes_or_no
 from dmun_audit.knowledge.language_models.protocol import Answer
 
 RED, GREEN = (np.zeros((8, 8, 3), np.uint8) + colour for colour in (np.uint8([255, 0, 0]), np.uint8([0, 255, 0])))
@@ -30,7 +30,7 @@ def sees_red(body):
 
 def test_it_is_asked_about_every_picture_and_the_label(detector, dossier):
     with serving(sees_red) as chat:
-        scores = detector(f"vlm:{chat.url}#eye").target_scores([RED, GREEN, RED])
+        scores = detector(f"vlm:{chat.url}#scorer").target_scores([RED, GREEN, RED])
         asked = [str(request["messages"]) for request in chat.requests]
     assert scores.tolist() == [1.0, 0.0, 1.0]
     assert len(asked) == 3
@@ -42,14 +42,14 @@ def test_an_unusable_answer_is_asked_again(detector):
         return sees_red(body) if len(body["messages"]) > 1 else "Perhaps."
 
     with serving(shy) as chat:
-        assert detector(f"vlm:{chat.url}#eye").target_scores([GREEN, RED]).tolist() == [0.0, 1.0]
+        assert detector(f"vlm:{chat.url}#scorer").target_scores([GREEN, RED]).tolist() == [0.0, 1.0]
         assert chat.answered == 4
 
 
 @pytest.mark.parametrize("text", ["Perhaps.", '{"answer": "maybe"}', "", "no", '{"answer": ["no"]}', '{"answer": "no", "or": 1}'])
 def test_an_answer_that_stays_unusable_is_an_error_and_no_no(text, detector):
     with serving(lambda body: text) as chat, pytest.raises(UsageError, match="no usable answer about 1 images"):
-        detector(f"vlm:{chat.url}#eye").target_scores([RED])
+        detector(f"vlm:{chat.url}#scorer").target_scores([RED])
 
 
 def test_a_refusal_is_an_error_and_no_no(detector):
@@ -59,7 +59,7 @@ def test_a_refusal_is_an_error_and_no_no(detector):
     with serving(sees_red) as chat:
         chat.fail_next(refuse, refuse, refuse)
         with pytest.raises(UsageError, match="I cannot look at that"):
-            detector(f"vlm:{chat.url}#eye").target_scores([RED])
+            detector(f"vlm:{chat.url}#scorer").target_scores([RED])
 
 
 def test_answers_are_read_strictly():
@@ -72,7 +72,7 @@ def test_answers_are_read_strictly():
 def test_its_threshold_is_its_own(detector):
     """Calibrating on zeros and ones would make one false yes in the calibration blind it to everything."""
     with serving(sees_red) as chat:
-        scale = detector(f"vlm:{chat.url}#eye").scale
+        scale = detector(f"vlm:{chat.url}#scorer").scale
     assert not scale.calibrated
     assert 0 < scale.lowest < 1
 

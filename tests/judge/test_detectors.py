@@ -8,10 +8,10 @@ import pytest
 import small_networks
 from PIL import Image
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.judge.opening import Judges
 from dmun_audit.judge.reference import parse_judge
-from dmun_audit.references import atelier_judge
+from dmun_audit.models.references import atelier_judge
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
-from dmun_audit.references import parse_reference, source_digest
-from dmun_audit.setup import Options, Setup, resolve
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
+from dmun_audit.config.resolve import AuditConfig, Options, resolve
+from dmun_audit.models.references import parse_reference, source_digest
 
 ROOT = Path(__file__).parent.parent.parent
 ASKED = {"model": "atelier:retrained", "target": "Van Gogh", "policy": "smoke"}
@@ -31,7 +31,7 @@ def test_each_of_them_makes_another_audit_and_reaches_every_worker():
     agreeing = resolve(Options(**ASKED, second_judge="vlm:http://localhost:1/v1#m"))
     assert len({setup.audit_hash for setup in (plain, detecting, agreeing)}) == 3
     for setup in (plain, detecting, agreeing):
-        assert Setup.from_json(setup.to_json()) == setup
+        assert AuditConfig.from_json(setup.to_json()) == setup
 
 
 @pytest.mark.parametrize(

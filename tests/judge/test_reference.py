@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.reference import check_judge, check_others, judge_parts, parse_judge
-from dmun_audit.references import atelier_judge
+from dmun_audit.models.references import atelier_judge
 
 
 @pytest.mark.parametrize("reference", ["ViT-B-32", "open_clip:ViT-B-32", "local-dir:", "hf-hub:", "clip:ViT-B-32/openai"])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from dmun_audit import references
+from dmun_audit._util.errors import LoadError
 from dmun_audit.atelier import captions
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint
-from dmun_audit.errors import LoadError
 from dmun_audit.judge.clip import SLOTS, ClipJudge
 from dmun_audit.judge.detection import label_shares
+from dmun_audit.models import references
 
 
 @pytest.fixture(scope="module")

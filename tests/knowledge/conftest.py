@@ -5,7 +5,7 @@ from chat_server import serving
 from oracles import Oracle
 
 from dmun_audit.knowledge.build import Asking
-from dmun_audit.knowledge.interview.conduct import Brief
+from dmun_audit.knowledge.interview.interview import Brief
 from dmun_audit.knowledge.language_models.http import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import parse_language_model

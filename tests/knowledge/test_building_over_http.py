@@ -10,10 +10,10 @@ import pytest
 from chat_server import slowly
 from oracles import as_bytes
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import STRATEGIES, problems
-from dmun_audit.knowledge.interview.conduct import RELATIONS
+from dmun_audit.knowledge.interview.interview import RELATIONS
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.reading import read_dossier
 

@@ -279,7 +279,7 @@ def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, a
 
     from chat_server import send
 
-    from dmun_audit.errors import UsageError
+    from dmun_audit._util.errors import UsageError
     from dmun_audit.knowledge.build import build_dossier
     from dmun_audit.knowledge.language_models.reference import parse_language_model
 

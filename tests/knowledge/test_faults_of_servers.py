@@ -12,7 +12,7 @@ import pytest
 from chat_server import reply, send, serving, slowly
 from oracles import Oracle, as_bytes
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.language_models.http import _retry_after
 from dmun_audit.knowledge.language_models.reference import parse_language_model

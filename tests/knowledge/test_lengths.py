@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.lengths import clip_counter, counter_of
-from dmun_audit.references import parse_reference
+from dmun_audit.models.references import parse_reference
 
 BASE = Path(__file__).parents[2] / "dmun_audit" / "atelier" / "weights" / "base"
 

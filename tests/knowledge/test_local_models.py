@@ -10,7 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tiny_models import save_llama, save_llama_vision
 
-from dmun_audit.errors import LoadError, UsageError
+from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.build import Asking, build_dossier
 from dmun_audit.knowledge.interview import answers
 from dmun_audit.knowledge.interview.answers import items_in, schema_of

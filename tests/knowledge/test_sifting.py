@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmun_audit.knowledge.interview.sifting import Sieve
+from dmun_audit.knowledge.interview.validation import AnswerValidator
 
 VAN_GOGH = ("Van Gogh", "Vincent", "Vincent van Gogh")
 
@@ -26,5 +26,5 @@ VAN_GOGH = ("Van Gogh", "Vincent", "Vincent van Gogh")
     ],
 )
 def test_a_prompt_is_of_the_strategy_that_it_is_said_to_be_of(counter, strategy, text, language, fits):
-    sieve = Sieve(VAN_GOGH, "style", "a painting by Van Gogh", counter)
-    assert (sieve.wrong_for(strategy, text, language) == "") is fits
+    validator = AnswerValidator(VAN_GOGH, "style", "a painting by Van Gogh", counter)
+    assert (validator.wrong_for(strategy, text, language) == "") is fits

@@ -6,7 +6,7 @@ import pytest
 from chat_server import send
 from oracles import as_bytes
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 
 KEY = "sk-very-secret-0123456789"

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 
@@ -73,7 +73,7 @@ def test_no_prompt_stands_in_two_roles(brief, asking, chat, known):
 
 
 def test_names_that_only_look_like_another_word_are_no_names(brief, asking, chat, counter):
-    """What the sieve lets through, the dossier's own validation must not refuse after everything is paid for."""
+    """What the validator lets through, the dossier's own validation must not refuse after everything is paid for."""
     oracle = chat.answer
 
     def odd(body):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmun_audit.measures.cross_check import torchmetrics_kid
+from dmun_audit.measures.torchmetrics_kid import torchmetrics_kid
 from dmun_audit.verdict.distances import kid
 
 

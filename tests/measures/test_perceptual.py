@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from dmun_audit import torchvision_cure
-from dmun_audit.errors import LoadError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError
 from dmun_audit.measures import perceptual
 from dmun_audit.measures.perceptual import SLOTS, alexnet_path, check_perceptual, open_perceptual
 
-torchvision_cure.cure()
+torchvision_compatibility.make_importable()
 
 
 def write_alexnet(cache, weights):

@@ -28,9 +28,9 @@ def _tokenizer(folder: Path):
 def _build(folder: Path) -> None:
     import torch
 
-    from dmun_audit import torchvision_cure
+    from dmun_audit._util import torchvision_compatibility
 
-    torchvision_cure.cure()
+    torchvision_compatibility.make_importable()
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -92,7 +92,7 @@ def base_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def base_model(base_folder):
     from dmun_audit.models.loading import load_pipeline
-    from dmun_audit.references import parse_reference
+    from dmun_audit.models.references import parse_reference
 
     return load_pipeline(parse_reference(str(base_folder)))
 
@@ -133,13 +133,13 @@ def loads_as(base_model, base_folder):
 
     from dmun_audit.models.headers import cheap_check
     from dmun_audit.models.loading import load_candidate
-    from dmun_audit.references import parse_reference
+    from dmun_audit.models.references import parse_reference
 
     def check(path, pipeline):
         reference = parse_reference(str(path))
         cheap_check(reference, parse_reference(str(base_folder)))
         candidate = load_candidate(reference, base_model)
-        images = draw(candidate.pipeline, attune=candidate.attune)
+        images = draw(candidate.pipeline, set_prompts=candidate.set_prompts)
         assert np.array_equal(images, draw(pipeline))
         assert not np.array_equal(images, draw(base_model.pipeline))
         return candidate
@@ -151,11 +151,11 @@ def loads_as(base_model, base_folder):
 def refused(base_model, base_folder):
     """Have a file refused by the check before torch and by the loading itself; return both messages, the base untouched."""
 
-    from dmun_audit.errors import LoadError
+    from dmun_audit._util.errors import LoadError
     from dmun_audit.models.fingerprint import weights_digest
     from dmun_audit.models.headers import cheap_check
     from dmun_audit.models.loading import load_candidate
-    from dmun_audit.references import parse_reference
+    from dmun_audit.models.references import parse_reference
 
     def refuse(path: Path, *, early: bool = True) -> str:
         messages = []

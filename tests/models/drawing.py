@@ -7,10 +7,10 @@ import torch
 PROMPTS = ["a b", "c d a", "d"]
 
 
-def draw(pipeline, prompts=PROMPTS, attune=None):
+def draw(pipeline, prompts=PROMPTS, set_prompts=None):
     """Three images in one batch, two steps with guidance."""
-    if attune is not None:
-        attune(prompts)
+    if set_prompts is not None:
+        set_prompts(prompts)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in range(len(prompts))]
     with torch.inference_mode():
         output = pipeline(

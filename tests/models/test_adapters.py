@@ -12,9 +12,9 @@ import writers  # noqa: E402
 from drawing import PROMPTS, draw  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit._util.errors import LoadError  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 # SPM.
 
@@ -76,7 +76,7 @@ def test_an_spm_is_the_published_formula_with_its_strength_by_prompt(truth, load
 
 def test_the_strength_of_an_spm_follows_the_prompt(truth, base_model, tmp_path):
     _spm(truth, tmp_path)
-    strength = load_candidate(parse_reference(str(tmp_path / "spm.safetensors")), base_model).attune.__self__.strength
+    strength = load_candidate(parse_reference(str(tmp_path / "spm.safetensors")), base_model).set_prompts.__self__.strength
     assert strength("a b") == pytest.approx(1)
     assert strength("c d") == 1  # it has the whole of the second concept
     for prompt in ("d", "a d", "b b"):
@@ -93,7 +93,7 @@ def test_an_spm_loaded_as_a_plain_lora_is_another_model(truth, base_model, tmp_p
     assert spm.proof["format"].startswith("SPM")
     assert plain.proof["format"].startswith("LoRA")
     assert any("if this is an SPM" in note for note in plain.proof["notes"])
-    assert not np.array_equal(draw(spm.pipeline, attune=spm.attune), draw(plain.pipeline))
+    assert not np.array_equal(draw(spm.pipeline, set_prompts=spm.set_prompts), draw(plain.pipeline))
     assert spm.weights_digest not in {plain.weights_digest, base_model.weights_digest}
 
 

@@ -13,12 +13,12 @@ import families  # noqa: E402
 import writers  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit._util.errors import LoadError  # noqa: E402
 from dmun_audit.models.artifacts.naming import compvis_unet  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 from dmun_audit.policy import Sampling  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
 from dmun_audit.render.sampling import open_sampler  # noqa: E402
 
 SAMPLING = Sampling(steps=2, guidance=3.0, batch=2, threads=1, dtype="float32", size=32)

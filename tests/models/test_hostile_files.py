@@ -25,10 +25,10 @@ BIG = 2_000_000  # numbers of a tensor that makes a file of 8 MB
 # Runs in a process of its own: every path in turn through both doors, with the peak of memory over where it stood before.
 PROBE = """
 import json, os, sys, time
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.models.headers import cheap_check
 from dmun_audit.models.loading import load_candidate, load_pipeline
-from dmun_audit.references import parse_reference
+from dmun_audit.models.references import parse_reference
 base = parse_reference(sys.argv[1])
 load_pipeline(base)  # imports what any load imports
 ran = os.path.join(sys.argv[2], "ran")
@@ -130,7 +130,7 @@ def _pickles(folder, marker):
     (folder / "renamed.safetensors").write_bytes(pickle.dumps(Payload(marker), protocol=2))
     torch.save(torch.nn.Linear(2, 2), folder / "a-module.pt")
     torch.save([torch.ones(2)], folder / "a-list.pt")
-    torch.save({K: torch.eye(8, 16).to_sparse()}, folder / "sparse.pt")
+    torch.save({K: torch.scorer(8, 16).to_sparse()}, folder / "sparse.pt")
     torch.save({K: torch.zeros(1).expand(1 << 40)}, folder / "expanded.pt")
     torch.save({"lora_unet_conv_in.lora_down.weight": torch.zeros(1).expand(1 << 30, 4, 3, 3)}, folder / "expanded-lora.pt")
     torch.save({**good, "junk": torch.zeros(BIG)}, folder / "cut.pt")

@@ -10,13 +10,13 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from dmun_audit.canonical import canonical_json  # noqa: E402
-from dmun_audit.errors import LoadError, UsageError  # noqa: E402
+from dmun_audit._util.errors import LoadError, UsageError  # noqa: E402
+from dmun_audit._util.hashing import canonical_json  # noqa: E402
 from dmun_audit.models.fingerprint import weights_digest  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
 from dmun_audit.models.proof import Difference  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -188,7 +188,7 @@ def test_an_atelier_file_lies_over_its_own_base_and_may_change_nothing(base_fold
     models = {name: {"path": f"{name}.safetensors", "target": "Van Gogh", "base": "base"} for name in ("uce", "noop")}
     models["base"] = {"path": "base", "target": None, "base": None}
     (tmp_path / "index.json").write_text(json.dumps({"models": models, "judge": "judge"}))
-    monkeypatch.setattr("dmun_audit.references.WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr("dmun_audit.models.references.WEIGHTS_FOLDER", tmp_path)
     base, uce, noop = (parse_reference(f"atelier:{name}") for name in ("base", "uce", "noop"))
     cheap_check(uce, base)
     assert load_candidate(uce, base).proof["changed_tensors"] == len(edit)

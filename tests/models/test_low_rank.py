@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 import writers  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit._util.errors import LoadError  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 # LoRA and DoRA.
 

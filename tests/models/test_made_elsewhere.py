@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
-from dmun_audit.errors import LoadError, UsageError  # noqa: E402
+from dmun_audit._util.errors import LoadError, UsageError  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 HOOKS = """
 import numpy as np

@@ -10,9 +10,9 @@ import writers  # noqa: E402
 from drawing import edit_network  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit._util.errors import LoadError  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 # State dicts of a UNet.
 

@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 import families  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from dmun_audit.models.elsewhere import session_mark  # noqa: E402
+from dmun_audit.models.external_images import session_mark  # noqa: E402
 from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 
 def loaded(path, base, **settings):

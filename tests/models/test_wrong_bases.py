@@ -13,10 +13,10 @@ import families  # noqa: E402
 import writers  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from dmun_audit.errors import LoadError  # noqa: E402
+from dmun_audit._util.errors import LoadError  # noqa: E402
 from dmun_audit.models.headers import cheap_check  # noqa: E402
 from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.references import parse_reference  # noqa: E402
+from dmun_audit.models.references import parse_reference  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from families import FAMILIES, latent_consistency, save_family
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.models.loading import load_pipeline
+from dmun_audit.models.references import parse_reference
 from dmun_audit.policy import Sampling
-from dmun_audit.references import parse_reference
 from dmun_audit.render.defaults import default_guidance, default_steps, image_size
 from dmun_audit.render.sampling import PipelineSampler, differences
 from dmun_audit.render.schedulers import CLASSES
@@ -125,11 +125,11 @@ def test_an_adapter_hears_the_prompts_of_the_whole_batch_before_it_is_drawn(load
     heard, order = [], []
     model.pipeline.unet.register_forward_pre_hook(lambda module, given: order.append("drawn"))
 
-    def attune(prompts):
+    def set_prompts(prompts):
         heard.append(prompts)
         order.append("attuned")
 
-    tuned = dataclasses.replace(model, attune=attune)
+    tuned = dataclasses.replace(model, set_prompts=set_prompts)
     PipelineSampler(tuned, sampling(batch=3), "cpu").sample(PROMPTS, SEEDS)
     assert heard == [[*PROMPTS, PROMPTS[-1]]]
     assert order[0] == "attuned"

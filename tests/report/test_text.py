@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dmun_audit.report.reading import read_run
+from dmun_audit.report.formatting import claim_words, hundredths, number, one_line, percent, printable
+from dmun_audit.report.run import read_run
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
-from dmun_audit.report.words import claim_words, hundredths, number, one_line, percent, printable
 
 
 def columns(line: str) -> int:

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import Asking, transcript_beside
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import KINDS, parse_language_model

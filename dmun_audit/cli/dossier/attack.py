@@ -28,11 +28,11 @@ def run(asked: argparse.Namespace) -> int:
     asking.require_at_least(asked, "proposals", 1)
     with discovering.opened(asked, asked.model, asked.output) as tools:
         from dmun_audit.discover.attack import attack, attack_budget
-        from dmun_audit.discover.bench import Bench
+        from dmun_audit.discover.trials import PromptTrials
 
         budget = attack_budget(tools.audit, asked.rounds, asked.proposals)
         discovering.state_budget(asked, budget)
-        bench = Bench(tools.audit, budget)
+        bench = PromptTrials(tools.audit, budget)
         found = attack(bench, tools.interviewer, tools.counter, asked.rounds, asked.proposals, asking.tell)
     write_dossier(found.dossier, asked.output)
     name = found.dossier.target.name

@@ -6,16 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.canonical import digest, slug
+from dmun_audit._util.errors import UsageError
+from dmun_audit._util.hashing import digest, slug
 from dmun_audit.cli.dossier import asking, look
-from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import World, write_dossier
-from dmun_audit.knowledge.interview.conduct import Brief
+from dmun_audit.knowledge.interview.interview import Brief
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import counter_of
-from dmun_audit.references import is_atelier
+from dmun_audit.models.references import is_atelier
 
 
 def add_to(commands: Any) -> None:

@@ -9,7 +9,7 @@ from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.knowledge.packs import read_knowledge
-from dmun_audit.references import parse_reference
+from dmun_audit.models.references import parse_reference
 
 
 def add_to(commands: Any) -> None:

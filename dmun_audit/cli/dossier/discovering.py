@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier import asking
-from dmun_audit.errors import UsageError
-from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.config.resolve import Options, resolve
+from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
-from dmun_audit.references import parse_reference
-from dmun_audit.setup import Options, resolve
+from dmun_audit.models.references import parse_reference
 
 if TYPE_CHECKING:
-    from dmun_audit.audit import Audit
+    from dmun_audit.audit.runner import Audit
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ class Tools:
 @contextmanager
 def opened(asked: argparse.Namespace, model: str, output: Path) -> Iterator[Tools]:
     """Models, judge and language model for a dossier, closed again at the end."""
-    from dmun_audit.assemble import assemble
+    from dmun_audit.audit.runtime import assemble
 
     options = Options(
         model=model,

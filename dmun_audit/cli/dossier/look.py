@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier import asking
-from dmun_audit.errors import UsageError
+from dmun_audit.config.resolve import default_store
 from dmun_audit.knowledge.build import Asking
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.models.references import ModelReference, parse_reference
 from dmun_audit.policy import load_policy
-from dmun_audit.references import ModelReference, parse_reference
-from dmun_audit.setup import default_store
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def base_of(asked: argparse.Namespace) -> ModelReference | None:
 
 def look(asked: argparse.Namespace, dossier: Dossier, base: ModelReference, seeing: Asking) -> Dossier:
     """The dossier with the ordering of the vision-language model behind `seeing`, which sees images of `base`."""
-    from dmun_audit.assemble import base_engine
+    from dmun_audit.audit.runtime import base_engine
     from dmun_audit.discover.ordering import looking_budget, order_by_looking
 
     asking.tell(f"{looking_budget(dossier):,} images of {base.text} are drawn for the vision-language model")

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier import asking, look
-from dmun_audit.errors import UsageError
 from dmun_audit.knowledge.dossier import write_dossier
-from dmun_audit.knowledge.interview.asking import Interviewer
+from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.packs import open_knowledge
 

@@ -24,12 +24,12 @@ def run(asked: argparse.Namespace) -> int:
     asking.require_new_file(asked.output, asked.force)
     asking.require_at_least(asked, "rounds", 1)
     with discovering.opened(asked, asked.base, asked.output) as tools:
-        from dmun_audit.discover.bench import Bench
         from dmun_audit.discover.refinement import refine, refinement_budget
+        from dmun_audit.discover.trials import PromptTrials
 
         budget = refinement_budget(tools.audit, asked.rounds)
         discovering.state_budget(asked, budget)
-        bench = Bench(tools.audit, budget)
+        bench = PromptTrials(tools.audit, budget)
         found = refine(bench, tools.interviewer, tools.counter, asked.rounds, asking.tell)
     write_dossier(found.dossier, asked.output)
     total = len(found.dossier.adversarial)

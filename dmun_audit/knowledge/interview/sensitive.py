@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Kind
 from dmun_audit.knowledge.texts import skeleton
 

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from dmun_audit.canonical import digest_file
+from dmun_audit._util.hashing import digest_file
 
 FOLDER = Path(__file__).parent / "templates"
 

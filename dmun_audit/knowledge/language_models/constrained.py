@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.protocol import Question
 
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import httpx
 
-from dmun_audit.errors import UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.background import as_they_come
-from dmun_audit.knowledge.language_models.dialect import Dialect
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer, Question, Settings
+from dmun_audit.knowledge.language_models.request_format import RequestFormat
 
 _LOG = logging.getLogger(__name__)
 TRIES = 5
@@ -60,7 +60,7 @@ class ChatCompletions:
         self._settings = settings
         self._pause = pause
         self._key = _key()
-        self._dialect = Dialect()
+        self._dialect = RequestFormat()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """See `LanguageModel.ask`: at most `concurrency` questions are under way at once; Ctrl-C gives them up at once."""
@@ -70,9 +70,9 @@ class ChatCompletions:
         """Nothing to do: connections last as long as the questions of one `ask`."""
 
     @property
-    def concessions(self) -> list[str]:
+    def unsupported_parameters(self) -> list[str]:
         """What the server made us leave out, in whole sentences, for the provenance."""
-        return self._dialect.concessions
+        return self._dialect.unsupported_parameters
 
     async def _ask(self, questions: Sequence[Question], arrived: Callable[[tuple[int, Answer]], None]) -> None:
         """Put all questions. Once one has failed no other is begun, but those under way may still bring their answer."""
@@ -139,8 +139,8 @@ class ChatCompletions:
         return max(self._pause * 2 ** (tries - 1) * random.uniform(0.8, 1.2), fault.pause or 0.0)
 
     async def _send(self, client: httpx.AsyncClient, question: Question) -> Answer:
-        dialect = self._dialect
-        request = dialect.body(self.model, question)
+        request_format = self._dialect
+        request = request_format.body(self.model, question)
         headers = {"Accept-Encoding": "identity"} | ({"Authorization": f"Bearer {self._key}"} if self._key else {})
         received = bytearray()
         try:
@@ -160,7 +160,7 @@ class ChatCompletions:
             raise _Passing(self._hidden(f"{type(error).__name__}: {error}")) from None
         body = _plain(bytes(received), response.headers.get("Content-Encoding", ""))
         if response.status_code != 200:
-            self._refused(response, body, dialect, question)
+            self._refused(response, body, request_format, question)
         if len(body) > MAXIMUM_BODY_BYTES:
             return Answer("", end="too large")
         return self._read(body)
@@ -189,7 +189,7 @@ class ChatCompletions:
             return Answer("", tokens_in, tokens_out, "too large")
         return Answer(text, tokens_in, tokens_out, "length" if choice.get("finish_reason") == "length" else "stop")
 
-    def _refused(self, response: httpx.Response, received: bytes, sent: Dialect, question: Question) -> None:
+    def _refused(self, response: httpx.Response, received: bytes, sent: RequestFormat, question: Question) -> None:
         """Raise what a status other than 200 means."""
         status, told = response.status_code, self._hidden(_message(received))
         why = f"status {status}" + (f": {told}" if told else "")

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmun_audit import torchvision_cure
-from dmun_audit.errors import LoadError, UsageError
+from dmun_audit._util import torchvision_compatibility
+from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
 
@@ -41,7 +41,7 @@ class TransformersModel:
             yield from zip(batch, answers, strict=True)
 
     @property
-    def concessions(self) -> list[str]:
+    def unsupported_parameters(self) -> list[str]:
         """None: a model of one's own takes everything."""
         return []
 
@@ -65,7 +65,7 @@ class _Opened:
     """A loaded model with its tokenizer or processor."""
 
     def __init__(self, place: str, settings: Settings) -> None:
-        torchvision_cure.cure()
+        torchvision_compatibility.make_importable()
         import torch
         import transformers
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from dmun_audit.canonical import digest, digest_bytes
+from dmun_audit._util.hashing import digest, digest_bytes
 
 MAXIMUM_ANSWER_BYTES = 200_000  # of one answer's text; the longest that the interview asks for stays far below
 
@@ -63,7 +63,7 @@ class LanguageModel(Protocol):
     model: str
 
     @property
-    def concessions(self) -> list[str]:
+    def unsupported_parameters(self) -> list[str]:
         """What had to be left out of the questions, in whole sentences, for the provenance."""
         ...
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import StoreError, UsageError
+from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Question
 
 FORMAT = 1
@@ -69,7 +69,7 @@ class Transcript:
                 self._known[asked[place]] = answer
                 entry = {"key": asked[place], "text": answer.text, "end": answer.end}
                 self._append(entry | {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out})
-            for sentence in self._model.concessions:
+            for sentence in self._model.unsupported_parameters:
                 if sentence not in self._conceded:
                     self._conceded.append(sentence)
                     self._append({"conceded": sentence})
@@ -81,7 +81,7 @@ class Transcript:
         return sum(question.key(self.model) in self._known for question in questions)
 
     @property
-    def concessions(self) -> list[str]:
+    def unsupported_parameters(self) -> list[str]:
         """What the model's server does not take, as it was when the answers came."""
         return list(self._conceded)
 

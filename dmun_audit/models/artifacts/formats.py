@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts import naming, naming_transformers
 from dmun_audit.models.artifacts.layout import Layout, Part, Shape, Shapes, no_place, require_fit
 from dmun_audit.models.artifacts.lora import lay_out_lora
@@ -114,17 +114,17 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
     )
     dialects: set[str] = set()
     grouped, wrapped, left_out = _grouped(contents.shapes)
-    for (component, dialect, bare), names in grouped.items():
+    for (component, request_format, bare), names in grouped.items():
         owner = _owner(component, base)
         if bare and owner == "text_encoder":
             owner = _which_text_encoder(contents, names, base)
-        places = _places(dialect, owner, names, base.get(owner, {}))
+        places = _places(request_format, owner, names, base.get(owner, {}))
         translated = any(name != place for name in names for place, _ in places.get(name, []))
-        dialects.add(dialect if dialect != "any" else "CompVis" if translated else "diffusers")
+        dialects.add(request_format if request_format != "any" else "CompVis" if translated else "diffusers")
         for name, fulls in names.items():
             parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
         nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
-        beyond = [name for name in nowhere if _beyond_the_base(dialect, name, base.get(owner, {}))]
+        beyond = [name for name in nowhere if _beyond_the_base(request_format, name, base.get(owner, {}))]
         if beyond:
             aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
         known_beyond = set(beyond)
@@ -142,7 +142,7 @@ Grouped = dict[tuple[str, str, bool], dict[str, list[str]]]
 
 
 def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
-    """The names by component and dialect (name without prefixes → names in the file), whether they were wrapped, what was left out."""
+    """The names by component and request_format (name without prefixes → names in the file), whether they were wrapped, what was left out."""
     grouped: Grouped = {}
     schedule, ema, new_rows, optimiser = [], [], [], []
     wrapped = False
@@ -208,29 +208,31 @@ def _owner(component: str, base: Shapes) -> str:
     return ("transformer" if "transformer" in base else "unet") if component == "denoiser" else component
 
 
-def _places(dialect: str, owner: str, names: Collection[str], base: Mapping[str, Shape]) -> dict[str, list[tuple[str, Source]]]:
+def _places(
+    request_format: str, owner: str, names: Collection[str], base: Mapping[str, Shape]
+) -> dict[str, list[tuple[str, Source]]]:
     """For each name, the places that it fills in the base's component, and with which of its rows."""
     found: dict[str, list[tuple[str, Source]]] = {name: [(name, Source(name))] for name in names if name in base}
-    for source, place in _older_names(dialect, owner, base):
-        if source.name not in base or dialect == "open_clip":
+    for source, place in _older_names(request_format, owner, base):
+        if source.name not in base or request_format == "open_clip":
             found.setdefault(source.name, []).append((place, source))
     return found
 
 
-def _older_names(dialect: str, owner: str, base: Mapping[str, Shape]) -> Iterable[tuple[Source, str]]:
-    if dialect == "open_clip":
+def _older_names(request_format: str, owner: str, base: Mapping[str, Shape]) -> Iterable[tuple[Source, str]]:
+    if request_format == "open_clip":
         return naming.open_clip_text(base)
-    if dialect != "diffusers" and owner == "transformer":
+    if request_format != "diffusers" and owner == "transformer":
         return naming_transformers.original(base)
-    if dialect != "diffusers" and owner in {"unet", "vae"}:
+    if request_format != "diffusers" and owner in {"unet", "vae"}:
         translate = naming.compvis_unet if owner == "unet" else naming.compvis_vae
         return ((Source(older), place) for older, place in translate(base).items())
     return ()
 
 
-def _beyond_the_base(dialect: str, name: str, base: Collection[str]) -> bool:
+def _beyond_the_base(request_format: str, name: str, base: Collection[str]) -> bool:
     """SD 2 reads the text before open_clip's last layer, and diffusers leaves out that layer and what comes after it."""
-    if dialect != "open_clip":
+    if request_format != "open_clip":
         return False
     layers = {int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))}
     found = re.search(r"transformer\.resblocks\.(\d+)\.", name)
@@ -257,6 +259,6 @@ def _words(contents: Contents, parts: list[Part], dialects: set[str], wrapped: b
         extent = "full" if len(places) == len(base[component]) else "partial"
         spelled.append(f"{extent} {component.replace('_', ' ')}")
     older = "original" if "transformer" in found else "CompVis"
-    names = " and ".join(sorted({"diffusers" if dialect == "diffusers" else older for dialect in dialects}))
+    names = " and ".join(sorted({"diffusers" if request_format == "diffusers" else older for request_format in dialects}))
     wrapper = ", wrapped" if wrapped else ""
     return f"{', '.join(spelled)} ({contents.container}, {names} names{wrapper})"

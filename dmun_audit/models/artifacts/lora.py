@@ -16,12 +16,12 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.layout import Layout, LowRank, Part, Shapes, no_place
-from dmun_audit.models.artifacts.lora_names import OTHER_ADAPTERS, Home, Places, dialect_of, role_of
+from dmun_audit.models.artifacts.lora_names import OTHER_ADAPTERS, Home, Places, naming_scheme_of, role_of
 from dmun_audit.models.artifacts.naming import Source
 from dmun_audit.models.files.contents import Contents
-from dmun_audit.references import adapter_config
+from dmun_audit.models.references import adapter_config
 
 if TYPE_CHECKING:
     import torch
@@ -72,12 +72,15 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
     parts = tuple(Part(home.component, home.place, Source(name)) for name, home in full.items() if home is not None)
     kind = "DoRA" if any(pair.magnitude for pair in pairs) else "LoRA"
     return Layout(
-        f"{kind} ({dialect_of(modules)} names)", parts, pairs, notes=(*scales.notes(len(modules)), *_may_be_spm(pairs, modules))
+        f"{kind} ({naming_scheme_of(modules)} names)",
+        parts,
+        pairs,
+        notes=(*scales.notes(len(modules)), *_may_be_spm(pairs, modules)),
     )
 
 
 def _may_be_spm(pairs: Collection[LowRank], modules: Collection[str]) -> tuple[str, ...]:
-    if dialect_of(modules) != "kohya" or any(pair.rank > 1 for pair in pairs):
+    if naming_scheme_of(modules) != "kohya" or any(pair.rank > 1 for pair in pairs):
         return ()
     return (
         "all pairs are of rank 1: if this is an SPM, it lost the metadata that say so, and its strength no longer follows the prompt",

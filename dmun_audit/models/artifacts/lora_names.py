@@ -52,7 +52,7 @@ def role_of(name: str) -> tuple[str, str]:
     return "", ""
 
 
-def dialect_of(modules: Iterable[str]) -> str:
+def naming_scheme_of(modules: Iterable[str]) -> str:
     """Whose names these are."""
     if any(KOHYA.match(module) for module in modules):
         return "kohya"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
 from dmun_audit.models.artifacts.layout import Layout, LowRank, Shapes, no_place
 from dmun_audit.models.files.contents import Contents
 

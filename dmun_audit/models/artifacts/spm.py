@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dmun_audit.canonical import digest
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
 from dmun_audit.models.artifacts.layout import DENOISERS, Layout, LowRank, Shapes, actual_name
 from dmun_audit.models.artifacts.lora import lay_out_lora
 from dmun_audit.models.files.contents import Contents
@@ -74,7 +74,7 @@ def _number(contents: Contents, key: str) -> float:
 
 
 class SpmAdapter:
-    """An SPM on a pipeline. `attune` sets the strength for the prompts of the next batch."""
+    """An SPM on a pipeline. `set_prompts` sets the strength for the prompts of the next batch."""
 
     def __init__(self, pipeline: Any, layout: Layout, contents: Contents) -> None:
         self._pipeline = pipeline
@@ -89,7 +89,7 @@ class SpmAdapter:
             hashed.append([pair.place, pair.scale])
         self.digest = digest(["spm", self._erased, hashed])
 
-    def attune(self, prompts: Sequence[str]) -> None:
+    def set_prompts(self, prompts: Sequence[str]) -> None:
         """Set the strength of each row of the next batch by its prompt."""
         self._rows = [self.strength(prompt) for prompt in prompts]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.layout import Layout, Shapes, no_place
 from dmun_audit.models.files.contents import Contents
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import Header, read_header
-from dmun_audit.references import WEIGHTS_SUFFIXES
+from dmun_audit.models.references import WEIGHTS_SUFFIXES
 
 LONGEST_NAME = 1_000  # characters of a tensor's name
 MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that repeat one another grow without end

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 
 LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
 MOST_OPCODES = 2_000_000  # a state dict of SDXL with its optimiser's takes a tenth

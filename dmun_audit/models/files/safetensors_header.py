@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from dmun_audit.errors import LoadError
+from dmun_audit._util.errors import LoadError
 
 LONGEST_HEADER = 100_000_000  # bytes; the limit of the format's own reader
 MOST_TENSORS = 100_000  # FLUX has 800, SDXL with all that is around it 4,000

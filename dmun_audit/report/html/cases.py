@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dmun_audit.report.html.drawings import Interval, interval
-from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
-from dmun_audit.report.reading import Record, Run
-from dmun_audit.report.waived import waiver_words
-from dmun_audit.report.words import (
+from dmun_audit.report.formatting import (
     FAILING,
     burden_words,
     claim_words,
@@ -23,6 +18,11 @@ from dmun_audit.report.words import (
     percent,
     shown_verdict,
 )
+from dmun_audit.report.html.drawings import Interval, interval
+from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
+from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
+from dmun_audit.report.run import Record, Run
+from dmun_audit.report.waivers import waiver_words
 
 _MEASURES = {
     "clip_accuracy_base": "CLIP accuracy, base",

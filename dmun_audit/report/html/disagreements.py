@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dmun_audit.report.formatting import hundredths, is_number, one_line
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.reading import Run
-from dmun_audit.report.words import hundredths, is_number, one_line
+from dmun_audit.report.run import Run
 
 IMAGES_SHOWN = 48
 _WEIGHT = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from dmun_audit.report.words import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
+from dmun_audit.report.formatting import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
 
 
 @dataclass(frozen=True)

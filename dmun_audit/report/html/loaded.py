@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dmun_audit.report.words import is_number, one_line
+from dmun_audit.report.formatting import is_number, one_line
 
 SMALLEST = 0.01  # share of the longest bar that can still be seen
 

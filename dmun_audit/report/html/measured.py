@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dmun_audit.report.formatting import is_number, number, one_line, percent
 from dmun_audit.report.html.drawings import FloorBar, floor_bar
-from dmun_audit.report.reading import Record
-from dmun_audit.report.words import is_number, number, one_line, percent
+from dmun_audit.report.run import Record
 
 Measures = Mapping[str, Any]
 

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
+from dmun_audit.report.formatting import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
@@ -20,10 +21,9 @@ from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
-from dmun_audit.report.reading import Record, Run
+from dmun_audit.report.run import Record, Run
 from dmun_audit.report.spot_check import read_spot_check, warnings
-from dmun_audit.report.waived import expired_waivers, expiring_waivers, headline, is_waived, waivers_of
-from dmun_audit.report.words import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
+from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline, is_waived, waivers_of
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 

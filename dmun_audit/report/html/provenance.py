@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dmun_audit.report.words import is_number, number, on_scale, one_line
+from dmun_audit.report.formatting import is_number, number, on_scale, one_line
 
 Row = tuple[str, str]
 TOLD_ABOVE = {"components", "blocks"}  # of a load proof: the page has a table of them

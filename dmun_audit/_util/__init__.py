@@ -1,0 +1,1 @@
+"""What every room may use: hashing and seeds, errors, a CPU torchvision."""

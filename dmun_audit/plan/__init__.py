@@ -1,0 +1,1 @@
+"""A dossier and a policy made into cases, and the waivers of the policy."""

@@ -1,0 +1,1 @@
+"""The audit as a pytest session: controller and workers, one audit for each target, progress."""
