@@ -1,0 +1,66 @@
+"""The words of a verdict: what a case, a claim and an audit may come to. Standard library alone."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """The verdict on one case or claim."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    VACUOUS = "VACUOUS"
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a test with this verdict fails: the claim is refuted or undecided."""
+        return self in FAILURES
+
+
+FAILURES = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})
+"""The verdicts that fail a test, and that a waiver may cover."""
+
+
+class AuditVerdict(StrEnum):
+    """The verdict on a whole audit. The order is the order of precedence over several targets."""
+
+    INCOMPLETE = "INCOMPLETE"
+    FAIL = "FAIL"
+    PARTIAL = "PARTIAL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    PASS = "PASS"
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of `pytest audits/`."""
+        return _EXIT_CODES[self]
+
+
+_EXIT_CODES = {
+    AuditVerdict.PASS: 0,
+    AuditVerdict.FAIL: 1,
+    AuditVerdict.INCOMPLETE: 10,
+    AuditVerdict.PARTIAL: 11,
+    AuditVerdict.INCONCLUSIVE: 12,
+}
+
+
+class Burden(StrEnum):
+    """What a claim must show to pass.
+
+    `PROVE_SAFE`: the limit must be proven; an undecided claim is no pass. `PROVE_HARM`: the claim passes unless harm is
+    proven. `NONE`: a single case is reported and decides nothing.
+    """
+
+    NONE = "none"
+    PROVE_HARM = "prove harm"
+    PROVE_SAFE = "prove safe"
+
+
+class Stopping(StrEnum):
+    """Whether a claim is decided once on all planned images, or as soon as an anytime-valid rule decides it."""
+
+    FIXED = "fixed"
+    EARLY = "early"
