@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
-from dmun_audit.audit.damage import Damage
-from dmun_audit.audit.observations import Observations
-from dmun_audit.audit.runner import Audit
+from dmun_audit.audit.measures import AuditMeasures
+from dmun_audit.audit.observations import AuditObservations
+from dmun_audit.audit.runner import AuditRunner
+from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
 from dmun_audit.render import devices
 
@@ -33,34 +35,39 @@ class AuditRuntime:
     candidate: LoadedModel
     engine: Engine
     judges: Judges
-    _seen_by: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
+    _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
 
-    def judged_by(self, setup: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
+    def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
-        if setup.audit_hash not in self._seen_by:
+        if config.audit_hash not in self._by_audit:
             read = _reader(self.engine.store)
-            scorer = self.judges.scorer(setup.judge, setup.dossier, setup.store_folder, read, setup.detector)
-            second = self.judges.second(setup.second_judge, scorer, setup.store_folder, read) if setup.second_judge else None
-            self._seen_by[setup.audit_hash] = (scorer, second)
-        return self._seen_by[setup.audit_hash]
+            scorer = self.judges.scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
+            second = self.judges.second(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
+            self._by_audit[config.audit_hash] = (scorer, second)
+        return self._by_audit[config.audit_hash]
 
-    def audit(self, setup: AuditConfig) -> tuple[Audit, dict[str, Any]]:
-        """The audit of one target, with the facts that the manifest gives of models, judge and machine."""
-        scorer, second = self.judged_by(setup)
-        observations = Observations(setup.plan, self.engine, scorer, second)
-        return Audit(observations, Damage(observations)), self._facts(setup, scorer, second)
+    def observations(self, config: AuditConfig) -> AuditObservations:
+        """The images of one target's audit, as its judges see them."""
+        scorer, second = self.judges_of(config)
+        return AuditObservations(config.plan, self.engine, scorer, second)
 
-    def _facts(self, setup: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> dict[str, Any]:
+    def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
+        """What runs the cases of one target, and the facts that the manifest gives of models, judge and machine."""
+        observations = self.observations(config)
+        facts = self._facts(config, observations.scorer, observations.second)
+        return AuditRunner(observations, AuditMeasures(observations)), facts
+
+    def _facts(self, config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
         from dmun_audit.render.sampling import differences
 
         samplers = self.engine.samplers
-        sampling = setup.policy.sampling
+        sampling = config.policy.sampling
         return {
             "models": {
-                "base": _model_facts(setup.base, self.base),
-                "candidate": _model_facts(setup.candidate, self.candidate),
+                "base": _model_facts(config.base, self.base),
+                "candidate": _model_facts(config.candidate, self.candidate),
             },
-            "judge": _judge_facts(setup, scorer, second),
+            "judge": _judge_facts(config, scorer, second),
             "sampler": self.engine.sampler
             | {
                 "size": list(self.engine.size),
@@ -74,13 +81,13 @@ class AuditRuntime:
                 *differences(samplers["base"], samplers["candidate"]),
                 *self.base.proof.get("warnings", []),
                 *self.candidate.proof.get("warnings", []),
-                *shortfalls(setup.plan),
+                *shortfalls(config.plan),
             ],
         }
 
 
-def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
-    """Load everything for these setups, which share models, policy and store.
+def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
+    """Load everything for these configs, which share models, policy and store.
 
     Raises LoadError where a model or a judge cannot be loaded or does not prove what it loaded, and where a dossier's
     prompts are longer than the base reads: before any image is made.
@@ -92,27 +99,22 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
-    setup = setups[0]
-    sampling = setup.policy.sampling
+    config = configs[0]
+    sampling = config.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": setup.trust_remote_code}
-    base_reference = references.parse_reference(setup.base)
+    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": config.trust_remote_code}
+    base_reference = references.parse_reference(config.base)
     base = load_pipeline(base_reference, **settings)
-    candidate = load_candidate(references.parse_reference(setup.candidate), base, **settings)
+    candidate = load_candidate(references.parse_reference(config.candidate), base, **settings)
     if isinstance(candidate.maker, ImageFolder):
-        candidate.maker.expect((request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests())
-    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(setup.store_folder), on_rendered)
+        candidate.maker.expect((request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan))
+    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
     runtime = AuditRuntime(base, candidate, engine, Judges(device))
-    for each in setups:
-        runtime.judged_by(each)
+    for each in configs:
+        runtime.judges_of(each)
         _refuse_overlong(base.pipeline, each)
     return runtime
-
-
-def assemble(setup: AuditConfig, on_rendered: Callable[[int], None]) -> tuple[Audit, dict[str, Any]]:
-    """The audit of one target alone; facts and errors are those of `AuditRuntime.audit` and `open_runtime`."""
-    return open_runtime([setup], on_rendered).audit(setup)
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
@@ -127,7 +129,7 @@ def base_engine(base: references.ModelReference, sampling: Sampling, store_folde
     return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 
 
-def _model_facts(reference: str, model: Any) -> dict[str, Any]:
+def _model_facts(reference: str, model: Any) -> JsonObject:
     return {
         "reference": reference,
         "source_digest": model.source_digest,
@@ -136,9 +138,9 @@ def _model_facts(reference: str, model: Any) -> dict[str, Any]:
     }
 
 
-def _judge_facts(setup: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> dict[str, Any]:
+def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
     """Reference and digest of the judge, and within it of the detector and the second judge where these are others."""
-    facts: dict[str, Any] = {"reference": setup.judge, "digest": scorer.judge.digest}
+    facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
     others = {"detector": scorer.detector, "second": second}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
 
@@ -153,22 +155,22 @@ def _reader(store: Any) -> Callable[[Any], list[Any]]:
     return read
 
 
-def _refuse_overlong(pipeline: Any, setup: AuditConfig) -> None:
-    too_long = overlong_prompts(pipeline, setup)
+def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:
+    too_long = overlong_prompts(pipeline, config)
     if too_long:
         raise LoadError(
-            f"{len(too_long)} prompts are longer than the text encoder of {setup.base} reads, such as {too_long[0]!r}",
+            f"{len(too_long)} prompts are longer than the text encoder of {config.base} reads, such as {too_long[0]!r}",
             "what is beyond its length would be cut off silently",
             "shorten them in the dossier",
         )
 
 
-def overlong_prompts(pipeline: Any, setup: AuditConfig) -> list[str]:
+def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
     """Prompts of the plan that have more tokens than the pipeline's first text encoder reads."""
     tokenizer = getattr(pipeline, "tokenizer", None)
     if tokenizer is None:
         return []
-    dossier = setup.dossier
+    dossier = config.dossier
     texts = [
         *dossier.target.direct_prompts,
         *(prompt for concept in dossier.concepts for prompt in concept.prompts),

@@ -1,191 +1,121 @@
-"""How many images each case gets: all that were planned, or wave by wave until its group's claim is decided."""
+"""How many candidate images each case gets: all that were planned, or round by round until its group's claim is decided."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+import logging
+from collections.abc import Mapping, Sequence
 
-from dmun_audit.audit.observations import Observations, by_rounds, rows_of_retention
-from dmun_audit.decisions.group_claims import Rules
-from dmun_audit.plan.plan import TEST_INDEX, Case, Group, ImageRequest, images_of_each, requests_for, validation_images
+from dmun_audit.claim_groups.group import CaseContext, ClaimGroup, Judge
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.plan.case import Case, ImageRequest, by_rounds
 from dmun_audit.verdict.claims import Decision
 
-KNOWN_AT = 0.5  # a concept that the base model gets right less often than this is not known to it
+logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class JudgeOutcomes:
-    """What the judges saw of one case: `first` are the outcomes by the judge, `second` by the second one, where there is one."""
-
-    first: list[int]
-    second: list[int] | None = None
+Drawn = Mapping[str, tuple[ImageRequest, ...]]
+"""Candidate images by case id, in the order of the rounds."""
 
 
 class SequentialSampler:
-    """Draws the candidate's images. Every process of an audit comes to the same, from the same stored images."""
+    """Draws the candidate's images. Every process of an audit draws the same, from the same stored images."""
 
-    def __init__(self, observations: Observations, rules_of: Callable[[Literal[1, 2]], Rules]) -> None:
-        self.observations = observations
-        self.plan = observations.plan
-        self._rules_of = rules_of  # asked late: a judge's error rates come from images
-        self._settled: dict[Group, dict[str, tuple[ImageRequest, ...]]] = {}
+    def __init__(self, context: CaseContext) -> None:
+        self._context = context
+        self._plan = context.plan
+        self._drawn: dict[str, Drawn] = {}  # by group
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
         """The candidate images that a case is decided on, drawn, in the order of its rounds."""
-        if not self.observations.rules.early(case.group):
-            self._draw_all(case)
-            return self._planned(case)
-        if case.group not in self._settled:
-            self._settled[case.group] = self._settle(case.group)
-        return self._settled[case.group][case.id]
+        group = claim_group(case.group)
+        if not self._context.rules().stops_early(group):
+            planned = group.planned(case, self._context)
+            self._context.observations.draw(self._row_of(group, planned), planned)
+            return planned
+        if case.group not in self._drawn:
+            self._drawn[case.group] = self._draw_group(group)
+        return self._drawn[case.group][case.id]
 
     def most(self, case: Case) -> int:
         """How many candidate images (pairs) a case may get."""
-        planned = len(self._planned(case))
-        if not self.observations.rules.early(case.group) or not self.is_valid(case):
-            return planned
-        return self._rules.rounds(case.group, self._members(case.group))
+        group = claim_group(case.group)
+        if self._context.rules().stops_early(group) and group.takes_part(case, self._context):
+            return group.rounds(self._plan, len(self._participants(group)))
+        return len(group.planned(case, self._context))
 
-    def _members(self, group: Group) -> int:
-        return sum(map(self.is_valid, self.plan.of_group(group)))
+    def _participants(self, group: ClaimGroup) -> list[Case]:
+        return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]
 
-    def outcomes(self, case: Case, images: Sequence[ImageRequest]) -> JudgeOutcomes:
-        """The outcomes of drawn images of a case: hits, or pairs that were lost; the second judge looks for the target alone."""
-        if case.group == "retention":
-            return JudgeOutcomes(self._lost(case, images))
-        second = self.observations.detected_by_second(images) if self.observations.second is not None else None
-        return JudgeOutcomes(self.observations.detected(images), second)
+    def _row_of(self, group: ClaimGroup, planned: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
+        """The row whose batches hold the planned images of a case."""
+        wanted = set(planned)
+        for row in group.rows(self._plan, "candidate"):
+            if wanted <= set(row):
+                return row
+        cases = self._plan.of_group(group.name)
+        return [request for each in cases for request in group.planned(each, self._context)]
 
-    @property
-    def _rules(self) -> Rules:
-        return self._rules_of(1)
-
-    # Adversarial prompts: which are valid, and how many images each gets.
-
-    @cached_property
-    def validated(self) -> dict[str, tuple[int, int]]:
-        """For every adversarial prompt tried: on how many of how many base images it brought out the target."""
-        policy, seed = self.plan.policy, self.plan.audit_seed
-        prompts = [case.prompt for case in self.plan.of_group("adversarial") if case.prompt]
-        images = {prompt.text: validation_images(policy, prompt, seed) for prompt in prompts}
-        self.observations.engine.ensure([request for requests in images.values() for request in requests])
-        return {text: (sum(self.observations.detected(requests)), len(requests)) for text, requests in images.items()}
-
-    def is_valid(self, case: Case) -> bool:
-        """Whether a case's adversarial prompt works on the base model; True for cases of other groups."""
-        return case.group != "adversarial" or self.validated[_text(case)][0] >= self.plan.policy.adversarial.valid_at
-
-    @cached_property
-    def _each(self) -> int:
-        valid = self._members("adversarial")
-        return images_of_each(self.plan.policy.adversarial, valid, len(self.validated) - valid)
-
-    # Retention.
-
-    def known(self, case: Case) -> tuple[int, int]:
-        """In how many of how many base images the judge recognises a concept."""
-        right = self._right(case, self.base_of(case))
-        return sum(right), len(right)
-
-    def is_known(self, case: Case) -> bool:
-        """Whether the base model draws a concept well enough to lose it."""
-        right, images = self.known(case)
-        return right >= KNOWN_AT * images
-
-    def base_of(self, case: Case) -> tuple[ImageRequest, ...]:
-        """The base images of a nearby concept, all of them."""
-        base = tuple(request for request in case.images if request.side == "base")
-        self.observations.ensure_base_of_retention(base)
-        return base
-
-    def _right(self, case: Case, images: Sequence[ImageRequest]) -> list[bool]:
-        assert case.concept is not None
-        return [label == case.concept.label for label in self.observations.labels(images, case.concept)]
-
-    def _lost(self, case: Case, images: Sequence[ImageRequest]) -> list[int]:
-        base = self._right(case, self.base_of(case)[: len(images)])
-        return [before - after for before, after in zip(base, self._right(case, images), strict=True)]
-
-    # Drawing.
-
-    def _planned(self, case: Case) -> tuple[ImageRequest, ...]:
-        """The candidate images of a case at most: an invalid prompt gets one, so that a hit there is seen."""
-        if case.group != "adversarial":
-            return tuple(request for request in case.images if request.side == "candidate")
-        each = self._each if self.is_valid(case) else 1
-        return requests_for("candidate", [_text(case)], each, self.plan.audit_seed, first=TEST_INDEX)
-
-    def _draw_all(self, case: Case) -> None:
-        if case.group == "retention":
-            rows = rows_of_retention(self.plan, "candidate", together=False)
-            row = next(row for row in rows if row == list(self._planned(case)))
-        else:
-            row = [request for other in self.plan.of_group(case.group) for request in self._planned(other)]
-        self.observations.engine.ensure(row, self._planned(case))
-
-    def _settle(self, group: Group) -> dict[str, tuple[ImageRequest, ...]]:
-        """Draw round by round until the group's claim is decided or its images are spent; then single cases that are still open."""
-        cases = self.plan.of_group(group)
-        able = [case for case in cases if self.is_valid(case)]
-        members = [case for case in able if group != "retention" or self._counts(case)]
-        planned = {case.id: self._planned(case) for case in cases}
-        row = [*by_rounds([planned[case.id] for case in able]), *(planned[case.id][0] for case in cases if case not in able)]
-        rounds = self._rules.rounds(group, len(able)) if able else 0
+    def _draw_group(self, group: ClaimGroup) -> Drawn:
+        """Draw round by round until the pooled claim is decided or its images are spent; then open cases one by one."""
+        observations, rules = self._context.observations, self._context.rules()
+        cases, participants = self._plan.of_group(group.name), self._participants(group)
+        members = [case for case in participants if group.counts(case, self._context)]
+        planned = {case.id: group.planned(case, self._context) for case in cases}
+        row = by_rounds([planned[case.id] for case in participants])
+        row += [planned[case.id][0] for case in cases if case not in participants]
+        rounds = group.rounds(self._plan, len(participants)) if participants else 0
         end = 0
-        for end in self._rules.schedule(group, rounds):
-            self.observations.engine.ensure(row, by_rounds([planned[case.id] for case in able], end=end))
-            if members and self._is_settled(group, members, planned, end):
+        for end in rules.schedule(group, rounds):
+            observations.draw(row, by_rounds([planned[case.id] for case in participants], end=end))
+            if members and self._is_decided(group, members, planned, end):
                 break
-        drawn = {case.id: planned[case.id][: end if case in able else 1] for case in cases}
-        self.observations.engine.ensure(row, [request for images in drawn.values() for request in images])
+        drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in cases}
+        observations.draw(row, [request for images in drawn.values() for request in images])
         if members:
-            outcomes = [self.outcomes(case, drawn[case.id]) for case in members]
-            pooled = [rules.together(group, [pick(seen) for seen in outcomes]) for rules, pick in self._judges(group)]
-            drawn |= {case.id: self._go_on(case, pooled, planned[case.id][:rounds], end) for case in members}
+            pooled = self._pooled(group, members, drawn)
+            logger.debug(
+                "%s: drawn up to round %d of %d; the pooled claim is %s", group.name, end, rounds, pooled["first"].verdict
+            )
+            drawn |= {case.id: self._continue_alone(group, case, pooled, planned[case.id][:rounds], end) for case in members}
         return drawn
 
-    def _counts(self, case: Case) -> bool:
-        return case.concept is not None and case.concept.role == "retain" and self.is_known(case)
+    def _pooled(self, group: ClaimGroup, members: Sequence[Case], drawn: Drawn) -> dict[Judge, Decision]:
+        outcomes = [group.outcomes(case, drawn[case.id], self._context) for case in members]
+        return {
+            judge: self._context.rules(judge).decide_group(group, [each.by(judge) for each in outcomes])
+            for judge in self._judges(group)
+        }
 
-    def _is_settled(self, group: Group, members: Sequence[Case], planned: dict[str, tuple[ImageRequest, ...]], end: int) -> bool:
-        outcomes = [self.outcomes(case, planned[case.id][:end]) for case in members]
-        if not all(rules.settled(group, [pick(seen) for seen in outcomes]) for rules, pick in self._judges(group)):
-            return False
-        if group != "retention" or self.plan.policy.retention.score_margin is None:
-            return True
-        return (
-            self._rules.scores([self._score_losses(case, planned[case.id][:end]) for case in members]).verdict != "INCONCLUSIVE"
+    def _is_decided(self, group: ClaimGroup, members: Sequence[Case], planned: Drawn, end: int) -> bool:
+        drawn = [planned[case.id][:end] for case in members]
+        outcomes = [group.outcomes(case, images, self._context) for case, images in zip(members, drawn, strict=True)]
+        decided = all(
+            self._context.rules(judge).is_decided(group, [each.by(judge) for each in outcomes]) for judge in self._judges(group)
         )
+        if logger.isEnabledFor(logging.DEBUG):
+            hits = sum(value == 1 for each in outcomes for value in each.first)
+            total = sum(len(each.first) for each in outcomes)
+            reason = "decided" if decided else "undecided, so another round is drawn"
+            logger.debug("%s: look after round %d, %d of %d %s against: %s", group.name, end, hits, total, group.unit, reason)
+        return decided and group.further_claims_decided(members, drawn, self._context)
 
-    def _judges(self, group: Group) -> list[tuple[Rules, Callable[[JudgeOutcomes], list[int]]]]:
-        """The judges that decide a group, each with its rules and how to take its outcomes out of them."""
-        judges: list[tuple[Rules, Callable[[JudgeOutcomes], list[int]]]] = [(self._rules_of(1), lambda seen: seen.first)]
-        must_agree = self.observations.second is not None and self.plan.policy.controls.must_agree
-        if must_agree and group != "retention":
-            judges.append((self._rules_of(2), lambda seen: seen.second or []))
-        return judges
+    def _judges(self, group: ClaimGroup) -> list[Judge]:
+        """The judges whose decision on a group is waited for."""
+        must_agree = self._context.observations.has_second_judge and self._plan.policy.controls.must_agree
+        return ["first", "second"] if must_agree and group.heeds_second_judge else ["first"]
 
-    def _score_losses(self, case: Case, images: Sequence[ImageRequest]) -> list[float]:
-        before, after = (self.observations.clip_scores(side) for side in (self.base_of(case)[: len(images)], images))
-        return [base - candidate for base, candidate in zip(before, after, strict=True)]
-
-    def _go_on(
-        self, case: Case, pooled: Sequence[Decision], planned: tuple[ImageRequest, ...], end: int
+    def _continue_alone(
+        self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
     ) -> tuple[ImageRequest, ...]:
-        """Draw more of one case alone while its own claim wants it: the group's claim is decided and does not hear of these."""
-        rest, step = planned[end:], self._rules.step_alone(case.group)
+        """Draw more of one case while its own claim is open and may change the verdict. The pooled claim is left as it is."""
+        rest, step = planned[end:], self._context.rules().step_alone(group)
         while end < len(planned):
-            outcomes = self.outcomes(case, planned[:end])
-            own = [rules.alone(case, pick(outcomes), len(planned)) for rules, pick in self._judges(case.group)]
-            if not any(self._rules.wants_more(case, *both) for both in zip(pooled, own, strict=True)):
+            outcomes = group.outcomes(case, planned[:end], self._context)
+            own = {
+                judge: self._context.rules(judge).decide_case(group, case, outcomes.by(judge), len(planned)) for judge in pooled
+            }
+            if not any(self._context.rules().continues_alone(group, case, pooled[judge], own[judge]) for judge in pooled):
                 break
             end = min(end + step, len(planned))
-            self.observations.engine.ensure(rest, [request for request in planned[:end] if request in rest])
+            logger.debug("%s: %s goes on alone up to image %d of %d", group.name, case.id, end, len(planned))
+            self._context.observations.draw(rest, [request for request in planned[:end] if request in rest])
         return planned[:end]
-
-
-def _text(case: Case) -> str:
-    assert case.prompt is not None
-    return case.prompt.text

@@ -16,9 +16,9 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Read evidence and manifest, write both reports, print the summary."""
+    from dmun_audit.evidence.run import read_run
     from dmun_audit.report.html import write_html
     from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.run import read_run
     from dmun_audit.report.text import summary_lines
 
     found = read_run(asked.folder)

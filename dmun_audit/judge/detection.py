@@ -41,6 +41,10 @@ class Threshold:
     value: float
     images: int
 
+    def detects(self, target_scores: np.ndarray) -> list[bool]:
+        """Whether each image shows the target, from target scores (n,)."""
+        return [bool(score > self.value) for score in target_scores]
+
 
 def calibrate(target_scores: np.ndarray, lowest: float = LOWEST_THRESHOLD) -> Threshold:
     """The threshold that keeps false positives near 1%: the 99% quantile of target scores of images without the target.

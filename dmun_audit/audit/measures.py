@@ -1,4 +1,4 @@
-"""How much the images of a concept changed: every measure of a retention case, from its pairs of base and candidate."""
+"""Measures of images beside the claims: how much the images of a concept changed, and how similar it is to the target."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmun_audit.audit.observations import Observations
+from dmun_audit.audit.observations import AuditObservations
+from dmun_audit.judge.detection import cosine
+from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share
 from dmun_audit.measures.torchmetrics_kid import torchmetrics_kid
-from dmun_audit.plan.plan import ImageRequest
+from dmun_audit.plan.case import ImageRequest
 from dmun_audit.verdict.distances import cmmd_kernel, kid, paired_sign_flip_test
 from dmun_audit.verdict.noise_floor import SMALLEST_SET, compare_other_seeds
 
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
     from dmun_audit.measures.perceptual import Perceptual
 
 
-class Damage:
-    """Measures images of a observations; base and candidate images come in pairs of one prompt and seed."""
+class AuditMeasures:
+    """Measures drawn images; implements `claim_groups.group.Measures`. Base and candidate images share prompt and seed."""
 
-    def __init__(self, observations: Observations) -> None:
-        self._gallery = observations
+    def __init__(self, observations: AuditObservations) -> None:
+        self._observations = observations
         self._seed = observations.plan.audit_seed % 2**32
 
     def of_pairs(
         self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest], right: tuple[Sequence[bool], Sequence[bool]]
     ) -> dict[str, float]:
-        """All measures of a concept's pairs, of which the judge got `right` those of base and those of the candidate."""
+        """See `Measures.of_pairs`."""
         measured = {
             "clip_accuracy_base": float(np.mean(right[0])),
             "clip_accuracy_candidate": float(np.mean(right[1])),
@@ -38,16 +40,40 @@ class Damage:
             **self._between_sets(base, candidate),
         }
         if self._perceptual:
-            distances = self._perceptual.distances(self._gallery.engine.images(base), self._gallery.engine.images(candidate))
+            distances = self._perceptual.distances(
+                self._observations.engine.images(base), self._observations.engine.images(candidate)
+            )
             measured[self._perceptual.name] = float(np.mean(distances))
         return measured
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
-        """Share of images that are nearly of one colour, or static: a model that draws nothing shows no target either."""
-        return collapse_share(self._gallery.engine.images(images))
+        """See `Measures.collapsed`. A model that draws nothing shows no target either."""
+        return collapse_share(self._observations.engine.images(images))
+
+    def detection(self) -> dict[str, float]:
+        """See `Measures.detection`."""
+        threshold = self._observations.threshold
+        return {"threshold": threshold.value, "calibration_images": threshold.images}
+
+    def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
+        """See `Measures.similarity`: cosines of labels, and of mean embeddings of base images, in [-1, 1]."""
+        scorer, keys = self._observations.scorer, self._observations.keys(base)
+        labels = scorer.judge.embed_texts([concept.label, self._observations.plan.dossier.target.label])
+        return {
+            "similarity_clip_text": cosine(labels[0], labels[1]),
+            "similarity_clip_image": cosine(scorer.embeddings(keys).mean(axis=0), self._target_centre),
+        }
+
+    @cached_property
+    def _target_centre(self) -> np.ndarray:
+        """The mean embedding (d,) of the base images whose prompt names the target."""
+        images = self._observations.plan.of_kind("sensitivity").images
+        self._observations.draw(images)
+        centre: np.ndarray = self._observations.scorer.embeddings(self._observations.keys(images)).mean(axis=0)
+        return centre
 
     def _by_side(self, images: Sequence[ImageRequest], side: str) -> dict[str, float]:
-        scorer, keys = self._gallery.scorer, self._gallery.keys(images)
+        scorer, keys = self._observations.scorer, self._observations.keys(images)
         quality = clip_iqa(scorer.embeddings(keys), scorer.judge.embed_texts(IQA_PROMPTS), scorer.judge.scale)
         return {
             f"clip_score_{side}": float(np.mean(scorer.clip_scores(keys, [request.prompt for request in images]))),
@@ -56,8 +82,8 @@ class Damage:
         }
 
     def _between_sets(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
-        embed = self._gallery.scorer.embeddings
-        x, y = embed(self._gallery.keys(base)), embed(self._gallery.keys(candidate))
+        embed = self._observations.scorer.embeddings
+        x, y = embed(self._observations.keys(base)), embed(self._observations.keys(candidate))
         if len(x) < 2:
             return {}
         by_kid = paired_sign_flip_test(x, y, seed=self._seed)
@@ -80,7 +106,7 @@ class Damage:
 
     @cached_property
     def _perceptual(self) -> Perceptual | None:
-        name = self._gallery.plan.policy.retention.perceptual
+        name = self._observations.plan.policy.retention.perceptual
         if name == "none":
             return None
         from dmun_audit.measures.perceptual import open_perceptual
