@@ -18,7 +18,7 @@ from dmun_audit.render import devices
 
 if TYPE_CHECKING:
     from dmun_audit.judge.clip_scorer import ClipScorer
-    from dmun_audit.judge.opening import Judges
+    from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.protocol import StoredImageDetector
     from dmun_audit.models.loading import LoadedModel
     from dmun_audit.policy import Sampling
@@ -32,15 +32,17 @@ class AuditRuntime:
     base: LoadedModel
     candidate: LoadedModel
     engine: Engine
-    judges: Judges
+    judges: JudgeLoader
     _seen_by: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
 
     def judged_by(self, setup: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
         if setup.audit_hash not in self._seen_by:
             read = _reader(self.engine.store)
-            scorer = self.judges.scorer(setup.judge, setup.dossier, setup.store_folder, read, setup.detector)
-            second = self.judges.second(setup.second_judge, scorer, setup.store_folder, read) if setup.second_judge else None
+            scorer = self.judges.clip_scorer(setup.judge, setup.dossier, setup.store_folder, read, setup.detector)
+            second = (
+                self.judges.second_judge(setup.second_judge, scorer, setup.store_folder, read) if setup.second_judge else None
+            )
             self._seen_by[setup.audit_hash] = (scorer, second)
         return self._seen_by[setup.audit_hash]
 
@@ -86,7 +88,7 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     prompts are longer than the base reads: before any image is made.
     """
     devices.let_idle_threads_sleep()
-    from dmun_audit.judge.opening import Judges
+    from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.models.external_images import ImageFolder
     from dmun_audit.models.loading import load_candidate, load_pipeline
     from dmun_audit.render.engine import Engine
@@ -103,7 +105,7 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     if isinstance(candidate.maker, ImageFolder):
         candidate.maker.expect((request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests())
     engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(setup.store_folder), on_rendered)
-    runtime = AuditRuntime(base, candidate, engine, Judges(device))
+    runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device))
     for each in setups:
         runtime.judged_by(each)
         _refuse_overlong(base.pipeline, each)
