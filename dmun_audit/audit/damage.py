@@ -16,7 +16,7 @@ from dmun_audit.verdict.distances import cmmd_kernel, kid, paired_sign_flip_test
 from dmun_audit.verdict.noise_floor import SMALLEST_SET, compare_other_seeds
 
 if TYPE_CHECKING:
-    from dmun_audit.measures.perceptual import Perceptual
+    from dmun_audit.measures.perceptual import PerceptualDistance
 
 
 class Damage:
@@ -79,7 +79,7 @@ class Damage:
         return measured
 
     @cached_property
-    def _perceptual(self) -> Perceptual | None:
+    def _perceptual(self) -> PerceptualDistance | None:
         name = self._gallery.plan.policy.retention.perceptual
         if name == "none":
             return None

@@ -1,4 +1,4 @@
-"""Batches of a fixed size. What a network computes for an image can depend on the size of its batch, so all batches have one size."""
+"""Batches of a fixed size: what a network computes for an image can depend on the size of its batch."""
 
 from __future__ import annotations
 

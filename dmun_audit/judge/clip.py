@@ -20,7 +20,8 @@ class ClipJudge:
     """A CLIP model (Radford et al. 2021) of open_clip, on a torch device.
 
     `reference` is `local-dir:PATH`, `open_clip:ARCH/TAG`, `hf-hub:OWNER/NAME` or `atelier:judge`. `scale` is the logit scale by
-    which the model multiplies cosines. Embeddings are unit vectors (n, d) float32. Raises LoadError where the model cannot be opened.
+    which the model multiplies cosines. Embeddings are unit vectors (n, d) float32. Raises LoadError where the model cannot be
+    opened.
     """
 
     def __init__(self, reference: str, device: str = "cpu") -> None:

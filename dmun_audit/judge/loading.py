@@ -27,9 +27,10 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class JudgeLoader:
-    """Loads judges on one torch device, and keeps their networks. Every method raises LoadError for a judge that cannot be loaded.
+    """Loads judges on one torch device, and keeps their networks.
 
-    In its methods, `store` is the store's folder, and `read` gives the pixels (height, width, 3) uint8 of the images of some keys.
+    In its methods, `store` is the store's folder, and `read` gives the pixels (height, width, 3) uint8 of the images of some
+    keys. Every method raises LoadError where a judge cannot be loaded.
     """
 
     device: str

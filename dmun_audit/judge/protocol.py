@@ -105,7 +105,7 @@ class Detector(Protocol):
         ...
 
     def target_scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Scores (n,) in [0, 1] of n ≥ 1 images (height, width, 3) uint8 RGB. A higher score means: the target is likelier there.
+        """Scores (n,) in [0, 1] of n ≥ 1 images (height, width, 3) uint8 RGB. The likelier the target is there, the higher.
 
         The audit refuses a score that is not finite or not in [0, 1]. Raises UsageError where an image gets no score.
         """

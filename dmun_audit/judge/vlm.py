@@ -1,4 +1,4 @@
-"""Vision-language models as detectors. The model answers one question about each image with yes or no; nothing else is an answer."""
+"""Vision-language models as detectors. The model answers one question about each image with yes or no."""
 
 from __future__ import annotations
 

@@ -138,7 +138,8 @@ def test_references_are_parsed_without_torch(tmp_path):
         "vlm:transformers:owner/name",
         "open_clip:ViT-B-32/openai",
     ]
-    code = f"import sys; from dmun_audit.judge.kinds import parse_judge; kinds = [parse_judge(each).kind for each in {references!r}]; "
+    code = "import sys; from dmun_audit.judge.kinds import parse_judge; "
+    code += f"kinds = [parse_judge(each).kind for each in {references!r}]; "
     code += "print(*kinds, *({'torch', 'transformers', 'open_clip', 'onnxruntime'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, text=True)
     assert done.stdout.split() == ["classifier", "objects", "references", "references", "faces", "vlm", "clip"], done.stderr
