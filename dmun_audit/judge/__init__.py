@@ -1,1 +1,1 @@
-"""Judges: they decide whether an image shows the target, and score images against texts. None took part in making the images."""
+"""Judges: they decide whether an image shows the target, and score images against texts."""

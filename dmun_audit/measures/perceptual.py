@@ -96,7 +96,10 @@ class Lpips:
         self.digest = digest([self.name, features[1], linear[1]])
 
     def distances(self, left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> NDArray[np.float64]:
-        """LPIPS of n pairs of images (height, width, 3) uint8, shape (n,). Raises ValueError unless all have one size of ≥ 32 pixels."""
+        """LPIPS of n pairs of images (height, width, 3) uint8, shape (n,).
+
+        Raises ValueError unless all images have one size, with sides of 32 pixels or more.
+        """
         shapes = {np.shape(image) for image in (*left, *right)}
         if len(left) != len(right) or len(shapes) > 1:
             raise ValueError(f"LPIPS compares pairs of one size, not {len(left)} and {len(right)} images of {sorted(shapes)}.")
