@@ -50,15 +50,15 @@ class Threshold:
     value: float
     images: int
 
-    def detects(self, scores: ArrayLike) -> NDArray[np.bool_]:
-        """Whether the target is in each image: target scores of any shape give booleans of the same shape.
+    def detects(self, target_scores: ArrayLike) -> list[bool]:
+        """Whether each of n images shows the target, from target scores (n,).
 
         A score that equals the threshold is no detection. Raises LoadError where a score is not finite.
 
-        >>> Threshold(0.2, images=50).detects([0.1, 0.2, 0.3]).tolist()
+        >>> Threshold(0.2, images=50).detects([0.1, 0.2, 0.3])
         [False, False, True]
         """
-        return finite_scores(scores) > self.value
+        return [bool(detected) for detected in finite_scores(target_scores) > self.value]
 
 
 def calibrate(target_scores: ArrayLike, lowest: float = LOWEST_THRESHOLD) -> Threshold:
@@ -75,7 +75,7 @@ def calibrate(target_scores: ArrayLike, lowest: float = LOWEST_THRESHOLD) -> Thr
 
 
 def finite_scores(scores: ArrayLike) -> NDArray[np.float64]:
-    """Target scores as float64, in their shape. Raises LoadError where one is not finite: it would count as "not detected"."""
+    """Target scores (n,) as float64. Raises LoadError where one is not finite: it would count as "not detected"."""
     values = np.asarray(scores, dtype=np.float64)
     if not np.isfinite(values).all():
         raise LoadError(

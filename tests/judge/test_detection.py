@@ -37,20 +37,17 @@ def test_clip_scores_are_cosines():
 def test_the_threshold_keeps_one_percent_and_is_never_low():
     scores = np.linspace(0, 0.9, 1000)
     threshold = calibrate(scores)
-    assert threshold.detects(scores).mean() <= 0.01
+    assert np.mean(threshold.detects(scores)) <= 0.01
     assert calibrate(np.zeros(10)).value == LOWEST_THRESHOLD
     with pytest.raises(ValueError, match="at least one image"):
         calibrate(np.array([]))
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3)])
-def test_a_threshold_detects_what_is_greater_in_any_shape(shape):
+def test_a_threshold_detects_what_is_greater():
     threshold = Threshold(0.25, 10)
-    scores = np.random.default_rng(0).choice([0.0, 0.25, np.nextafter(0.25, 1), 0.9], size=shape)
-    detected = threshold.detects(scores)
-    assert detected.shape == shape
-    assert np.asarray(detected).dtype == bool
-    assert np.array_equal(detected, scores > 0.25)
+    assert threshold.detects([0.0, 0.25, np.nextafter(0.25, 1), 0.9]) == [False, False, True, True]
+    assert threshold.detects(np.array([])) == []
+    assert all(type(detected) is bool for detected in threshold.detects(np.float32([0.1, 0.9])))
 
 
 @pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
