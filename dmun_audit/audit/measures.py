@@ -12,39 +12,46 @@ from dmun_audit.audit.observations import AuditObservations
 from dmun_audit.judge.detection import cosine
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share
-from dmun_audit.measures.torchmetrics_kid import torchmetrics_kid
+from dmun_audit.measures.registry import measured
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.verdict.distances import cmmd_kernel, kid, paired_sign_flip_test
 from dmun_audit.verdict.noise_floor import SMALLEST_SET, compare_other_seeds
 
 if TYPE_CHECKING:
-    from dmun_audit.measures.perceptual import Perceptual
+    from dmun_audit.measures.perceptual import PerceptualDistance
+    from dmun_audit.measures.protocol import Metric
 
 
 class AuditMeasures:
-    """Measures drawn images; implements `claim_groups.group.Measures`. Base and candidate images share prompt and seed."""
+    """Measures drawn images; implements `claim_groups.group.Measures`. Base and candidate images share prompt and seed.
 
-    def __init__(self, observations: AuditObservations) -> None:
+    `metrics` are those of other packages, measured for the pairs of every concept.
+    """
+
+    def __init__(self, observations: AuditObservations, metrics: Sequence[Metric] = ()) -> None:
         self._observations = observations
+        self._metrics = metrics
         self._seed = observations.plan.audit_seed % 2**32
 
     def of_pairs(
         self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest], right: tuple[Sequence[bool], Sequence[bool]]
     ) -> dict[str, float]:
         """See `Measures.of_pairs`."""
-        measured = {
+        measures = {
             "clip_accuracy_base": float(np.mean(right[0])),
             "clip_accuracy_candidate": float(np.mean(right[1])),
             **self._by_side(base, "base"),
             **self._by_side(candidate, "candidate"),
             **self._between_sets(base, candidate),
         }
+        images = self._observations.engine.images
         if self._perceptual:
-            distances = self._perceptual.distances(
-                self._observations.engine.images(base), self._observations.engine.images(candidate)
-            )
-            measured[self._perceptual.name] = float(np.mean(distances))
-        return measured
+            distances = self._perceptual.distances(images(base), images(candidate))
+            measures[self._perceptual.name] = float(np.mean(distances))
+        if self._metrics:
+            prompts = [request.prompt for request in base]
+            measures |= measured(self._metrics, images(base), images(candidate), prompts)
+        return measures
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
         """See `Measures.collapsed`. A model that draws nothing shows no target either."""
@@ -82,30 +89,34 @@ class AuditMeasures:
         }
 
     def _between_sets(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
-        embed = self._observations.scorer.embeddings
-        x, y = embed(self._observations.keys(base)), embed(self._observations.keys(candidate))
+        """Distances between the images of base and candidate; those over other seeds need enough pairs."""
+        embeddings = self._observations.scorer.embeddings
+        x, y = embeddings(self._observations.keys(base)), embeddings(self._observations.keys(candidate))
         if len(x) < 2:
             return {}
         by_kid = paired_sign_flip_test(x, y, seed=self._seed)
         by_cmmd = paired_sign_flip_test(x, y, seed=self._seed, kernel=cmmd_kernel)
-        measured = {
+        distances = {
             "kid": kid(x, y),
-            "kid_torchmetrics": torchmetrics_kid(x, y),
             "kid_paired": by_kid.statistic,
             "kid_p_value": by_kid.p_value,
             "cmmd_paired": by_cmmd.statistic,
             "cmmd_p_value": by_cmmd.p_value,
         }
+        if self._observations.plan.policy.retention.cross_check == "torchmetrics":
+            from dmun_audit.measures.torchmetrics_kid import torchmetrics_kid
+
+            distances["kid_torchmetrics"] = torchmetrics_kid(x, y)
         if len(x) >= SMALLEST_SET:
             prompts = [request.prompt for request in base]
             kid_apart = compare_other_seeds(x, y, prompts, seed=self._seed)
             cmmd_apart = compare_other_seeds(x, y, prompts, kernel=cmmd_kernel, seed=self._seed)
-            measured |= {"kid_unpaired": kid_apart.distance, "kid_noise_floor": kid_apart.floor}
-            measured |= {"cmmd_unpaired": cmmd_apart.distance, "cmmd_noise_floor": cmmd_apart.floor}
-        return measured
+            distances |= {"kid_unpaired": kid_apart.distance, "kid_noise_floor": kid_apart.floor}
+            distances |= {"cmmd_unpaired": cmmd_apart.distance, "cmmd_noise_floor": cmmd_apart.floor}
+        return distances
 
     @cached_property
-    def _perceptual(self) -> Perceptual | None:
+    def _perceptual(self) -> PerceptualDistance | None:
         name = self._observations.plan.policy.retention.perceptual
         if name == "none":
             return None

@@ -20,8 +20,9 @@ from dmun_audit.render import devices
 
 if TYPE_CHECKING:
     from dmun_audit.judge.clip_scorer import ClipScorer
-    from dmun_audit.judge.opening import Judges
+    from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.protocol import StoredImageDetector
+    from dmun_audit.measures.protocol import Metric
     from dmun_audit.models.loading import LoadedModel
     from dmun_audit.policy import Sampling
     from dmun_audit.render.engine import Engine
@@ -34,15 +35,18 @@ class AuditRuntime:
     base: LoadedModel
     candidate: LoadedModel
     engine: Engine
-    judges: Judges
+    judges: JudgeLoader
+    metrics: Sequence[Metric] = ()
     _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
 
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
         if config.audit_hash not in self._by_audit:
             read = _reader(self.engine.store)
-            scorer = self.judges.scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
-            second = self.judges.second(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
+            scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
+            second = (
+                self.judges.second_judge(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
+            )
             self._by_audit[config.audit_hash] = (scorer, second)
         return self._by_audit[config.audit_hash]
 
@@ -55,7 +59,7 @@ class AuditRuntime:
         """What runs the cases of one target, and the facts that the manifest gives of models, judge and machine."""
         observations = self.observations(config)
         facts = self._facts(config, observations.scorer, observations.second)
-        return AuditRunner(observations, AuditMeasures(observations)), facts
+        return AuditRunner(observations, AuditMeasures(observations, self.metrics)), facts
 
     def _facts(self, config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
         from dmun_audit.render.sampling import differences
@@ -93,7 +97,8 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
     prompts are longer than the base reads: before any image is made.
     """
     devices.let_idle_threads_sleep()
-    from dmun_audit.judge.opening import Judges
+    from dmun_audit.judge.loading import JudgeLoader
+    from dmun_audit.measures.registry import registered_metrics
     from dmun_audit.models.external_images import ImageFolder
     from dmun_audit.models.loading import load_candidate, load_pipeline
     from dmun_audit.render.engine import Engine
@@ -110,7 +115,7 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
     if isinstance(candidate.maker, ImageFolder):
         candidate.maker.expect((request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan))
     engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
-    runtime = AuditRuntime(base, candidate, engine, Judges(device))
+    runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
     for each in configs:
         runtime.judges_of(each)
         _refuse_overlong(base.pipeline, each)

@@ -13,7 +13,8 @@ import platformdirs
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, seed_of, slug
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
-from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge, check_others
+from dmun_audit.judge.kinds import check_judge, check_others
+from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.language_models.reference import names_language_model

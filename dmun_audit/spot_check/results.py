@@ -239,7 +239,9 @@ def _claim(
     passed: StratumResult,
     strata: Mapping[Stratum, StratumResult],
 ) -> ClaimResult:
-    assert claim.trials is not None and claim.hits is not None and claim.threshold is not None
+    assert claim.trials is not None
+    assert claim.hits is not None
+    assert claim.threshold is not None
     trials, hits, ceiling, upper = claim.trials, claim.hits, claim.threshold, _upper_bound_of(claim)
     outside = max(0, trials - alarmed.images - passed.images)  # shared with another stratum: nobody sampled them for this claim
     samples = [alarmed.sampled, passed.sampled]
@@ -263,7 +265,9 @@ def _claim(
 def _upper_bound_of(claim: ClaimRecord) -> Callable[[int], float]:
     """The claim's own upper bound on the rate as a function of its hits: that of fixed n, or of a rule that may stop early."""
     trials, alpha, ceiling = claim.trials, claim.alpha_pass, claim.threshold
-    assert trials is not None and alpha is not None and ceiling is not None
+    assert trials is not None
+    assert alpha is not None
+    assert ceiling is not None
     if claim.stopping != Stopping.EARLY or alpha >= 0.5:
         return lambda hits: bounds.upper_bound(hits, trials, alpha)
     rule = sequential.Claim("rate", ceiling, ceiling, alpha, alpha)

@@ -1,4 +1,4 @@
-"""CLIP-IQA against its definition, and images that hold nothing told from those that hold something."""
+"""CLIP-IQA against its definition, and collapsed images against images with little in them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def static(contrast):
 
 
 @pytest.mark.parametrize("image", [filled(0), filled(128), filled((255, 0, 0)), almost_flat(), static(20), static(90)])
-def test_an_image_that_holds_nothing_is_collapsed(image):
+def test_an_image_without_content_is_collapsed(image):
     assert collapsed([image]).tolist() == [True]
 
 
@@ -67,7 +67,7 @@ def stripes():
 
 
 @pytest.mark.parametrize("image", [drawn_on_white(), smooth(), stripes()])
-def test_an_image_that_holds_little_is_not_collapsed(image):
+def test_an_image_with_little_content_is_not_collapsed(image):
     assert collapsed([image]).tolist() == [False]
 
 

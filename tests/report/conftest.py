@@ -86,9 +86,7 @@ def paint(seed: int, hue: float, size: int = 64) -> Image.Image:
     )
     disc = (np.hypot(x - cx, y - cy) < 0.14)[..., None]
     field = (y > 0.68 + 0.05 * np.sin(8 * x))[..., None]
-    ground = np.stack(
-        [0.35 + 0.2 * strokes, 0.45 + 0.1 * strokes, 0.1 + 0.2 * hue + 0 * strokes], axis=-1
-    )
+    ground = np.stack([0.35 + 0.2 * strokes, 0.45 + 0.1 * strokes, 0.1 + 0.2 * hue + 0 * strokes], axis=-1)
     picture = np.where(disc, (0.98, 0.82, 0.3), np.where(field, ground, sky)) + rng.normal(0, 0.03, (size, size, 1))
     return Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
 

@@ -128,12 +128,17 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         interval=interval(record.claim),
         numbers=_numbers(record.claim),
         measures=tuple(
-            (_MEASURES.get(name, one_line(name)), percent(value) if any(word in name for word in _SHARES) else number(value))
+            (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
             for name, value in record.measures.items()
         ),
         pairs=tuple(_view_pair(run, pair, one_prompt) for pair in pairs),
         pairs_left_out=len(pairs_of(record)) - len(pairs),
     )
+
+
+def _is_share(name: str) -> bool:
+    """Whether a built-in measure is a share; the scale of another package's metric is not known."""
+    return name in _MEASURES and any(word in name for word in _SHARES)
 
 
 def _view_pair(run: Run, pair: Pair, one_prompt: bool) -> PairView:

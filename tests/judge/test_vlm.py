@@ -1,4 +1,4 @@
-"""A vision-language model asked yes or no: over real HTTP, and a small one of transformers."""
+"""Vision-language models as detectors: over real HTTP, and a small one of transformers."""
 
 import base64
 import io
@@ -10,13 +10,13 @@ from PIL import Image
 from tiny_models import save_llama, save_llama_vision
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.judge.vlm_detector import yes_or_no
+from dmun_audit.judge.vlm import yes_or_no
 from dmun_audit.knowledge.language_models.protocol import Answer
 
 RED, GREEN = (np.zeros((8, 8, 3), np.uint8) + colour for colour in (np.uint8([255, 0, 0]), np.uint8([0, 255, 0])))
 
 
-def _picture(body):
+def _image(body):
     part = next(
         part for turn in body["messages"] if isinstance(turn["content"], list) for part in turn["content"] if "image_url" in part
     )
@@ -25,19 +25,20 @@ def _picture(body):
 
 
 def sees_red(body):
-    return '{"answer": "yes"}' if _picture(body)[0, 0, 0] > 128 else '{"answer": "no"}'
+    """The answer of a model that says yes to red images."""
+    return '{"answer": "yes"}' if _image(body)[0, 0, 0] > 128 else '{"answer": "no"}'
 
 
-def test_it_is_asked_about_every_picture_and_the_label(detector, dossier):
+def test_the_question_names_the_label_and_shows_each_image(detector, dossier):
     with serving(sees_red) as chat:
         scores = detector(f"vlm:{chat.url}#scorer").target_scores([RED, GREEN, RED])
-        asked = [str(request["messages"]) for request in chat.requests]
+        questions = [str(request["messages"]) for request in chat.requests]
     assert scores.tolist() == [1.0, 0.0, 1.0]
-    assert len(asked) == 3
-    assert all(dossier.target.label in text for text in asked)
+    assert len(questions) == 3
+    assert all(dossier.target.label in text for text in questions)
 
 
-def test_an_unusable_answer_is_asked_again(detector):
+def test_an_unusable_answer_is_followed_by_the_question_again(detector):
     def shy(body):
         return sees_red(body) if len(body["messages"]) > 1 else "Perhaps."
 
@@ -47,12 +48,12 @@ def test_an_unusable_answer_is_asked_again(detector):
 
 
 @pytest.mark.parametrize("text", ["Perhaps.", '{"answer": "maybe"}', "", "no", '{"answer": ["no"]}', '{"answer": "no", "or": 1}'])
-def test_an_answer_that_stays_unusable_is_an_error_and_no_no(text, detector):
+def test_an_answer_that_stays_unusable_is_an_error_and_does_not_count_as_no(text, detector):
     with serving(lambda body: text) as chat, pytest.raises(UsageError, match="no usable answer about 1 images"):
         detector(f"vlm:{chat.url}#scorer").target_scores([RED])
 
 
-def test_a_refusal_is_an_error_and_no_no(detector):
+def test_a_refusal_is_an_error_and_does_not_count_as_no(detector):
     def refuse(handler, body):
         reply(handler, '{"answer": "no"}', message={"refusal": "I cannot look at that."})
 
@@ -69,17 +70,17 @@ def test_answers_are_read_strictly():
     assert yes_or_no(Answer("[" * 100_000)) is None
 
 
-def test_its_threshold_is_its_own(detector):
-    """Calibrating on zeros and ones would make one false yes in the calibration blind it to everything."""
+def test_its_scale_is_not_calibrated(detector):
+    """Calibrated on zeros and ones, one false yes would put the threshold at 1, and nothing would be detected."""
     with serving(sees_red) as chat:
         scale = detector(f"vlm:{chat.url}#scorer").scale
     assert not scale.calibrated
     assert 0 < scale.lowest < 1
 
 
-def test_a_small_model_of_transformers_answers_within_the_schema(detector, tmp_path, pictures):
+def test_a_small_model_of_transformers_answers_within_the_schema(detector, tmp_path, images):
     model = detector(f"vlm:transformers:{save_llama_vision(tmp_path / 'vision')}")
-    scores = model.target_scores(pictures[:2])
+    scores = model.target_scores(images[:2])
     assert set(scores.tolist()) <= {0.0, 1.0}
     assert model.digest == detector(f"vlm:transformers:{tmp_path / 'vision'}").digest
     with (tmp_path / "vision" / "config.json").open("a") as config:
@@ -87,7 +88,7 @@ def test_a_small_model_of_transformers_answers_within_the_schema(detector, tmp_p
     assert model.digest != detector(f"vlm:transformers:{tmp_path / 'vision'}").digest
 
 
-def test_a_model_that_does_not_see_is_one_error(detector, tmp_path, pictures):
+def test_a_model_that_reads_no_images_is_one_error(detector, tmp_path, images):
     blind = detector(f"vlm:transformers:{save_llama(tmp_path / 'llama')}")
     with pytest.raises(UsageError, match="does not see images"):
-        blind.target_scores(pictures[:1])
+        blind.target_scores(images[:1])

@@ -1,6 +1,9 @@
-"""KID by torchmetrics' own class against ours."""
+"""KID by torchmetrics against `verdict.distances.kid`."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,14 +22,14 @@ def test_torchmetrics_and_our_kid_agree(n, d):
     assert torchmetrics_kid(x, y) == pytest.approx(kid(x, y), rel=1e-9, abs=1e-12)
 
 
-def test_it_takes_the_judge_s_single_precision_without_losing_small_differences():
+def test_small_differences_of_single_precision_embeddings_are_kept():
     x = np.random.default_rng(1).normal(size=(40, 64)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     y = x[::-1] * np.float32(0.999)
     assert torchmetrics_kid(x, y) == pytest.approx(kid(x, y), rel=1e-6, abs=1e-13)
 
 
-def test_it_leaves_torch_s_random_numbers_as_they_were():
+def test_it_leaves_the_state_of_torch_s_random_generator():
     x = np.random.default_rng(1).normal(size=(9, 4))
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -36,6 +39,12 @@ def test_it_leaves_torch_s_random_numbers_as_they_were():
 
 
 @pytest.mark.parametrize(("left", "right"), [((5, 3), (4, 3)), ((5, 3), (5, 4)), ((1, 3), (1, 3)), ((5,), (5,))])
-def test_sets_that_it_would_sample_or_choke_on_are_refused(left, right):
+def test_sets_of_other_shapes_are_refused(left, right):
     with pytest.raises(ValueError, match="one shape"):
         torchmetrics_kid(np.ones(left), np.ones(right))
+
+
+def test_importing_the_module_loads_neither_torch_nor_torchmetrics():
+    code = "import sys, dmun_audit.measures.torchmetrics_kid; print(*({'torch', 'torchmetrics'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
