@@ -38,8 +38,8 @@ from benchmarks.calibration.tables import exact, readme_table, report, share  # 
 from dmun_audit import references  # noqa: E402
 from dmun_audit._util.errors import UsageError  # noqa: E402
 from dmun_audit._util.hashing import digest  # noqa: E402
-from dmun_audit.audit.observations import Observations  # noqa: E402
-from dmun_audit.audit.runner import Audit  # noqa: E402
+from dmun_audit.runtime.observations import Observations  # noqa: E402
+from dmun_audit.runtime.runner import Audit  # noqa: E402
 from dmun_audit.decisions.conclude import pooled_records  # noqa: E402
 from dmun_audit.judge.clip import ClipJudge  # noqa: E402
 from dmun_audit.judge.clip_scorer import ClipScorer  # noqa: E402

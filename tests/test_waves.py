@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dmun_audit.audit.sequential_sampler import SequentialSampler
+from dmun_audit.runtime.sequential_sampler import SequentialSampler
 from dmun_audit.decisions.group_claims import JudgeErrors, Rules
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan.plan import make_plan

@@ -18,8 +18,8 @@ import numpy as np
 from benchmarks.calibration.remembering import remembered
 from benchmarks.calibration.subjects import BASE, GROUPS, JudgedBank, Subject
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.observations import Observations
-from dmun_audit.audit.runner import Audit
+from dmun_audit.runtime.observations import Observations
+from dmun_audit.runtime.runner import Audit
 from dmun_audit.decisions.conclude import conclude, pooled_records
 from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.knowledge.dossier import NearbyConcept

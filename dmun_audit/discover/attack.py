@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit.runner import Audit
+from dmun_audit.runtime.runner import Audit
 from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, validator_of, with_found
 from dmun_audit.discover.trials import CONFIRMED_FROM, PromptTrials, Trial
 from dmun_audit.knowledge.check import STRATEGIES

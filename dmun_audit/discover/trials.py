@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.runner import Audit
+from dmun_audit.runtime.runner import Audit
 from dmun_audit.knowledge.dossier import AdversarialPrompt
 from dmun_audit.plan.case import Side, requests_for
 

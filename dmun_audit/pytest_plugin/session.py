@@ -14,7 +14,7 @@ import pytest
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.audit.runtime import AuditRuntime
+    from dmun_audit.runtime.loading import AuditRuntime
     from dmun_audit.config.resolve import AuditConfig
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
@@ -191,7 +191,7 @@ class Session:
 
     @cached_property
     def _runtime(self) -> AuditRuntime:
-        from dmun_audit.audit.runtime import open_runtime
+        from dmun_audit.runtime.loading import open_runtime
         from dmun_audit.pytest_plugin.log_file import write_log
 
         if level := self.config.getoption("log_level", None):

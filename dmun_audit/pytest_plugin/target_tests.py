@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pytest
 
-from dmun_audit.audit.target_audit import TargetAudit
+from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.describe import describe
 from dmun_audit.config.resolve import AuditConfig

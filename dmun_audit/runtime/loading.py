@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
-from dmun_audit.audit.measures import AuditMeasures
-from dmun_audit.audit.observations import AuditObservations
-from dmun_audit.audit.runner import AuditRunner
+from dmun_audit.runtime.measures import AuditMeasures
+from dmun_audit.runtime.observations import AuditObservations
+from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dmun_audit.audit.manifest import concluded_manifest, opened_manifest
-from dmun_audit.audit.runner import AuditRunner
+from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
+from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
@@ -18,6 +18,7 @@ from dmun_audit.evidence.run_folder import RunFolder
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.report.files import write_reports
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import AuditVerdict
@@ -80,7 +81,7 @@ class TargetAudit:
                 self.folder.keep_image(self._store.path(image.key))
 
     def conclude(self, interruptions: Interruptions | None = None) -> Run:
-        """Decide the pooled claims and the verdict; write evidence and manifest; read the run folder back."""
+        """Decide the pooled claims and the verdict; write evidence, manifest and reports."""
         assert self.folder is not None
         interruptions, plan = interruptions or Interruptions(), self.config.plan
         pooled = pooled_records(plan, self.records)
@@ -100,6 +101,7 @@ class TargetAudit:
         )
         self.folder.write_manifest(manifest)
         self.run = read_run(self.folder.path)
+        write_reports(self.run)
         return self.run
 
     @property

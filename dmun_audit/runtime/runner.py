@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from dmun_audit.audit.sequential_sampler import SequentialSampler
+from dmun_audit.runtime.sequential_sampler import SequentialSampler
 from dmun_audit.claim_groups.group import Judge, Measures, Observations
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import JudgeErrors, Rules

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmun_audit.audit.observations import AuditObservations
+from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.judge.detection import cosine
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share
