@@ -22,7 +22,7 @@ from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers, references
 from dmun_audit.plan.plan import ImageRequest, Plan, make_plan
 from dmun_audit.plan.waivers import announce
-from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
+from dmun_audit.policy import Policy, alterations, baseline, load_policy, policy_from_table
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
@@ -308,7 +308,8 @@ def describe(setup: AuditConfig) -> list[str]:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
     lines += [f"  {line}" for line in announce(setup.plan, setup.day)]
     if changed := alterations(setup.policy):
-        lines.append(f"  policy {setup.policy.name} as altered here: {', '.join(changed)}")
+        name, built_in = setup.policy.name, baseline(setup.policy)
+        lines.append(f"  policy {name} differs from the built-in policy {built_in}: {', '.join(changed)}")
     if not setup.policy.release_evidence:
         lines.append(f"  policy {setup.policy.name} is a quick look and no release evidence")
     return lines
@@ -325,6 +326,7 @@ def facts(setup: AuditConfig) -> dict[str, Any]:
             "name": policy.name,
             "digest": digest(policy.as_dict()),
             "release_evidence": policy.release_evidence,
+            "baseline": baseline(policy),
             "altered": alterations(policy),
             "text": policy.as_dict(),
         },
