@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
@@ -18,6 +19,7 @@ def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
 
     Raises UsageError where the dossier cannot carry the policy: too few prompts, or more images than the policy allows.
     """
+    _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
     material = Material(dossier, policy, nearby, audit_seed)
     cases = [case for group in claim_groups() for case in group.cases(material)]
@@ -29,6 +31,18 @@ def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
             "raise images_at_most, or lower the other figures",
         )
     return plan
+
+
+def _refuse_unknown_groups(policy: Policy) -> None:
+    names = [group.name for group in claim_groups()]
+    for name in policy.groups:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            raise UsageError(
+                f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
+                f"did you mean {close[0]!r}?" if close else "",
+                f"name one of {', '.join(names)}, or install the package that registers it",
+            )
 
 
 def image_budget(plan: Plan) -> int:

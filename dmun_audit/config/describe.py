@@ -6,7 +6,7 @@ from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.plan.waivers import announce
-from dmun_audit.policy import alterations
+from dmun_audit.policy import alterations, baseline
 
 
 def describe(config: AuditConfig) -> list[str]:
@@ -23,7 +23,8 @@ def describe(config: AuditConfig) -> list[str]:
         lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
     lines += [f"  {line}" for line in announce(config.plan, config.day)]
     if changes := alterations(config.policy):
-        lines.append(f"  policy {policy} as altered here: {', '.join(changes)}")
+        built_in = baseline(config.policy)
+        lines.append(f"  policy {policy} differs from the built-in policy {built_in}: {', '.join(changes)}")
     if not config.policy.release_evidence:
         lines.append(f"  policy {policy} is a quick look and no release evidence")
     return lines

@@ -14,12 +14,12 @@ import pytest
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.runtime.loading import AuditRuntime
     from dmun_audit.config.resolve import AuditConfig
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
+    from dmun_audit.runtime.loading import AuditRuntime
 
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
 """A test, or a fixture that a test may take, with the argument `audit`."""
@@ -191,8 +191,8 @@ class Session:
 
     @cached_property
     def _runtime(self) -> AuditRuntime:
-        from dmun_audit.runtime.loading import open_runtime
         from dmun_audit.pytest_plugin.log_file import write_log
+        from dmun_audit.runtime.loading import open_runtime
 
         if level := self.config.getoption("log_level", None):
             write_log(self.tests[0].config.run_folder, self._worker, level)

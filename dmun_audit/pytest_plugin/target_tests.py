@@ -8,7 +8,6 @@ from functools import cached_property
 
 import pytest
 
-from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.describe import describe
 from dmun_audit.config.resolve import AuditConfig
@@ -17,6 +16,7 @@ from dmun_audit.decisions.conclude import Interruptions
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
-from dmun_audit.runtime.measures import AuditMeasures
-from dmun_audit.runtime.observations import AuditObservations
-from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
 from dmun_audit.render import devices
+from dmun_audit.runtime.measures import AuditMeasures
+from dmun_audit.runtime.observations import AuditObservations
+from dmun_audit.runtime.runner import AuditRunner
 
 if TYPE_CHECKING:
     from dmun_audit.judge.clip_scorer import ClipScorer

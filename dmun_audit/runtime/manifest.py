@@ -15,7 +15,7 @@ from dmun_audit.decisions.conclude import Conclusion
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.waivers import what_became_of
-from dmun_audit.policy import alterations
+from dmun_audit.policy import alterations, baseline
 from dmun_audit.verdict.vocabulary import CONTROLS
 
 PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
@@ -71,6 +71,7 @@ def _planned(config: AuditConfig) -> JsonObject:
             "name": policy.name,
             "digest": digest(policy.as_dict()),
             "release_evidence": policy.release_evidence,
+            "baseline": baseline(policy),
             "altered": alterations(policy),
             "text": policy.as_dict(),
         },

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.judge.detection import cosine
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share
 from dmun_audit.measures.registry import measured
 from dmun_audit.plan.case import ImageRequest
+from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.verdict.distances import cmmd_kernel, kid, paired_sign_flip_test
 from dmun_audit.verdict.noise_floor import SMALLEST_SET, compare_other_seeds
 

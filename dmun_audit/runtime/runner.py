@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from dmun_audit.runtime.sequential_sampler import SequentialSampler
 from dmun_audit.claim_groups.group import Judge, Measures, Observations
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import JudgeErrors, Rules
@@ -13,6 +12,7 @@ from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
+from dmun_audit.runtime.sequential_sampler import SequentialSampler
 from dmun_audit.verdict.vocabulary import Verdict
 
 T = TypeVar("T")

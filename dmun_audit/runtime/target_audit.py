@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
-from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
@@ -19,6 +17,8 @@ from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Vo
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.files import write_reports
+from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
+from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import AuditVerdict
