@@ -25,8 +25,8 @@ def quick_retries(monkeypatch):
     """The pauses between tries are shorter than in life; how many there are, and what ends them, is not changed."""
     opened = ChatCompletions.__init__
 
-    def quicker(self, url, model, settings, pause=0.02):
-        opened(self, url, model, settings, pause)
+    def quicker(self, url, model, settings, first_pause=0.02):
+        opened(self, url, model, settings, first_pause)
 
     monkeypatch.setattr(ChatCompletions, "__init__", quicker)
 

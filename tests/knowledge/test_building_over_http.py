@@ -106,17 +106,17 @@ def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
 def test_work_that_swallows_its_cancellation_is_cancelled_again():
     import asyncio
 
-    from dmun_audit.knowledge.language_models.background import as_they_come
+    from dmun_audit.knowledge.language_models.background import iterate_in_background
 
-    async def stubborn(arrived):
-        arrived("first")
+    async def stubborn(deliver):
+        deliver("first")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             await asyncio.sleep(60)
 
     started = time.monotonic()
-    results = as_they_come(stubborn)
+    results = iterate_in_background(stubborn)
     assert next(results) == "first"
     results.close()
     assert time.monotonic() - started < 30  # a guard against waiting for it, no measure of speed

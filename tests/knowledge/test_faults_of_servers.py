@@ -14,7 +14,7 @@ from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.language_models.http import _retry_after
+from dmun_audit.knowledge.language_models.chat_reply import retry_after
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
 # Faults that pass: the dossier is the one that comes without them.
@@ -285,7 +285,7 @@ def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, asking, monkeypat
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("nan", None), ("-3", 0), ("1e99", 1e9), ("", None), ("soon", None)])
 def test_retry_after_is_read_as_seconds(value, seconds):
-    assert _retry_after(value) == seconds
+    assert retry_after(value) == seconds
 
 
 # Servers that take less than the whole protocol.
