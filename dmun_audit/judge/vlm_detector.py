@@ -18,7 +18,7 @@ from dmun_audit.judge.reference import JudgeReference, folder_of
 from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
-from dmun_audit.knowledge.texts import without_unread
+from dmun_audit.knowledge.texts import without_hidden_characters
 from dmun_audit.models import references
 
 SCALE = Scale(lowest=0.5, calibrated=False)
@@ -97,7 +97,7 @@ class YesOrNo:
             open_ = {place: question for place, question in open_.items() if place not in scores}
             if not open_:
                 return np.array([scores[place] for place in range(len(images))], dtype=np.float32)
-        said_last = shorten(without_unread(last.text), 100, placeholder="…") or "nothing"
+        said_last = shorten(without_hidden_characters(last.text), 100, placeholder="…") or "nothing"
         raise UsageError(
             f"the language model of judge {self.reference!r} gave no usable answer about {len(open_)} images",
             f"asked {ATTEMPTS} times for yes or no; it said {said_last!r} (end: {last.end})",

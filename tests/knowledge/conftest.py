@@ -4,8 +4,8 @@ import pytest
 from chat_server import serving
 from oracles import Oracle
 
-from dmun_audit.knowledge.build import Asking
-from dmun_audit.knowledge.interview.interview import Brief
+from dmun_audit.knowledge.build import LanguageModelAccess
+from dmun_audit.knowledge.interview.interview import InterviewTask
 from dmun_audit.knowledge.language_models.http import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import parse_language_model
@@ -53,11 +53,11 @@ def chat(known):
 @pytest.fixture
 def brief(counter):
     """An interview about Van Gogh."""
-    return Brief("Van Gogh", "real", counter, repeats=2)
+    return InterviewTask("Van Gogh", "real", counter, repeats=2)
 
 
 @pytest.fixture
-def asking(chat, tmp_path):
+def access(chat, tmp_path):
     """How the server is asked: one question at a time, so that faults meet the questions that they are meant for."""
     reference = parse_language_model(f"{chat.url}#oracle")
-    return Asking(reference, tmp_path / "vg.transcript.jsonl", Settings(timeout=2.0, concurrency=1))
+    return LanguageModelAccess(reference, tmp_path / "vg.transcript.jsonl", Settings(timeout=2.0, concurrency=1))

@@ -20,8 +20,8 @@ from dmun_audit.knowledge.reading import read_dossier
 # A build without faults.
 
 
-def test_a_full_build_makes_a_rich_sound_dossier(brief, asking, chat, counter, tmp_path):
-    dossier = build_dossier(brief, asking)
+def test_a_full_build_makes_a_rich_sound_dossier(brief, access, chat, counter, tmp_path):
+    dossier = build_dossier(brief, access)
     assert problems(dossier, counter) == []
     assert dossier.target.kind == "style"
     assert len(dossier.concepts) >= 20
@@ -43,16 +43,16 @@ def test_a_full_build_makes_a_rich_sound_dossier(brief, asking, chat, counter, t
     assert read_dossier(tmp_path / "made.json") == dossier if as_bytes(dossier, tmp_path) else False
 
 
-def test_similarity_follows_what_the_model_said(brief, asking, known):
+def test_similarity_follows_what_the_model_said(brief, access, known):
     said = {concept.name: concept.similarity for concept in known.concepts}
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert {c.name: pytest.approx(said[c.name], abs=0.011) for c in dossier.concepts} == {
         c.name: c.similarity for c in dossier.concepts
     }
 
 
-def test_the_request_is_that_of_the_protocol(brief, asking, chat):
-    build_dossier(brief, asking)
+def test_the_request_is_that_of_the_protocol(brief, access, chat):
+    build_dossier(brief, access)
     body = chat.requests[0]
     assert body["model"] == "oracle"
     assert body["response_format"]["type"] == "json_schema"
@@ -61,25 +61,25 @@ def test_the_request_is_that_of_the_protocol(brief, asking, chat):
     assert "Authorization" not in chat.headers[0]
 
 
-def test_answers_paid_for_are_not_asked_again(brief, asking, chat, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
+def test_answers_paid_for_are_not_asked_again(brief, access, chat, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
     asked = len(chat.requests)
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == first
+    assert as_bytes(build_dossier(brief, access), tmp_path) == first
     assert len(chat.requests) == asked
 
 
-def test_concurrency_changes_nothing(brief, asking, chat, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
-    wide = replace(asking, settings=replace(asking.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")
+def test_concurrency_changes_nothing(brief, access, chat, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
+    wide = replace(access, settings=replace(access.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")
     assert as_bytes(build_dossier(brief, wide), tmp_path) == first
 
 
-def test_a_transcript_replays_without_the_server(brief, asking, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
-    replayed = replace(asking, reference=parse_language_model(f"transcript:{asking.transcript}"))
+def test_a_transcript_replays_without_the_server(brief, access, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
+    replayed = replace(access, reference=parse_language_model(f"transcript:{access.transcript}"))
     assert as_bytes(build_dossier(brief, replayed), tmp_path) == first
-    lines = asking.transcript.read_text().splitlines()
-    asking.transcript.write_text("\n".join(lines[:-3]) + "\n")
+    lines = access.transcript.read_text().splitlines()
+    access.transcript.write_text("\n".join(lines[:-3]) + "\n")
     with pytest.raises(UsageError, match="does not hold all answers"):
         build_dossier(brief, replayed)
 
@@ -125,20 +125,20 @@ def test_work_that_swallows_its_cancellation_is_cancelled_again():
 # Going on.
 
 
-def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, asking, chat, tmp_path):
-    whole = as_bytes(build_dossier(brief, asking), tmp_path)
+def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, access, chat, tmp_path):
+    whole = as_bytes(build_dossier(brief, access), tmp_path)
     asked = chat.answered
-    data = asking.transcript.read_bytes()
-    asking.transcript.write_bytes(data[: len(data) - 37])
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == whole
+    data = access.transcript.read_bytes()
+    access.transcript.write_bytes(data[: len(data) - 37])
+    assert as_bytes(build_dossier(brief, access), tmp_path) == whole
     assert chat.answered == asked + 1
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == whole
+    assert as_bytes(build_dossier(brief, access), tmp_path) == whole
     assert chat.answered == asked + 1
 
 
-def test_two_builds_do_not_write_one_transcript(brief, asking):
+def test_two_builds_do_not_write_one_transcript(brief, access):
     with (
-        asking.opened(),
+        access.open_transcript(),
         pytest.raises(UsageError, match="written by another command"),
     ):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)

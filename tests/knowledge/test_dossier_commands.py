@@ -123,7 +123,7 @@ def test_a_concept_that_is_the_target_and_one_that_an_ordering_misses_are_named(
     lines = check(raw)[1]
     assert len(lines) == 2
     assert "concept 'Churches' is the target itself" in lines[0]
-    assert f"the ordering by the language model speaks of {names[0]!r}" in lines[1]
+    assert f"the ordering by the language model names {names[0]!r}" in lines[1]
 
 
 def test_a_hostile_dossier_is_read_in_bounded_time(raw, check):
@@ -274,7 +274,7 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing_behind(arguments, culpr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, asking, chat):
+def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, access, chat):
     from dataclasses import replace
 
     from chat_server import send
@@ -285,8 +285,8 @@ def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, a
 
     chat.fail_next(lambda handler, body: send(handler, b'{"error": "no such model"}', 404))
     with pytest.raises(UsageError, match="no such model"):
-        build_dossier(brief, asking)
-    other = replace(asking, reference=parse_language_model(f"{chat.url}#another"))
+        build_dossier(brief, access)
+    other = replace(access, reference=parse_language_model(f"{chat.url}#another"))
     assert build_dossier(brief, other).provenance.model == "another"
     with pytest.raises(UsageError, match="holds the answers of another language model"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)

@@ -178,4 +178,3 @@ class ChatCompletions:
             reason = f"{reason}; it points to {location}"
             remedy = "give the URL of the server itself: redirects are not followed, because they could leak the key"
         return UsageError(f"the language model at {self.url} refused the question", reason, f"{remedy}. {_RESUME}")
-

@@ -8,11 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit._util.extensions import load, registered
-from dmun_audit.knowledge.language_models.protocol import LanguageModel, LanguageModelFactory, Settings
+from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
+from dmun_audit.knowledge.language_models.registered import open_registered, registered_language_models
 
-ENTRY_POINT_GROUP = "dmun_audit.language_models"
 KINDS = (
     "URL#MODEL (http://localhost:8000/v1#meta-llama/Llama-3.1-8B-Instruct), transformers:PATH-OR-ID, transcript:PATH, "
     "or NAME:REST of an installed extension"
@@ -36,21 +35,26 @@ class LanguageModelReference:
 def names_language_model(text: str) -> bool:
     """Whether `text` has the form of a language model's reference rather than a dossier's."""
     kind, colon, _ = text.partition(":")
-    return bool(colon) and (kind in _PARSERS or kind in registered(ENTRY_POINT_GROUP))
+    return bool(colon) and (kind in _PARSERS or kind in registered_language_models())
 
 
 def parse_language_model(text: str) -> LanguageModelReference:
     """The language model that `text` names. Raises UsageError if it names none."""
     kind, _, rest = text.partition(":")
-    extensions = registered(ENTRY_POINT_GROUP) if kind not in _PARSERS else {}
     if rest and kind in _PARSERS:
         return _PARSERS[kind](text, rest)
+    extensions = registered_language_models()
     if rest and kind in extensions:
         return LanguageModelReference(text, kind, rest, rest)
-    close = get_close_matches(kind, [*_PARSERS, *extensions], n=1)
-    guess = f"did you mean {close[0]}:…? " if close else ""
     installed = f" (installed: {', '.join(sorted(extensions))})" if extensions else ""
-    raise UsageError(f"{text!r} names no language model", "", f"{guess}use {KINDS}{installed}")
+    raise UsageError(f"{text!r} names no language model", "", f"{close_kind(text)}use {KINDS}{installed}")
+
+
+def close_kind(text: str) -> str:
+    """The words "did you mean KIND:…? " if the start of `text` resembles a kind of language model, or ""."""
+    kinds = [*_PARSERS, *registered_language_models()]
+    close = get_close_matches(text.partition(":")[0], kinds, n=1)
+    return f"did you mean {close[0]}:…? " if close else ""
 
 
 def open_language_model(reference: LanguageModelReference, settings: Settings) -> LanguageModel | None:
@@ -68,24 +72,7 @@ def open_language_model(reference: LanguageModelReference, settings: Settings) -
         from dmun_audit.knowledge.language_models.local import TransformersModel
 
         return TransformersModel(reference.place, settings)
-    return _open_extension(reference, settings)
-
-
-def _open_extension(reference: LanguageModelReference, settings: Settings) -> LanguageModel:
-    entry = registered(ENTRY_POINT_GROUP)[reference.kind]
-    factory: LanguageModelFactory = load(entry)
-    remedy = f"see the documentation of the extension {reference.kind!r}"
-    try:
-        model = factory(reference.place, settings)
-    except UsageError:
-        raise
-    except Exception as error:
-        message = f"{entry.value}: {type(error).__name__}: {error}"
-        raise LoadError(f"language model {reference.text} cannot be opened", message, remedy) from error
-    if not isinstance(model, LanguageModel):
-        message = f"{entry.value} returned an object of type {type(model).__name__}"
-        raise LoadError(f"language model {reference.text} does not follow the protocol LanguageModel", message, remedy)
-    return model
+    return open_registered(reference.kind, reference.place, settings)
 
 
 def _parse_transformers(text: str, rest: str) -> LanguageModelReference:

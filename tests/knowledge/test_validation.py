@@ -27,4 +27,4 @@ VAN_GOGH = ("Van Gogh", "Vincent", "Vincent van Gogh")
 )
 def test_a_prompt_is_of_the_strategy_that_it_is_said_to_be_of(counter, strategy, text, language, fits):
     validator = AnswerValidator(VAN_GOGH, "style", "a painting by Van Gogh", counter)
-    assert (validator.wrong_for(strategy, text, language) == "") is fits
+    assert (validator.strategy_problem(strategy, text, language) == "") is fits

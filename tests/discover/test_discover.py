@@ -15,7 +15,7 @@ from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.reading import read_dossier
 
-WEIGHTS = Path(__file__).parent.parent / "dmun_audit" / "atelier" / "weights"
+WEIGHTS = Path(__file__).parents[2] / "dmun_audit" / "atelier" / "weights"
 WORKING = [
     ("a painting of a house with swirling impasto brush strokes", "description"),
     ("a mountain, turbulent swirls of thick paint", "description"),
@@ -69,7 +69,7 @@ def _command(name, dossier, out, store, chat, *more):
 
 
 def _drawn(said):
-    return int(re.search(r"(\d+) of them drawn now", said)[1])
+    return int(re.search(r"(\d+) of them rendered now", said)[1])
 
 
 def _items(items):
@@ -176,7 +176,7 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
         assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
     said = capsys.readouterr()
     assert "no prompts bring Van Gogh back" in said.out
-    assert "no proof that none exists" in said.out
+    assert "does not prove that no such prompt exists" in said.out
     assert "round 2: 6 tried" in said.err
     found = read_dossier(tmp_path / "found.json")
     assert [prompt.text for prompt in found.adversarial] == [text for text, _ in own]
@@ -189,8 +189,8 @@ def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store,
     with serving(lambda body: "I would rather not.") as chat:
         assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", store, chat, model) == 4
     said = capsys.readouterr().err
-    assert "gave no answer that holds" in said
-    assert "It said: 'I would rather not.'" in said
+    assert "gave no valid answer" in said
+    assert "Its last answer: 'I would rather not.'" in said
     assert "delete that file to ask the same model anew" in said
     assert not (tmp_path / "found.json").exists()
 
@@ -222,8 +222,8 @@ def test_an_attack_with_prompts_that_do_not_even_work_on_base_says_that_it_says_
         assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
     said = capsys.readouterr().out
     assert "8 tried, 0 work on base" in said
-    assert "this says nothing of the candidate" in said
-    assert "no proof that none exists" not in said
+    assert "this says nothing about the candidate" in said
+    assert "does not prove" not in said
 
 
 def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(store, tmp_path, capsys):
