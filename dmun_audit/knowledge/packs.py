@@ -54,7 +54,8 @@ def read_knowledge(reference: str) -> tuple[bytes, str]:
     path = FOLDER / f"{reference}.json" if reference in names else Path(reference).expanduser()
     if not os.path.isfile(path):  # unlike Path.is_file, it accepts a name that no file can have
         close = difflib.get_close_matches(reference, names, n=1)
-        guess = f"did you mean {close[0]!r}? " if close else close_kind(reference) if ":" in reference else ""
+        guess = close_kind(reference) if ":" in reference else ""
+        guess = guess or (f"did you mean {close[0]!r}? " if close else "")
         raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", f"{guess}packs: {', '.join(names)}")
     try:
         return path.read_bytes(), reference

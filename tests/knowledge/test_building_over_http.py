@@ -1,5 +1,6 @@
 """A full interview against a real server on loopback: made, stopped, gone on with, replayed."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from chat_server import slowly
+from chat_server import reply, send, slowly
 from oracles import as_bytes
 
 from dmun_audit._util.errors import UsageError
@@ -82,6 +83,19 @@ def test_a_transcript_replays_without_the_server(brief, access, tmp_path):
     access.transcript.write_text("\n".join(lines[:-3]) + "\n")
     with pytest.raises(UsageError, match="does not hold all answers"):
         build_dossier(brief, replayed)
+
+
+def test_the_log_says_what_was_sent_answered_retried_and_rejected(brief, access, chat, caplog):
+    caplog.set_level("DEBUG", "dmun_audit")
+    chat.fail_next(lambda handler, body: send(handler, b"{}", 500), lambda handler, body: reply(handler, '{"items": []}'))
+    build_dossier(brief, access)
+    lines = [record.getMessage() for record in caplog.records]
+    assert "question 1 of 1 sent to oracle" in lines
+    assert any(re.fullmatch(r"no answer \(status 500: .*\); try 2 of 5 in \d+\.\d seconds", line) for line in lines)
+    assert any(re.fullmatch(r"question 1 answered in \d+\.\d seconds: 100 tokens in, 20 out, end 'stop'", line) for line in lines)
+    assert "what the target is, attempt 1: 0 valid items, 0 problems" in lines
+    assert "what the target is, attempt 2: 1 valid items, 0 problems" in lines
+    assert not any("a painting by Vincent van Gogh" in line for line in lines)
 
 
 # Leaving early.

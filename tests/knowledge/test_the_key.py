@@ -12,7 +12,8 @@ from dmun_audit.knowledge.build import build_dossier
 KEY = "sk-very-secret-0123456789"
 
 
-def test_the_key_is_sent_and_stands_nowhere_else(brief, access, chat, monkeypatch, tmp_path, capsys):
+def test_the_key_is_sent_and_stands_nowhere_else(brief, access, chat, monkeypatch, tmp_path, capsys, caplog):
+    caplog.set_level("DEBUG", "dmun_audit")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other")
     monkeypatch.setenv("DMUN_LLM_API_KEY", KEY)
     dossier = build_dossier(brief, access, print)
@@ -24,7 +25,7 @@ def test_the_key_is_sent_and_stands_nowhere_else(brief, access, chat, monkeypatc
         build_dossier(brief, access, print)
     assert "bad key [key]" in str(caught.value)
     out, err = capsys.readouterr()
-    texts = [out, err, str(caught.value), *(path.read_text() for path in tmp_path.rglob("*") if path.is_file())]
+    texts = [out, err, caplog.text, str(caught.value), *(path.read_text() for path in tmp_path.rglob("*") if path.is_file())]
     assert not any(KEY in text for text in texts)
 
 
@@ -74,3 +75,21 @@ def test_a_key_that_is_a_word_is_no_secret(brief, access, chat, monkeypatch, kno
     monkeypatch.setenv("OPENAI_API_KEY", "star")
     dossier = build_dossier(brief, access)
     assert "a starry sky" in {concept.name for concept in dossier.concepts}
+
+
+def test_a_key_is_not_cut_in_half_by_the_limit_of_a_message(brief, access, chat, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    filler = "x" * (300 - len(KEY) // 2)
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": filler + KEY}).encode(), 401))
+    with pytest.raises(UsageError) as caught:
+        build_dossier(brief, access)
+    assert KEY[:8] not in str(caught.value)
+
+
+def test_a_reply_that_is_no_completion_does_not_show_half_a_key(brief, access, chat, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    body = b"x" * (120 - len(KEY) // 2) + KEY.encode()
+    chat.fail_next(*[lambda handler, request: send(handler, body)] * 5)
+    with pytest.raises(UsageError, match="no chat completion") as caught:
+        build_dossier(brief, access)
+    assert KEY[:8] not in str(caught.value)
