@@ -1,4 +1,4 @@
-"""A full interview against a real server on loopback: made, stopped, gone on with, replayed."""
+"""A full interview against a real server on loopback: built, interrupted, resumed, replayed."""
 
 import re
 import signal
@@ -44,15 +44,15 @@ def test_a_full_build_makes_a_rich_sound_dossier(brief, access, chat, counter, t
     assert read_dossier(tmp_path / "made.json") == dossier if as_bytes(dossier, tmp_path) else False
 
 
-def test_similarity_follows_what_the_model_said(brief, access, known):
-    said = {concept.name: concept.similarity for concept in known.concepts}
+def test_similarity_follows_the_models_answers(brief, access, known):
+    similarity = {concept.name: concept.similarity for concept in known.concepts}
     dossier = build_dossier(brief, access)
-    assert {c.name: pytest.approx(said[c.name], abs=0.011) for c in dossier.concepts} == {
+    assert {c.name: pytest.approx(similarity[c.name], abs=0.011) for c in dossier.concepts} == {
         c.name: c.similarity for c in dossier.concepts
     }
 
 
-def test_the_request_is_that_of_the_protocol(brief, access, chat):
+def test_the_request_follows_the_protocol(brief, access, chat):
     build_dossier(brief, access)
     body = chat.requests[0]
     assert body["model"] == "oracle"
@@ -62,11 +62,11 @@ def test_the_request_is_that_of_the_protocol(brief, access, chat):
     assert "Authorization" not in chat.headers[0]
 
 
-def test_answers_paid_for_are_not_asked_again(brief, access, chat, tmp_path):
+def test_answers_in_the_transcript_are_not_asked_for_again(brief, access, chat, tmp_path):
     first = as_bytes(build_dossier(brief, access), tmp_path)
-    asked = len(chat.requests)
+    requests = len(chat.requests)
     assert as_bytes(build_dossier(brief, access), tmp_path) == first
-    assert len(chat.requests) == asked
+    assert len(chat.requests) == requests
 
 
 def test_concurrency_changes_nothing(brief, access, chat, tmp_path):
@@ -98,23 +98,23 @@ def test_the_log_says_what_was_sent_answered_retried_and_rejected(brief, access,
     assert not any("a painting by Vincent van Gogh" in line for line in lines)
 
 
-# Leaving early.
+# Interruption.
 
 
-def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
+def test_ctrl_c_abandons_open_questions_at_once(chat, tmp_path):
     chat.fail_next(slowly(120))
     command = [sys.executable, "-m", "dmun_audit.cli", "dossier", "build", "Van Gogh", f"--llm={chat.url}#oracle"]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - what a shell starts in the background ignores it
-    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    accept_interrupts = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - background processes ignore SIGINT
+    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=accept_interrupts)
     while not chat.requests and build.poll() is None:
         time.sleep(0.05)
     started = time.monotonic()
     build.send_signal(signal.SIGINT)
-    said = build.communicate(timeout=60)[1]
+    message = build.communicate(timeout=60)[1]
     assert time.monotonic() - started < 10
     assert build.returncode == 2
-    assert "interrupted; the same command goes on where it stood" in said
-    assert "Traceback" not in said
+    assert "interrupted; the same command goes on where it stood" in message
+    assert "Traceback" not in message
 
 
 def test_work_that_swallows_its_cancellation_is_cancelled_again():
@@ -133,21 +133,21 @@ def test_work_that_swallows_its_cancellation_is_cancelled_again():
     results = iterate_in_background(stubborn)
     assert next(results) == "first"
     results.close()
-    assert time.monotonic() - started < 30  # a guard against waiting for it, no measure of speed
+    assert time.monotonic() - started < 30  # far below the 60 seconds that it would sleep
 
 
-# Going on.
+# Resumption.
 
 
 def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, access, chat, tmp_path):
     whole = as_bytes(build_dossier(brief, access), tmp_path)
-    asked = chat.answered
+    answered = chat.answered
     data = access.transcript.read_bytes()
     access.transcript.write_bytes(data[: len(data) - 37])
     assert as_bytes(build_dossier(brief, access), tmp_path) == whole
-    assert chat.answered == asked + 1
+    assert chat.answered == answered + 1
     assert as_bytes(build_dossier(brief, access), tmp_path) == whole
-    assert chat.answered == asked + 1
+    assert chat.answered == answered + 1
 
 
 def test_two_builds_do_not_write_one_transcript(brief, access):

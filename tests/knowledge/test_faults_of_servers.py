@@ -1,4 +1,4 @@
-"""An interview with every fault that a server can have: it ends in the dossier that comes without, or in one clear error."""
+"""Interviews with every fault of a server: each ends in the same dossier as without the fault, or in one clear error."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.language_models.chat_reply import retry_after
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
-# Faults that pass: the dossier is the one that comes without them.
+# Temporary faults: the dossier is the same as without them.
 
 
 def _too_many(handler, body):
@@ -71,20 +71,20 @@ def _markup(handler, body):
     reply(handler, json.dumps({"items": [about]}))
 
 
-PASSING = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
-REASKED = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
+TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
+INVALID = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.__name__)
-def test_a_fault_of_the_server_that_passes_leaves_no_trace(brief, access, chat, fault, tmp_path):
+@pytest.mark.parametrize("fault", TEMPORARY, ids=lambda fault: fault.__name__)
+def test_a_temporary_fault_leaves_no_trace(brief, access, chat, fault, tmp_path):
     untroubled = as_bytes(build_dossier(brief, access), tmp_path)
     access.transcript.unlink()
     chat.fail_next(fault)
     assert as_bytes(build_dossier(brief, access), tmp_path) == untroubled
 
 
-@pytest.mark.parametrize("fault", REASKED, ids=lambda fault: fault.__name__)
-def test_an_answer_that_does_not_hold_is_asked_for_again_with_what_was_wrong(brief, access, chat, fault):
+@pytest.mark.parametrize("fault", INVALID, ids=lambda fault: fault.__name__)
+def test_an_invalid_answer_is_asked_for_again_with_its_problems(brief, access, chat, fault):
     chat.fail_next(fault)
     dossier = build_dossier(brief, access)
     assert dossier.target.label == "a painting by Vincent van Gogh"
@@ -103,14 +103,14 @@ def test_json_in_prose_and_fences_is_found_at_once(brief, access, known, wrapped
     assert len(dossier.concepts) >= 20
 
 
-def test_retry_after_is_kept(brief, access, chat):
+def test_retry_after_is_honoured(brief, access, chat):
     chat.fail_next(_too_many)
     started = time.monotonic()
     build_dossier(brief, access)
     assert time.monotonic() - started >= 0.3
 
 
-# Faults that do not pass: one clear error, in bounded time, and what was paid for is kept.
+# Lasting faults: one clear error in bounded time, and the answers so far are kept.
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_retry_after_is_kept(brief, access, chat):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_lasting_fault_ends_in_one_error_and_the_build_goes_on_later(brief, access, chat, fault, what, remedy):
+def test_a_lasting_fault_ends_in_one_error_and_the_build_resumes_later(brief, access, chat, fault, what, remedy):
     untroubled = 4
     lasting = [fault] * 200
 
@@ -145,7 +145,7 @@ def test_a_lasting_fault_ends_in_one_error_and_the_build_goes_on_later(brief, ac
     assert "kept" in str(caught.value)
     assert chat.answered == untroubled
     chat.answer, chat.faults = oracle, []
-    if fault in PASSING:  # an answer that does not hold was paid for as well: it takes another seed to ask anew
+    if fault in TEMPORARY:  # an invalid answer is kept too: it takes another seed to ask anew
         dossier = build_dossier(brief, access)
         assert chat.answered == dossier.provenance.questions
 
@@ -183,7 +183,7 @@ def test_nobody_at_the_address_is_one_clear_error(brief, access):
         build_dossier(brief, replace(access, reference=parse_language_model(f"http://127.0.0.1:{port}/v1#x")))
 
 
-def test_a_server_that_asks_for_an_hour_is_left_alone(brief, access, chat):
+def test_a_server_that_asks_for_an_hour_ends_the_build(brief, access, chat):
     chat.fail_next(lambda handler, body: send(handler, b"{}", 429, headers=[("Retry-After", "3600")]))
     with pytest.raises(UsageError, match="asks to wait 3600 seconds"):
         build_dossier(brief, access)
@@ -207,7 +207,7 @@ def _bomb(handler, body):
     send(handler, data, headers=[("Content-Encoding", "gzip, gzip")])
 
 
-def test_an_answer_that_is_compressed_twice_is_refused_unopened(brief, access, chat):
+def test_an_answer_that_is_compressed_twice_is_refused(brief, access, chat):
     chat.fail_next(_bomb)
     with pytest.raises(UsageError, match="sends its answers as 'gzip, gzip'"):
         build_dossier(brief, access)
@@ -237,35 +237,35 @@ def test_a_compressed_answer_is_read_no_further_than_any(brief, access, chat):
 
 def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, access, chat):
     limit = 1_500
-    told = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
+    message = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
     oracle = chat.answer
 
     def strict(body):
         if body["max_tokens"] > limit:
-            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
         return oracle(body)
 
     chat.answer = strict
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
     build_dossier(brief, access)
     assert all(request["max_tokens"] <= 2_500 for request in chat.requests)
     assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
-    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400)] * 20)
+    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)] * 20)
     access.transcript.unlink()
     with pytest.raises(UsageError, match="maximum context length"):
         build_dossier(brief, access)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         "max_tokens is too large: 8000. This model supports at most 4096 completion tokens.",
         "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
         "max_completion_tokens is too large: 8000",
     ],
 )
-def test_a_cap_on_answers_is_kept(brief, access, chat, told):
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+def test_a_limit_on_answers_is_respected(brief, access, chat, message):
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
     build_dossier(brief, access)
     assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
 
@@ -288,10 +288,10 @@ def test_retry_after_is_read_as_seconds(value, seconds):
     assert retry_after(value) == seconds
 
 
-# Servers that take less than the whole protocol.
+# Servers that accept less than the whole protocol.
 
 
-def test_an_older_server_without_json_schema_is_asked_in_plainer_ways(brief, access, chat):
+def test_an_older_server_without_json_schema_gets_plainer_requests(brief, access, chat):
     refused = b'{"error": {"message": "response_format.type must be text"}}'
     chat.fail_next(*[lambda handler, body: send(handler, refused, 400)] * 2)
     dossier = build_dossier(brief, access)
@@ -303,7 +303,7 @@ def test_an_older_server_without_json_schema_is_asked_in_plainer_ways(brief, acc
     assert any("response_format" in sentence for sentence in dossier.provenance.history)
 
 
-def test_parameters_that_a_server_does_not_take_are_left_out_and_told(brief, access, chat):
+def test_parameters_that_a_server_refuses_are_left_out_and_recorded(brief, access, chat):
     def refuse(message):
         return lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
 
@@ -314,7 +314,7 @@ def test_parameters_that_a_server_does_not_take_are_left_out_and_told(brief, acc
     assert any("temperature" in sentence for sentence in dossier.provenance.history)
 
 
-def test_an_answer_that_was_cut_off_is_given_more_room(brief, access, chat):
+def test_an_answer_that_was_cut_off_gets_more_tokens(brief, access, chat):
     chat.fail_next(_truncated)
     build_dossier(brief, access)
     assert chat.requests[1]["max_tokens"] == 2 * chat.requests[0]["max_tokens"]

@@ -1,4 +1,4 @@
-"""Real chat models of transformers, small and of random weights: answers are valid because they cannot be otherwise."""
+"""Real chat models of transformers, small and with random weights: the constraint alone makes their answers valid."""
 
 import io
 import json
@@ -18,10 +18,10 @@ from dmun_audit.knowledge.language_models.local import TransformersModel
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
-SHAPES = [
-    shape
-    for shape in vars(answers).values()
-    if isinstance(shape, type) and issubclass(shape, answers._Item) and shape is not answers._Item
+ITEM_TYPES = [
+    item_type
+    for item_type in vars(answers).values()
+    if isinstance(item_type, type) and issubclass(item_type, answers._Item) and item_type is not answers._Item
 ]
 
 
@@ -35,8 +35,10 @@ def seeing(tmp_path_factory):
     return save_llama_vision(tmp_path_factory.mktemp("llama-vision"))
 
 
-def _question(shape, text="Go on.", images=(), seed=1, tokens=3_000):
-    return Question((Message("system", "Answer."), Message("user", text, images)), answer_schema(shape, 1, 2), 0.8, seed, tokens)
+def _question(item_type, text="Go on.", images=(), seed=1, tokens=3_000):
+    return Question(
+        (Message("system", "Answer."), Message("user", text, images)), answer_schema(item_type, 1, 2), 0.8, seed, tokens
+    )
 
 
 def _picture(colour):
@@ -48,20 +50,22 @@ def _picture(colour):
 
 
 def _answers(model, questions):
-    found = dict(model.ask(questions))
-    return [found[place] for place in range(len(questions))]
+    by_index = dict(model.ask(questions))
+    return [by_index[index] for index in range(len(questions))]
 
 
-def test_every_whole_answer_is_valid_for_every_shape_of_the_interview(llama):
+def test_every_whole_answer_is_valid_for_every_item_type_of_the_interview(llama):
     model = TransformersModel(str(llama), Settings(batch=16))
     whole = 0
-    for shape, answer in zip(SHAPES, _answers(model, [_question(shape, tokens=6_000) for shape in SHAPES]), strict=True):
+    for item_type, answer in zip(
+        ITEM_TYPES, _answers(model, [_question(item_type, tokens=6_000) for item_type in ITEM_TYPES]), strict=True
+    ):
         if answer.end == "stop":
             whole += 1
-            items, complaints = read_items(answer.text, shape)
+            items, complaints = read_items(answer.text, item_type)
             assert items or "markup" in complaints[0]
             assert all("markup" in line or "at least 1 character" in line or "at least 2 items" in line for line in complaints)
-    assert whole >= len(SHAPES) - 1
+    assert whole >= len(ITEM_TYPES) - 1
 
 
 def test_a_batch_answers_each_question_with_its_own_schema(llama):
@@ -77,13 +81,13 @@ def test_a_batch_answers_each_question_with_its_own_schema(llama):
     assert rated.tokens_out > 0
 
 
-def test_the_seed_decides_what_is_said(llama):
+def test_the_seed_decides_the_answer(llama):
     model = TransformersModel(str(llama), Settings())
-    said = [_answers(model, [_question(answers.PlainPrompt, seed=seed)])[0].text for seed in (1, 1, 2)]
-    assert said[0] == said[1] != said[2]
+    texts = [_answers(model, [_question(answers.PlainPrompt, seed=seed)])[0].text for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
 
 
-def test_an_answer_does_not_hang_on_what_shares_its_batch(llama):
+def test_an_answer_does_not_depend_on_its_batch(llama):
     questions = [_question(answers.PlainPrompt, f"Number {place}.", seed=place) for place in range(4)]
     together = _answers(TransformersModel(str(llama), Settings(batch=4)), questions)
     alone = _answers(TransformersModel(str(llama), Settings(batch=1)), questions)
@@ -92,7 +96,7 @@ def test_an_answer_does_not_hang_on_what_shares_its_batch(llama):
     assert [answer.tokens_out for answer in together] == [answer.tokens_out for answer in alone]
 
 
-def test_a_models_own_generation_settings_do_not_rule(llama, tmp_path):
+def test_a_models_own_generation_settings_are_ignored(llama, tmp_path):
     import shutil
 
     fussy = shutil.copytree(llama, tmp_path / "fussy")
@@ -139,7 +143,7 @@ def test_an_answer_that_runs_out_of_tokens_says_so(llama):
     assert _answers(TransformersModel(str(llama), Settings()), [_question(answers.Neighbour, tokens=5)])[0].end == "length"
 
 
-def test_the_memory_is_given_back_before_images_are_perturbed(llama):
+def test_release_frees_the_memory(llama):
     import gc
     import weakref
 
@@ -168,13 +172,13 @@ def test_the_whole_interview_ends_in_a_dossier_or_one_bounded_error(llama, brief
 def test_a_vision_language_model_sees_images(seeing):
     model = TransformersModel(str(seeing), Settings())
     red, blue = _picture("red"), _picture("blue")
-    said = _answers(model, [_question(answers.SimilarityRating, "How similar?", (red, red, blue, blue))])[0]
-    assert said.end == "stop"
-    assert 0 <= read_items(said.text, answers.SimilarityRating)[0][0].rating <= 100
+    answer = _answers(model, [_question(answers.SimilarityRating, "How similar?", (red, red, blue, blue))])[0]
+    assert answer.end == "stop"
+    assert 0 <= read_items(answer.text, answers.SimilarityRating)[0][0].rating <= 100
     assert _answers(model, [_question(answers.SimilarityRating, "No picture.")])[0].end == "stop"
 
 
-def test_a_model_without_eyes_is_not_shown_images(llama):
+def test_a_model_that_cannot_see_is_not_shown_images(llama):
     with pytest.raises(UsageError, match="does not see images"):
         list(TransformersModel(str(llama), Settings()).ask([_question(answers.SimilarityRating, "Look.", (_picture("red"),))]))
 

@@ -1,4 +1,4 @@
-"""What names a target, what comes close to it, and what only looks like it."""
+"""Texts that name a target, that come close to it, and that only resemble it."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The key of a hosted model is sent to it, and stands nowhere else."""
+"""The key of a hosted model is sent to its server and appears nowhere else."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a model may say and a dossier may not."""
+"""Answers that a model may give but a dossier may not contain."""
 
 import json
 from dataclasses import replace
@@ -15,8 +15,8 @@ def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, access, chat,
 
     def leaking(body):
         answer = json.loads(oracle(body))
-        asked = body["messages"][1]["content"]
-        if "describe what its pictures look like" in asked and len(body["messages"]) == 2:
+        text = body["messages"][1]["content"]
+        if "describe what its pictures look like" in text and len(body["messages"]) == 2:
             answer["items"] = [
                 {"prompt": "swirls like Van Gogh's"},
                 {"prompt": "the manner of Vincent vаn Gоgh"},
@@ -36,7 +36,7 @@ def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, access, chat,
     assert reasked[-1]["content"].count("names the target") == 4
 
 
-def test_a_prompt_that_is_too_long_is_shortened_by_asking_again(brief, access, chat, counter):
+def test_a_prompt_that_is_too_long_is_asked_for_again(brief, access, chat, counter):
     oracle = chat.answer
     long = "a very long winding prompt " * 20
 
@@ -73,7 +73,7 @@ def test_no_prompt_stands_in_two_roles(brief, access, chat, known):
 
 
 def test_names_that_only_look_like_another_word_are_no_names(brief, access, chat, counter):
-    """What the validator lets through, the dossier's own validation must not refuse after everything is paid for."""
+    """The dossier's own validation must not refuse at the end what the validator of answers accepted."""
     oracle = chat.answer
 
     def odd(body):
@@ -106,8 +106,8 @@ def test_a_ranking_is_taken_whole_or_not_at_all(brief, access, chat, known):
     assert max(concept.spread for concept in dossier.concepts) < 0.02
 
 
-def test_a_ranking_that_never_becomes_whole_is_made_do_with(brief, access, chat, known):
-    """A small model: it forgets some concepts every time, and answers a re-ask with those alone."""
+def test_a_ranking_that_stays_incomplete_is_used(brief, access, chat, known):
+    """A small model forgets some concepts every time, and answers the next question with these alone."""
     oracle = chat.answer
 
     def forgets(body):
@@ -119,9 +119,9 @@ def test_a_ranking_that_never_becomes_whole_is_made_do_with(brief, access, chat,
         return json.dumps(answer)
 
     chat.answer = forgets
-    said = {concept.name: concept.similarity for concept in known.concepts}
+    similarity = {concept.name: concept.similarity for concept in known.concepts}
     for concept in build_dossier(brief, access).concepts:
-        assert concept.similarity == pytest.approx(said[concept.name], abs=0.06)
+        assert concept.similarity == pytest.approx(similarity[concept.name], abs=0.06)
 
 
 def test_languages_that_come_late_are_still_taken(brief, access, chat):
@@ -153,7 +153,7 @@ def test_aliases_that_end_in_a_common_word_forbid_nothing_else(brief, access, ch
     assert len(dossier.adversarial) >= 35
 
 
-def test_complaints_quote_little_and_steer_no_terminal(brief, access, chat):
+def test_problems_quote_little_and_control_no_terminal(brief, access, chat):
     chat.answer = lambda body: json.dumps({"items": [{"kind": "style", "\x1b[31m" + "k" * 100_000: 1}]})
     with pytest.raises(UsageError, match="gave no valid answer") as caught:
         build_dossier(brief, access)
@@ -204,7 +204,7 @@ def test_too_few_neighbours_are_an_error(brief, access, chat):
         build_dossier(brief, access)
 
 
-def test_unsafe_targets_need_a_word_of_the_user(brief, access, chat, known):
+def test_unsafe_targets_need_the_users_permission(brief, access, chat, known):
     with pytest.raises(UsageError, match="--allow-sensitive"):
         build_dossier(replace(brief, target="Nudity"), access)
     assert not chat.requests
