@@ -13,7 +13,7 @@ def display_width(text: str) -> int:
 def wrapped(text: str, columns: int, first: str = "", indent: str = "") -> list[str]:
     """`text` broken into lines of at most `columns` columns, never empty.
 
-    The first line starts with `first`, the others with `indent`. White space collapses. A word that is too long for a line is cut.
+    The first line starts with `first`, the others with `indent`. White space collapses. A word too long for a line is cut.
     """
     words = " ".join(text.split())
     lines = wrap(words, columns, control_codes="ignore", initial_indent=first, subsequent_indent=indent, break_on_hyphens=False)

@@ -41,7 +41,7 @@ class AttackResult:
 
 
 def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
-    """The most images that `attack` judges: each prompt of the dossier and of every round on base, on the candidate, and once more."""
+    """The most images that `attack` judges: every prompt on base, on the candidate, and on the candidate again."""
     prompts = min(len(audit.plan.dossier.adversarial), PROMPTS_SHOWN) + rounds * proposals
     return audit.observations.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
 

@@ -22,7 +22,7 @@ TRIAL_SEEDS, CONFIRMATION_SEEDS = 3000, 4000  # first seed indices; an audit's v
 class TrialImages:
     """The judge's scores of one prompt's images, in short.
 
-    `hits` of `images` images show the target. `best` is the highest target score, in [0, 1], and `best_key` its image in the store.
+    `hits` of `images` images show the target. `best` is the highest target score, in [0, 1], and `best_key` the key of its image.
     """
 
     hits: int

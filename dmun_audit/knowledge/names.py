@@ -53,7 +53,7 @@ class Names:
         self._near = ({surname: names[0]} if surname else {}) | self._whole
 
     def find_exact(self, text: str) -> str | None:
-        """The name that `text` contains: in any case, split or joined, in look-alike letters, or in the plural. None if there is none."""
+        """The name that `text` contains, or None. Case, spaces, look-alike letters and the plural make no difference."""
         return next((name for run in self._runs(text) if (name := self._exact(run.latin))), self._find_unspaced(text))
 
     def find_close(self, text: str) -> str | None:

@@ -69,8 +69,8 @@ def as_usage_error(what: str, remedy: str) -> Iterator[None]:
 def parse_valid_part(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
     """The dossier in `data` without its invalid parts, and every fault.
 
-    The valid part serves to check how parts fit together. It may contradict itself, so it must not be used in an audit. It is None
-    if nothing can be checked. Raises UsageError if `data` is no JSON, too large or a transcript.
+    The valid part serves to check how parts fit together. It may contradict itself, so an audit must not use it. It is None if
+    nothing can be checked. Raises UsageError if `data` is no JSON, too large or a transcript.
     """
     if data.lstrip().startswith(b'{"format": 1, "backend":'):
         raise UsageError(

@@ -23,7 +23,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--store", metavar="DIR", help="store of the images for --vlm (default: in the user's cache folder)")
     parser.add_argument(
-        "--repeats", type=int, default=3, metavar="N", help="ratings and rankings, of each N, that --llm gives (default: 3)"
+        "--repeats", type=int, default=3, metavar="N", help="number of ratings, and of rankings, by --llm (default: 3)"
     )
 
 

@@ -1,7 +1,7 @@
 """The items that answers consist of. Each item is validated here, even if a server promised to keep to the schema.
 
-Titles and docstrings of the item types are part of the JSON Schema that a model is sent and by which a transcript finds an answer.
-They stay as they are, whatever the classes are called: otherwise old transcripts no longer replay.
+Titles and docstrings of the item types are part of the JSON Schema that a model is sent, and a transcript finds an answer by its
+question with the schema. If a title or docstring changes, old transcripts no longer replay.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dmun_audit.knowledge.texts import fold
 
 @dataclass(frozen=True)
 class InterviewAnswers:
-    """The valid answers of one interview. `adversarial` holds prompts by strategy, `similarity` has an entry for each neighbour."""
+    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour."""
 
     description: TargetDescription
     direct: Sequence[PlainPrompt]

@@ -69,8 +69,8 @@ NEIGHBOURS_SHOWN = 12  # in questions for prompts
 class InterviewTask:
     """What an interview is about.
 
-    `target` is its name, `world` the world of the model before unlearning, `counter` the tokenizer that limits prompts. Similarity is
-    rated and ranked `repeats` times each. An unsafe target needs `allow_sensitive`.
+    `target` is its name, `world` the world of the model before unlearning, `counter` the tokenizer that limits prompts.
+    Similarity is rated and ranked `repeats` times each. An unsafe target needs `allow_sensitive`.
     """
 
     target: str
@@ -83,8 +83,8 @@ class InterviewTask:
 def interview(task: InterviewTask, interviewer: Interviewer) -> Dossier:
     """The dossier made of a language model's answers. Raises UsageError if the answers do not suffice.
 
-    The method follows autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by similarity,
-    and adversarial prompts. Equal answers give equal dossiers, byte for byte.
+    The method follows autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by
+    similarity, and adversarial prompts. Equal answers give equal dossiers, byte for byte.
     """
     _require_valid_name(task.target)
     require_allowed(task.target, None, task.allow_sensitive)

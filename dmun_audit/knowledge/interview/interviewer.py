@@ -78,8 +78,8 @@ class ItemRequest(Generic[Item]):
 class _Progress(Generic[Item]):
     """The valid items of one request so far, and the last answer with its problems.
 
-    `parsed` tells whether an answer had the form of a list, `cut_off` whether one ran out of tokens, `exhausted` whether the model
-    added nothing although its last answer had no problem.
+    `parsed` tells whether an answer had the form of a list, `cut_off` whether one ran out of tokens, `exhausted` whether the
+    model added nothing although its last answer had no problem.
     """
 
     request: ItemRequest[Item]

@@ -21,9 +21,9 @@ Numbered = NumberedRating | RankedNumber
 def assess_similarity(
     interviewer: Interviewer, target_values: Mapping[str, Any], names: Sequence[str], repeats: int
 ) -> dict[str, Similarity]:
-    """The similarity of each named concept to the target: rated and ranked, `repeats` times each, listed in a new order each time.
+    """The similarity of each named concept to the target, rated and ranked `repeats` times each.
 
-    `target_values` describe the target to the question's template.
+    Every question lists the concepts in another order. `target_values` describe the target to the question's template.
     """
     orders = [_shuffled(names, interviewer.seed, repeat) for repeat in range(2 * repeats)]
     answers = interviewer.collect(

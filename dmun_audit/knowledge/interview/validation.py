@@ -32,7 +32,7 @@ _LEAST_SIMILARITY = 60.0  # per cent, between a word and a misspelt name
 
 @dataclass(frozen=True)
 class AnswerValidator:
-    """Validates items about one target: `names` are all its names, `used` the folded prompts that stand elsewhere already."""
+    """Validates items about one target: `names` are all its names, `used` the folded prompts that have a role already."""
 
     names: tuple[str, ...]
     kind: Kind
@@ -45,25 +45,26 @@ class AnswerValidator:
         """The matcher of the target's names."""
         return names_of(self.names, self.kind)
 
-    # Problems of a prompt's text, each "" if there is none.
+    # Problems of a prompt, each "" if it has none.
 
     def length_problem(self, text: str) -> str:
-        """A text encoder would cut off the end of the prompt."""
+        """The problem of a prompt that the text encoder would cut off."""
         if not self.counter.too_long(text):
             return ""
-        return f"{text!r} has {self.counter.count(text)} tokens, and the text encoder reads {self.counter.limit}: say it in fewer words."
+        count, limit = self.counter.count(text), self.counter.limit
+        return f"{text!r} has {count} tokens, and the text encoder reads {limit}: say it in fewer words."
 
     def reuse_problem(self, text: str) -> str:
-        """The prompt stands elsewhere already."""
+        """The problem of a prompt that has a role already."""
         return f"{text!r} is used already." if fold(text) in self.used else ""
 
     def name_problem(self, text: str) -> str:
-        """The prompt names the target or comes close to a name."""
+        """The problem of a prompt that names the target or comes close to it."""
         close = self.target_names.find_close(text)
         return f"{text!r} names the target or comes close to it ({close!r}): say it without." if close else ""
 
     def strategy_problem(self, strategy: str, text: str, language: str = "") -> str:
-        """The prompt does not follow its strategy. `language` is the BCP 47 code that the model gave it."""
+        """The problem of a prompt that does not follow its strategy. `language` is the BCP 47 code that the model gave it."""
         if strategy in NAMELESS:
             return self.name_problem(text)
         if strategy == "language" and (language.partition("-")[0] == "en" or _is_english(text)):
@@ -134,7 +135,7 @@ def _is_english(text: str) -> bool:
 
 
 def validate_target(name: str) -> Callable[[TargetDescription], Validated[TargetDescription]]:
-    """The validator of a target's description. It drops aliases and spellings that repeat a name or are too short to search for."""
+    """The validator of a target's description: it drops aliases and spellings that repeat a name or are too short."""
 
     def validate(item: TargetDescription) -> Validated[TargetDescription]:
         known = {fold(name)}

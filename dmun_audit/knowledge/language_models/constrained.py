@@ -1,4 +1,4 @@
-"""Decoding under JSON Schemas: llguidance says which tokens may come next, and each question samples among them with its own seed."""
+"""Decoding under JSON Schemas: llguidance masks forbidden tokens, and each question samples with its own seed."""
 
 from __future__ import annotations
 

@@ -43,7 +43,10 @@ _REMEDIES = {
 
 
 class ChatCompletions:
-    """One model behind a URL that ends before `/chat/completions`. `first_pause` is the pause before the first retry, in seconds."""
+    """One model behind a URL that ends before `/chat/completions`.
+
+    `first_pause` is the pause before the first retry, in seconds; each further one is twice as long.
+    """
 
     backend = "chat completions"
 

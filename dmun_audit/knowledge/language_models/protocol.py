@@ -65,8 +65,8 @@ class Answer:
 class Settings:
     """How to run a language model.
 
-    `timeout` is the time limit of one answer in seconds, `concurrency` the number of questions open at once over HTTP, `batch` the
-    number of questions in a batch of a local model, `quantize` the quantization of local weights.
+    `timeout` is the time limit of one answer in seconds. `concurrency` is the number of questions open at once over HTTP,
+    `batch` the number of questions in a batch of a local model, `quantize` the quantization of local weights.
     """
 
     timeout: float = 300.0
@@ -90,8 +90,8 @@ class LanguageModel(Protocol):
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Answer every question once; yield each answer with the index of its question as soon as it is complete.
 
-        The order is free. A refusal and an answer that was cut off are answers too: `Answer.end` says so. The text need not follow
-        the schema. Raises UsageError if no answer can be had, after it has yielded the answers that came before.
+        The order is free. A refusal and an answer that was cut off are answers too: `Answer.end` says so. The text need not
+        follow the schema. Raises UsageError if no answer can be had, after it has yielded the answers that came before.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The language model that `--llm`, `--vlm`, `--knowledge` or a `vlm:` detector names. Parsing opens no connection and loads no torch."""
+"""The language model that `--llm`, `--vlm`, `--knowledge` or a `vlm:` detector names. Parsing opens no connection."""
 
 from __future__ import annotations
 

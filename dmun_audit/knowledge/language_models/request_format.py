@@ -17,7 +17,10 @@ _FORMAT_WORDS = ("response_format", "schema", "json", "strict", "grammar")
 
 @dataclass(frozen=True)
 class RequestFormat:
-    """What a server accepts; the whole protocol until it refuses a part. `token_limit` is the most tokens asked for in one answer."""
+    """What a server accepts: the whole protocol until it refuses a part.
+
+    `token_limit` is the most tokens asked for in one answer.
+    """
 
     response_format: str = RESPONSE_FORMATS[0]
     token_limit: int = 2**20

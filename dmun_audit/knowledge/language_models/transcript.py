@@ -65,7 +65,7 @@ class Transcript:
         if unanswered and self._model is None:
             raise UsageError(
                 f"the transcript {self.path} does not hold all answers",
-                f"{len(unanswered)} of {len(keys)} questions are not in it: it is of another interview, or of one that stopped early",
+                f"it lacks {len(unanswered)} of {len(keys)} questions: it is of another interview, or of one that stopped early",
                 "repeat it with the target, --base, --seed, --temperature and --repeats of that interview, or give the language "
                 "model itself with --llm=…",
             )
