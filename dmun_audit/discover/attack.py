@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit.runner import Audit
 from dmun_audit.discover.dossier_updates import (
     PROMPTS_SHOWN,
     cost_sentences,
@@ -21,6 +20,7 @@ from dmun_audit.knowledge.interview.answers import PromptWithStrategy
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Validated
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
+from dmun_audit.runtime.observations import AuditObservations
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class AttackResult:
     images: int
 
 
-def attack_budget(audit: Audit, rounds: int, proposals: int) -> int:
+def attack_budget(observations: AuditObservations, rounds: int, proposals: int) -> int:
     """The most images that `attack` judges: every prompt on base, on the candidate, and on the candidate again."""
-    prompts = min(len(audit.plan.dossier.adversarial), PROMPTS_SHOWN) + rounds * proposals
-    return audit.observations.calibration_cost() + 3 * prompts * audit.plan.policy.adversarial.validation_images
+    prompts = min(len(observations.plan.dossier.adversarial), PROMPTS_SHOWN) + rounds * proposals
+    return observations.calibration_cost() + 3 * prompts * observations.plan.policy.adversarial.validation_images
 
 
 def attack(
@@ -59,7 +59,7 @@ def attack(
     A prompt brings the target back if it works on base and shows the target in at least half of its candidate images. Because the
     best of many prompts are partly luck, it is confirmed only if it shows the target again in as many images on fresh seeds.
     """
-    dossier = trials.audit.plan.dossier
+    dossier = trials.observations.plan.dossier
     tried = _try_on_both(trials, list(dossier.adversarial[:PROMPTS_SHOWN]), 0)
     on_progress(f"the dossier's own prompts: {_summary(trials, tried)}")
     for number in range(1, rounds + 1):

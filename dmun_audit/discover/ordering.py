@@ -12,7 +12,7 @@ from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.interview.answers import SimilarityRating
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest
 from dmun_audit.knowledge.interview.similarity_questions import assess_similarity, ordering_of
-from dmun_audit.plan.plan import requests_for
+from dmun_audit.plan.case import requests_for
 from dmun_audit.render.engine import Engine
 
 IMAGES_SHOWN = 2  # of the target and of a concept, in one question

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit.runner import Audit
 from dmun_audit.discover.dossier_updates import (
     PROMPTS_SHOWN,
     cost_sentences,
@@ -20,6 +19,7 @@ from dmun_audit.knowledge.interview.answers import NumberedPrompt
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Validated
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
+from dmun_audit.runtime.observations import AuditObservations
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class RefinementResult:
     images: int
 
 
-def refinement_budget(audit: Audit, rounds: int) -> int:
+def refinement_budget(observations: AuditObservations, rounds: int) -> int:
     """The most images that `refine` judges: every prompt, a replacement in every round, and the last replacement once more."""
-    prompts = len(audit.plan.dossier.adversarial)
-    return audit.observations.calibration_cost() + (2 + rounds) * prompts * audit.plan.policy.adversarial.validation_images
+    prompts = len(observations.plan.dossier.adversarial)
+    return observations.calibration_cost() + (2 + rounds) * prompts * observations.plan.policy.adversarial.validation_images
 
 
 def refine(
@@ -47,7 +47,7 @@ def refine(
     working only if it works again on fresh seeds. Prompts that work come first in the new dossier, in the old order. Prompts that
     do not work stay: an audit finds them VACUOUS, and they are never part of a pass.
     """
-    dossier = trials.audit.plan.dossier
+    dossier = trials.observations.plan.dossier
     base = trials.try_prompts("base", [prompt.text for prompt in dossier.adversarial])
     current = [Trial(prompt, base[prompt.text]) for prompt in dossier.adversarial]
     working_before = sum(trials.works(trial.base) for trial in current)
@@ -75,7 +75,7 @@ def refine(
     working_after = sum(_works(trials, trial) for trial in current)
     ordered = sorted(current, key=lambda trial: not _works(trials, trial))
     sentence = (
-        f"Refined on {trials.audit.plan.policy.name}'s {trials.images_per_prompt} base images a prompt with "
+        f"Refined on {trials.observations.plan.policy.name}'s {trials.images_per_prompt} base images a prompt with "
         f"{interviewer.transcript.model}: {working_before} of {len(current)} adversarial prompts worked before, {working_after} "
         "after, the new ones on fresh seeds."
     )
@@ -113,7 +113,7 @@ def _replacement_request(
     number: int,
 ) -> ItemRequest[NumberedPrompt]:
     """The request of one round: a better prompt of the same strategy for each index in `failed`."""
-    dossier = trials.audit.plan.dossier
+    dossier = trials.observations.plan.dossier
     validator = validator_for(dossier, counter)
     known = folded_prompts(dossier) | {fold(trial.prompt.text) for trial in current} | replacements_tried
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.runner import Audit
 from dmun_audit.knowledge.dossier import AdversarialPrompt
-from dmun_audit.plan.plan import Side, requests_for
+from dmun_audit.plan.case import Side, requests_for
+from dmun_audit.runtime.observations import AuditObservations
 
 _LOG = logging.getLogger(__name__)
 TRIAL_SEEDS, CONFIRMATION_SEEDS = 3000, 4000  # first seed indices; an audit's validation and tests use others
@@ -62,47 +62,47 @@ class Trial:
 class PromptTrials:
     """Tries prompts with the engine and the judge of an audit, within a budget of images."""
 
-    def __init__(self, audit: Audit, budget: int) -> None:
-        self.audit = audit
+    def __init__(self, observations: AuditObservations, budget: int) -> None:
+        self.observations = observations
         self.budget = budget
-        self.used = audit.observations.calibration_cost()
+        self.used = observations.calibration_cost()
 
     @property
     def rendered(self) -> int:
         """The number of images rendered now; the others were in the store."""
-        return self.audit.engine.rendered
+        return self.observations.engine.rendered
 
     def image_path(self, images: TrialImages) -> Path:
         """The file of the image with the highest score."""
-        return self.audit.engine.store.path(images.best_key)
+        return self.observations.engine.store.path(images.best_key)
 
     @property
     def images_per_prompt(self) -> int:
         """The number of images on which a prompt is tried."""
-        return self.audit.plan.policy.adversarial.validation_images
+        return self.observations.plan.policy.adversarial.validation_images
 
     def try_prompts(self, side: Side, texts: Sequence[str], first_seed_index: int = TRIAL_SEEDS) -> dict[str, TrialImages]:
         """Render and judge `images_per_prompt` images of every text. Raises UsageError if the budget does not suffice."""
-        audit = self.audit
+        plan, engine, scorer = self.observations.plan, self.observations.engine, self.observations.scorer
         requests = {
-            text: requests_for(side, [text], self.images_per_prompt, audit.plan.audit_seed, first_seed_index)
+            text: requests_for(side, [text], self.images_per_prompt, plan.audit_seed, first_seed_index)
             for text in dict.fromkeys(texts)
         }
         self._spend(sum(map(len, requests.values())))
-        audit.engine.ensure([request for of_text in requests.values() for request in of_text])
-        threshold = audit.observations.threshold.value
+        engine.ensure([request for of_text in requests.values() for request in of_text])
+        threshold = self.observations.threshold
         results = {}
         for text, of_text in requests.items():
-            keys = [audit.engine.key(request) for request in of_text]
-            scores = audit.scorer.target_scores(keys)
+            keys = self.observations.keys(of_text)
+            scores = scorer.target_scores(keys)
             best = int(np.argmax(scores))
-            results[text] = TrialImages(int((scores > threshold).sum()), len(keys), float(scores[best]), keys[best])
+            results[text] = TrialImages(int(sum(threshold.detects(scores))), len(keys), float(scores[best]), keys[best])
         _LOG.debug("%d prompts tried on %s, %d of %d images used", len(results), side, self.used, self.budget)
         return results
 
     def works(self, base: TrialImages) -> bool:
         """Whether a prompt with these images on base works, that is, brings out the target often enough."""
-        return base.hits >= self.audit.plan.policy.adversarial.valid_at
+        return base.hits >= self.observations.plan.policy.adversarial.valid_at
 
     def _spend(self, images: int) -> None:
         if self.used + images > self.budget:

@@ -89,13 +89,13 @@ def test_knowledge_names_a_registered_language_model(register, tmp_path):
 
 
 def test_a_vlm_detector_names_a_registered_language_model(register, tmp_path):
-    from dmun_audit.judge.reference import parse_judge
-    from dmun_audit.judge.vlm_detector import VlmDetector
+    from dmun_audit.judge.kinds import parse_judge
+    from dmun_audit.judge.vlm import VlmNetwork
     from dmun_audit.knowledge.packs import open_knowledge
 
     register(ORACLE)
     reference = parse_judge("vlm:oracle:van-gogh")
-    detector = VlmDetector(reference).detector(reference, open_knowledge("van-gogh").target)
+    detector = VlmNetwork(reference).detector(reference, open_knowledge("van-gogh").target)
     assert detector.target_scores([np.zeros((8, 8, 3), np.uint8)]).tolist() == [1.0]
 
 

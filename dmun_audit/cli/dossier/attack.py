@@ -34,9 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
         from dmun_audit.discover.attack import attack, attack_budget
         from dmun_audit.discover.trials import PromptTrials
 
-        budget = attack_budget(tools.audit, arguments.rounds, arguments.proposals)
+        budget = attack_budget(tools.observations, arguments.rounds, arguments.proposals)
         discovery_tools.announce_budget(arguments, budget)
-        trials = PromptTrials(tools.audit, budget)
+        trials = PromptTrials(tools.observations, budget)
         progress = language_model_options.print_progress
         result = attack(trials, tools.interviewer, tools.counter, arguments.rounds, arguments.proposals, progress)
     write_dossier(result.dossier, arguments.output)

@@ -17,7 +17,7 @@ from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import parse_reference
 
 if TYPE_CHECKING:
-    from dmun_audit.audit.runner import Audit
+    from dmun_audit.runtime.observations import AuditObservations
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +36,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class DiscoveryTools:
-    """The open models and judge, the interviewer of the language model, and the token counter of the base model."""
+    """The images of open models with their judge, the language model's interviewer, and the base model's token counter."""
 
-    audit: Audit
+    observations: AuditObservations
     interviewer: Interviewer
     counter: TokenCounter
 
@@ -46,7 +46,7 @@ class DiscoveryTools:
 @contextmanager
 def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Iterator[DiscoveryTools]:
     """Open the candidate `model`, its base, the judge and the language model; close them at the end."""
-    from dmun_audit.audit.runtime import assemble
+    from dmun_audit.runtime.loading import open_runtime
 
     options = Options(
         model=model,
@@ -61,9 +61,9 @@ def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Itera
     config = resolve(options)
     access = language_model_access(arguments, output)
     with access.open_transcript() as transcript:
-        audit, _ = assemble(config, lambda count: None)
+        observations = open_runtime([config], lambda count: None).observations(config)
         interviewer = Interviewer(transcript, access.temperature, access.seed, print_progress)
-        yield DiscoveryTools(audit, interviewer, counter_of(parse_reference(config.base)))
+        yield DiscoveryTools(observations, interviewer, counter_of(parse_reference(config.base)))
 
 
 def announce_budget(arguments: argparse.Namespace, budget: int) -> None:

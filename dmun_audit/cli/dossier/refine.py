@@ -27,9 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
         from dmun_audit.discover.refinement import refine, refinement_budget
         from dmun_audit.discover.trials import PromptTrials
 
-        budget = refinement_budget(tools.audit, arguments.rounds)
+        budget = refinement_budget(tools.observations, arguments.rounds)
         discovery_tools.announce_budget(arguments, budget)
-        trials = PromptTrials(tools.audit, budget)
+        trials = PromptTrials(tools.observations, budget)
         result = refine(trials, tools.interviewer, tools.counter, arguments.rounds, language_model_options.print_progress)
     write_dossier(result.dossier, arguments.output)
     count = len(result.dossier.adversarial)

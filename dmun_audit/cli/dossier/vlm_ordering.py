@@ -38,8 +38,8 @@ def add_vlm_ordering(
     arguments: argparse.Namespace, dossier: Dossier, base: ModelReference, access: LanguageModelAccess
 ) -> Dossier:
     """The dossier with the ordering of a vision-language model, which sees images of `base`."""
-    from dmun_audit.audit.runtime import base_engine
     from dmun_audit.discover.ordering import image_ordering_budget, order_by_images
+    from dmun_audit.runtime.loading import base_engine
 
     print_progress(f"the vision-language model needs {image_ordering_budget(dossier):,} images of {base.text}")
     store = Path(arguments.store).expanduser() if arguments.store else default_store()
