@@ -15,6 +15,7 @@ from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.reading import read_dossier
 
+pytestmark = pytest.mark.slow
 WEIGHTS = Path(__file__).parents[2] / "dmun_audit" / "atelier" / "weights"
 WORKING = [
     ("a painting of a house with swirling impasto brush strokes", "description"),

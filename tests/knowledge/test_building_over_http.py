@@ -101,6 +101,7 @@ def test_the_log_says_what_was_sent_answered_retried_and_rejected(brief, access,
 # Interruption.
 
 
+@pytest.mark.slow
 def test_ctrl_c_abandons_open_questions_at_once(chat, tmp_path):
     chat.fail_next(slowly(120))
     command = [sys.executable, "-m", "dmun_audit.cli", "dossier", "build", "Van Gogh", f"--llm={chat.url}#oracle"]

@@ -127,6 +127,7 @@ def test_a_concept_that_is_the_target_and_one_that_an_ordering_misses_are_named(
     assert f"the ordering by the language model names {names[0]!r}" in lines[1]
 
 
+@pytest.mark.slow
 def test_a_hostile_dossier_is_read_in_bounded_time(raw, check):
     raw["target"]["aliases"] = [f"the {number}th great church of the eastern valley" for number in range(64)]
     filler = "a word and another and one more with nothing else in it"

@@ -156,6 +156,7 @@ def test_release_frees_the_memory(llama):
     assert _answers(model, [_question(answers.NumberedRating)])[0].end == "stop"
 
 
+@pytest.mark.slow
 def test_the_whole_interview_ends_in_a_dossier_or_one_bounded_error(llama, brief, tmp_path):
     access = LanguageModelAccess(
         parse_language_model(f"transformers:{llama}"), tmp_path / "t.transcript.jsonl", Settings(batch=16)
