@@ -203,9 +203,9 @@ def _knowledge(options: Options, models: Models) -> tuple[Dossier, str]:
 
 def _asked_for(options: Options, target: str, base: references.ModelReference, world: World) -> tuple[Dossier, str]:
     """The dossier that a language model makes. It is made once and frozen in the store: the next audit asks nothing."""
-    from dmun_audit.knowledge.build import Asking, build_dossier, transcript_beside
+    from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, transcript_beside
     from dmun_audit.knowledge.dossier import write_dossier
-    from dmun_audit.knowledge.interview.interview import Brief
+    from dmun_audit.knowledge.interview.interview import InterviewTask
     from dmun_audit.knowledge.language_models.reference import parse_language_model
     from dmun_audit.knowledge.lengths import counter_of
     from dmun_audit.knowledge.reading import read_dossier
@@ -216,8 +216,9 @@ def _asked_for(options: Options, target: str, base: references.ModelReference, w
     frozen = store / "dossiers" / f"{slug(target)}-{digest([options.knowledge, fold(target), world, base.text])[:8]}.json"
     if frozen.is_file():
         return read_dossier(frozen), f"{options.knowledge}, frozen in {frozen}"
-    brief = Brief(target, world, counter_of(base), allow_sensitive=options.allow_sensitive)
-    dossier = build_dossier(brief, Asking(reference, transcript_beside(frozen)), lambda line: print(f"  {line}", flush=True))
+    task = InterviewTask(target, world, counter_of(base), allow_sensitive=options.allow_sensitive)
+    access = LanguageModelAccess(reference, transcript_beside(frozen))
+    dossier = build_dossier(task, access, lambda line: print(f"  {line}", flush=True))
     write_dossier(dossier, frozen)
     return dossier, f"{options.knowledge}, now frozen in {frozen}"
 
