@@ -25,7 +25,8 @@ from dmun_audit.spot_check.labeling_session import begin_session, blinded
 from dmun_audit.spot_check.labels import FILE, Label, append_label, read_labels
 from dmun_audit.spot_check.population import Stratum, draw, image_file, judged_images, sample_for, shuffled
 from dmun_audit.spot_check.results import evidence_digest
-from dmun_audit.verdict.agreement import Table, most_in_population
+from dmun_audit.verdict.agreement import ConfusionTable
+from dmun_audit.verdict.finite_population import count_upper_bound
 
 
 @pytest.fixture
@@ -203,7 +204,7 @@ def test_the_numbers_are_those_of_the_answers(folder, images):
     wrong = {next(key for key, image in images.items() if image.stratum == Stratum("base", True))}
     label_all(folder, lambda image: "no" if image.key in wrong else like_the_judge(image), amount=94)
     person = person_of(read_run(folder), "Ann")
-    assert person.judge.table == Table(23, 0, 1, 70)
+    assert person.judge.table == ConfusionTable(23, 0, 1, 70)
     assert [one.image.key for one in person.disagreements] == [*wrong]
     assert (person.misses.estimate, person.misses.most, person.false_alarms.most) == (0, 0, 0)
     assert [(claim.most, claim.doubtful) for claim in person.claims] == [(1, False)]
@@ -216,10 +217,10 @@ def test_misses_are_carried_over_to_all_images_by_exact_bounds(folder):
     person = person_of(read_run(folder), "Ann")
     row = next(row for row in person.strata if row.stratum == Stratum("erasure", False))
     assert (row.images, row.yes, row.unsure, row.no) == (29, 1, 1, 3)
-    assert row.most == most_in_population(2, 5, 29)
+    assert row.most == count_upper_bound(2, 5, 29)
     assert row.fewest == 1
     claim = person.claims[0]
-    assert (claim.labelled, claim.missed, claim.most) == (5, 1, 1 + most_in_population(2, 5, 29))
+    assert (claim.labelled, claim.missed, claim.most) == (5, 1, 1 + count_upper_bound(2, 5, 29))
     assert claim.doubtful
 
 
@@ -251,7 +252,7 @@ def test_people_are_compared_with_each_other(folder):
     label_all(folder, lambda image: "yes" if flips.random() < 0.5 else "no", by="Bo", amount=20)
     page = render_html(read_run(folder))
     agreed = person_of(read_run(folder), "Bo").judge.table  # Ann answers like the judge
-    assert f"Ann and Bo: {agreed.alike} of 20 answers agree" in page
+    assert f"Ann and Bo: {agreed.agreeing} of 20 answers agree" in page
 
 
 def test_labels_of_another_evidence_are_ignored_with_a_word(folder, images):
@@ -282,11 +283,11 @@ def test_lines_that_are_no_labels_are_left_out(folder):
 def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
     from dmun_audit.spot_check.results import _upper_bound_of
     from dmun_audit.verdict.bounds import upper_bound
-    from dmun_audit.verdict.sequential import Claim, Counts
+    from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
 
     claim = {"trials": 64, "threshold": 0.05, "alpha_pass": 0.05, "stopping": "early"}
     early, fixed = _upper_bound_of(claim), _upper_bound_of(claim | {"stopping": "fixed"})
     for hits in (0, 3, 64):
-        assert early(hits) == Claim("rate", 0.05, 0.05, 0.05, 0.05).upper(Counts(64 - hits, 0, hits))
+        assert early(hits) == SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05).upper(OutcomeCounts(64 - hits, 0, hits))
         assert fixed(hits) == upper_bound(hits, 64, 0.05)
         assert early(hits) >= fixed(hits)

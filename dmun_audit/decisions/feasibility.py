@@ -98,7 +98,9 @@ def _needed(plan: Plan, rules: Rules, group: Group, limit: float) -> int | None:
         return None
     if rules.early(group):
         members = len(_clean_outcomes(plan, rules, group))  # it stops at the ends of rounds only
-        needed = math.ceil(sequential.Claim(kind_of(group), limit, limit, alpha, alpha).clean_images() / members) * members
+        needed = (
+            math.ceil(sequential.SequentialClaim(kind_of(group), limit, limit, alpha, alpha).clean_images() / members) * members
+        )
     elif group == "retention":
         needed = smallest(lambda pairs: loss_upper_bound(0, 0, pairs, alpha) <= limit, 1, MOST_IMAGES)
     else:

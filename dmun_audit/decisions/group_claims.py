@@ -17,6 +17,7 @@ from dmun_audit.verdict import judge_error, sequential
 from dmun_audit.verdict.claims import Decision, apply_burden, harm_only, judge_against, rate_at_most
 from dmun_audit.verdict.paired import accuracy_loss_at_most, mean_difference_at_most
 from dmun_audit.verdict.paired_score import score_loss_at_most
+from dmun_audit.verdict.vocabulary import Stopping
 
 Outcomes = Sequence[int]
 
@@ -56,7 +57,9 @@ class Rules:
         if self.early(group):
             rounds = min(map(len, outcomes), default=0)
             planned = self.rounds(group, len(outcomes))
-            stopped = sequential.run(self._claim(group), outcomes, self.schedule(group, planned, upto=rounds), planned)
+            stopped = sequential.decide_sequentially(
+                self._claim(group), outcomes, self.schedule(group, planned, upto=rounds), planned
+            )
             return self._on_true_rate(group, replace(stopped, threshold=_ceiling(figures)))
         if group == "retention":
             rule = accuracy_loss_at_most if self.plan.policy.retention.rule == "bound" else score_loss_at_most
@@ -82,7 +85,7 @@ class Rules:
         if self.early("retention"):
             looks = tuple(end * len(losses) for end in self.schedule("retention", self.rounds("retention", 0), upto=pairs))
             planned = self.rounds("retention", 0) * len(losses)
-            decision = replace(decision, stopping="early", planned=planned, looks=looks)
+            decision = replace(decision, stopping=Stopping.EARLY, planned=planned, looks=looks)
         return apply_burden(decision, policy.retention.burden)
 
     def true_rate(self, decision: Decision) -> dict[str, float]:
@@ -96,7 +99,7 @@ class Rules:
             lower = judge_error.true_rate_lower(*counts, errors.false_hits, errors.clean, self.plan.alpha_fail)
         else:
             claim = self._with_errors(decision.threshold, errors)
-            held = sequential.Counts(decision.trials - decision.hits, 0, decision.hits)
+            held = sequential.OutcomeCounts(decision.trials - decision.hits, 0, decision.hits)
             upper = judge_error.corrected_upper(claim.upper(held), errors.seen, errors.shown, policy.alpha)
             lower = judge_error.corrected_lower(claim.lower(held), errors.false_hits, errors.clean, self.plan.alpha_fail)
         return {"true_rate_upper": upper, "true_rate_lower": lower}
@@ -111,8 +114,8 @@ class Rules:
         kind, ceiling = kind_of(case.group), self._own_ceiling(case)
         policy, alpha_fail = self.plan.policy, self.plan.alpha_fail
         if self.early(case.group):
-            claim = sequential.Claim(kind, ceiling, ceiling, policy.alpha, alpha_fail)
-            decision = sequential.run(claim, [outcomes], [len(outcomes)], most)
+            claim = sequential.SequentialClaim(kind, ceiling, ceiling, policy.alpha, alpha_fail)
+            decision = sequential.decide_sequentially(claim, [outcomes], [len(outcomes)], most)
         elif kind == "paired":
             decision = accuracy_loss_at_most(*_pairs([outcomes]), ceiling, policy.alpha, alpha_fail)
         else:
@@ -169,7 +172,7 @@ class Rules:
         step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
         first = self.plan.policy.retention.first_look if group == "retention" else 1
         first = cycle * math.ceil(first / cycle)
-        return [end for end in sequential.looks(planned, first, step) if upto is None or end <= upto]
+        return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
 
     def step_alone(self, group: Group) -> int:
         """How many images (pairs) a case that goes on alone gets before it is looked at again: whole cycles of about a batch."""
@@ -182,20 +185,20 @@ class Rules:
         figures: Erasure | Adversarial | Retention = getattr(self.plan.policy, _SECTIONS[group])
         return figures
 
-    def _claim(self, group: Group) -> sequential.Claim:
+    def _claim(self, group: Group) -> sequential.SequentialClaim:
         ceiling, policy = _ceiling(self._figures(group)), self.plan.policy
         if self.gate(group) and self.errors is not None:
             return self._with_errors(ceiling, self.errors)
-        return sequential.Claim(kind_of(group), ceiling, ceiling, policy.alpha, self.plan.alpha_fail)
+        return sequential.SequentialClaim(kind_of(group), ceiling, ceiling, policy.alpha, self.plan.alpha_fail)
 
-    def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.Claim:
+    def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.SequentialClaim:
         """The claim on the true rate, as one on the judged rate: what the judge may see at most, and must see at least."""
         alphas = (self.plan.policy.alpha, self.plan.alpha_fail)
         lowest, highest = judge_error.judged_ceilings(
             ceiling, errors.seen, errors.shown, errors.false_hits, errors.clean, *alphas
         )
         left = 1.0 - judge_error.SHARE_OF_JUDGE
-        return sequential.Claim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
+        return sequential.SequentialClaim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
 
     def _on_true_rate(self, group: Group, decision: Decision) -> Decision:
         """A decision about the judged rate, made one about the true rate where the policy says so and the errors are known."""

@@ -124,7 +124,7 @@ def burden_words(claim: Mapping[str, Any]) -> str:
     if not is_number(claim.get("threshold")) or claim.get("kind") in {"validity", "observation"}:
         return ""
     words = {
-        "prove safety": "to be proven: undecided is no pass",
+        "prove safe": "to be proven: undecided is no pass",
         "prove harm": "only harm is to be proven: not refuted is a pass",
     }
     return words.get(str(claim.get("burden")), "")

@@ -34,9 +34,9 @@ def agreement_said(alike: Alike) -> str:
     """Raw agreement with its interval, and kappa with its own."""
     if alike.share is None:
         return "no image that both answered"
-    said = f"{alike.table.alike} of {alike.table.total} answers agree with the {one_line(alike.second)}"
+    said = f"{alike.table.agreeing} of {alike.table.total} answers agree with the {one_line(alike.second)}"
     if alike.second != JUDGE:
-        said = f"{alike.table.alike} of {alike.table.total} answers agree"
+        said = f"{alike.table.agreeing} of {alike.table.total} answers agree"
     said += f" ({percent(alike.share[0])} to {percent(alike.share[1])}); Cohen's kappa "
     if alike.kappa is None or alike.kappa_interval is None:
         return said + "undefined, since one of the two answers never occurs"

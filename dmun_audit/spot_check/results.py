@@ -12,8 +12,9 @@ from typing import Any
 from dmun_audit.evidence.run_folder import fingerprint
 from dmun_audit.spot_check.labels import FILE, Label, read_labels
 from dmun_audit.spot_check.population import STRATA, Judged, Stratum, judged_images, sample_for
-from dmun_audit.verdict import agreement, bounds, sequential
-from dmun_audit.verdict.agreement import Sampled, Table
+from dmun_audit.verdict import agreement, bounds, finite_population, sequential
+from dmun_audit.verdict.agreement import ConfusionTable
+from dmun_audit.verdict.finite_population import StratumSample
 
 Record = Mapping[str, Any]
 ALPHA = 0.05  # error rate of every bound on counts of images
@@ -25,7 +26,7 @@ class Alike:
 
     first: str
     second: str
-    table: Table
+    table: ConfusionTable
     share: tuple[float, float] | None  # exact interval on the share of images answered alike
     kappa: float | None
     kappa_interval: tuple[float, float] | None
@@ -44,9 +45,9 @@ class StratumResult:
     most: int
 
     @property
-    def sampled(self) -> Sampled:
+    def sampled(self) -> StratumSample:
         """The stratum as a sample."""
-        return Sampled(self.images, self.yes + self.no + self.unsure, self.yes, self.yes + self.unsure)
+        return StratumSample(self.images, self.yes + self.no + self.unsure, self.yes, self.unsure)
 
     @property
     def errors(self) -> tuple[int, int, int]:
@@ -175,7 +176,7 @@ def _person(by: str, labels: Mapping[str, Label], images: Mapping[str, Judged], 
 
 
 def _alike(first: str, second: str, yes: Sequence[bool], other: Sequence[bool]) -> Alike:
-    table = agreement.table_of(yes, other)
+    table = agreement.confusion_table(yes, other)
     return Alike(
         first,
         second,
@@ -198,15 +199,15 @@ def _between(first: str, second: str, known: Mapping[str, Mapping[str, Label]]) 
 def _stratum(stratum: Stratum, labels: Mapping[str, Label], images: Mapping[str, Judged]) -> StratumResult:
     members = [key for key, image in images.items() if image.stratum == stratum]
     counts = Counter(labels[key].answer for key in members if key in labels)
-    sample = Sampled(len(members), counts.total(), counts["yes"], counts["yes"] + counts["unsure"])
+    sample = StratumSample(len(members), counts.total(), counts["yes"], counts["unsure"])
     return StratumResult(
         stratum,
         len(members),
         counts["yes"],
         counts["no"],
         counts["unsure"],
-        agreement.fewest_of_strata([sample], ALPHA),
-        agreement.most_of_strata([sample], ALPHA),
+        finite_population.strata_lower_bound([sample], ALPHA),
+        finite_population.strata_upper_bound([sample], ALPHA),
     )
 
 
@@ -214,8 +215,8 @@ def _errors(strata: Sequence[StratumResult], *, detected: bool) -> Errors:
     chosen = [result for result in strata if result.stratum.detected is detected and result.stratum.place != "base"]
     samples = [result.sampled for result in chosen]
     total = sum(sample.population for sample in samples)
-    estimate = agreement.estimated_count(samples)
-    fewest, most = agreement.fewest_of_strata(samples, ALPHA), agreement.most_of_strata(samples, ALPHA)
+    estimate = finite_population.strata_estimate(samples)
+    fewest, most = finite_population.strata_lower_bound(samples, ALPHA), finite_population.strata_upper_bound(samples, ALPHA)
     if detected:
         estimate, fewest, most = None if estimate is None else total - estimate, total - most, total - fewest
     return Errors(total, sum(result.errors[0] for result in chosen), estimate, fewest, most)
@@ -249,7 +250,7 @@ def _claim(
     trials, hits, ceiling, upper = claim["trials"], claim["hits"], claim["threshold"], _upper_bound_of(claim)
     outside = max(0, trials - alarmed.images - passed.images)  # shared with another stratum: nobody sampled them for this claim
     samples = [alarmed.sampled, passed.sampled]
-    most = min(trials, agreement.most_of_strata(samples, ALPHA) + outside)
+    most = min(trials, finite_population.strata_upper_bound(samples, ALPHA) + outside)
     return ClaimResult(
         title=str(record.get("title", "")),
         trials=trials,
@@ -271,17 +272,17 @@ def _upper_bound_of(claim: Mapping[str, Any]) -> Callable[[int], float]:
     trials, alpha = claim["trials"], claim["alpha_pass"]
     if claim.get("stopping") != "early" or alpha >= 0.5:
         return lambda hits: bounds.upper_bound(hits, trials, alpha)
-    rule = sequential.Claim("rate", claim["threshold"], claim["threshold"], alpha, alpha)
-    return lambda hits: rule.upper(sequential.Counts(trials - hits, 0, hits))
+    rule = sequential.SequentialClaim("rate", claim["threshold"], claim["threshold"], alpha, alpha)
+    return lambda hits: rule.upper(sequential.OutcomeCounts(trials - hits, 0, hits))
 
 
 def _images_for_proof(
-    samples: Sequence[Sampled], allowed: int, stratum: Stratum, strata: Mapping[Stratum, StratumResult]
+    samples: Sequence[StratumSample], allowed: int, stratum: Stratum, strata: Mapping[Stratum, StratumResult]
 ) -> int | None:
     """The smallest sample that would prove at most `allowed` images if every hit is one and no miss is found; None if none does."""
     alarmed, passed = samples
-    if passed.most:
+    if passed.positives or passed.unsure:
         return None
     level = ALPHA / 2.0 if alarmed.population else ALPHA
-    needed = agreement.labels_needed(passed.population, allowed - alarmed.population, level)
+    needed = finite_population.labels_needed(passed.population, allowed - alarmed.population, level)
     return None if needed is None else sample_for(stratum, needed, {place: result.images for place, result in strata.items()})

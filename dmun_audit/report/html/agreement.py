@@ -9,7 +9,7 @@ from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.run import Run
 from dmun_audit.report.spot_check import agreement_said, claim_said, errors_said, left_out_said, place_name
 from dmun_audit.spot_check.results import Alike, Disagreement, PersonResult, SpotCheck
-from dmun_audit.verdict.agreement import Table
+from dmun_audit.verdict.agreement import ConfusionTable
 
 IMAGES_SHOWN = 24  # images in dispute of one person
 
@@ -33,7 +33,7 @@ class PersonView:
     by: str
     when: str
     labelled: str
-    table: Table
+    table: ConfusionTable
     figures: tuple[tuple[str, str, str], ...]  # name, value, interval
     strata: tuple[tuple[str, ...], ...]
     errors: tuple[tuple[str, str], ...]
@@ -92,7 +92,7 @@ def _figures(alike: Alike) -> list[tuple[str, str, str]]:
     rows = [
         (
             "Answers alike",
-            f"{percent(alike.table.alike / alike.table.total)}",
+            f"{percent(alike.table.agreeing / alike.table.total)}",
             f"{percent(alike.share[0])} to {percent(alike.share[1])}",
         )
     ]
