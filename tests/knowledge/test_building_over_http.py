@@ -99,7 +99,7 @@ def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
     said = build.communicate(timeout=60)[1]
     assert time.monotonic() - started < 10
     assert build.returncode == 2
-    assert "interrupted; the same command goes on where it stood" in said
+    assert "interrupted; run the same command again to continue" in said
     assert "Traceback" not in said
 
 

@@ -45,7 +45,8 @@ def settings(asked: argparse.Namespace) -> Settings:
 def asking(asked: argparse.Namespace, output: Path, which: str = "llm") -> Asking:
     """The language model that the option `which` names; its answers are kept beside `output`, its retries told of."""
     logging.basicConfig(format="  %(message)s")
-    logging.getLogger("dmun_audit").setLevel(logging.INFO)
+    if logging.getLogger("dmun_audit").level == logging.NOTSET:  # --log-level has been given otherwise
+        logging.getLogger("dmun_audit").setLevel(logging.INFO)
     reference = parse_language_model(getattr(asked, which))
     kept = transcript_beside(output, "" if which == "llm" else f".{which}")
     return Asking(reference, kept, settings(asked), asked.temperature, asked.seed)
