@@ -114,7 +114,7 @@ def test_ctrl_c_abandons_open_questions_at_once(chat, tmp_path):
     message = build.communicate(timeout=60)[1]
     assert time.monotonic() - started < 10
     assert build.returncode == 2
-    assert "interrupted; the same command goes on where it stood" in message
+    assert "interrupted; run the same command again to continue" in message
     assert "Traceback" not in message
 
 
