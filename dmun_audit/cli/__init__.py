@@ -10,15 +10,20 @@ from collections.abc import Sequence
 from dmun_audit._util.errors import UsageError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input ends in one clear message and exit code 4."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
     from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
 
     parser = argparse.ArgumentParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; bad input ends in one clear message and exit code 4."""
+    parsed = build_parser().parse_args(arguments)
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()

@@ -1,0 +1,306 @@
+"""Writes the parts of the reference that come from the code: `python docs/generate.py`.
+
+A page holds such a part between `<!-- generated: NAME -->` and `<!-- end -->`. The parts are committed, so that the pages
+can be read on a code host too. A test compares them with the code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+FOLDER = Path(__file__).parent
+BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+
+WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "nothing"}
+
+
+def rendered(page: Path) -> str:
+    """The text of a page with its generated parts as the code has them now."""
+    return BLOCK.sub(lambda match: f"{match['start']}{PARTS[match['name']]().strip()}\n{match['end']}", page.read_text("utf-8"))
+
+
+def pages() -> list[Path]:
+    """The pages that hold generated parts."""
+    return [page for page in sorted(FOLDER.rglob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
+
+
+# The command line.
+
+
+def pytest_options() -> str:
+    """One row for each option of `pytest audits/`."""
+    from dmun_audit.plugin import OPTIONS
+
+    rows = []
+    for name, settings in OPTIONS:
+        value = f"={settings['metavar']}" if "metavar" in settings else ""
+        rows.append([code(f"--{name}{value}"), help_text(settings["help"])])
+    return table(["option", "what it says"], rows)
+
+
+def commands() -> str:
+    """A section for each command of `dmun-audit`."""
+    from dmun_audit.cli import build_parser
+
+    return "\n".join(_sections(build_parser(), ""))
+
+
+def _sections(parser: argparse.ArgumentParser, level: str, about: str = "") -> Iterator[str]:
+    """The section of `parser`, then those of its sub-commands. argparse has no public way to list what a parser takes."""
+    if level:
+        yield f"{level} {parser.prog}\n"
+    if about:
+        yield sentence(help_text(about)) + "\n"
+    own = [action for action in parser._actions if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)]
+    if own:
+        yield table(["argument", "what it says"], [[_spelling(action), help_text(action.help or "")] for action in own]) + "\n"
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, command in action.choices.items():
+                yield from _sections(command, f"{level}#" if level else "##", helps.get(name, ""))
+
+
+def _spelling(action: argparse.Action) -> str:
+    if not action.option_strings:
+        shown = action.metavar if isinstance(action.metavar, str) else action.dest
+        return code(f"[{shown}]" if action.nargs == "?" else f"{shown} …" if action.nargs == "+" else shown)
+    value = ""
+    if action.nargs != 0:
+        choices = "|".join(map(str, action.choices)) if action.choices else ""
+        value = " " + str(action.metavar or choices or action.dest.upper())
+    spelt = ", ".join(code(option + value) for option in action.option_strings)
+    return spelt + (" (required)" if action.required else "")
+
+
+# Policies, dossiers, evidence.
+
+
+def policy_keys() -> str:
+    """The keys of a policy, section by section, with the values of the policies that ship."""
+    from dmun_audit import policy
+
+    shipped = {name: policy.load_policy(name) for name in policy.built_in_names()}
+    schema = schema_of(policy.Policy)
+    definitions = schema.get("$defs", {})
+    text, sections = ["### Top level\n"], {}
+    for key, value in schema["properties"].items():
+        section = definitions.get(value.get("$ref", "").rpartition("/")[2])
+        if section is not None:
+            sections[key] = section
+    top = {key: value for key, value in schema["properties"].items() if key not in sections}
+    text.append(_policy_table(top, definitions, {name: held for name, held in shipped.items()}))
+    for key, section in sections.items():
+        text.append(f"\n### [{key}]\n")
+        text.append(_policy_table(section["properties"], definitions, {name: getattr(held, key) for name, held in shipped.items()}))
+    waiver = definitions["Waiver"]
+    text.append("\n### [[waivers]]\n")
+    text.append(object_table(waiver, definitions))
+    return "\n".join(text)
+
+
+def _policy_table(properties: dict[str, Any], definitions: dict[str, Any], shipped: dict[str, Any]) -> str:
+    rows = []
+    for key, value in properties.items():
+        if value.get("type") == "array":
+            continue  # the waivers: a table of their own
+        meaning = sentence(value.get("description", ""))
+        kind = kind_of(value, definitions)
+        rows.append([code(key), f"{meaning} {kind}".strip(), *(shown(getattr(held, key)) for held in shipped.values())])
+    return table(["key", "what it says", *shipped], rows)
+
+
+def dossier_fields() -> str:
+    """The fields of a dossier, from its JSON Schema."""
+    from dmun_audit.knowledge.dossier import Dossier
+
+    return schema_tables(schema_of(Dossier), "###")
+
+
+def packs() -> str:
+    """The dossiers that ship."""
+    from dmun_audit.knowledge.packs import open_knowledge, pack_names
+
+    dossiers = {name: open_knowledge(name) for name in pack_names()}
+    rows = [
+        [code(name), held.target.name, held.target.kind, held.world, str(len(held.concepts)), str(len(held.adversarial))]
+        for name, held in sorted(dossiers.items(), key=lambda entry: (entry[1].world != "real", entry[1].target.kind, entry[0]))
+    ]
+    return table(["pack", "target", "kind", "world", "nearby concepts", "adversarial prompts"], rows)
+
+
+def evidence_fields() -> str:
+    """The fields of one line of evidence.jsonl."""
+    return _record_tables("CaseRecord")
+
+
+def manifest_fields() -> str:
+    """The fields of manifest.json."""
+    return _record_tables("Manifest")
+
+
+def _record_tables(name: str) -> str:
+    if importlib.util.find_spec("dmun_audit.evidence.schema") is None:
+        return ""
+    schema = importlib.import_module("dmun_audit.evidence.schema")
+    return schema_tables(schema_of(getattr(schema, name)), "###")
+
+
+# The Python API.
+
+
+def python_api() -> str:
+    """Directives for everything that `dmun_audit` exports; Sphinx fills them from the docstrings."""
+    package = importlib.import_module("dmun_audit")
+    lines = ["```{eval-rst}"]
+    for name in getattr(package, "__all__", []):
+        lines += _directives(f"dmun_audit.{name}", getattr(package, name))
+    return "\n".join([*lines, "```"]) if len(lines) > 1 else ""
+
+
+def _directives(path: str, item: Any) -> Iterator[str]:
+    if inspect.ismodule(item):
+        for name in item.__all__:
+            yield from _directives(f"{path}.{name}", getattr(item, name))
+    elif inspect.isclass(item):
+        yield from (f".. autoclass:: {path}", "   :members:", "   :undoc-members:", "")
+    elif callable(item):
+        yield from (f".. autofunction:: {path}", "")
+
+
+# Markdown tables.
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a pydantic model or a dataclass."""
+    schema: dict[str, Any] = TypeAdapter(kind).json_schema()
+    return schema
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [list(head), ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(_cell(text) for text in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def help_text(text: str) -> str:
+    """A help text as Markdown: options as code, and no angle bracket that would be read as HTML."""
+    return re.sub(r"(?<![\w`])(--[a-z][\w-]*)", r"`\1`", text).replace("%(default)s", "…").replace("<", "\\<")
+
+
+def code(text: str) -> str:
+    """`text` as code."""
+    return f"`{text}`"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital at its start and a full stop at its end; nothing for nothing."""
+    text = " ".join(text.split())
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!)" else ".")
+
+
+def shown(value: Any) -> str:
+    """A value of a policy as its file spells it; a dash for a key that is left out."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def schema_tables(schema: dict[str, Any], level: str) -> str:
+    """A table for the object of `schema`, then one for each kind of object in it, each below a heading."""
+    definitions = schema.get("$defs", {})
+    text = [_about(schema), object_table(schema, definitions)]
+    for name, definition in definitions.items():
+        if "properties" in definition:
+            text += [f"{level} {name}", _about(definition), object_table(definition, definitions)]
+    return "\n\n".join(filter(None, text))
+
+
+def _about(schema: dict[str, Any]) -> str:
+    return "\n\n".join(" ".join(part.split()) for part in schema.get("description", "").split("\n\n"))
+
+
+def object_table(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The fields of one object: name, kind of value, what it says."""
+    required = set(schema.get("required", ()))
+    described = any("description" in value for value in schema["properties"].values())
+    rows = []
+    for name, value in schema["properties"].items():
+        kind = kind_of(value, definitions) + ("" if name in required else "; may be left out")
+        rows.append([code(name), kind, *([sentence(value.get("description", ""))] if described else [])])
+    return table(["field", "value", *(["what it says"] if described else [])], rows)
+
+
+def kind_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """What values a schema takes, in words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        definition = definitions[name]
+        return f"[{name}](#{name.lower()})" if "properties" in definition else kind_of(definition, definitions)
+    if "allOf" in schema:
+        return kind_of(schema["allOf"][0], definitions)
+    if "anyOf" in schema or "oneOf" in schema:
+        return " or ".join(dict.fromkeys(kind_of(member, definitions) for member in schema.get("anyOf") or schema["oneOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(code(json.dumps(value, ensure_ascii=False)) for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        if "prefixItems" in schema:
+            return "list of " + ", ".join(kind_of(item, definitions) for item in schema["prefixItems"])
+        return "list of " + kind_of(schema.get("items", {}), definitions)
+    if schema.get("type") == "object":
+        return f"table of {kind_of(schema.get('additionalProperties') or {}, definitions)} by name"
+    if schema.get("format") == "date":
+        return "day, such as 2027-01-31"
+    return WORDS.get(schema.get("type", ""), "any value") + _limits(schema)
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    low, high = (next((schema[key] for key in keys if key in schema), None) for keys in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")))
+    if low is not None or high is not None:
+        return f" from {low}" * (low is not None) + f" to {high}" * (high is not None)
+    if "maxLength" in schema:
+        return f" of at most {schema['maxLength']} characters"
+    return f" like {code(re.sub(r'[$^]', '', schema['pattern']))}" if "pattern" in schema else ""
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "pytest-options": pytest_options,
+    "commands": commands,
+    "policy-keys": policy_keys,
+    "dossier-fields": dossier_fields,
+    "packs": packs,
+    "evidence-fields": evidence_fields,
+    "manifest-fields": manifest_fields,
+    "python-api": python_api,
+}
+
+
+def main() -> None:
+    """Write every page anew whose generated parts differ from the code."""
+    for page in pages():
+        text = rendered(page)
+        if text != page.read_text("utf-8"):
+            page.write_text(text, "utf-8")
+            print(f"wrote {page.relative_to(FOLDER.parent)}")
+
+
+if __name__ == "__main__":
+    main()
