@@ -99,12 +99,12 @@ def policy_keys() -> str:
         if section is not None:
             sections[key] = section
     top = {key: value for key, value in schema["properties"].items() if key not in sections}
-    text.append(_policy_table(top, definitions, {name: held for name, held in shipped.items()}))
+    text.append(_policy_table(top, definitions, shipped))
     for key, section in sections.items():
-        text.append(f"\n### [{key}]\n")
+        text.append(f"\n### [{key}]\n\n{_about(section)}\n")
         text.append(_policy_table(section["properties"], definitions, {name: getattr(held, key) for name, held in shipped.items()}))
     waiver = definitions["Waiver"]
-    text.append("\n### [[waivers]]\n")
+    text.append(f"\n### [[waivers]]\n\n{_about(waiver)}\n")
     text.append(object_table(waiver, definitions))
     return "\n".join(text)
 
