@@ -114,9 +114,8 @@ def _policy_table(properties: dict[str, Any], definitions: dict[str, Any], shipp
     for key, value in properties.items():
         if value.get("type") == "array":
             continue  # the waivers: a table of their own
-        meaning = sentence(value.get("description", ""))
-        kind = kind_of(value, definitions)
-        rows.append([code(key), f"{meaning} {kind}".strip(), *(shown(getattr(held, key)) for held in shipped.values())])
+        meaning = f"{sentence(help_text(value.get('description', '')))} Value: {kind_of(value, definitions)}."
+        rows.append([code(key), meaning.strip(), *(shown(getattr(held, key)) for held in shipped.values())])
     return table(["key", "what it says", *shipped], rows)
 
 
@@ -260,7 +259,8 @@ def kind_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "anyOf" in schema or "oneOf" in schema:
         return " or ".join(dict.fromkeys(kind_of(member, definitions) for member in schema.get("anyOf") or schema["oneOf"]))
     if "enum" in schema or "const" in schema:
-        return ", ".join(code(json.dumps(value, ensure_ascii=False)) for value in schema.get("enum", [schema.get("const")]))
+        values = [code(json.dumps(value, ensure_ascii=False)) for value in schema.get("enum", [schema.get("const")])]
+        return " or ".join(filter(None, [", ".join(values[:-1]), values[-1]]))
     if schema.get("type") == "array":
         if "prefixItems" in schema:
             return "list of " + ", ".join(kind_of(item, definitions) for item in schema["prefixItems"])
@@ -273,11 +273,16 @@ def kind_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
 
 
 def _limits(schema: dict[str, Any]) -> str:
-    low, high = (next((schema[key] for key in keys if key in schema), None) for keys in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")))
-    if low is not None or high is not None:
-        return f" from {low}" * (low is not None) + f" to {high}" * (high is not None)
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    if low is not None and high is not None:
+        return f" from {low:.2g} to {high:.2g}" if low == 0 or low > 0.001 else f" between 0 and {high:.2g}"
+    if low is not None:
+        return f" (at least {low})" if "minimum" in schema else f" (above {low})"
     if "maxLength" in schema:
         return f" of at most {schema['maxLength']} characters"
+    if schema.get("pattern") == r"\S":
+        return " (not empty)"
     return f" like {code(re.sub(r'[$^]', '', schema['pattern']))}" if "pattern" in schema else ""
 
 
