@@ -1,9 +1,14 @@
 """Settings of the documentation site. Build it with: python -m sphinx -q -W --keep-going -b html docs build/docs"""
 
+import os
+import re
 import tomllib
 from pathlib import Path
 
-_PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parent.parent
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 project = "dmun_audit"
 author = "the authors of dmun_audit"
@@ -16,7 +21,6 @@ smartquotes = False  # two hyphens begin an option
 
 # Markdown. Headings down to the fourth level get an anchor, so that links to them are checked.
 myst_heading_anchors = 4
-myst_links_external_new_tab = False
 
 # The API reference, from docstrings in Google style. Single backticks in docstrings are code.
 default_role = "code"
@@ -33,4 +37,39 @@ html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_sourcelink = False
-html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
+
+# Pages that show a file from elsewhere in the repository.
+SHOWN = {
+    "explanation/calibration-results": "benchmarks/calibration/results.md",
+    "explanation/atelier-card": "dmun_audit/atelier/weights/README.md",
+    "project/architecture": "ARCHITECTURE.md",
+    "project/contributing": "CONTRIBUTING.md",
+    "project/changelog": "CHANGELOG.md",
+}
+_LINK = re.compile(r"(?P<image>!?)\[(?P<label>[^\]]*)\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+
+
+def show_file(app: Sphinx, page: str, source: list[str]) -> None:
+    """Give a page the text of the file that it shows. Links to files outside of the site become plain text."""
+    if page not in SHOWN:
+        return
+    file = ROOT / SHOWN[page]
+    app.env.note_dependency(str(file))
+    pages = {ROOT / shown: name for name, shown in SHOWN.items()}
+
+    def on_site(link: re.Match[str]) -> str:
+        if "://" in link["target"]:
+            return link[0]
+        path = Path(os.path.normpath(file.parent / link["target"]))
+        path = ROOT / "docs" / f"{pages[path]}.md" if path in pages else path
+        if not path.is_relative_to(ROOT / "docs"):
+            return link["label"]
+        target = os.path.relpath(path, (ROOT / "docs" / page).parent)
+        return f"{link['image']}[{link['label']}]({target}{link['anchor'] or ''})"
+
+    source[0] = _LINK.sub(on_site, file.read_text(encoding="utf-8"))
+
+
+def setup(app: Sphinx) -> None:
+    """Register what Sphinx calls."""
+    app.connect("source-read", show_file)

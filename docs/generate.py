@@ -102,7 +102,9 @@ def policy_keys() -> str:
     text.append(_policy_table(top, definitions, shipped))
     for key, section in sections.items():
         text.append(f"\n### [{key}]\n\n{_about(section)}\n")
-        text.append(_policy_table(section["properties"], definitions, {name: getattr(held, key) for name, held in shipped.items()}))
+        text.append(
+            _policy_table(section["properties"], definitions, {name: getattr(held, key) for name, held in shipped.items()})
+        )
     waiver = definitions["Waiver"]
     text.append(f"\n### [[waivers]]\n\n{_about(waiver)}\n")
     text.append(object_table(waiver, definitions))
