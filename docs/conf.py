@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 ROOT = Path(__file__).parent.parent
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -14,7 +15,7 @@ project = "dmun_audit"
 author = "the authors of dmun_audit"
 version = release = _PROJECT["version"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["notebooks/.ipynb_checkpoints"]
 root_doc = "index"
 smartquotes = False  # two hyphens begin an option
@@ -27,7 +28,6 @@ default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-napoleon_numpy_docstring = False
 
 # The look. Furo brings its own styles and scripts and loads nothing from the network.
 html_theme = "furo"
@@ -70,6 +70,22 @@ def show_file(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = _LINK.sub(on_site, file.read_text(encoding="utf-8"))
 
 
+def google_style(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
+    """Turn a docstring in Google style into reStructuredText.
+
+    Napoleon as an extension would also read "SHA-256 of the weights: …", the first line of an attribute, as a type and a text.
+    """
+    if what not in {"attribute", "property"}:
+        lines[:] = GoogleDocstring(lines, Config(), app, what, name, item, options).lines()
+
+
+def no_arguments(app: Sphinx, what: str, name: str, item: object, *rest: object) -> tuple[str, str] | None:
+    """Show no constructor for a protocol: nobody calls it."""
+    return ("", "") if getattr(item, "_is_protocol", False) and what == "class" else None
+
+
 def setup(app: Sphinx) -> None:
     """Register what Sphinx calls."""
     app.connect("source-read", show_file)
+    app.connect("autodoc-process-docstring", google_style)
+    app.connect("autodoc-process-signature", no_arguments)

@@ -179,6 +179,30 @@ def _directives(path: str, item: Any) -> Iterator[str]:
         yield from (f".. autofunction:: {path}", "")
 
 
+def detector_protocol() -> str:
+    """The module of the protocol of detectors."""
+    return _protocol("dmun_audit.judge.protocol")
+
+
+def metric_protocol() -> str:
+    """The module of the protocol of metrics."""
+    return _protocol("dmun_audit.measures.protocol")
+
+
+def language_model_protocol() -> str:
+    """The module of the protocol of language models."""
+    return _protocol("dmun_audit.knowledge.language_models.protocol")
+
+
+def _protocol(path: str) -> str:
+    if importlib.util.find_spec(path) is None:
+        return ""
+    module = importlib.import_module(path)
+    own = [name for name, item in vars(module).items() if inspect.isclass(item) and item.__module__ == path]
+    members = ", ".join(name for name in own if not name.startswith("_"))
+    return f"```{{eval-rst}}\n.. automodule:: {path}\n   :members: {members}\n```"
+
+
 # Markdown tables.
 
 
@@ -297,6 +321,9 @@ PARTS: dict[str, Callable[[], str]] = {
     "evidence-fields": evidence_fields,
     "manifest-fields": manifest_fields,
     "python-api": python_api,
+    "detector-protocol": detector_protocol,
+    "metric-protocol": metric_protocol,
+    "language-model-protocol": language_model_protocol,
 }
 
 
