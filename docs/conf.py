@@ -76,7 +76,7 @@ def google_style(app: Sphinx, what: str, name: str, item: object, options: objec
     Napoleon as an extension would also read "SHA-256 of the weights: …", the first line of an attribute, as a type and a text.
     """
     if what not in {"attribute", "property"}:
-        lines[:] = GoogleDocstring(lines, Config(), app, what, name, item, options).lines()
+        lines[:] = GoogleDocstring(lines, Config(napoleon_use_ivar=True), app, what, name, item, options).lines()
 
 
 def no_arguments(app: Sphinx, what: str, name: str, item: object, *rest: object) -> tuple[str, str] | None:

@@ -13,6 +13,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -160,21 +161,27 @@ def _record_tables(name: str) -> str:
 
 def python_api() -> str:
     """Directives for everything that `dmun_audit` exports; Sphinx fills them from the docstrings."""
-    package = importlib.import_module("dmun_audit")
-    lines = ["```{eval-rst}"]
-    for name in getattr(package, "__all__", []):
-        lines += _directives(f"dmun_audit.{name}", getattr(package, name))
-    return "\n".join([*lines, "```"]) if len(lines) > 1 else ""
+    return _directives("dmun_audit")
 
 
-def _directives(path: str, item: Any) -> Iterator[str]:
-    if inspect.ismodule(item):
-        for name in item.__all__:
-            yield from _directives(f"{path}.{name}", getattr(item, name))
-    elif inspect.isclass(item):
-        yield from (f".. autoclass:: {path}", "   :members:", "   :undoc-members:", "")
-    elif callable(item):
-        yield from (f".. autofunction:: {path}", "")
+def _directives(path: str) -> str:
+    module = importlib.import_module(path)
+    lines = []
+    for name in module.__all__:
+        if name == "statistics":
+            continue  # a module, with a part of its own
+        item = getattr(module, name)
+        if inspect.isclass(item):
+            values = ["   :undoc-members:"] if issubclass(item, Enum) else []
+            lines += [f".. autoclass:: {path}.{name}", "   :members:", *values, ""]
+        elif callable(item):
+            lines += [f".. autofunction:: {path}.{name}", ""]
+    return "\n".join(["```{eval-rst}", *lines[:-1], "```"])
+
+
+def statistics_api() -> str:
+    """Directives for the public statistics."""
+    return _directives("dmun_audit.statistics") if importlib.util.find_spec("dmun_audit.statistics") else ""
 
 
 def detector_protocol() -> str:
@@ -210,6 +217,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "evidence-fields": evidence_fields,
     "manifest-fields": manifest_fields,
     "python-api": python_api,
+    "statistics-api": statistics_api,
     "detector-protocol": detector_protocol,
     "metric-protocol": metric_protocol,
     "language-model-protocol": language_model_protocol,

@@ -43,7 +43,8 @@ def sentence(text: str) -> str:
     text = " ".join(text.split())
     if not text:
         return ""
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".?!)" else ".")
+    name = "_" in text.split()[0]
+    return (text if name else text[0].upper() + text[1:]) + ("" if text[-1] in ".?!)" else ".")
 
 
 def shown(value: Any) -> str:
@@ -59,10 +60,21 @@ def schema_tables(schema: dict[str, Any], level: str) -> str:
     """A table for the object of `schema`, then one for each kind of object in it, each below a heading."""
     definitions = schema.get("$defs", {})
     text = [about(schema), object_table(schema, definitions)]
-    for name, definition in definitions.items():
-        if "properties" in definition:
-            text += [f"{level} {name}", about(definition), object_table(definition, definitions)]
+    for name in _objects(schema, definitions):
+        text += [f"{level} {name}", about(definitions[name]), object_table(definitions[name], definitions)]
     return "\n\n".join(filter(None, text))
+
+
+def _objects(schema: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
+    """The names of all objects within `schema`, in the order in which a reader meets them."""
+    names: list[str] = []
+    queue = [schema]
+    while queue:
+        for name in re.findall(r'"#/\$defs/(\w+)"', json.dumps(queue.pop(0)["properties"])):
+            if name not in names and "properties" in definitions[name]:
+                names.append(name)
+                queue.append(definitions[name])
+    return names
 
 
 def about(schema: dict[str, Any]) -> str:
@@ -75,7 +87,8 @@ def object_table(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     described = any("description" in value for value in schema["properties"].values())
     rows = []
     for name, value in schema["properties"].items():
-        kind = kind_of(value, definitions) + ("" if name in required else "; may be left out")
+        kind = kind_of(value, definitions)
+        kind = kind if name in required else f"{kind.removesuffix(' or nothing')}, optional"
         rows.append([code(name), kind, *([sentence(value.get("description", ""))] if described else [])])
     return table(["field", "value", *(["what it says"] if described else [])], rows)
 
@@ -98,7 +111,8 @@ def kind_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
             return "list of " + ", ".join(kind_of(item, definitions) for item in schema["prefixItems"])
         return "list of " + kind_of(schema.get("items", {}), definitions)
     if schema.get("type") == "object":
-        return f"table of {kind_of(schema.get('additionalProperties') or {}, definitions)} by name"
+        values = schema.get("additionalProperties")
+        return f"table of {kind_of(values, definitions)} by name" if isinstance(values, dict) else "JSON object"
     if schema.get("format") == "date":
         return "day, such as 2027-01-31"
     return WORDS.get(schema.get("type", ""), "any value") + _limits(schema)
