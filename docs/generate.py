@@ -61,6 +61,8 @@ def _sections(parser: argparse.ArgumentParser, level: str, about: str = "") -> I
     if about:
         yield sentence(help_text(about)) + "\n"
     own = [action for action in parser._actions if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)]
+    if level:  # every command takes --log-level: said once, at the top
+        own = [action for action in own if "--log-level" not in action.option_strings]
     if own:
         yield table(["argument", "what it says"], [[_spelling(action), help_text(action.help or "")] for action in own]) + "\n"
     for action in parser._actions:

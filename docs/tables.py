@@ -49,7 +49,7 @@ def sentence(text: str) -> str:
 
 def shown(value: Any) -> str:
     """A value of a policy as its file spells it; a dash for a key that is left out."""
-    if value is None or value == "":
+    if value in (None, "", {}):
         return "–"
     if isinstance(value, bool):
         return str(value).lower()
