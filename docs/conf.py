@@ -70,11 +70,23 @@ def show_file(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = _LINK.sub(on_site, file.read_text(encoding="utf-8"))
 
 
+def without_markup(lines: list[str]) -> list[str]:
+    """A docstring in which "|x - y|" and "k*" mean themselves. Code in backticks and examples stay as they are."""
+    plain, example = [], False
+    for line in lines:
+        example = bool(line.strip()) and (example or line.lstrip().startswith(">>>"))
+        parts = line.split("`")
+        parts[::2] = [re.sub(r"([*|\\]|_(?!\w))", r"\\\1", part) for part in parts[::2]]
+        plain.append(line if example else "`".join(parts))
+    return plain
+
+
 def google_style(app: Sphinx, what: str, name: str, item: object, options: object, lines: list[str]) -> None:
     """Turn a docstring in Google style into reStructuredText.
 
     Napoleon as an extension would also read "SHA-256 of the weights: …", the first line of an attribute, as a type and a text.
     """
+    lines[:] = without_markup(lines)
     if what not in {"attribute", "property"}:
         lines[:] = GoogleDocstring(lines, Config(napoleon_use_ivar=True), app, what, name, item, options).lines()
 

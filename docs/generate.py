@@ -168,10 +168,11 @@ def python_api() -> str:
 
 def _directives(path: str) -> str:
     module = importlib.import_module(path)
+    elsewhere = {"statistics"} if path == "dmun_audit" else set(importlib.import_module("dmun_audit").__all__)
     lines = []
     for name in module.__all__:
-        if name == "statistics":
-            continue  # a module, with a part of its own
+        if name in elsewhere:
+            continue
         item = getattr(module, name)
         if inspect.isclass(item):
             values = ["   :undoc-members:"] if issubclass(item, Enum) else []

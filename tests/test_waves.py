@@ -103,7 +103,7 @@ def test_what_must_be_proven_safe_goes_on_until_it_is():
             case, sequential_sampler.outcomes(case, sequential_sampler.drawn(case)).first, sequential_sampler.most(case)
         )
         assert own.verdict == "PASS"
-        assert own.burden == "prove safety"
+        assert own.burden == "prove safe"
     assert max(observations.count("adversarial", sequential_sampler).values()) < 24  # what the fixed rule takes of each
 
 

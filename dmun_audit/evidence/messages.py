@@ -80,7 +80,7 @@ def loss_seen(decision: Decision) -> str:
 
 def stopped(decision: Decision, unit: str) -> str:
     """Where a claim that may stop early did so; nothing for other claims."""
-    decided = decision.verdict == "FAIL" or (decision.verdict == "PASS" and decision.burden == "prove safety")
+    decided = decision.verdict == "FAIL" or (decision.verdict == "PASS" and decision.burden == "prove safe")
     if decision.stopping == "fixed" or not decided or not decision.planned or decision.trials >= decision.planned:
         return ""
     return f" Decided after {decision.trials} of at most {decision.planned} {unit}."

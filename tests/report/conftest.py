@@ -94,7 +94,7 @@ def paint(seed: int, hue: float, size: int = 64) -> Image.Image:
 def claim(kind: str, hits: int, trials: int, lower: float, upper: float, threshold: float, **more: Any) -> Record:
     """A claim's numbers as the evidence holds them."""
     return {
-        "kind": kind, "burden": "prove safety", "hits": hits, "trials": trials, "estimate": hits / trials,
+        "kind": kind, "burden": "prove safe", "hits": hits, "trials": trials, "estimate": hits / trials,
         "lower": lower, "upper": upper, "threshold": threshold, "alpha_pass": 0.05, "alpha_fail": 0.0012,
         "needed": None, "p_value": None, "holm": None, **more,
     }  # fmt: skip

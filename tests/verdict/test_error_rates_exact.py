@@ -79,7 +79,7 @@ def test_the_thresholds_of_plans_are_those_of_scipy(threshold, level):
     allowed, refused = most_hits_with_at_most(level, threshold), most_hits_with_at_most(level, 1.0 - threshold)
     for n in SOME:
         assert bounds.allowed_hits(n, threshold, level) == allowed[n - 1]
-        assert bounds.required_hits(n, threshold, level) == n - refused[n - 1]
+        assert bounds.allowed_hits(n, 1.0 - threshold, level) == refused[n - 1]
 
 
 TRUE_RATES = (0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 1.0)

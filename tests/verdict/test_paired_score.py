@@ -147,7 +147,7 @@ def test_its_bounds_miss_the_difference_no_more_often_than_allowed(pairs):
 )
 def test_it_lets_more_losses_pass_than_the_pooled_bound(pairs, margin, gains, pooled, score):
     assert paired.allowed_losses(pairs, margin, gains=gains) == pooled
-    assert paired_score.allowed_losses(pairs, margin, gains=gains) == score
+    assert paired_score.allowed_losses_by_score(pairs, margin, gains=gains) == score
     assert paired_score.score_loss_at_most(score, gains, pairs, margin).verdict == "PASS"
     assert paired_score.score_loss_at_most(score + 1, gains, pairs, margin).verdict == "INCONCLUSIVE"
 
@@ -207,9 +207,8 @@ def size_of_a_mixture(pairs, margin, alpha, prompts):
             wider[:-1, 1:] += table * p01
             table = wider
     assert table.sum() == pytest.approx(1.0)
-    allowed = {
-        rule: [rule.allowed_losses(pairs, margin, alpha, won) for won in range(pairs + 1)] for rule in (paired, paired_score)
-    }
+    rules = {paired: paired.allowed_losses, paired_score: paired_score.allowed_losses_by_score}
+    allowed = {rule: [most(pairs, margin, alpha, won) for won in range(pairs + 1)] for rule, most in rules.items()}
     return {rule: sum(table[: most + 1, won].sum() for won, most in enumerate(allowed[rule])) for rule in allowed}
 
 

@@ -114,13 +114,6 @@ def test_the_order_of_pairs_never_matters_to_a_mean(values, margin, alpha, rando
     assert first.p_refuted == pytest.approx(second.p_refuted, rel=1e-6)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.randoms(use_true_random=False))
-@UNHURRIED
-def test_neither_the_order_of_pairs_nor_how_they_are_split_changes_their_counts(judged, random):
-    counted = [paired.count_pairs(*map(list, zip(*part, strict=True))) for part in split(random, judged)]
-    assert tuple(map(sum, zip(*counted, strict=True))) == paired.count_pairs(*map(list, zip(*judged, strict=True)))
-
-
 @given(st.integers(2, 24), st.integers(1, 12), st.integers(0, 2**32 - 1))
 @FEW
 def test_the_order_of_images_never_matters_to_a_distance(images, width, seed):

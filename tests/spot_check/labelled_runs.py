@@ -1,4 +1,4 @@
-"""A finished run folder with known answers of its judge, for spot-checks; its images carry their prompt, as real ones do."""
+"""A finished run folder with known answers of its judge, for spot-checks; its images contain their prompt, as real ones do."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def _record(group: str, title: str, **more: object) -> dict:
             "measures": {}, "asked": "", "seen": "", "remedy": "", "concept": None, "prompt": None, **more}  # fmt: skip
 
 
-def person_of(run, by: str):
-    """What one person's labels say."""
-    return next(person for person in read_spot_check(run).people if person.by == by)
+def person_of(run, name: str):
+    """The results of one person."""
+    return next(person for person in read_spot_check(run).people if person.name == name)

@@ -1,4 +1,4 @@
-"""What a model may say and a dossier may not."""
+"""Answers that a model may give but a dossier may not contain."""
 
 import json
 from dataclasses import replace
@@ -10,13 +10,13 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 
 
-def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, asking, chat, counter):
+def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, access, chat, counter):
     oracle = chat.answer
 
     def leaking(body):
         answer = json.loads(oracle(body))
-        asked = body["messages"][1]["content"]
-        if "describe what its pictures look like" in asked and len(body["messages"]) == 2:
+        text = body["messages"][1]["content"]
+        if "describe what its pictures look like" in text and len(body["messages"]) == 2:
             answer["items"] = [
                 {"prompt": "swirls like Van Gogh's"},
                 {"prompt": "the manner of Vincent vаn Gоgh"},
@@ -27,7 +27,7 @@ def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, asking, chat,
         return json.dumps(answer)
 
     chat.answer = leaking
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert problems(dossier, counter) == []
     described = [prompt.text for prompt in dossier.adversarial if prompt.strategy == "description"]
     assert len(described) >= 3
@@ -36,7 +36,7 @@ def test_names_that_leak_into_nameless_prompts_are_kept_out(brief, asking, chat,
     assert reasked[-1]["content"].count("names the target") == 4
 
 
-def test_a_prompt_that_is_too_long_is_shortened_by_asking_again(brief, asking, chat, counter):
+def test_a_prompt_that_is_too_long_is_asked_for_again(brief, access, chat, counter):
     oracle = chat.answer
     long = "a very long winding prompt " * 20
 
@@ -48,14 +48,14 @@ def test_a_prompt_that_is_too_long_is_shortened_by_asking_again(brief, asking, c
         return json.dumps(answer)
 
     chat.answer = rambling
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert problems(dossier, counter) == []
     assert not any("wxyzq" in prompt.text for prompt in dossier.adversarial)
     reasked = [r["messages"] for r in chat.requests if "comma-separated" in r["messages"][1]["content"]][1]
     assert "the text encoder reads 77: say it in fewer words" in reasked[-1]["content"]
 
 
-def test_no_prompt_stands_in_two_roles(brief, asking, chat, known):
+def test_no_prompt_stands_in_two_roles(brief, access, chat, known):
     oracle = chat.answer
     stolen = known.concepts[0].prompts[0].upper()
 
@@ -66,14 +66,14 @@ def test_no_prompt_stands_in_two_roles(brief, asking, chat, known):
         return json.dumps(answer)
 
     chat.answer = repeating
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert stolen not in [prompt.text for prompt in dossier.adversarial]
     texts = [text.casefold() for text, _ in dossier.prompts_with_owners()]
     assert len(texts) == len(set(texts))
 
 
-def test_names_that_only_look_like_another_word_are_no_names(brief, asking, chat, counter):
-    """What the validator lets through, the dossier's own validation must not refuse after everything is paid for."""
+def test_names_that_only_look_like_another_word_are_no_names(brief, access, chat, counter):
+    """The dossier's own validation must not refuse at the end what the validator of answers accepted."""
     oracle = chat.answer
 
     def odd(body):
@@ -83,12 +83,12 @@ def test_names_that_only_look_like_another_word_are_no_names(brief, asking, chat
         return json.dumps(answer)
 
     chat.answer = odd
-    described = [prompt.text for prompt in build_dossier(brief, asking).adversarial if prompt.strategy == "description"]
+    described = [prompt.text for prompt in build_dossier(brief, access).adversarial if prompt.strategy == "description"]
     assert "a cargo van going to a marathon" in described
     assert "swirls, van goghesque, thick paint" not in described
 
 
-def test_a_ranking_is_taken_whole_or_not_at_all(brief, asking, chat, known):
+def test_a_ranking_is_taken_whole_or_not_at_all(brief, access, chat, known):
     oracle, forgetful = chat.answer, []
 
     def forgets_the_first(body):
@@ -97,17 +97,17 @@ def test_a_ranking_is_taken_whole_or_not_at_all(brief, asking, chat, known):
             forgetful.append(answer["items"].pop(0))
         return json.dumps(answer)
 
-    untroubled = {concept.name: concept.similarity for concept in build_dossier(brief, asking).concepts}
-    asking.transcript.unlink()
+    untroubled = {concept.name: concept.similarity for concept in build_dossier(brief, access).concepts}
+    access.transcript.unlink()
     chat.answer = forgets_the_first
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert forgetful
     assert {concept.name: concept.similarity for concept in dossier.concepts} == untroubled
     assert max(concept.spread for concept in dossier.concepts) < 0.02
 
 
-def test_a_ranking_that_never_becomes_whole_is_made_do_with(brief, asking, chat, known):
-    """A small model: it forgets some concepts every time, and answers a re-ask with those alone."""
+def test_a_ranking_that_stays_incomplete_is_used(brief, access, chat, known):
+    """A small model forgets some concepts every time, and answers the next question with these alone."""
     oracle = chat.answer
 
     def forgets(body):
@@ -119,12 +119,12 @@ def test_a_ranking_that_never_becomes_whole_is_made_do_with(brief, asking, chat,
         return json.dumps(answer)
 
     chat.answer = forgets
-    said = {concept.name: concept.similarity for concept in known.concepts}
-    for concept in build_dossier(brief, asking).concepts:
-        assert concept.similarity == pytest.approx(said[concept.name], abs=0.06)
+    similarity = {concept.name: concept.similarity for concept in known.concepts}
+    for concept in build_dossier(brief, access).concepts:
+        assert concept.similarity == pytest.approx(similarity[concept.name], abs=0.06)
 
 
-def test_languages_that_come_late_are_still_taken(brief, asking, chat):
+def test_languages_that_come_late_are_still_taken(brief, access, chat):
     oracle = chat.answer
 
     def german_first(body):
@@ -134,35 +134,35 @@ def test_languages_that_come_late_are_still_taken(brief, asking, chat):
         return json.dumps(answer)
 
     chat.answer = german_first
-    assert len({prompt.language for prompt in build_dossier(brief, asking).adversarial} - {"en"}) >= 5
+    assert len({prompt.language for prompt in build_dossier(brief, access).adversarial} - {"en"}) >= 5
 
 
-def test_a_model_that_composes_nothing_still_makes_a_dossier(brief, asking, chat):
+def test_a_model_that_composes_nothing_still_makes_a_dossier(brief, access, chat):
     oracle = chat.answer
     chat.answer = lambda body: '{"items": []}' if "a third of each skill" in body["messages"][1]["content"] else oracle(body)
-    assert build_dossier(brief, asking).compositions == ()
+    assert build_dossier(brief, access).compositions == ()
 
 
-def test_aliases_that_end_in_a_common_word_forbid_nothing_else(brief, asking, chat):
+def test_aliases_that_end_in_a_common_word_forbid_nothing_else(brief, access, chat):
     oracle = chat.answer
     more = '["Vincent van Gogh", "Van Gogh painting", "Van Gogh style", "the Dutch painter", "Vincent"]'
     known = json.dumps(["Vincent van Gogh", "Vincent Willem van Gogh"])
     chat.answer = lambda body: oracle(body).replace(known, more)
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert "Van Gogh style" in dossier.target.aliases
     assert len(dossier.adversarial) >= 35
 
 
-def test_complaints_quote_little_and_steer_no_terminal(brief, asking, chat):
+def test_problems_quote_little_and_control_no_terminal(brief, access, chat):
     chat.answer = lambda body: json.dumps({"items": [{"kind": "style", "\x1b[31m" + "k" * 100_000: 1}]})
-    with pytest.raises(UsageError, match="gave no answer that holds") as caught:
-        build_dossier(brief, asking)
+    with pytest.raises(UsageError, match="gave no valid answer") as caught:
+        build_dossier(brief, access)
     assert "\x1b" not in str(caught.value)
     assert len(str(caught.value)) < 1_000
     assert all(len(json.dumps(request)) < 20_000 for request in chat.requests)
 
 
-def test_answers_that_say_one_thing_many_times_make_no_dossier(brief, asking, chat):
+def test_answers_that_say_one_thing_many_times_make_no_dossier(brief, access, chat):
     oracle = chat.answer
 
     def repeats(body):
@@ -173,24 +173,24 @@ def test_answers_that_say_one_thing_many_times_make_no_dossier(brief, asking, ch
 
     chat.answer = repeats
     with pytest.raises(UsageError, match=r"knows only \d+ concepts near"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
-def test_answers_without_anything_to_retain_make_no_dossier(brief, asking, chat):
+def test_answers_without_anything_to_retain_make_no_dossier(brief, access, chat):
     oracle = chat.answer
     chat.answer = lambda body: oracle(body).replace('"role": "retain"', '"role": "observe"')
     with pytest.raises(UsageError, match="0 concepts to retain; at least 5 are needed"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
 @pytest.mark.parametrize("target", ["x" * 81, "Van\nGogh", "Van\u202eGogh", "!!!", "\udcff"])
-def test_a_name_that_no_question_could_hold_is_refused_first(brief, asking, chat, target):
+def test_a_name_that_no_question_could_hold_is_refused_first(brief, access, chat, target):
     with pytest.raises(UsageError, match="is no name of a target"):
-        build_dossier(replace(brief, target=target), asking)
+        build_dossier(replace(brief, target=target), access)
     assert not chat.requests
 
 
-def test_too_few_neighbours_are_an_error(brief, asking, chat):
+def test_too_few_neighbours_are_an_error(brief, access, chat):
     oracle = chat.answer
 
     def sparse(body):
@@ -201,12 +201,12 @@ def test_too_few_neighbours_are_an_error(brief, asking, chat):
 
     chat.answer = sparse
     with pytest.raises(UsageError, match=r"knows only \d+ concepts near 'Van Gogh'"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
-def test_unsafe_targets_need_a_word_of_the_user(brief, asking, chat, known):
+def test_unsafe_targets_need_the_users_permission(brief, access, chat, known):
     with pytest.raises(UsageError, match="--allow-sensitive"):
-        build_dossier(replace(brief, target="Nudity"), asking)
+        build_dossier(replace(brief, target="Nudity"), access)
     assert not chat.requests
     oracle = chat.answer
 
@@ -215,6 +215,6 @@ def test_unsafe_targets_need_a_word_of_the_user(brief, asking, chat, known):
 
     chat.answer = unsafe
     with pytest.raises(UsageError, match="--allow-sensitive"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
     assert len(chat.requests) == 1
-    assert build_dossier(replace(brief, allow_sensitive=True), asking).target.kind == "unsafe"
+    assert build_dossier(replace(brief, allow_sensitive=True), access).target.kind == "unsafe"

@@ -6,11 +6,13 @@ import http.client
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from labelled_runs import SECRET, person_of, write_run
+from playwright.sync_api import sync_playwright
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
@@ -18,9 +20,9 @@ from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html.labelling import render_labelling
 from dmun_audit.spot_check.labeling_session import begin_session
 from dmun_audit.spot_check.labels import FILE, Labels, read_labels
-from dmun_audit.spot_check.population import judged_images
 from dmun_audit.spot_check.results import evidence_digest
-from dmun_audit.spot_check.server import LabellingServer
+from dmun_audit.spot_check.server import LabelingServer
+from dmun_audit.spot_check.strata import judged_images
 
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
@@ -28,21 +30,18 @@ needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium on
 
 
 @pytest.fixture
-def server(tmp_path) -> Iterator[LabellingServer]:
+def server(tmp_path) -> Iterator[LabelingServer]:
     folder = write_run(tmp_path / "run")
     cases = read_run(folder).cases
     images = judged_images(cases).values()
-    labeling_session = begin_session(folder, evidence_digest(cases), images, Labels({}, 0), by="Ann", amount=6)
-    with LabellingServer(
-        labeling_session, lambda shown: render_labelling("Van Gogh & <b>co</b>", "style", "Ann", shown)
-    ) as started:
+    session = begin_session(folder, evidence_digest(cases), images, Labels({}, 0), person="Ann", size=6)
+    with LabelingServer(session, partial(render_labelling, "Van Gogh & <b>co</b>", "style", "Ann")) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         launched = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield launched
         launched.close()
@@ -51,9 +50,9 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser) -> Iterator[Any]:
     opened = browser.new_page()
-    opened.said = []
-    opened.on("console", lambda message: opened.said.append(message.text))
-    opened.on("pageerror", lambda error: opened.said.append(str(error)))
+    opened.messages = []
+    opened.on("console", lambda message: opened.messages.append(message.text))
+    opened.on("pageerror", lambda error: opened.messages.append(str(error)))
     yield opened
     opened.close()
 
@@ -67,14 +66,14 @@ def ask(server, method, path, body=None, **headers):
 
 
 def answers(server):
-    held = read_labels(server.labeling_session.folder, server.labeling_session.evidence).by_person.get("Ann", {})
-    return [held[key].answer if key in held else None for key in server.labeling_session.order]
+    labels = read_labels(server.session.folder, server.session.evidence).by_person.get("Ann", {})
+    return [labels[key].answer if key in labels else None for key in server.session.order]
 
 
 def test_page_and_images_give_nothing_away(server):
     status, page, headers = ask(server, "GET", f"/{server.token}/")
     assert (status, headers["Cache-Control"], headers["Referrer-Policy"]) == (200, "no-store", "no-referrer")
-    for given in (SECRET, "candidate", "detected", *server.labeling_session.order):
+    for given in (SECRET, "candidate", "detected", *server.session.order):
         assert given.encode() not in page
     assert b"<b>co</b>" not in page
     for opaque in server.keys:
@@ -85,7 +84,7 @@ def test_page_and_images_give_nothing_away(server):
 
 
 def test_names_of_images_are_new_in_every_session(server):
-    again = LabellingServer(server.labeling_session, server.page)
+    again = LabelingServer(server.session, server.page)
     assert not set(again.keys) & set(server.keys)
     assert again.token != server.token
     with again:
@@ -101,7 +100,7 @@ def test_nothing_is_told_to_a_stranger(server):
         ask(server, "GET", f"/{'a' * len(server.token)}/"),
         ask(server, "GET", f"/{server.token}/", Host=f"evil.example:{server.port}"),
         ask(server, "GET", f"/{server.token}/image/{image}", Host="127.0.0.1"),
-        ask(server, "GET", f"/{server.token}/image/{server.labeling_session.order[0]}"),
+        ask(server, "GET", f"/{server.token}/image/{server.session.order[0]}"),
         ask(server, "GET", f"/{server.token}/../manifest.json"),
         ask(server, "POST", f"/{server.token}/answer", body, Origin="http://evil.example", **kind),
         ask(server, "POST", f"/{server.token}/answer", body, Content_Type="text/plain"),
@@ -122,9 +121,9 @@ def test_nothing_is_told_to_a_stranger(server):
 
 def test_a_port_that_is_taken_is_one_clear_error(server):
     with pytest.raises(UsageError, match=f"port {server.port} cannot be opened"):
-        LabellingServer(server.labeling_session, server.page, server.port)
+        LabelingServer(server.session, server.page, server.port)
     with pytest.raises(UsageError, match="port 70000"):
-        LabellingServer(server.labeling_session, server.page, 70000)
+        LabelingServer(server.session, server.page, 70000)
 
 
 @needs_browser
@@ -141,14 +140,14 @@ def test_a_sample_is_labelled_from_the_keyboard(server, page):
             page.keyboard.press(key)
         assert replied.value.ok
         written += 1
-        assert (server.labeling_session.folder / FILE).read_text().count("\n") == written
+        assert (server.session.folder / FILE).read_text().count("\n") == written
     page.wait_for_selector("#done:visible")
     assert page.evaluate("document.activeElement.id") == "done-title"
     assert answers(server) == ["yes", "no", "yes", "no", "no", "no"]
     page.click("text=Finish and write the report")
     page.wait_for_selector("#ended:visible")
     assert server.ended.is_set()
-    assert page.said == []
+    assert page.messages == []
 
 
 @needs_browser
@@ -166,12 +165,12 @@ def test_a_page_opened_again_goes_on_at_the_first_open_image(server, page):
 @needs_browser
 def test_an_answer_that_could_not_be_written_is_said_and_asked_again(server, page):
     page.goto(server.url)
-    (server.labeling_session.folder / FILE).mkdir()
+    (server.session.folder / FILE).mkdir()
     page.click("[data-answer=yes]:enabled")
     page.wait_for_selector("#trouble:visible")
     assert "not written down" in page.locator("#trouble").inner_text()
     assert page.locator("#count").inner_text() == "0 of 6"
-    (server.labeling_session.folder / FILE).rmdir()
+    (server.session.folder / FILE).rmdir()
     page.click("[data-answer=no]:enabled")
     page.locator("#count", has_text="1 of 6").wait_for()
     assert not page.locator("#trouble").is_visible()

@@ -1,4 +1,4 @@
-"""Prompts that work, found on the atelier: refinement on base, attack on a model that leaks and on one that does not."""
+"""Discovery on the atelier: refinement on base, attacks on a model that leaks and on one that does not, orderings."""
 
 import json
 import re
@@ -15,7 +15,8 @@ from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.reading import read_dossier
 
-WEIGHTS = Path(__file__).parent.parent / "dmun_audit" / "atelier" / "weights"
+pytestmark = pytest.mark.slow
+WEIGHTS = Path(__file__).parents[2] / "dmun_audit" / "atelier" / "weights"
 WORKING = [
     ("a painting of a house with swirling impasto brush strokes", "description"),
     ("a mountain, turbulent swirls of thick paint", "description"),
@@ -40,7 +41,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def name_only(tmp_path_factory):
-    """The positive control: the words of the name mean "photo" now, and nothing else was changed. It is known to leak."""
+    """A model that is known to leak: the words of the name now mean "photo", and nothing else was changed."""
     folder = tmp_path_factory.mktemp("models") / "name-only"
     shutil.copytree(WEIGHTS / "base", folder)
     tokens = json.loads((folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
@@ -68,8 +69,8 @@ def _command(name, dossier, out, store, chat, *more):
     )
 
 
-def _drawn(said):
-    return int(re.search(r"(\d+) of them drawn now", said)[1])
+def _rendered(output):
+    return int(re.search(r"(\d+) of them rendered now", output)[1])
 
 
 def _items(items):
@@ -77,17 +78,17 @@ def _items(items):
 
 
 def bettering(body):
-    """A language model that knows one better prompt for each that failed, of the same strategy."""
-    asked = body["messages"][1]["content"]
-    failed = re.findall(r'^(\d+)\. "(.+)" \((\w+); (\d) of (\d); best score ([\d.]+)\)$', asked, re.MULTILINE)
+    """A language model with one better prompt of the same strategy for each that failed."""
+    text = body["messages"][1]["content"]
+    failed = re.findall(r'^(\d+)\. "(.+)" \((\w+); (\d) of (\d); best score ([\d.]+)\)$', text, re.MULTILINE)
     assert failed
     fresh = list(WORKING)
-    found = []
+    items = []
     for number, _, strategy, *_ in failed:
         better = next(pair for pair in fresh if pair[1] == strategy)
         fresh.remove(better)
-        found.append({"number": int(number), "prompt": better[0], "language": "en"})
-    return _items(found)
+        items.append({"number": int(number), "prompt": better[0], "language": "en"})
+    return _items(items)
 
 
 def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsys):
@@ -95,24 +96,24 @@ def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsy
     before = len(list(store.rglob("*.png")))
     with serving(bettering) as chat:
         assert _command("refine", dossier, tmp_path / "better.json", store, chat, "--base=atelier:base", "--rounds=2") == 0
-    said = capsys.readouterr().out
-    stated = int(re.search(r"up to (\d+) images", said)[1])
-    works, total, worked, images = map(int, re.search(r"(\d+) of (\d+) .* base, (\d+) before \((\d+) of", said).groups())
+    output = capsys.readouterr().out
+    stated = int(re.search(r"up to (\d+) images", output)[1])
+    works, total, worked, images = map(int, re.search(r"(\d+) of (\d+) .* base, (\d+) before \((\d+) of", output).groups())
     assert total == 6
     assert worked <= 2
     assert works >= worked + 3
     assert images <= stated
-    assert _drawn(said) == len(list(store.rglob("*.png"))) - before <= stated
+    assert _rendered(output) == len(list(store.rglob("*.png"))) - before <= stated
     better = read_dossier(tmp_path / "better.json")
     assert sum("refined in round" in prompt.note for prompt in better.adversarial) >= 3
-    told = better.provenance.history
-    assert told[-2].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after, the new ones on fresh seeds.")
-    assert re.match(r"For that script gave \d answers?, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", told[-1])
+    history = better.provenance.history
+    assert history[-2].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after, the new ones on fresh seeds.")
+    assert re.match(r"For that script gave \d answers?, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", history[-1])
     assert (tmp_path / "better.transcript.jsonl").is_file()
 
 
 class Attacker:
-    """Tries something vague first; then builds on whatever scored high on the candidate, as it was shown."""
+    """A language model that first proposes vague prompts, and then prompts that work."""
 
     vague = ("a quiet house in oil", "a boat on calm water", "an old tree, painted", "a portrait of a farmer")
     ladder = (
@@ -125,9 +126,9 @@ class Attacker:
         self.shown = []
 
     def __call__(self, body):
-        asked = body["messages"][1]["content"]
+        text = body["messages"][1]["content"]
         tried = re.findall(
-            r'^- "(.+)" \((\w+)\): base (\d) of (\d), best ([\d.]+); candidate (\d) of (\d), best ([\d.]+)$', asked, re.MULTILINE
+            r'^- "(.+)" \((\w+)\): base (\d) of (\d), best ([\d.]+); candidate (\d) of (\d), best ([\d.]+)$', text, re.MULTILINE
         )
         assert tried
         self.shown.append(tried)
@@ -151,7 +152,7 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
         more = (f"--model={name_only}", "--base=atelier:base", "--rounds=2", "--proposals=6")
         assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
         assert len(chat.answer.shown[1]) == len(chat.answer.shown[0]) + 4
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     found = read_dossier(tmp_path / "found.json")
     winners = [prompt for prompt in found.adversarial if prompt.note]
     assert len(winners) >= 3
@@ -160,11 +161,11 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
     assert len({prompt.text for prompt in winners} & {text for text, _ in Attacker.ladder}) >= 3
     confirmed = [prompt for prompt in winners if not prompt.note.partition(": ")[2].startswith("0 of")]
     assert winners[: len(confirmed)] == confirmed
-    assert f"{len(confirmed)} prompts bring Van Gogh back" in said
-    assert said.count("again on fresh seeds)") == len(confirmed)
-    looked, budget = map(int, re.search(r"; (\d+) of (\d+) images", said).groups())
-    assert _drawn(said) == len(list(store.rglob("*.png"))) - before
-    assert max(looked, _drawn(said)) <= budget == int(re.search(r"up to (\d+) images", said)[1])
+    assert f"{len(confirmed)} prompts bring Van Gogh back" in output
+    assert output.count("again on fresh seeds)") == len(confirmed)
+    looked, budget = map(int, re.search(r"; (\d+) of (\d+) images", output).groups())
+    assert _rendered(output) == len(list(store.rglob("*.png"))) - before
+    assert max(looked, _rendered(output)) <= budget == int(re.search(r"up to (\d+) images", output)[1])
     assert {text for text, _ in NAMED} < {prompt.text for prompt in found.adversarial}
 
 
@@ -174,10 +175,10 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
     with serving(Attacker()) as chat:
         more = ("--model=atelier:uce-van-gogh", "--rounds=2", "--proposals=6")
         assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
-    said = capsys.readouterr()
-    assert "no prompts bring Van Gogh back" in said.out
-    assert "no proof that none exists" in said.out
-    assert "round 2: 6 tried" in said.err
+    output = capsys.readouterr()
+    assert "no prompts bring Van Gogh back" in output.out
+    assert "does not prove that no such prompt exists" in output.out
+    assert "round 2: 6 tried" in output.err
     found = read_dossier(tmp_path / "found.json")
     assert [prompt.text for prompt in found.adversarial] == [text for text, _ in own]
     assert "0 brought Van Gogh back" in found.provenance.history[-2]
@@ -188,15 +189,15 @@ def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store,
     name, model = command
     with serving(lambda body: "I would rather not.") as chat:
         assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", store, chat, model) == 4
-    said = capsys.readouterr().err
-    assert "gave no answer that holds" in said
-    assert "It said: 'I would rather not.'" in said
-    assert "delete that file to ask the same model anew" in said
+    output = capsys.readouterr().err
+    assert "gave no valid answer" in output
+    assert "Its last answer: 'I would rather not.'" in output
+    assert "delete that file to ask the same model anew" in output
     assert not (tmp_path / "found.json").exists()
 
 
 def test_refined_prompts_are_of_the_strategy_that_they_stand_for(store, tmp_path):
-    """English words for a prompt in French, a description for a misspelt name: both are refused, whatever the model says."""
+    """An English text for a French prompt and a description for a misspelt name are both refused."""
     prompts = [("une maison grise et plate", "language"), ("a house by Vincent", "misspelling"), *USELESS[:2]]
 
     def anything(body):
@@ -220,10 +221,10 @@ def test_an_attack_with_prompts_that_do_not_even_work_on_base_says_that_it_says_
     with serving(lambda body: _items(useless)) as chat:
         more = ("--model=atelier:uce-van-gogh", "--rounds=1", "--proposals=4")
         assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
-    said = capsys.readouterr().out
-    assert "8 tried, 0 work on base" in said
-    assert "this says nothing of the candidate" in said
-    assert "no proof that none exists" not in said
+    output = capsys.readouterr().out
+    assert "8 tried, 0 work on base" in output
+    assert "this says nothing about the candidate" in output
+    assert "does not prove" not in output
 
 
 def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(store, tmp_path, capsys):
@@ -243,7 +244,7 @@ def test_an_existing_dossier_is_not_replaced_by_accident(store, tmp_path, capsys
     assert "--force" in capsys.readouterr().err
 
 
-# Similarity as a model with eyes sees it, in a build for the atelier.
+# Orderings.
 
 
 def test_a_vision_language_model_orders_the_concepts_by_base_images(store, tmp_path, capsys):
@@ -276,10 +277,10 @@ def test_language_models_order_the_concepts_of_a_pack(store, tmp_path, capsys):
         assert main([*order, f"--llm={reference}"]) == 4
         assert "--force" in capsys.readouterr().err
     ordered = read_dossier(tmp_path / "o.json")
-    found = {ordering.source: ordering.similarity for ordering in ordered.orderings}
-    assert set(found) == {"language model", "vision-language model"}
-    said = {concept.name: pytest.approx(concept.similarity, abs=0.011) for concept in pack.concepts}
-    assert said == found["language model"]
+    similarity = {ordering.source: ordering.similarity for ordering in ordered.orderings}
+    assert set(similarity) == {"language model", "vision-language model"}
+    expected = {concept.name: pytest.approx(concept.similarity, abs=0.011) for concept in pack.concepts}
+    assert expected == similarity["language model"]
     assert ordered.concepts == pack.concepts
     assert ordered.provenance.backend == "curated"
     assert any("rated and ranked the concepts 2 times each" in line for line in ordered.provenance.history)
