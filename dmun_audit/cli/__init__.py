@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
@@ -13,17 +14,24 @@ from dmun_audit._util.errors import UsageError
 logger = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
     from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
-    from dmun_audit.cli.parser import CommandParser, show_log, version
+    from dmun_audit.cli.parser import CommandParser, version
 
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version()}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
+    from dmun_audit.cli.parser import show_log
+
+    parsed = build_parser().parse_args(arguments)
     show_log(getattr(parsed, "log_level", None))
     started = time.monotonic()
     try:
