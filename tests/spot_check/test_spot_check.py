@@ -95,8 +95,8 @@ def test_a_sample_of_the_size_named_holds_as_many_of_a_stratum_as_were_wanted(im
     sizes, stratum = Counter(image.stratum for image in images.values()), Stratum("erasure", False)
     for wanted in (1, 5, 12, 29):
         amount = sample_size_for(stratum, wanted, sizes)
-        held = [sum(images[key].stratum == stratum for key in draw_sample(images.values(), n, 3)) for n in (amount - 1, amount)]
-        assert held == [wanted - 1, wanted]
+        drawn = [sum(images[key].stratum == stratum for key in draw_sample(images.values(), n, 3)) for n in (amount - 1, amount)]
+        assert drawn == [wanted - 1, wanted]
 
 
 def test_a_blinded_image_holds_its_pixels_and_nothing_else(folder, images):
@@ -115,10 +115,10 @@ def test_a_blinded_image_holds_its_pixels_and_nothing_else(folder, images):
 
 
 def test_the_terminal_shows_neither_model_nor_prompt_nor_key(folder, images, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "n")
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann", "--images", "12"]) == 0
-    shown = capsys.readouterr().out.split("judge: yes")[0] + "".join(asked)
+    shown = capsys.readouterr().out.split("judge: yes")[0] + "".join(questions)
     assert "Does this show Van Gogh (style)?" in shown
     assert SECRET not in shown
     assert not any(key in shown for key in images)
@@ -129,8 +129,8 @@ def test_a_person_can_go_back_and_the_last_answer_counts(folder, monkeypatch):
     answers = iter(["y", "what", "back", "u", "n", "q"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann"]) == 0
-    held = read_labels(folder, evidence_digest(read_run(folder).cases)).by_person["Ann"]
-    assert [label.answer for label in held.values()] == ["unsure", "no"]
+    labels = read_labels(folder, evidence_digest(read_run(folder).cases)).by_person["Ann"]
+    assert [label.answer for label in labels.values()] == ["unsure", "no"]
     assert len((folder / FILE).read_text().splitlines()) == 3
 
 
@@ -162,10 +162,10 @@ def test_no_torch_is_loaded(folder):
 def test_where_nobody_can_be_asked_there_is_one_clear_error(folder):
     bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     command = [sys.executable, "-m", "dmun_audit.cli", "spot-check", str(folder), "--by", "Ann"]
-    for more, said in (([], "nobody can be asked"), (["--terminal"], "nobody answers")):
+    for more, message in (([], "nobody can be asked"), (["--terminal"], "nobody answers")):
         done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=bare)
         assert done.returncode == 4
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -236,9 +236,9 @@ def test_a_miss_warns_and_the_verdict_stays(folder):
     run = read_run(folder)
     assert (run.verdict, run.altered, run.cases) == ("PASS", False, before.cases)
     page, lines = (folder / "report.html").read_text(), " ".join(" ".join(summary_lines(run)).split())
-    for told in (page, lines):
-        assert "Ann saw the target in 5 of the 5 labelled images that the judge passed" in told
-        assert "do not support the claim" in told
+    for text in (page, lines):
+        assert "Ann saw the target in 5 of the 5 labelled images that the judge passed" in text
+        assert "do not support the claim" in text
     assert page.count('<figure class="pair single telling">') == 5
 
 
