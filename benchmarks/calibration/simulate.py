@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from dmun_audit.decisions.group_claims import Rules
 
 from benchmarks.calibration.remembering import remembered
-from dmun_audit.decisions.group_claims import Rules
 from dmun_audit.plan.plan import Group, Plan
 from dmun_audit.verdict.claims import rate_at_most
 from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim

@@ -16,13 +16,11 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read evidence and manifest, write both reports, print the summary. Returns 1 for altered evidence."""
-    from dmun_audit.report.html import write_html
-    from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.run import read_run
+    from dmun_audit.evidence.run import read_run
+    from dmun_audit.report.files import write_reports
     from dmun_audit.report.text import summary_lines
 
     audit_run = read_run(arguments.folder)
-    write_junit(audit_run, arguments.folder / "junit.xml")
-    write_html(audit_run, arguments.folder / "report.html")
+    write_reports(audit_run)
     print("\n".join(summary_lines(audit_run)))
     return int(audit_run.altered)  # a script must not rely on evidence that differs from the evidence of the verdict

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.report.run import Run
+    from dmun_audit.evidence.run import Run
     from dmun_audit.spot_check.labeling_session import LabelingSession
 
 LONGEST_NAME = 60
@@ -38,9 +38,9 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
+    from dmun_audit.evidence.run import read_run
     from dmun_audit.report.html import write_html
     from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.run import read_run
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
@@ -63,20 +63,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _session(audit_run: Run, person: str, size: int | None, seed: int | None) -> LabelingSession:
     from dmun_audit.spot_check.labeling_session import begin_session
     from dmun_audit.spot_check.labels import read_labels
-    from dmun_audit.spot_check.results import evidence_digest
     from dmun_audit.spot_check.strata import judged_images
 
     if size is not None and size < 1:
         raise UsageError(f"--images {size} is no sample", "a sample has at least one image", "give another number")
-    if audit_run.altered or audit_run.manifest.get("exit_code") is None:
+    if audit_run.altered or audit_run.manifest.exit_code is None:
         raise UsageError(
             f"{audit_run.path} holds no finished audit",
             "labels belong to one evidence, and this evidence may still change",
             "run the audit to its end, then label",
         )
-    evidence = evidence_digest(audit_run.cases)
-    images, labels = judged_images(audit_run.cases).values(), read_labels(audit_run.path, evidence)
-    return begin_session(audit_run.path, evidence, images, labels, person=person, size=size, seed=seed)
+    images, labels = judged_images(audit_run.cases).values(), read_labels(audit_run.path, audit_run.digest)
+    return begin_session(audit_run.path, audit_run.digest, images, labels, person=person, size=size, seed=seed)
 
 
 def _name(given: str | None) -> str:
@@ -96,9 +94,8 @@ def _name(given: str | None) -> str:
 def _target(audit_run: Run) -> tuple[str, str]:
     from dmun_audit.report.formatting import one_line
 
-    target: Any = audit_run.manifest.get("target")
-    fields = target if isinstance(target, dict) else {}
-    return one_line(fields.get("name") or "the target"), one_line(fields.get("kind") or "")
+    target = audit_run.manifest.target
+    return one_line(target.name or "the target"), one_line(target.kind)
 
 
 def _way_of_asking(arguments: argparse.Namespace) -> Callable[[LabelingSession, str, str], None]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.spot_check.strata import Stratum, sample_size_for
 from dmun_audit.verdict import bounds, finite_population
 from dmun_audit.verdict.finite_population import StratumSample
 from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
 from dmun_audit.verdict.vocabulary import Stopping, Verdict
 
-Record = Mapping[str, Any]
 Samples = Mapping[Stratum, StratumSample]
 ALPHA = 0.05  # error rate of every bound on a number of images
 _GROUPS = ("erasure", "adversarial")
@@ -63,14 +62,16 @@ class RateClaim:
     stopping: Stopping
 
     @classmethod
-    def of(cls, claim: Mapping[str, Any]) -> RateClaim | None:
+    def of(cls, claim: ClaimRecord | None) -> RateClaim | None:
         """The claim of a record; None if it is no claim on a rate. Anybody may have edited the evidence."""
-        hits, trials, ceiling, alpha = (claim.get(name) for name in ("hits", "trials", "threshold", "alpha_pass"))
-        if type(hits) is not int or type(trials) is not int or type(ceiling) is not float or type(alpha) is not float:
+        if claim is None:
+            return None
+        hits, trials, ceiling, alpha = claim.hits, claim.trials, claim.threshold, claim.alpha_pass
+        if hits is None or trials is None or ceiling is None or alpha is None:
             return None
         if not (0 <= hits <= trials and trials > 0 and 0 < ceiling < 1 and 0 < alpha < 1):
             return None
-        return cls(hits, trials, ceiling, alpha, Stopping.EARLY if claim.get("stopping") == Stopping.EARLY else Stopping.FIXED)
+        return cls(hits, trials, ceiling, alpha, claim.stopping or Stopping.FIXED)
 
     def upper_bound(self, hits: int) -> float:
         """Upper bound on the rate by the claim's own rule, if `hits` of its images were hits."""
@@ -84,22 +85,22 @@ class RateClaim:
         return bounds.smallest(lambda hits: self.upper_bound(hits) > self.ceiling, 0, self.trials) - 1
 
 
-def recounted_claims(records: Sequence[Record], samples: Samples) -> Iterator[ClaimResult]:
+def recounted_claims(records: Sequence[CaseRecord], samples: Samples) -> Iterator[ClaimResult]:
     """Every pooled claim on a rate with the labels of one person; `samples` holds all strata."""
     for record in records:
-        claim = RateClaim.of(record.get("claim") or {})
-        if record.get("pooled") and record.get("group") in _GROUPS and claim is not None:
+        claim = RateClaim.of(record.claim)
+        if record.pooled and record.group in _GROUPS and claim is not None:
             yield _recounted(record, claim, samples)
 
 
-def _recounted(record: Record, claim: RateClaim, samples: Samples) -> ClaimResult:
-    detected, undetected = Stratum(str(record["group"]), True), Stratum(str(record["group"]), False)
+def _recounted(record: CaseRecord, claim: RateClaim, samples: Samples) -> ClaimResult:
+    detected, undetected = Stratum(record.group, True), Stratum(record.group, False)
     of_claim = [samples[detected], samples[undetected]]
     # An image that belongs to another stratum as well is in no sample of this claim: it may show the target.
     unsampled = max(0, claim.trials - sum(sample.population for sample in of_claim))
     upper = min(claim.trials, finite_population.strata_upper_bound(of_claim, ALPHA) + unsampled)
     return ClaimResult(
-        title=str(record.get("title", "")),
+        title=record.title,
         trials=claim.trials,
         judged=claim.hits,
         labelled=samples[undetected].labelled,
@@ -108,7 +109,7 @@ def _recounted(record: Record, claim: RateClaim, samples: Samples) -> ClaimResul
         rate_upper=claim.upper_bound(upper),
         ceiling=claim.ceiling,
         images_for_proof=_images_for_proof(claim.allowed_hits() - unsampled, detected, undetected, samples),
-        passed=record.get("verdict") == Verdict.PASS,
+        passed=record.verdict == Verdict.PASS,
     )
 
 

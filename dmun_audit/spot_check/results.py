@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
-from dmun_audit.evidence.run_folder import fingerprint
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.spot_check.claims import ALPHA, ClaimResult, recounted_claims
 from dmun_audit.spot_check.labels import FILE, Label, read_labels
 from dmun_audit.spot_check.strata import STRATA, JudgedImage, Stratum, judged_images
 from dmun_audit.verdict import agreement, finite_population
 from dmun_audit.verdict.agreement import ConfusionTable
 from dmun_audit.verdict.finite_population import StratumSample
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -148,29 +145,23 @@ class SpotCheck:
     ignored: int
 
 
-def spot_check_of(folder: Path, records: Sequence[Record]) -> SpotCheck:
-    """Evaluate the labels of a run folder. `records` is its evidence, one record a case. Needs no image file."""
-    if not (folder / FILE).exists():
+def spot_check_of(run: Run) -> SpotCheck:
+    """Evaluate the labels of a run folder. Needs no image file."""
+    if not (run.path / FILE).exists():
         return SpotCheck((), (), 0)
-    labels = read_labels(folder, evidence_digest(records))
-    images = judged_images(records)
+    labels, images = read_labels(run.path, run.digest), judged_images(run.cases)
     known = {
         person: {key: label for key, label in of_person.items() if key in images}
         for person, of_person in labels.by_person.items()
     }
-    people = tuple(_person_result(name, of_person, images, records) for name, of_person in known.items() if of_person)
+    people = tuple(_person_result(name, of_person, images, run.cases) for name, of_person in known.items() if of_person)
     between_people = tuple(_between(first.name, second.name, known) for first, second in combinations(people, 2))
     unknown = sum(map(len, labels.by_person.values())) - sum(map(len, known.values()))
     return SpotCheck(people, between_people, labels.foreign + unknown)
 
 
-def evidence_digest(records: Iterable[Record]) -> str:
-    """The digest of the evidence; every label names it."""
-    return str(fingerprint(map(dict, records))["digest"])
-
-
 def _person_result(
-    name: str, labels: Mapping[str, Label], images: Mapping[str, JudgedImage], records: Sequence[Record]
+    name: str, labels: Mapping[str, Label], images: Mapping[str, JudgedImage], records: Sequence[CaseRecord]
 ) -> PersonResult:
     decided = [(images[key], label.answer) for key, label in labels.items() if label.answer != "unsure"]
     strata = tuple(_stratum_result(stratum, labels, images) for stratum in STRATA)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from dmun_audit._util.hashing import seed_of
+from dmun_audit.evidence.schema import CaseRecord, ImageRecord
+from dmun_audit.verdict.vocabulary import Verdict
 
-Record = Mapping[str, Any]
 Item = TypeVar("Item")
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -49,21 +50,20 @@ class JudgedImage:
         return self.stratum.source != "base"
 
 
-def judged_images(records: Iterable[Record]) -> dict[str, JudgedImage]:
+def judged_images(records: Iterable[CaseRecord]) -> dict[str, JudgedImage]:
     """Every image with an answer of the judge in the evidence, by key, sorted by key.
 
     An image that several cases share counts once, under the first of `SOURCES` that applies.
     """
     images: dict[str, JudgedImage] = {}
     for record in records:
-        for image in record.get("images") or ():
-            key, detected = (image.get("key"), image.get("detected")) if isinstance(image, dict) else (None, None)
-            if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(detected, bool):
+        for image in record.images:
+            if image.detected is None or not _KEY.fullmatch(image.key):
                 continue
-            source, score = _source(record, image), image.get("target_score")
-            known = images.get(key)
+            source, known = _source(record, image), images.get(image.key)
             if known is None or _rank(source) < _rank(known.stratum.source):
-                images[key] = JudgedImage(key, Stratum(source, detected), str(image.get("prompt", "")), score)
+                stratum = Stratum(source, image.detected)
+                images[image.key] = JudgedImage(image.key, stratum, image.prompt, image.target_score)
     return dict(sorted(images.items()))
 
 
@@ -116,11 +116,11 @@ def _round_robin(lists: Sequence[Sequence[Item]]) -> list[Item]:
     return [items[position] for position in range(longest) for items in lists if position < len(items)]
 
 
-def _source(record: Record, image: Mapping[str, Any]) -> str:
-    if image.get("model") != "candidate":
+def _source(record: CaseRecord, image: ImageRecord) -> str:
+    if image.model != "candidate":
         return "base"
-    in_a_claim = record.get("group") in ("erasure", "adversarial") and record.get("verdict") != "VACUOUS"
-    return str(record["group"]) if in_a_claim else "other"
+    in_a_claim = record.group in ("erasure", "adversarial") and record.verdict != Verdict.VACUOUS
+    return record.group if in_a_claim else "other"
 
 
 def _rank(source: str) -> int:

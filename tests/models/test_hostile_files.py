@@ -130,7 +130,7 @@ def _pickles(folder, marker):
     (folder / "renamed.safetensors").write_bytes(pickle.dumps(Payload(marker), protocol=2))
     torch.save(torch.nn.Linear(2, 2), folder / "a-module.pt")
     torch.save([torch.ones(2)], folder / "a-list.pt")
-    torch.save({K: torch.scorer(8, 16).to_sparse()}, folder / "sparse.pt")
+    torch.save({K: torch.eye(8, 16).to_sparse()}, folder / "sparse.pt")
     torch.save({K: torch.zeros(1).expand(1 << 40)}, folder / "expanded.pt")
     torch.save({"lora_unet_conv_in.lora_down.weight": torch.zeros(1).expand(1 << 30, 4, 3, 3)}, folder / "expanded-lora.pt")
     torch.save({**good, "junk": torch.zeros(BIG)}, folder / "cut.pt")

@@ -16,8 +16,8 @@ from playwright.sync_api import sync_playwright
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
+from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html.labelling import render_labelling
-from dmun_audit.report.run import read_run
 from dmun_audit.spot_check.labeling_session import begin_session
 from dmun_audit.spot_check.labels import FILE, Labels, read_labels
 from dmun_audit.spot_check.results import evidence_digest
