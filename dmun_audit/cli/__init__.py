@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from dmun_audit import __version__
 from dmun_audit._util.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -16,10 +17,10 @@ logger = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
     from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
-    from dmun_audit.cli.parser import CommandParser, show_log, version
+    from dmun_audit.cli.parser import CommandParser, show_log
 
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}", help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)

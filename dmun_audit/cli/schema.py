@@ -14,8 +14,29 @@ def _dossier() -> dict[str, Any]:
     return json_schema()
 
 
+def _evidence() -> dict[str, Any]:
+    from dmun_audit.evidence.schema import json_schema
+
+    return json_schema("evidence")
+
+
+def _manifest() -> dict[str, Any]:
+    from dmun_audit.evidence.schema import json_schema
+
+    return json_schema("manifest")
+
+
+def _policy() -> dict[str, Any]:
+    from dmun_audit.policy.schema import policy_json_schema
+
+    return policy_json_schema()
+
+
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "evidence": _evidence,
+    "manifest": _manifest,
     "dossier": _dossier,
+    "policy": _policy,
 }
 """Every file format with the function that returns its JSON Schema; the function imports what it needs."""
 
