@@ -39,7 +39,8 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one JSON object a line: file_name, prompt, seed. The list is the `metadata.jsonl` of the folder of images."""
-    from dmun_audit.config.resolve import Options, requests_of
+    from dmun_audit.config.options import Options
+    from dmun_audit.config.resolve import requests_of
     from dmun_audit.config.targets import with_knowledge
 
     common = Options(

@@ -8,12 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def _dossier() -> dict[str, Any]:
-    from dmun_audit.knowledge.dossier import json_schema
-
-    return json_schema()
-
-
 def _evidence() -> dict[str, Any]:
     from dmun_audit.evidence.schema import json_schema
 
@@ -26,8 +20,14 @@ def _manifest() -> dict[str, Any]:
     return json_schema("manifest")
 
 
+def _dossier() -> dict[str, Any]:
+    from dmun_audit.knowledge.dossier import json_schema
+
+    return json_schema()
+
+
 def _policy() -> dict[str, Any]:
-    from dmun_audit.policy.schema import policy_json_schema
+    from dmun_audit.policy import policy_json_schema
 
     return policy_json_schema()
 

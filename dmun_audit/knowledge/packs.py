@@ -42,10 +42,18 @@ def find_pack(target: str, world: str) -> Dossier:
     )
 
 
-def open_knowledge(reference: str) -> Dossier:
-    """The dossier that `--knowledge` names: a file's path or a pack's name. Raises UsageError if there is none."""
+def open_knowledge(reference: str, world: str | None = None) -> Dossier:
+    """The dossier that `--knowledge` names: the path of a file, or the name of a pack.
+
+    A pack of another world than `world` gives way to the pack of the same target in that world: over the base of the
+    atelier, "van-gogh" is "atelier-van-gogh".
+    """
     data, origin = read_knowledge(reference)
-    return parse_dossier(data, origin)
+    dossier = parse_dossier(data, origin)
+    if reference not in pack_names() or world in (None, dossier.world):
+        return dossier
+    in_world = (other for other in _packs().values() if other.world == world)
+    return next((other for other in in_world if fold(other.target.name) == fold(dossier.target.name)), dossier)
 
 
 def read_knowledge(reference: str) -> tuple[bytes, str]:

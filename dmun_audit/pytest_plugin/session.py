@@ -14,7 +14,7 @@ import pytest
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.config.resolve import AuditConfig
+    from dmun_audit.config.audit_config import AuditConfig
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.progress import Progress
@@ -89,14 +89,14 @@ class Session:
         """Resolve the audits if any test file named on the command line asks for them."""
         if self._workerinput is not None:
             if text := self._workerinput.get("dmun_audit"):
-                from dmun_audit.config.resolve import AuditConfig
+                from dmun_audit.config.audit_config import AuditConfig
 
                 self._plan([AuditConfig.from_json(config) for config in json.loads(text)])
         elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.resolve import Options
+        from dmun_audit.config.options import Options
         from dmun_audit.config.targets import resolve_all
 
         option = self.config.option

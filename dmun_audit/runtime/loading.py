@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit.claim_groups.planning import candidate_requests
-from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references

@@ -9,7 +9,9 @@ import pytest
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
-from dmun_audit.config.resolve import AuditConfig, Options, resolve
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
 from dmun_audit.models.references import parse_reference, source_digest
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,8 @@ from installed_packages import install
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.cli import main
-from dmun_audit.config.resolve import Options, resolve
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import (
     names_language_model,

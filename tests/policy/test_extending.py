@@ -9,8 +9,9 @@ from policy_files import OLD, WAIVER, write
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
-from dmun_audit.config.resolve import AuditConfig, Options
+from dmun_audit.config.options import Options
 from dmun_audit.config.targets import resolve_all
 from dmun_audit.evidence.schema import AttemptRecord
 from dmun_audit.policy import Waiver, alterations, baseline, load_policy, policy_from_table

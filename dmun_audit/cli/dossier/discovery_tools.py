@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
-from dmun_audit.config.resolve import Options, resolve
+from dmun_audit.config.options import Options
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import parse_reference
@@ -46,6 +46,7 @@ class DiscoveryTools:
 @contextmanager
 def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Iterator[DiscoveryTools]:
     """Open the candidate `model`, its base, the judge and the language model; close them at the end."""
+    from dmun_audit.config.resolve import resolve
     from dmun_audit.runtime.loading import open_runtime
 
     options = Options(

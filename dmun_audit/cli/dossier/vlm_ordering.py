@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier.language_model_options import print_progress
-from dmun_audit.config.resolve import default_store
+from dmun_audit.config.options import default_store
 from dmun_audit.knowledge.build import LanguageModelAccess
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.interviewer import Interviewer
