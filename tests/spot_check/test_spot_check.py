@@ -18,18 +18,19 @@ from PIL import Image
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli import main
 from dmun_audit.evidence.run import read_run
+from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.html import render_html
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.report.text import summary_lines
 from dmun_audit.spot_check.claims import RateClaim
 from dmun_audit.spot_check.labeling_session import begin_session, blinded_png
 from dmun_audit.spot_check.labels import FILE, Label, append_label, read_labels
-from dmun_audit.spot_check.results import evidence_digest
 from dmun_audit.spot_check.strata import Stratum, draw_sample, image_file, judged_images, presentation_order, sample_size_for
 from dmun_audit.verdict.agreement import ConfusionTable
 from dmun_audit.verdict.bounds import upper_bound
 from dmun_audit.verdict.finite_population import count_upper_bound
 from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
+from dmun_audit.verdict.vocabulary import Stopping
 
 
 @pytest.fixture
@@ -43,10 +44,9 @@ def images(folder):
 
 
 def labeling_session(folder, person="Ann", size=None, seed=None):
-    cases = read_run(folder).cases
-    evidence = evidence_digest(cases)
-    labels = read_labels(folder, evidence)
-    return begin_session(folder, evidence, judged_images(cases).values(), labels, person=person, size=size, seed=seed)
+    run = read_run(folder)
+    images, labels = judged_images(run.cases).values(), read_labels(folder, run.digest)
+    return begin_session(folder, run.digest, images, labels, person=person, size=size, seed=seed)
 
 
 def label_all(folder, answer, **options):
@@ -129,7 +129,7 @@ def test_a_person_can_go_back_and_the_last_answer_counts(folder, monkeypatch):
     answers = iter(["y", "what", "back", "u", "n", "q"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann"]) == 0
-    labels = read_labels(folder, evidence_digest(read_run(folder).cases)).by_person["Ann"]
+    labels = read_labels(folder, read_run(folder).digest).by_person["Ann"]
     assert [label.answer for label in labels.values()] == ["unsure", "no"]
     assert len((folder / FILE).read_text().splitlines()) == 3
 
@@ -285,9 +285,11 @@ def test_lines_that_are_no_labels_are_left_out(folder):
     assert [person.name for person in read_spot_check(read_run(folder)).people] == ["Ann"]
 
 
+RATE_CLAIM = ClaimRecord(kind="rate_at_most", hits=0, trials=64, threshold=0.05, alpha_pass=0.05, stopping="early")
+
+
 def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
-    numbers = {"hits": 0, "trials": 64, "threshold": 0.05, "alpha_pass": 0.05}
-    early, fixed = RateClaim.of(numbers | {"stopping": "early"}), RateClaim.of(numbers | {"stopping": "fixed"})
+    early, fixed = RateClaim.of(RATE_CLAIM), RateClaim.of(RATE_CLAIM.model_copy(update={"stopping": Stopping.FIXED}))
     for hits in (0, 3, 64):
         own_rule = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)
         assert early.upper_bound(hits) == own_rule.upper(OutcomeCounts(64 - hits, 0, hits))
@@ -297,9 +299,9 @@ def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
 
 @pytest.mark.parametrize(
     "change",
-    [{"hits": True}, {"hits": 65}, {"trials": 0, "hits": 0}, {"threshold": 1}, {"alpha_pass": 0.0}, {"hits": None}],
+    [{"hits": None}, {"hits": -1}, {"hits": 65}, {"trials": 0}, {"threshold": 1.0}, {"threshold": None}, {"alpha_pass": 0.0}],
 )
 def test_numbers_that_are_no_claim_on_a_rate_are_not_recounted(change):
-    numbers = {"hits": 0, "trials": 64, "threshold": 0.05, "alpha_pass": 0.05, "stopping": "early"}
-    assert RateClaim.of(numbers) is not None
-    assert RateClaim.of(numbers | change) is None
+    assert RateClaim.of(RATE_CLAIM) is not None
+    assert RateClaim.of(RATE_CLAIM.model_copy(update=change)) is None
+    assert RateClaim.of(None) is None
