@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dmun_audit.judge.clip_scorer import ClipScorer
     from dmun_audit.judge.opening import Judges
     from dmun_audit.judge.protocol import StoredImageDetector
-    from dmun_audit.models.loading import LoadedModel
+    from dmun_audit.models.loaded import LoadedModel
     from dmun_audit.policy import Sampling
     from dmun_audit.render.engine import Engine
 
@@ -100,8 +100,10 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     base_reference = references.parse_reference(setup.base)
     base = load_pipeline(base_reference, **settings)
     candidate = load_candidate(references.parse_reference(setup.candidate), base, **settings)
-    if isinstance(candidate.maker, ImageFolder):
-        candidate.maker.expect((request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests())
+    if isinstance(candidate.image_source, ImageFolder):
+        candidate.image_source.expect(
+            (request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests()
+        )
     engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(setup.store_folder), on_rendered)
     runtime = AuditRuntime(base, candidate, engine, Judges(device))
     for each in setups:

@@ -20,6 +20,7 @@ from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers, references
+from dmun_audit.models.source_files import source_digest
 from dmun_audit.plan.plan import ImageRequest, Plan, make_plan
 from dmun_audit.plan.waivers import announce
 from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
@@ -109,7 +110,7 @@ class Models:
     @cached_property
     def sources(self) -> dict[str, str]:
         """Digests of the files of both: they are read once, and that is slow."""
-        return {"base": references.source_digest(self.base), "candidate": references.source_digest(self.candidate)}
+        return {"base": source_digest(self.base), "candidate": source_digest(self.candidate)}
 
 
 def find_models(options: Options) -> Models:

@@ -19,7 +19,8 @@ from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
 from dmun_audit.knowledge.texts import without_unread
-from dmun_audit.models import references
+from dmun_audit.models.references import ModelReference
+from dmun_audit.models.source_files import source_digest
 
 SCALE = Scale(lowest=0.5, calibrated=False)
 SCHEMA: dict[str, Any] = {
@@ -65,7 +66,7 @@ def _identity(reference: LanguageModelReference) -> list[str]:
         return [reference.kind, reference.place, reference.model]
     return [
         reference.kind,
-        references.source_digest(references.ModelReference(reference.text, "folder", folder.absolute(), None)),
+        source_digest(ModelReference(reference.text, "folder", folder.absolute(), None)),
     ]
 
 

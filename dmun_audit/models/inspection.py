@@ -22,7 +22,8 @@ from dmun_audit.models.headers import (
     read_model_index,
     refuse_foreign_links,
 )
-from dmun_audit.models.references import ModelReference, atelier_own_base, source_digest
+from dmun_audit.models.references import ModelReference, atelier_own_base
+from dmun_audit.models.source_files import source_digest
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Proof that what was loaded is what was meant: what found its place, and what differs from the base."""
+"""The load proof: which tensors found their place, and how the model differs from its base."""
 
 from __future__ import annotations
 
@@ -146,8 +146,8 @@ def _grew(name: str, ours: torch.Tensor, base: torch.Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a load put where: the format's name, matched and missing tensors by component, notes and warnings."""
+class LoadReport:
+    """What one load did: the name of the format, matched and missing tensors by component, notes and warnings."""
 
     format: str
     matched: Mapping[str, int]
@@ -156,32 +156,32 @@ class Loaded:
     warnings: Sequence[str] = ()
 
 
-def prove(loaded: Loaded, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
+def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
     """The proof of one load. `name` is the candidate's reference, for messages.
 
     Raises LoadError where nothing differs although it `must_differ`; where it need not, that is a warning. A small difference
     in nearly every tensor of the denoiser is a warning too.
     """
-    warnings = [*loaded.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
+    warnings = [*report.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
     if not any(difference.changed.values()):
         what = f"{name} does not differ from its base in any of {sum(difference.compared.values())} tensors"
         if must_differ:
             raise LoadError(what, "an audit of it would audit the base", "check that this is the file with the edited weights")
         warnings.append(what)
-    return _proof(loaded, difference, warnings)
+    return _proof(report, difference, warnings)
 
 
-def prove_base(loaded: Loaded) -> LoadProof:
+def prove_base(report: LoadReport) -> LoadProof:
     """The proof of a complete model that is compared with nothing."""
-    return _proof(loaded, Difference(), list(loaded.warnings))
+    return _proof(report, Difference(), list(report.warnings))
 
 
-def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadProof:
-    names = sorted(loaded.matched.keys() | loaded.missing.keys() | difference.compared.keys() | difference.changed.keys())
+def _proof(report: LoadReport, difference: Difference, warnings: list[str]) -> LoadProof:
+    names = sorted(report.matched.keys() | report.missing.keys() | difference.compared.keys() | difference.changed.keys())
     components = {
         name: ComponentProof(
-            matched=loaded.matched.get(name, 0),
-            missing=loaded.missing.get(name, 0),
+            matched=report.matched.get(name, 0),
+            missing=report.missing.get(name, 0),
             compared=difference.compared.get(name, 0),
             changed=len(difference.changed.get(name, [])),
             relative_norm=difference.relative_norm(name),
@@ -189,7 +189,7 @@ def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadP
         for name in names
     }
     return LoadProof(
-        format=loaded.format,
+        format=report.format,
         matched=sum(one.matched for one in components.values()),
         missing=sum(one.missing for one in components.values()),
         changed_tensors=sum(one.changed for one in components.values()),
@@ -198,7 +198,7 @@ def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadP
         components=components,
         blocks=difference.blocks(),
         changed_components=sorted(name for name, norms in difference.changed.items() if norms),
-        notes=list(loaded.notes),
+        notes=list(report.notes),
         warnings=warnings,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.plan import ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device

@@ -11,7 +11,7 @@ import numpy as np
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
 from dmun_audit.render.prompts import Prompts
@@ -42,22 +42,22 @@ def open_sampler(model: LoadedModel, sampling: Sampling, device: str, like: Samp
 
     Raises UsageError where the sampling does not suit the model.
     """
-    if model.maker is not None:
-        return MadeElsewhere(model.maker, like.size if like is not None else (0, 0))
+    if model.image_source is not None:
+        return ExternalSampler(model.image_source, like.size if like is not None else (0, 0))
     return PipelineSampler(model, sampling, device, like)
 
 
-class MadeElsewhere:
-    """Images that a function of the user's draws, or that a folder holds. `size` is the base's: theirs may be any."""
+class ExternalSampler:
+    """Images of a folder, or of a function that draws. `size` is the base's; theirs may be any."""
 
-    def __init__(self, maker: DrawingFunction | ImageFolder, size: tuple[int, int]) -> None:
-        self._maker = maker
-        self.settings = maker.settings
+    def __init__(self, image_source: DrawingFunction | ImageFolder, size: tuple[int, int]) -> None:
+        self._image_source = image_source
+        self.settings = image_source.settings
         self.size = size
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """One image for every prompt and its seed, each (height, width, 3) uint8."""
-        return self._maker.sample(prompts, seeds)
+        return self._image_source.sample(prompts, seeds)
 
 
 class PipelineSampler:

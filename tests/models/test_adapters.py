@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+import writers
+from drawing import PROMPTS, draw
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-import torch.nn.functional as F  # noqa: E402
-import writers  # noqa: E402
-from drawing import PROMPTS, draw  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 # SPM.
 

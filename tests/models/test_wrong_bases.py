@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 
+import families
 import pytest
+import torch
+import writers
+from safetensors.torch import load_file, save_file
 
-torch = pytest.importorskip("torch")
-
-import families  # noqa: E402
-import writers  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 
 @pytest.fixture(scope="module")

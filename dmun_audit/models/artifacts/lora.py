@@ -21,7 +21,7 @@ from dmun_audit.models.artifacts.layout import Layout, LowRank, Part, Shapes, no
 from dmun_audit.models.artifacts.lora_names import OTHER_ADAPTERS, Home, Places, naming_scheme_of, role_of
 from dmun_audit.models.artifacts.naming import Source
 from dmun_audit.models.files.contents import Contents
-from dmun_audit.models.references import adapter_config
+from dmun_audit.models.source_files import adapter_config
 
 if TYPE_CHECKING:
     import torch
