@@ -89,6 +89,7 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     from dmun_audit.judge.opening import Judges
     from dmun_audit.models.external_images import ImageFolder
     from dmun_audit.models.loading import load_candidate, load_pipeline
+    from dmun_audit.models.source_files import Source
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
@@ -97,9 +98,9 @@ def open_runtime(setups: Sequence[AuditConfig], on_rendered: Callable[[int], Non
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
     settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": setup.trust_remote_code}
-    base_reference = references.parse_reference(setup.base)
-    base = load_pipeline(base_reference, **settings)
-    candidate = load_candidate(references.parse_reference(setup.candidate), base, **settings)
+    planned = {side: Source(digest, setup.source_states.get(side, "")) for side, digest in setup.source_digests.items()}
+    base = load_pipeline(references.parse_reference(setup.base), planned=planned["base"], **settings)
+    candidate = load_candidate(references.parse_reference(setup.candidate), base, planned=planned["candidate"], **settings)
     if isinstance(candidate.image_source, ImageFolder):
         candidate.image_source.expect(
             (request.prompt, request.seed) for each in setups for request in each.plan.candidate_requests()

@@ -20,7 +20,7 @@ from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers, references
-from dmun_audit.models.source_files import source_digest
+from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.plan import ImageRequest, Plan, make_plan
 from dmun_audit.plan.waivers import announce
 from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
@@ -75,6 +75,9 @@ class AuditConfig:
     prefix: str = ""
     detector: str | None = None
     second_judge: str | None = None
+    source_states: dict[str, str] = field(
+        default_factory=dict, compare=False
+    )  # whether files changed since: `source_files.Source`
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
     def to_json(self) -> str:
@@ -108,9 +111,14 @@ class Models:
         return "atelier" if references.is_atelier(self.base) else "real"
 
     @cached_property
+    def files(self) -> dict[str, Source]:
+        """The files of both models, read once: reading gigabytes is slow."""
+        return {"base": read_source(self.base), "candidate": read_source(self.candidate)}
+
+    @property
     def sources(self) -> dict[str, str]:
-        """Digests of the files of both: they are read once, and that is slow."""
-        return {"base": source_digest(self.base), "candidate": source_digest(self.candidate)}
+        """The digests of the files of both models."""
+        return {side: source.digest for side, source in self.files.items()}
 
 
 def find_models(options: Options) -> Models:
@@ -160,6 +168,7 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         run_folder=Path(options.audit_dir).expanduser() if options.audit_dir else root / "audit-runs" / name,
         store_folder=Path(options.store).expanduser() if options.store else default_store(),
         source_digests=models.sources,
+        source_states={side: source.state for side, source in models.files.items()},
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,
