@@ -13,13 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from dmun_audit.pytest_plugin.session import AuditFixture, Session
 
-GROUP_OF_FIXTURE = {
-    "control": "controls",
-    "target_prompt": "erasure",
-    "adversarial": "adversarial",
-    "nearby": "retention",
-    "ordering": "ordering",
-}
 KEY = pytest.StashKey["Session"]()
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -118,7 +111,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def pytest_configure_node(node: Any) -> None:
     """Hand the resolved audit to a worker of pytest-xdist."""
     if KEY in node.config.stash:
-        node.workerinput["dmun_setup"] = node.config.stash[KEY].for_worker()
+        node.workerinput["dmun_audit"] = node.config.stash[KEY].for_worker()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -130,11 +123,11 @@ def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of every case that a fixture stands for."""
     ours = metafunc.config.stash[KEY]
-    if "audit" not in metafunc.fixturenames and not ours.audits:
+    if "audit" not in metafunc.fixturenames and not ours.tests:
         return
-    for fixture, group in GROUP_OF_FIXTURE.items():
+    for fixture in ours.case_fixtures():
         if fixture in metafunc.fixturenames and not _taken(metafunc, fixture):
-            named = ours.cases(group)
+            named = ours.cases(fixture)
             metafunc.parametrize(fixture, [case for _, case in named], ids=[name for name, _ in named])
 
 

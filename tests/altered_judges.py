@@ -1,10 +1,10 @@
-"""The atelier's judge with other weights: blind, seeing one thing everywhere, or merely a little different."""
+"""Judges with other weights than the atelier's: random ones, constant ones, and slightly changed ones."""
 
 import shutil
 
 
 def judge_with(folder, change):
-    """A copy of the atelier's judge with other weights: `change` gives them from its own."""
+    """Copy the atelier's judge into `folder`, its weights changed by `change`; return its reference."""
     from safetensors.torch import load_file, save_file
 
     from dmun_audit.models.references import atelier_judge
@@ -15,7 +15,7 @@ def judge_with(folder, change):
 
 
 def drawn_anew(tensors):
-    """Weights of the same spread, all drawn at random: embeddings that mean nothing."""
+    """Random weights with the standard deviations of `tensors`: the embeddings mean nothing."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -28,7 +28,7 @@ def drawn_anew(tensors):
 
 
 def always(label):
-    """Weights that embed every image where the sentence `label` lies."""
+    """A change of weights after which every image has the embedding of the sentence `label`."""
     import torch
 
     from dmun_audit.judge.clip import ClipJudge
@@ -45,7 +45,7 @@ def always(label):
 
 
 def nudged(tensors):
-    """Weights a little off: a judge that mostly agrees, and not always."""
+    """Slightly changed weights: the judge agrees on most images with the original, and not on all."""
     import torch
 
     generator = torch.Generator().manual_seed(1)

@@ -38,8 +38,6 @@ from benchmarks.calibration.tables import exact, readme_table, report, share  # 
 from dmun_audit import references  # noqa: E402
 from dmun_audit._util.errors import UsageError  # noqa: E402
 from dmun_audit._util.hashing import digest  # noqa: E402
-from dmun_audit.audit.observations import Observations  # noqa: E402
-from dmun_audit.audit.runner import Audit  # noqa: E402
 from dmun_audit.decisions.conclude import pooled_records  # noqa: E402
 from dmun_audit.judge.clip import ClipJudge  # noqa: E402
 from dmun_audit.judge.clip_scorer import ClipScorer  # noqa: E402
@@ -48,6 +46,8 @@ from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E40
 from dmun_audit.plan.plan import Plan, make_plan, validation_images  # noqa: E402
 from dmun_audit.policy import load_policy  # noqa: E402
 from dmun_audit.render.engine import Engine  # noqa: E402
+from dmun_audit.runtime.observations import Observations  # noqa: E402
+from dmun_audit.runtime.runner import Audit  # noqa: E402
 from dmun_audit.store.embeddings import EmbeddingStore  # noqa: E402
 from dmun_audit.store.images import ImageStore  # noqa: E402
 from dmun_audit.verdict.sequential import Claim, Counts  # noqa: E402

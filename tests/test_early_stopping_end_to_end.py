@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from coarse import coarse_policy
 
-from dmun_audit.decisions.group_claims import Rules
+from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan.plan import make_plan
+from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.policy import load_policy
 
 ROOT = Path(__file__).parent.parent

@@ -246,7 +246,7 @@ def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tm
     """What goes wrong inside of the audit is no finding: here a judge's file vanishes while the audit runs."""
     breaking = tmp_path / "breaking.py"
     breaking.write_text(
-        "import dmun_audit.audit.runner as audit\n"
+        "import dmun_audit.runtime.runner as audit\n"
         "def broken(self, case):\n    raise RuntimeError('something is amiss in here')\n"
         "audit.Audit.run = broken\n"
     )

@@ -9,7 +9,7 @@ import pytest
 from families import FAMILIES, save_edited, save_family
 
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan.plan import make_plan
+from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.policy import load_policy
 
 ROOT = Path(__file__).parent.parent

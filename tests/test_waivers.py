@@ -11,22 +11,22 @@ from xml.etree import ElementTree as ET
 import pytest
 import xmlschema
 from coarse import coarse_policy
+from dmun_audit.audit.ledger import Ending, Ledger
+from dmun_audit.pytest_plugin.target_audit import TargetAudit, closing_lines
+from dmun_audit.evidence.run import read_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.ledger import Ending, Ledger
 from dmun_audit.config.resolve import AuditConfig, Options
 from dmun_audit.config.targets import resolve_all
 from dmun_audit.decisions.conclude import conclude
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan.plan import make_plan
+from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.plan.waivers import announce, check_waivers, in_force, what_became_of, with_waivers
 from dmun_audit.policy import Waiver, load_policy
-from dmun_audit.pytest_plugin.target_audit import TargetAudit, closing_lines
 from dmun_audit.report.html import render_html
 from dmun_audit.report.junit import write_junit
-from dmun_audit.report.run import read_run
 from dmun_audit.report.text import summary_lines
 
 ROOT = Path(__file__).parent.parent
@@ -199,7 +199,10 @@ def waived_run(tmp_path):
     manifest = {
         "format": 1, "verdict": outcome.verdict, "exit_code": outcome.exit_code, "reasons": outcome.reasons,
         "target": {"name": "Van Gogh", "kind": "style"}, "waivers": what_became_of(plan, marked, DAY), "day": DAY.isoformat(),
-        "policy": {"name": "mine", "digest": "0123456789abcdef" * 4, "release_evidence": True},
+        "policy": {
+            "name": "mine", "digest": "0123456789abcdef" * 4, "release_evidence": True,
+            "baseline": "standard", "altered": ["erasure.ceiling 0.05 → 0.9"],
+        },
     }  # fmt: skip
     empty = {"claim": None, "concept": None, "prompt": None, "measures": {}, "images": [], "volatile": {}}
     (tmp_path / "evidence.jsonl").write_text("".join(json.dumps(empty | record) + "\n" for record in marked.values()))
@@ -253,6 +256,17 @@ def test_the_page_lists_waivers_near_its_top_and_marks_the_case(waived_run):
     assert "WAIVED" in case[: case.index("</summary>")]
     assert "FAIL, waived by an owner until 2027-06-15: a reason" in case[: case.index("</details>")]
     assert "0123456789ab" in page  # the policy's digest
+    assert "<dd>mine</dd>" in page
+    assert "differs from the built-in policy standard: erasure.ceiling 0.05 → 0.9" in page
+
+
+def test_the_page_says_that_a_policy_with_a_built_in_name_is_altered(waived_run):
+    waived_run.manifest["policy"] |= {"name": "standard"}
+    assert "<dd>standard, altered</dd>" in render_html(waived_run)
+    del waived_run.manifest["policy"]["baseline"]  # as written by 0.1.0
+    page = render_html(waived_run)
+    assert "<dd>standard, altered</dd>" in page
+    assert "differs from the built-in policy standard: erasure.ceiling 0.05 → 0.9" in page
 
 
 # A whole audit.

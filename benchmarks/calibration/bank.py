@@ -20,7 +20,7 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.clip_scorer import ClipScorer
-from dmun_audit.judge.reference import judge_parts
+from dmun_audit.judge.reference import clip_parts
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.models import references
 from dmun_audit.models.loaded import LoadedModel
@@ -100,7 +100,7 @@ class BatchedEyes:
         self._device = device
         self._dossier = dossier
         self.judge = ClipJudge(reference, device)
-        name, tag = judge_parts(reference)
+        name, tag = clip_parts(reference)
         self._model, _, self._preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
         self._model.eval()
         shape = (1, 3, 1, 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 from dmun_audit.audit import runner as auditing
 from dmun_audit.audit import sequential_sampler as drawing
+
 from dmun_audit.decisions import conclude as concluding
 from dmun_audit.decisions import group_claims as deciding
 from dmun_audit.plan import plan as planning

@@ -18,14 +18,14 @@ import numpy as np
 from benchmarks.calibration.remembering import remembered
 from benchmarks.calibration.subjects import BASE, GROUPS, JudgedBank, Subject
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.observations import Observations
-from dmun_audit.audit.runner import Audit
 from dmun_audit.decisions.conclude import conclude, pooled_records
 from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan.plan import TEST_INDEX, ImageRequest, Plan
 from dmun_audit.policy import Policy
 from dmun_audit.render.engine import covering
+from dmun_audit.runtime.observations import Observations
+from dmun_audit.runtime.runner import Audit
 
 Record = dict[str, Any]
 FIXED = {"erasure": 192, "adversarial": 96}  # images that `standard` had before its claims could stop early

@@ -11,12 +11,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from dmun_audit.decisions.group_claims import Rules
 
 from benchmarks.calibration.resample import Ended, Resampler, fixed_policy
 from benchmarks.calibration.simulate import simulate, wald, wald_of_pairs
 from benchmarks.calibration.subjects import AT, BASE, GROUPS, JudgedBank, Subject, Truths, at
 from dmun_audit._util.hashing import digest
-from dmun_audit.decisions.group_claims import Rules
 from dmun_audit.plan.plan import Group
 from dmun_audit.policy import Policy, load_policy
 

@@ -18,11 +18,11 @@ import numpy as np
 from scipy import stats
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.sequential_sampler import KNOWN_AT
 from dmun_audit.judge.detection import calibrate
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.plan.plan import Case, Group, Plan, make_plan
 from dmun_audit.policy import Policy
+from dmun_audit.runtime.sequential_sampler import KNOWN_AT
 
 HERE = Path(__file__).parent
 BASE, CLEAN = "base", "retrained"

@@ -16,13 +16,11 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Read evidence and manifest, write both reports, print the summary."""
-    from dmun_audit.report.html import write_html
-    from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.run import read_run
+    from dmun_audit.evidence.run import read_run
+    from dmun_audit.report.files import write_reports
     from dmun_audit.report.text import summary_lines
 
     found = read_run(asked.folder)
-    write_junit(found, asked.folder / "junit.xml")
-    write_html(found, asked.folder / "report.html")
+    write_reports(found)
     print("\n".join(summary_lines(found)))
     return int(found.altered)  # evidence that is not what the verdict was drawn from stops whoever relies on it

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.plan.plan import ImageRequest
+    from dmun_audit.plan.case import ImageRequest
 
 
 def add_to(commands: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.report.run import Run
+    from dmun_audit.evidence.run import Run
     from dmun_audit.spot_check.labeling_session import LabelingSession
 
 LONGEST_NAME = 60
@@ -39,9 +39,9 @@ def add_to(commands: Any) -> None:
 
 def run(asked: argparse.Namespace) -> int:
     """Ask, write every answer down, then rebuild the reports and print what the labels say."""
+    from dmun_audit.evidence.run import read_run
     from dmun_audit.report.html import write_html
     from dmun_audit.report.junit import write_junit
-    from dmun_audit.report.run import read_run
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
@@ -67,19 +67,17 @@ def _labeling_session(found: Run, by: str, amount: int | None, seed: int | None)
     from dmun_audit.spot_check.labeling_session import begin_session
     from dmun_audit.spot_check.labels import read_labels
     from dmun_audit.spot_check.population import judged_images
-    from dmun_audit.spot_check.results import evidence_digest
 
     if amount is not None and amount < 1:
         raise UsageError(f"--images {amount} is no sample", "it takes at least one image", "give another number")
-    if found.altered or found.manifest.get("exit_code") is None:
+    if found.altered or found.manifest.exit_code is None:
         raise UsageError(
             f"{found.path} holds no finished audit",
             "labels belong to the evidence that they were made of, and this one may still change",
             "run the audit to its end, then label",
         )
-    evidence = evidence_digest(found.cases)
     images = judged_images(found.cases).values()
-    return begin_session(found.path, evidence, images, read_labels(found.path, evidence), by=by, amount=amount, seed=seed)
+    return begin_session(found.path, found.digest, images, read_labels(found.path, found.digest), by=by, amount=amount, seed=seed)
 
 
 def _name(given: str | None) -> str:
@@ -99,9 +97,8 @@ def _name(given: str | None) -> str:
 def _target(found: Run) -> tuple[str, str]:
     from dmun_audit.report.formatting import one_line
 
-    target: Any = found.manifest.get("target")
-    held = target if isinstance(target, dict) else {}
-    return one_line(held.get("name") or "the target"), one_line(held.get("kind") or "")
+    target = found.manifest.target
+    return one_line(target.name or "the target"), one_line(target.kind)
 
 
 def _chosen(asked: argparse.Namespace) -> Any:

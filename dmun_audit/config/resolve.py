@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, seed_of, slug
-from dmun_audit.judge.reference import ATELIER_JUDGE, check_judge, check_others
+from dmun_audit.claim_groups.planning import candidate_requests, make_plan
+from dmun_audit.judge.kinds import check_judge, check_others
+from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.language_models.reference import names_language_model
@@ -21,9 +22,9 @@ from dmun_audit.knowledge.packs import find_pack, open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import headers, references
 from dmun_audit.models.source_files import Source, read_source
-from dmun_audit.plan.plan import ImageRequest, Plan, make_plan
-from dmun_audit.plan.waivers import announce
-from dmun_audit.policy import Policy, alterations, load_policy, policy_from_table
+from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.policy import Policy, load_policy, policy_from_table
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
@@ -151,7 +152,7 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
-        ImageFolder(models.candidate).expect((request.prompt, request.seed) for request in plan.candidate_requests())
+        ImageFolder(models.candidate).expect((request.prompt, request.seed) for request in candidate_requests(plan))
     audit_hash = digest([plan.digest(), models.sources, judge, *([others] if others else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -295,56 +296,4 @@ def requests_of(options: Options) -> list[ImageRequest]:
     policy = load_policy(options.policy or "standard")
     if policy.seeds == "after fingerprint" and options.audit_seed is None:
         raise _no_seed_yet(policy)
-    return make_plan(dossier, policy, options.audit_seed or 0).candidate_requests()
-
-
-def _judges(setup: AuditConfig) -> str:
-    named = {"judge": setup.judge, "detector": setup.detector, "second judge": setup.second_judge}
-    return " · ".join(f"{role} {reference}" for role, reference in named.items() if reference)
-
-
-def describe(setup: AuditConfig) -> list[str]:
-    """The header of a run: what is audited against what, and by which rules."""
-    from dmun_audit.decisions.feasibility import shortfalls  # here: it brings scipy, which `dmun-audit --help` can do without
-
-    lines = [
-        f"dmun_audit: is {setup.dossier.target.name} gone from {setup.candidate}, and is everything around it still there?",
-        f"  base {setup.base} · {_judges(setup)} · policy {setup.policy.name}"
-        f" · up to {setup.plan.image_budget():,} images · audit seed {setup.audit_seed}",
-    ]
-    lines.append(f"  knowledge: {setup.knowledge}")
-    lines += ["  " + line for line in shortfalls(setup.plan)]
-    if setup.by_default:
-        lines.append("  no --model given: this audits the atelier, a small world that ships with the package")
-    lines += [f"  {line}" for line in announce(setup.plan, setup.day)]
-    if changed := alterations(setup.policy):
-        lines.append(f"  policy {setup.policy.name} as altered here: {', '.join(changed)}")
-    if not setup.policy.release_evidence:
-        lines.append(f"  policy {setup.policy.name} is a quick look and no release evidence")
-    return lines
-
-
-def facts(setup: AuditConfig) -> dict[str, Any]:
-    """What the manifest says of the setup."""
-    dossier, policy, plan = setup.dossier, setup.policy, setup.plan
-    return {
-        "format": 1,
-        "audit_hash": setup.audit_hash,
-        "target": {"name": dossier.target.name, "kind": dossier.target.kind},
-        "policy": {
-            "name": policy.name,
-            "digest": digest(policy.as_dict()),
-            "release_evidence": policy.release_evidence,
-            "altered": alterations(policy),
-            "text": policy.as_dict(),
-        },
-        "dossier": {
-            "digest": dossier.digest(),
-            "provenance": dossier.provenance.model_dump(mode="json", exclude_defaults=True),
-            "world": dossier.world,
-            "origin": setup.knowledge,
-        },
-        "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
-        "seeds": {"audit_seed": setup.audit_seed, "drawn": setup.seeds},
-        "trust_remote_code": setup.trust_remote_code,
-    }
+    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0))

@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict import bounds
 from dmun_audit.verdict.holm import holm
+from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
 
-Record = dict[str, Any]
-DISTANCES = ("kid", "cmmd")  # between the image sets of base and candidate, each with a p-value of its own
+DISTANCES = ("kid", "cmmd")
+"""The distances between the images of base and candidate that have a p-value of their own."""
 
 
-def with_holm(records: Iterable[Record]) -> list[Record]:
-    """The records, with Holm-adjusted p-values wherever one finding among many is named (Holm 1979).
+def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
+    """The records with Holm-adjusted p-values.
 
-    There are three families: all claims that can come out as FAIL (`claim.holm`), all concepts whose images may differ
-    from the base's, by every distance (`measures.kid_p_holm`, `measures.cmmd_p_holm`), and all invalid adversarial prompts
-    (`claim.holm`, of `claim.p_imagined`: how likely it is that the judge only imagined as many hits, at the highest rate of
-    false positives that its control leaves open).
+    There are three families. All claims that can come out as FAIL get `claim.holm`. All concepts whose images may differ
+    from the base's, by every distance, get `measures.kid_p_holm` and `measures.cmmd_p_holm`. All invalid adversarial prompts
+    get `claim.holm` of `claim.p_imagined`: the probability of as many hits if the judge imagined them all, at the highest
+    false positive rate that its control leaves possible.
     """
-    listed = _with_chance([dict(record) for record in records])
-    _adjust([(r, "p_refuted", "holm") for r in listed if r["gating"] and r["group"] != "controls"], "claim")
-    _adjust([(r, "p_imagined", "holm") for r in listed if r["verdict"] == "VACUOUS"], "claim")
-    concepts = [r for r in listed if r["group"] == "retention"]
-    _adjust([(r, f"{distance}_p_value", f"{distance}_p_holm") for r in concepts for distance in DISTANCES], "measures")
-    for record in listed:
-        if record["claim"].get("p_imagined") is not None and record["claim"]["hits"]:
-            record["seen"] += f" {messages.imagined(record['claim']['holm'])}"
-    return listed
+    adjusted = _with_imagined(list(records))
+    claims = [(place, record.claim.p_refuted) for place, record in enumerate(adjusted) if _may_fail(record) and record.claim]
+    _adjust(adjusted, claims, lambda record, value: record.with_claim(holm=value))
+    imagined = [
+        (place, record.claim.p_imagined)
+        for place, record in enumerate(adjusted)
+        if record.verdict == Verdict.VACUOUS and record.claim
+    ]
+    _adjust(adjusted, imagined, lambda record, value: record.with_claim(holm=value))
+    _adjust_distances(adjusted)
+    return [_with_words(record) for record in adjusted]
 
 
-def _adjust(family: list[tuple[Record, str, str]], part: str) -> None:
-    """Adjust one family, of which every member is a record, the key of its p-value and the key of the adjusted one."""
-    tested = [member for member in family if member[0][part].get(member[1]) is not None]
-    values = holm([record[part][key] for record, key, _ in tested])
-    for (record, _, adjusted), value in zip(tested, values, strict=True):
-        record[part] = record[part] | {adjusted: value}
+def _may_fail(record: CaseRecord) -> bool:
+    return record.gating and record.group != CONTROLS
 
 
-def _with_chance(records: list[Record]) -> list[Record]:
-    """The records, those of invalid adversarial prompts with the p-value of their hits against the judge's false positives."""
-    controls = (record["claim"] for record in records if record["group"] == "controls")
-    highest = next((claim["upper"] for claim in controls if claim["kind"] == "rate_at_most"), None)
-    for record in records:
-        claim = record["claim"]
-        if highest is not None and record["verdict"] == "VACUOUS" and claim["kind"] == "rate_at_most":
-            record["claim"] = claim | {"p_imagined": bounds.at_least_probability(claim["hits"], claim["trials"], highest)}
-    return records
+def _adjust(
+    records: list[CaseRecord],
+    family: Sequence[tuple[int, float | None]],
+    with_adjusted: Callable[[CaseRecord, float], CaseRecord],
+) -> None:
+    """Replace the records of one family, given as places in `records` with their p-values."""
+    tested = [(place, p_value) for place, p_value in family if p_value is not None]
+    for (place, _), adjusted in zip(tested, holm([p_value for _, p_value in tested]), strict=True):
+        records[place] = with_adjusted(records[place], adjusted)
+
+
+def _adjust_distances(records: list[CaseRecord]) -> None:
+    """Replace the records of concepts: all distances of all concepts are one family."""
+    family = [
+        (place, distance, record.measures[f"{distance}_p_value"])
+        for distance in DISTANCES
+        for place, record in enumerate(records)
+        if f"{distance}_p_value" in record.measures
+    ]
+    for (place, distance, _), adjusted in zip(family, holm([p_value for *_, p_value in family]), strict=True):
+        records[place] = records[place].with_(measures=records[place].measures | {f"{distance}_p_holm": adjusted})
+
+
+def _with_imagined(records: list[CaseRecord]) -> list[CaseRecord]:
+    """The records; invalid adversarial prompts get the p-value of their hits against the judge's false positives."""
+    controls = [record.claim for record in records if record.group == CONTROLS and record.claim]
+    highest = next((claim.upper for claim in controls if claim.kind == "rate_at_most"), None)
+    return [_imagined(record, highest) for record in records] if highest is not None else records
+
+
+def _imagined(record: CaseRecord, highest: float) -> CaseRecord:
+    claim = record.claim
+    if record.verdict != Verdict.VACUOUS or claim is None or claim.kind != "rate_at_most":
+        return record
+    return record.with_claim(p_imagined=bounds.at_least_probability(claim.hits or 0, claim.trials or 0, highest))
+
+
+def _with_words(record: CaseRecord) -> CaseRecord:
+    claim = record.claim
+    if claim is None or claim.p_imagined is None or claim.holm is None or not claim.hits:
+        return record
+    return record.with_(seen=f"{record.seen} {messages.imagined(claim.holm)}")

@@ -12,7 +12,7 @@ from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.interview.answers import Looked
 from dmun_audit.knowledge.interview.interviewer import Interviewer, Query
 from dmun_audit.knowledge.interview.similarity_questions import assess, ordering_of
-from dmun_audit.plan.plan import requests_for
+from dmun_audit.plan.case import requests_for
 from dmun_audit.render.engine import Engine
 
 LOOKED_AT = 2  # pictures of the target and of a concept, side by side

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.audit.runner import Audit
 from dmun_audit.discover.findings import SHOWN, about, asked_for, known_prompts, validator_of, with_found
 from dmun_audit.discover.trials import CONFIRMED_FROM, PromptTrials, Trial
 from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier
@@ -13,6 +12,7 @@ from dmun_audit.knowledge.interview.answers import Improved
 from dmun_audit.knowledge.interview.interviewer import Interviewer, Query, Sifted
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.texts import fold
+from dmun_audit.runtime.runner import Audit
 
 
 @dataclass(frozen=True)

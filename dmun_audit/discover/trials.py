@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.audit.runner import Audit
 from dmun_audit.knowledge.dossier import AdversarialPrompt
-from dmun_audit.plan.plan import Side, requests_for
+from dmun_audit.plan.case import Side, requests_for
+from dmun_audit.runtime.runner import Audit
 
 TRIED_FROM, CONFIRMED_FROM = 3000, 4000  # first seed indices: disjoint from those of an audit's validation and tests
 

@@ -44,6 +44,27 @@ def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") 
     return told + stopped(decision, "images")
 
 
+def true_rate_seen(lower: float, upper: float) -> str:
+    """Bounds on the true rate, with the judge's own errors carried in."""
+    return f"With the judge's own errors carried in, the true rate is {at_least(lower)} and {at_most(upper)}."
+
+
+def cannot_be_proven(what: str, count: int, unit: str, upper: float, ceiling: float, needed: int | None) -> str:
+    """Why a claim has too few images (pairs) to be proven, and how many it takes."""
+    takes = f" It takes {needed}." if needed else ""
+    return (
+        f"{what} cannot be proven: {count} {unit} allow {100 * upper:.1f}% even if none speaks against it, "
+        f"and the limit is {100 * ceiling:.3g}%.{takes}"
+    )
+
+
+def too_few_in_dossier(policy: str, wanted: int, available: int, what: str) -> list[str]:
+    """That a dossier has fewer concepts or prompts than its policy would test; empty where it has enough."""
+    if available >= wanted:
+        return []
+    return [f"Policy {policy} would test {wanted} {what}; the dossier has {available}, and nothing is claimed beyond them."]
+
+
 def loss_seen(decision: Decision) -> str:
     """What became of the pairs of a retention claim."""
     lost, won = decision.hits or 0, decision.gains or 0
@@ -130,3 +151,7 @@ OPEN_ALONE = "On its own that is neither proof of safety nor of harm; it counts 
 NO_HARM_PROVEN = "By its policy this claim passes where no harm is proven: that alone is no proof of safety."
 NOT_REFUTABLE = "So few images could not have proven harm, whatever they show: give this group more of them in the policy."
 NOT_ALONE = "Reported only: this case decides nothing on its own and counts in the claim over its whole group."
+SCORE_TEST_NOT_EXACT = (
+    "The score test of pairs keeps its error rate for pairs that share their probabilities; over prompts that differ it "
+    "may err a little more often than the policy says (6.7% instead of 5% at worst, as far as is known)."
+)

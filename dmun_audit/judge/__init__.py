@@ -1,1 +1,1 @@
-"""The judge: what is in an image, said by a CLIP model that took no part in making it."""
+"""Judges: they decide whether an image shows the target, and score images against texts."""

@@ -1,4 +1,4 @@
-"""Batches of a fixed size, so that what a network says of an image does not depend on what shares its batch."""
+"""Batches of a fixed size: what a network computes for an image can depend on the size of its batch."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 
-def in_slots(encode: Callable[[list[Any]], Any], things: Sequence[Any], slots: int) -> np.ndarray:
-    """`encode` (a list of `slots` things to a tensor with a row for each) over all `things`: rows (n, …), float32.
+def encode_in_batches(encode: Callable[[list[Any]], Any], items: Sequence[Any], size: int) -> np.ndarray:
+    """Rows (n, …) float32 of n ≥ 1 items, encoded in batches of exactly `size`.
 
-    The last batch is filled up with its last thing.
+    `encode` turns a list of `size` items into a tensor with one row for each. The last batch is padded with its last item,
+    and the rows of the padding are dropped.
     """
     import torch
 
-    parts = []
+    rows = []
     with torch.inference_mode():
-        for start in range(0, len(things), slots):
-            chunk = list(things[start : start + slots])
-            padded = [*chunk, *[chunk[-1]] * (slots - len(chunk))]
-            parts.append(encode(padded).float().cpu().numpy()[: len(chunk)])
-    return np.concatenate(parts)
+        for start in range(0, len(items), size):
+            batch = list(items[start : start + size])
+            padded = [*batch, *[batch[-1]] * (size - len(batch))]
+            rows.append(encode(padded).float().cpu().numpy()[: len(batch)])
+    return np.concatenate(rows)

@@ -1,22 +1,30 @@
-"""A detector at work on stored images: its scores are kept, so that it looks at an image once, ever."""
+"""A detector of stored images. It keeps each score in the store, so that no image is scored twice."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
-from dmun_audit.judge.detection import Threshold, calibrate
-from dmun_audit.judge.protocol import Detector, Scale
+from dmun_audit.judge.calibration import calibrated_threshold
+from dmun_audit.judge.detection import Threshold
+from dmun_audit.judge.protocol import Detector
 from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.files import held
 
-AT_ONCE = 16  # images looked at between two writings: what a stopped run has seen is kept
+IMAGES_PER_WRITE = 16  # a stopped run keeps the scores of all images but the last few
+
+_LOG = logging.getLogger(__name__)
 
 
 class CachedDetector:
-    """Scores images, named by their keys, by a detector. A score is kept as a vector of one number under the detector's digest."""
+    """A `StoredImageDetector` made of a `Detector`. A score is stored as a vector of one number under the detector's digest.
+
+    `read` gives the pixels (height, width, 3) uint8 of the images of some keys.
+    """
 
     def __init__(
         self, detector: Detector, store: EmbeddingStore, read: Callable[[Sequence[str]], list[np.ndarray]]
@@ -26,29 +34,30 @@ class CachedDetector:
         self._detector = detector
         self._store = store
         self._read = read
-        self._known: dict[str, float] = {}
+        self._scores: dict[str, float] = {}
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
-        """See `StoredImageDetector.target_scores`. Raises LoadError where the detector gives anything but numbers in [0, 1]."""
-        if self._unknown(keys):
-            with held(self._store.folder / ".lock"):  # others wait for what they would have to look at too
-                new = self._unknown(keys)
-                for start in range(0, len(new), AT_ONCE):
-                    self._look(new[start : start + AT_ONCE])
-        return np.array([self._known[key] for key in keys], dtype=np.float64)
+        """See `StoredImageDetector.target_scores`. Raises LoadError unless the detector gives numbers in [0, 1]."""
+        if self._without_score(keys):
+            with held(self._store.folder / ".lock"):  # other processes wait, and do not score the same images
+                new = self._without_score(keys)
+                for start in range(0, len(new), IMAGES_PER_WRITE):
+                    self._score(new[start : start + IMAGES_PER_WRITE])
+        return np.array([self._scores[key] for key in keys], dtype=np.float64)
 
     def threshold(self, keys: Sequence[str]) -> Threshold:
         """See `StoredImageDetector.threshold`."""
-        return threshold_of(self._detector.scale, lambda: self.target_scores(keys))
+        return calibrated_threshold(self, self._detector.scale, keys)
 
-    def _unknown(self, keys: Sequence[str]) -> list[str]:
-        """Those of `keys` whose images have no score yet; what the store holds of the others is read."""
+    def _without_score(self, keys: Sequence[str]) -> list[str]:
+        """The keys of images without a score, each once. Reads the scores of the others from the store."""
         for key in keys:
-            if key not in self._known and (stored := self._store.read(key)) is not None:
-                self._known[key] = float(stored[0])
-        return [key for key in dict.fromkeys(keys) if key not in self._known]
+            if key not in self._scores and (stored := self._store.read(key)) is not None:
+                self._scores[key] = float(stored[0])
+        return [key for key in dict.fromkeys(keys) if key not in self._scores]
 
-    def _look(self, keys: Sequence[str]) -> None:
+    def _score(self, keys: Sequence[str]) -> None:
+        start = perf_counter()
         scores = np.asarray(self._detector.target_scores(self._read(keys)), dtype=np.float32)
         if scores.shape != (len(keys),) or not ((scores >= 0) & (scores <= 1)).all():
             raise LoadError(
@@ -56,9 +65,5 @@ class CachedDetector:
             )
         for key, score in zip(keys, scores, strict=True):
             self._store.write(key, np.array([score]))
-            self._known[key] = float(score)
-
-
-def threshold_of(scale: Scale, scores: Callable[[], np.ndarray]) -> Threshold:
-    """The threshold on a scale: calibrated on `scores` of images without the target, or the one that the scale brings."""
-    return calibrate(scores(), scale.lowest) if scale.calibrated else Threshold(scale.lowest, 0)
+            self._scores[key] = float(score)
+        _LOG.debug("scored %d images with %r in %.2f s", len(keys), self.reference, perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Image classifiers of transformers as detectors, for unsafe content above all: the share that the named labels get."""
+"""Image classifiers of transformers as detectors, such as NSFW classifiers. The score is the probability of the named labels."""
 
 from __future__ import annotations
 
@@ -11,77 +11,94 @@ import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
-from dmun_audit.judge.batches import in_slots
-from dmun_audit.judge.pretrained import open_pretrained, pil_images
-from dmun_audit.judge.protocol import Scale
+from dmun_audit.judge.batches import encode_in_batches
+from dmun_audit.judge.detector_kind import DetectorKind
+from dmun_audit.judge.pretrained import check_source, open_pretrained, pil_images
+from dmun_audit.judge.protocol import ScoreScale
 from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.texts import fold
 
-SLOTS = 8
-SCALE = Scale(lowest=0.2)  # a share among labels, as CLIP's is
+BATCH_SIZE = 8
+SHOWN_LABELS = 40  # in an error message
+SCALE = ScoreScale(lowest=0.2)  # a probability among labels, as CLIP's score is
 
 
-class Classifier:
-    """A network of `AutoModelForImageClassification`, such as the NSFW classifiers."""
+class ClassifierNetwork:
+    """A network of `AutoModelForImageClassification`.
+
+    `labels` are its labels by position. `independent` says that they do not exclude each other: each has a probability of
+    its own (`problem_type` multi_label_classification, or a single label).
+    """
 
     def __init__(self, reference: JudgeReference, device: str = "cpu") -> None:
         self._opened = open_pretrained(reference, "AutoModelForImageClassification", "AutoImageProcessor", device)
         self._device = device
         config = self._opened.model.config
-        self.labels = [str(config.id2label[place]) for place in range(config.num_labels)]
+        self.labels = [str(config.id2label[position]) for position in range(config.num_labels)]
         self.independent = config.problem_type == "multi_label_classification" or config.num_labels == 1
         self.digest = self._opened.digest
 
     def detector(self, reference: JudgeReference, target: Target) -> LabelDetector:
-        """See `Network.detector`: where the reference names no label, the label that is called as the target is."""
-        places = self._places(reference, target)
-        names = [self.labels[place] for place in places]
-        return LabelDetector(reference.text, digest([self.digest, "labels", names]), self, places)
+        """See `Network.detector`. The query is LABEL or LABEL+LABEL; without one, the label with a name of the target is used."""
+        positions = self._positions(reference, target)
+        names = [self.labels[position] for position in positions]
+        return LabelDetector(reference.text, digest([self.digest, "labels", names]), self, positions)
 
-    def shares(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Softmax over the labels (n, k) of images (height, width, 3) uint8; the sigmoid of each where labels do not exclude
-        one another (`problem_type` multi_label_classification, or a single label)."""
+    def probabilities(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Probabilities (n, k) of k labels for images (height, width, 3) uint8: a softmax, or sigmoids of independent labels."""
 
-        def encode(chunk: list[np.ndarray]) -> Any:
-            inputs = self._opened.tools(images=pil_images(chunk), return_tensors="pt").to(self._device)
+        def encode(batch: list[np.ndarray]) -> Any:
+            inputs = self._opened.processor(images=pil_images(batch), return_tensors="pt").to(self._device)
             logits = self._opened.model(**inputs).logits.float()
             return logits.sigmoid() if self.independent else logits.softmax(dim=-1)
 
-        return in_slots(encode, images, SLOTS)
+        return encode_in_batches(encode, images, BATCH_SIZE)
 
-    def _places(self, reference: JudgeReference, target: Target) -> list[int]:
+    def _positions(self, reference: JudgeReference, target: Target) -> list[int]:
         folded = [fold(label) for label in self.labels]
-        if not reference.asked:
-            known = {fold(name) for name in (target.name, target.label, *target.aliases)}
-            found = [place for place, label in enumerate(folded) if label in known]
-            if not found:
+        if not reference.query:
+            names = {fold(name) for name in (target.name, target.label, *target.aliases)}
+            positions = [position for position, label in enumerate(folded) if label in names]
+            if not positions:
                 raise self._unknown(reference, target.name, "add #LABEL, or #LABEL+LABEL for several")
-            return found
-        asked = [reference.asked] if fold(reference.asked) in folded else reference.asked.split("+")
-        for name in asked:
-            if fold(name) not in folded:
-                close = difflib.get_close_matches(fold(name), folded, n=1)
-                meant = self.labels[folded.index(close[0])] if close else ""
-                raise self._unknown(reference, name, f"did you mean #{meant}?" if meant else "name one of them behind #")
-        return sorted({folded.index(fold(name)) for name in asked})
+            return positions
+        labels = [reference.query] if fold(reference.query) in folded else reference.query.split("+")
+        for label in labels:
+            if fold(label) not in folded:
+                close = difflib.get_close_matches(fold(label), folded, n=1)
+                suggestion = f"did you mean #{self.labels[folded.index(close[0])]}?" if close else "name one of them after #"
+                raise self._unknown(reference, label, suggestion)
+        return sorted({folded.index(fold(label)) for label in labels})
 
-    def _unknown(self, reference: JudgeReference, name: str, remedy: str) -> LoadError:
-        shown = ", ".join(self.labels[:40]) + (f", … ({len(self.labels)} in all)" if len(self.labels) > 40 else "")
-        return LoadError(f"judge {reference.text!r} knows no label {name.strip()!r}", f"it has {shown}", remedy)
+    def _unknown(self, reference: JudgeReference, label: str, remedy: str) -> LoadError:
+        more = f", … ({len(self.labels)} in all)" if len(self.labels) > SHOWN_LABELS else ""
+        return LoadError(
+            f"judge {reference.text!r} knows no label {label.strip()!r}",
+            f"it has {', '.join(self.labels[:SHOWN_LABELS])}{more}",
+            remedy,
+        )
 
 
 @dataclass(frozen=True)
 class LabelDetector:
-    """The named labels of a classifier: the sum of their shares, or the largest where labels do not exclude one another."""
+    """The labels of a classifier at `positions`. The score is the sum of their probabilities, or the largest if independent."""
 
     reference: str
     digest: str
-    network: Classifier
-    places: Sequence[int]
-    scale: Scale = SCALE
+    network: ClassifierNetwork
+    positions: Sequence[int]
+    scale: ScoreScale = SCALE
 
     def target_scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """See `Detector.target_scores`."""
-        named = self.network.shares(images)[:, list(self.places)]
-        return named.max(axis=1) if self.network.independent else named.sum(axis=1).clip(0, 1)
+        probabilities = self.network.probabilities(images)[:, list(self.positions)]
+        return probabilities.max(axis=1) if self.network.independent else probabilities.sum(axis=1).clip(0, 1)
+
+
+KIND = DetectorKind(
+    "classifier",
+    "classifier:MODEL#label+label",
+    check=check_source,
+    open=lambda reference, models: ClassifierNetwork(reference, models.device),
+)

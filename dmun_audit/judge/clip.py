@@ -1,4 +1,4 @@
-"""Opens a CLIP model through open_clip and embeds images and texts with it."""
+"""CLIP models of open_clip: they embed images and texts."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ import numpy as np
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
-from dmun_audit.judge.batches import in_slots
-from dmun_audit.judge.reference import judge_parts
+from dmun_audit.judge.batches import encode_in_batches
+from dmun_audit.judge.reference import clip_parts
 
-SLOTS = 32  # rows of every batch, the last one padded: an embedding must not depend on what it shares a batch with
+BATCH_SIZE = 32
 
 
 class ClipJudge:
-    """A CLIP model of open_clip. `reference` is `local-dir:PATH`, `open_clip:ARCH/TAG` or `hf-hub:OWNER/NAME`.
+    """A CLIP model (Radford et al. 2021) of open_clip, on a torch device.
 
-    Embeddings are unit vectors, float32, of shape (n, d); their products are cosine similarities.
+    `reference` is `local-dir:PATH`, `open_clip:ARCH/TAG`, `hf-hub:OWNER/NAME` or `atelier:judge`. `scale` is the logit scale by
+    which the model multiplies cosines. Embeddings are unit vectors (n, d) float32. Raises LoadError where the model cannot be
+    opened.
     """
 
     def __init__(self, reference: str, device: str = "cpu") -> None:
@@ -30,7 +32,7 @@ class ClipJudge:
         self.reference = reference
         self._torch = torch
         self._device = device
-        name, tag = judge_parts(reference)
+        name, tag = clip_parts(reference)
         try:
             self._model, _, self._preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
             self._tokenizer = open_clip.get_tokenizer(name)
@@ -46,7 +48,7 @@ class ClipJudge:
         self._texts: dict[str, np.ndarray] = {}
 
     def _digest(self) -> str:
-        """SHA-256 over all that decides an embedding: weights as loaded, by name; layers, preprocessing, tokens."""
+        """SHA-256 of everything that decides an embedding: weights as loaded, by name; layers, preprocessing, tokenization."""
         probe = self._tokenizer(["A painting, 1888: sunflowers & cypresses – l'été à Arles"]).tolist()
         parts = [repr((self._model, self._preprocess, probe)).encode()]
         for name, tensor in sorted(self._model.state_dict().items()):
@@ -54,22 +56,22 @@ class ClipJudge:
         return digest([digest_bytes(part) for part in parts])
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Embeddings (n, d) of images (height, width, 3) uint8."""
+        """Unit vectors (n, d) float32 of n ≥ 1 images (height, width, 3) uint8."""
         from PIL import Image
 
-        def encode(chunk: Sequence[np.ndarray]) -> Any:
-            pixels = self._torch.stack([self._preprocess(Image.fromarray(image)) for image in chunk])
+        def encode(batch: list[np.ndarray]) -> Any:
+            pixels = self._torch.stack([self._preprocess(Image.fromarray(image)) for image in batch])
             return self._model.encode_image(pixels.to(self._device), normalize=True)
 
-        return in_slots(encode, images, SLOTS)
+        return encode_in_batches(encode, images, BATCH_SIZE)
 
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
-        """Embeddings (n, d) of texts; each text is embedded once."""
+        """Unit vectors (n, d) float32 of n ≥ 1 texts. Each text is embedded once in a process."""
 
-        def encode(chunk: Sequence[str]) -> Any:
-            return self._model.encode_text(self._tokenizer(list(chunk)).to(self._device), normalize=True)
+        def encode(batch: list[str]) -> Any:
+            return self._model.encode_text(self._tokenizer(batch).to(self._device), normalize=True)
 
         new = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if new:
-            self._texts.update(zip(new, in_slots(encode, new, SLOTS), strict=True))
+            self._texts.update(zip(new, encode_in_batches(encode, new, BATCH_SIZE), strict=True))
         return np.stack([self._texts[text] for text in texts])

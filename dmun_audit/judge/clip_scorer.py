@@ -1,25 +1,32 @@
-"""The judge at work on one audit: embeddings kept in the store, target scores, labels, CLIP scores."""
+"""The CLIP judge of one dossier. It gives target scores, labels and CLIP scores, and keeps embeddings in the store."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
+from dmun_audit.judge.calibration import calibrated_threshold
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.detection import Threshold, calibrate, clip_scores, label_shares
-from dmun_audit.judge.protocol import StoredImageDetector
+from dmun_audit.judge.detection import LOWEST_THRESHOLD, Threshold, clip_scores, label_shares
+from dmun_audit.judge.protocol import ScoreScale, StoredImageDetector
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.store.embeddings import EmbeddingStore
 
+SCALE = ScoreScale(LOWEST_THRESHOLD)
+
+_LOG = logging.getLogger(__name__)
+
 
 class ClipScorer:
-    """Looks at stored images for one dossier. Images are named by their keys and embedded once, ever.
+    """A `StoredImageDetector` that embeds each image once, and keeps the embedding in the store.
 
-    It is a `StoredImageDetector`. Where there is a `detector`, that one says whether the target is in an image; the judge tells neighbours
-    apart and scores prompts all the same.
+    If there is a `detector`, it gives the target scores; the CLIP model still classifies nearby concepts and scores prompts.
+    `read` gives the pixels (height, width, 3) uint8 of the images of some keys.
     """
 
     def __init__(
@@ -35,42 +42,44 @@ class ClipScorer:
         self.detector = detector
         self._store = store
         self._read = read
-        self._known: dict[str, np.ndarray] = {}
+        self._embeddings: dict[str, np.ndarray] = {}
         target = dossier.target
         rivals = [c.label for c in dossier.concepts if c.kind == target.kind and c.role != "erase" and not c.may_contain_target]
         self._labels = list(dict.fromkeys([target.label, *rivals, *dossier.anchors]))
 
     @property
     def reference(self) -> str:
-        """Who detects the target."""
+        """The reference of the judge that detects the target."""
         return self.detector.reference if self.detector else self.judge.reference
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides a target score."""
+        """SHA-256 (64 hex digits) of everything that decides a target score."""
         return self.detector.digest if self.detector else digest([self.judge.digest, "labels", self._labels])
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
-        """Embeddings (n, d) of the images of `keys`."""
+        """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
         for key in keys:
-            if key not in self._known and (stored := self._store.read(key)) is not None:
-                self._known[key] = stored
-        new = [key for key in dict.fromkeys(keys) if key not in self._known]
+            if key not in self._embeddings and (stored := self._store.read(key)) is not None:
+                self._embeddings[key] = stored
+        new = [key for key in dict.fromkeys(keys) if key not in self._embeddings]
         if new:
+            start = perf_counter()
             vectors = self.judge.embed_images(self._read(new))
             if not np.isfinite(vectors).all():
                 raise LoadError(
                     f"judge {self.judge.reference!r} gives embeddings that are not finite",
                     "a score of them would count as “not detected”",
-                    "use another judge, or mend its weights",
+                    "use another judge, or repair its weights",
                 )
             for key, vector in zip(new, vectors, strict=True):
                 self._store.write(key, vector)
-                self._known[key] = vector
-        return np.stack([self._known[key] for key in keys])
+                self._embeddings[key] = vector
+            _LOG.debug("embedded %d images with %r in %.2f s", len(new), self.judge.reference, perf_counter() - start)
+        return np.stack([self._embeddings[key] for key in keys])
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
-        """Share in [0, 1] that the target's label gets among the target, its rivals and the anchors, shape (n,)."""
+        """Scores (n,) in [0, 1]: the probability of the target's label among the labels of target, rivals and anchors."""
         if self.detector:
             return self.detector.target_scores(keys)
         labels = self.judge.embed_texts(self._labels)
@@ -78,16 +87,16 @@ class ClipScorer:
 
     def threshold(self, keys: Sequence[str]) -> Threshold:
         """See `StoredImageDetector.threshold`."""
-        return self.detector.threshold(keys) if self.detector else calibrate(self.target_scores(keys))
+        return self.detector.threshold(keys) if self.detector else calibrated_threshold(self, SCALE, keys)
 
     def classify(self, keys: Sequence[str], concept: NearbyConcept) -> list[str]:
-        """The best label of each image, among the concept's own and those it is weighed against."""
+        """The best label of each of n images, among the label of `concept` and those of `against`."""
         labels = [concept.label, *self.against(concept)]
         shares = label_shares(self.embeddings(keys), self.judge.embed_texts(labels), self.judge.scale)
         return [labels[best] for best in shares.argmax(axis=1)]
 
     def against(self, concept: NearbyConcept) -> list[str]:
-        """The labels that CLIP accuracy weighs `concept` against."""
+        """The labels with which CLIP accuracy compares the label of `concept`."""
         if concept.against:
             return list(concept.against)
         rivals = [
@@ -99,5 +108,5 @@ class ClipScorer:
         return [label for label in dict.fromkeys([*own, *rivals, *self.dossier.anchors]) if label != concept.label]
 
     def clip_scores(self, keys: Sequence[str], texts: Sequence[str]) -> np.ndarray:
-        """Cosine similarity of every image with its text, shape (n,)."""
+        """Cosine similarity of each image with its text, shape (n,), in [-1, 1]."""
         return clip_scores(self.embeddings(keys), self.judge.embed_texts(texts))

@@ -1,4 +1,4 @@
-"""Face networks in ONNX form that the user brings, such as ArcFace (Deng et al. 2019): how much a face is the target's."""
+"""Face networks in ONNX form that the user brings, such as ArcFace (Deng et al. 2019), as detectors of an identity."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
-from dmun_audit.judge.reference import JudgeReference
-from dmun_audit.judge.reference_images import unit
+from dmun_audit.judge.detector_kind import DetectorKind
+from dmun_audit.judge.reference import JudgeReference, local_path
+from dmun_audit.judge.reference_images import ReferenceImageNetwork, check_reference_images, unit_vectors
 
-SIDE = 112  # pixels: what networks of ArcFace's kind read
+SIDE = 112  # pixels: the input of networks like ArcFace
 PREPROCESSING = "central square, bilinear 112, RGB, (x - 127.5) / 127.5"
 
 
-class FaceNetwork:
+class FaceEmbedder:
     """An embedding network with one input (1 or any, 3, 112, 112), RGB in [-1, 1], and one output (n, d).
 
-    No face is looked for: the central square of the image stands for the face. Prompts must therefore ask for portraits in
-    which the head fills the picture, and the reference photos must be cut the same way; the sensitivity control says whether
-    that is enough.
+    It does not locate faces: the central square of an image is taken for the face. So a prompt must ask for a portrait in which
+    the head fills the image, and a reference image must be cropped in the same way. The sensitivity control shows whether
+    that suffices.
     """
 
     def __init__(self, reference: JudgeReference) -> None:
@@ -34,11 +35,11 @@ class FaceNetwork:
                 "it is not installed",
                 "pip install 'dmun_audit[faces]'",
             ) from None
-        path = Path(reference.place).expanduser()
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = 1  # sums in another order would be other scores
+        path = Path(reference.source).expanduser()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # another number of threads rounds differently
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise LoadError(
                 f"judge {reference.text!r} cannot be opened by onnxruntime", " ".join(str(error).split())[:300], "check the file"
@@ -46,17 +47,17 @@ class FaceNetwork:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or list(inputs[0].shape[1:]) != [3, SIDE, SIDE] or len(outputs[0].shape) != 2:
             raise LoadError(
-                f"judge {reference.text!r} is no face network of ArcFace's kind",
+                f"judge {reference.text!r} is no face network like ArcFace",
                 f"it reads {[each.shape for each in inputs]} and gives {[each.shape for each in outputs]}",
-                f"give one that reads (1, 3, {SIDE}, {SIDE}) and gives one embedding",
+                f"give a network that reads (1, 3, {SIDE}, {SIDE}) and gives one embedding",
             )
         self._input = inputs[0].name
         self.digest = digest([digest_file(path), PREPROCESSING])
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """See `Embedder.embed_images`."""
-        found = [self._session.run(None, {self._input: _central_square(image)})[0] for image in images]
-        return unit(np.concatenate(found).astype(np.float32))
+        embeddings = [self._session.run(None, {self._input: _central_square(image)})[0] for image in images]
+        return unit_vectors(np.concatenate(embeddings).astype(np.float32))
 
 
 def _central_square(image: np.ndarray) -> np.ndarray:
@@ -68,3 +69,20 @@ def _central_square(image: np.ndarray) -> np.ndarray:
     top, left = (height - side) // 2, (width - side) // 2
     square = Image.fromarray(image[top : top + side, left : left + side]).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     return ((np.asarray(square, dtype=np.float32) - 127.5) / 127.5).transpose(2, 0, 1)[None]
+
+
+def _check(reference: JudgeReference) -> None:
+    path = local_path(reference.source)
+    if path is None or not path.is_file() or path.suffix.lower() != ".onnx":
+        raise LoadError(
+            f"judge {reference.text!r}: {reference.source} is no .onnx file", "no face network is downloaded", "check the path"
+        )
+    check_reference_images(reference)
+
+
+KIND = DetectorKind(
+    "faces",
+    "faces:NETWORK.onnx#folder-of-photos",
+    check=_check,
+    open=lambda reference, models: ReferenceImageNetwork(FaceEmbedder(reference)),
+)

@@ -1,4 +1,4 @@
-"""Opens what a judge needs of transformers: a network with its preprocessing, whole, and told apart by a digest."""
+"""Opens networks of transformers for detectors: the network, its preprocessing, and a digest of both."""
 
 from __future__ import annotations
 
@@ -12,71 +12,94 @@ import numpy as np
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
-from dmun_audit.judge.reference import JudgeReference, folder_of
+from dmun_audit.judge.reference import JudgeReference, local_path, looks_like_path
+from dmun_audit.models.references import HUB_ID
 
-NOT_OF_THE_NETWORK = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}  # settings that decide no number
+IGNORED_SETTINGS = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}  # they decide no score
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A network in evaluation mode and float32, its image preprocessing or processor, and the digest of both.
+    """A network in evaluation mode and float32, its image processor or processor, and the digest of both.
 
-    `lacking` are tensors that the checkpoint does not hold and that are allowed to be absent: they are random.
+    `missing` names tensors that are missing from the checkpoint and may be: their values are random and must not be used.
     """
 
     model: Any
-    tools: Any
+    processor: Any
     digest: str
-    lacking: Sequence[str] = field(default=())
+    missing: Sequence[str] = field(default=())
 
 
-def open_pretrained(reference: JudgeReference, model: str, tools: str, device: str, may_lack: str = "") -> Pretrained:
-    """Open `reference.place`, a folder or a hub id, by the classes of transformers that are called `model` and `tools`.
+def check_source(reference: JudgeReference) -> None:
+    """Raise LoadError unless the source is a hub id, or a folder with a config.json."""
+    path = local_path(reference.source)
+    if path is None:
+        if looks_like_path(reference.source) or not HUB_ID.fullmatch(reference.source):
+            raise LoadError(
+                f"judge {reference.text!r}: there is no folder {reference.source}",
+                "and it is no hub id such as owner/name",
+                "check the path",
+            )
+    elif not (path / "config.json").is_file():
+        raise LoadError(
+            f"judge {reference.text!r}: no config.json in {reference.source}",
+            "transformers reads the kind of network from that file",
+            "check the path",
+        )
 
-    Raises LoadError where it cannot be opened, and where its weights lack tensors of which the name does not begin with
-    `may_lack`: transformers would draw them at random, and the judge would see what it never learnt.
+
+def open_pretrained(
+    reference: JudgeReference, model_class: str, processor_class: str, device: str, may_lack: str = ""
+) -> Pretrained:
+    """Open `reference.source`, a folder or a hub id, with the classes of transformers that have these names.
+
+    Tensors whose names begin with `may_lack` may be missing from the checkpoint. Raises LoadError where the source cannot be
+    opened, and where another tensor is missing: transformers would fill it with random values.
     """
     torchvision_compatibility.make_importable()
     import torch
     import transformers
 
-    folder = folder_of(reference.place)
-    name, _, revision = (str(folder), "", "") if folder else reference.place.partition("@")
-    where: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
+    folder = local_path(reference.source)
+    name, _, revision = (str(folder), "", "") if folder else reference.source.partition("@")
+    options: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
     try:
-        preprocess = getattr(transformers, tools).from_pretrained(name, **where)
-        network, told = getattr(transformers, model).from_pretrained(name, dtype=torch.float32, output_loading_info=True, **where)
+        processor = getattr(transformers, processor_class).from_pretrained(name, **options)
+        network, loading = getattr(transformers, model_class).from_pretrained(
+            name, dtype=torch.float32, output_loading_info=True, **options
+        )
     except Exception as error:
         raise LoadError(
             f"judge {reference.text!r} cannot be opened by transformers",
             " ".join(str(error).split())[:300],
-            f"give the folder or hub id of a model that {model} and {tools} open",
+            f"give the folder or hub id of a model that {model_class} and {processor_class} open",
         ) from None
-    lacking = sorted({*told["missing_keys"], *(str(key) for key, *_ in told["mismatched_keys"])})
-    unexcused = [key for key in lacking if not (may_lack and key.startswith(may_lack))]
-    if unexcused:
+    missing = sorted({*loading["missing_keys"], *(str(key) for key, *_ in loading["mismatched_keys"])})
+    needed = [key for key in missing if not (may_lack and key.startswith(may_lack))]
+    if needed:
         raise LoadError(
-            f"judge {reference.text!r} lacks {len(unexcused)} tensors of its weights, such as {unexcused[0]}",
-            "they would be random, and so would what it says",
+            f"judge {reference.text!r} lacks {len(needed)} tensors of its weights, such as {needed[0]}",
+            "transformers would fill them with random values, and the scores would be random",
             "give a checkpoint that was trained for this task",
         )
     network.eval().to(device)
-    return Pretrained(network, preprocess, _digest(network, preprocess), lacking)
+    return Pretrained(network, processor, _digest(network, processor), missing)
 
 
 def pil_images(images: Sequence[np.ndarray]) -> list[Any]:
-    """Images (height, width, 3) uint8 as Pillow's."""
+    """Pillow images of arrays (height, width, 3) uint8."""
     from PIL import Image
 
     return [Image.fromarray(image) for image in images]
 
 
-def _digest(network: Any, preprocess: Any) -> str:
-    """SHA-256 over all that decides what the network says: weights by name, settings, preprocessing, how it cuts up text."""
-    settings = {key: value for key, value in network.config.to_dict().items() if key not in NOT_OF_THE_NETWORK}
+def _digest(network: Any, processor: Any) -> str:
+    """SHA-256 of everything that decides an output: weights by name, settings, preprocessing, tokenization."""
+    settings = {key: value for key, value in network.config.to_dict().items() if key not in IGNORED_SETTINGS}
     parts = [json.dumps(settings, sort_keys=True, default=str).encode()]
-    parts.append(repr(getattr(preprocess, "image_processor", preprocess)).encode())
-    if (tokenizer := getattr(preprocess, "tokenizer", None)) is not None:
+    parts.append(repr(getattr(processor, "image_processor", processor)).encode())
+    if (tokenizer := getattr(processor, "tokenizer", None)) is not None:
         parts.append(repr(tokenizer("a logo, 88: l'été").input_ids).encode())
     for name, tensor in sorted(network.state_dict().items()):
         parts.append(name.encode() + tensor.cpu().contiguous().numpy().tobytes())

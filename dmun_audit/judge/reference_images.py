@@ -1,77 +1,80 @@
-"""Likeness to reference pictures that the user brings: logos and things by an image network, people by a face network."""
+"""Detection by reference images that the user brings. The score is the similarity of an image to the mean of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
-from dmun_audit.judge.batches import in_slots
-from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.pretrained import open_pretrained, pil_images
-from dmun_audit.judge.protocol import Scale
-from dmun_audit.judge.reference import JudgeReference, pictures_in
+from dmun_audit.judge.batches import encode_in_batches
+from dmun_audit.judge.detector_kind import DetectorKind, SharedModels
+from dmun_audit.judge.pretrained import check_source, open_pretrained, pil_images
+from dmun_audit.judge.protocol import ScoreScale
+from dmun_audit.judge.reference import JudgeReference, check_clip, is_clip
 from dmun_audit.knowledge.dossier import Target
 
-SLOTS = 8
-SCALE = Scale(lowest=0.2)  # a cosine; image networks give unrelated pictures more, and calibration finds how much
+BATCH_SIZE = 8
+SCALE = ScoreScale(lowest=0.2)  # a cosine; unrelated images often score higher, and calibration raises the threshold above them
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
 class Embedder(Protocol):
-    """Something that turns images into unit vectors."""
+    """Embeds images as unit vectors. `digest` is the SHA-256 of everything that decides an embedding."""
 
     digest: str
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Unit vectors (n, d) of images (height, width, 3) uint8."""
+        """Unit vectors (n, d) of n ≥ 1 images (height, width, 3) uint8."""
         ...
 
 
-class ReferenceImages:
-    """An image network that compares with pictures of the target: a CLIP model of open_clip, or a network of `AutoModel`."""
+class ReferenceImageNetwork:
+    """A network of the detectors that compare with reference images. `embedder` embeds both."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.embedder = embedder
 
-    def detector(self, reference: JudgeReference, target: Target) -> ReferenceImagesDetector:
-        """See `Network.detector`: the pictures say what is looked for, whatever the target is called."""
-        pictures = _read(reference)
-        centre = self.embedder.embed_images(pictures).astype(np.float64).mean(axis=0)
-        length = float(np.linalg.norm(centre))
+    def detector(self, reference: JudgeReference, target: Target) -> ReferenceImageDetector:
+        """See `Network.detector`. The query is a folder of reference images; the target's name and label are not used."""
+        images = _read(reference)
+        mean = self.embedder.embed_images(images).astype(np.float64).mean(axis=0)
+        length = float(np.linalg.norm(mean))
         if not length:
             raise LoadError(
-                f"judge {reference.text!r} sees nothing in its pictures", "their mean embedding is zero", "use others"
+                f"judge {reference.text!r} cannot use its reference images", "their mean embedding is zero", "give other images"
             )
-        shown = sorted(digest_bytes(repr(picture.shape).encode() + picture.tobytes()) for picture in pictures)
-        return ReferenceImagesDetector(
-            reference.text, digest([self.embedder.digest, "pictures", shown]), self.embedder, centre / length
-        )
+        digests = sorted(digest_bytes(repr(image.shape).encode() + image.tobytes()) for image in images)
+        own_digest = digest([self.embedder.digest, "pictures", digests])
+        return ReferenceImageDetector(reference.text, own_digest, self.embedder, mean / length)
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceImagesDetector:
-    """The cosine of an image's embedding with the mean embedding (d,) of the pictures, in [0, 1]: what points away counts as 0."""
+class ReferenceImageDetector:
+    """The cosine of an image's embedding with `mean`, a unit vector (d,) along the mean of the reference images' embeddings.
+
+    A negative cosine is a score of 0.
+    """
 
     reference: str
     digest: str
     embedder: Embedder
-    centre: np.ndarray
-    scale: Scale = SCALE
+    mean: np.ndarray
+    scale: ScoreScale = SCALE
 
     def target_scores(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """See `Detector.target_scores`."""
-        products = self.embedder.embed_images(images).astype(np.float64) * self.centre
-        return products.sum(axis=1).clip(
-            0, 1
-        )  # row by row: a matrix product adds up in an order that hangs on how many rows there are
+        # A sum over each row: a matrix product rounds differently for another number of rows.
+        products = self.embedder.embed_images(images).astype(np.float64) * self.mean
+        return products.sum(axis=1).clip(0, 1)
 
 
-class ImageNetwork:
-    """A network of `AutoModel` that reads images, such as DINOv2: its pooled output, or its first token where there is none."""
+class ImageEmbedder:
+    """A network of `AutoModel` for images, such as DINOv2. The embedding is its pooled output, or its first token without one."""
 
     def __init__(self, reference: JudgeReference, device: str = "cpu") -> None:
         self._opened = open_pretrained(reference, "AutoModel", "AutoImageProcessor", device, may_lack="pooler")
@@ -81,47 +84,76 @@ class ImageNetwork:
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """See `Embedder.embed_images`."""
 
-        def encode(chunk: list[np.ndarray]) -> Any:
-            pixels = self._opened.tools(images=pil_images(chunk), return_tensors="pt")["pixel_values"].to(self._device)
+        def encode(batch: list[np.ndarray]) -> Any:
+            pixels = self._opened.processor(images=pil_images(batch), return_tensors="pt")["pixel_values"].to(self._device)
             if hasattr(self._opened.model, "get_image_features"):
-                found = self._opened.model.get_image_features(pixel_values=pixels)
+                output = self._opened.model.get_image_features(pixel_values=pixels)
             else:
-                found = self._opened.model(pixel_values=pixels)
-            return _pooled(found, trained=not self._opened.lacking)
+                output = self._opened.model(pixel_values=pixels)
+            return _pooled(output, has_pooler=not self._opened.missing)
 
-        return unit(in_slots(encode, images, SLOTS))
-
-
-def open_embedder(reference: JudgeReference, clip: Callable[[str], ClipJudge], device: str) -> Embedder:
-    """The image network that `references:` names; `clip` opens a model of open_clip."""
-    kind = reference.place.partition(":")[0]
-    return clip(reference.place) if kind in {"local-dir", "open_clip", "hf-hub", "atelier"} else ImageNetwork(reference, device)
+        return unit_vectors(encode_in_batches(encode, images, BATCH_SIZE))
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows (n, d) brought to length one; a row of zeros stays as it is."""
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """Rows (n, d) divided by their lengths; a row of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
-def _pooled(found: Any, trained: bool) -> Any:
-    if not hasattr(found, "last_hidden_state"):
-        return found.flatten(1)
-    pooled = getattr(found, "pooler_output", None)
-    hidden = found.last_hidden_state
-    if pooled is not None and trained:
+def check_reference_images(reference: JudgeReference) -> None:
+    """Raise LoadError unless the query is a folder with at least one image file."""
+    if not reference.query:
+        raise LoadError(
+            f"judge {reference.text!r} has no reference images", "", "add #FOLDER, a folder with images of the target"
+        )
+    if not _image_files(reference.query):
+        raise LoadError(
+            f"judge {reference.text!r}: no images in {reference.query}",
+            f"files ending in {', '.join(sorted(SUFFIXES))} are read",
+            "give a folder with images of the target",
+        )
+
+
+def _check(reference: JudgeReference) -> None:
+    if is_clip(reference.source):
+        check_clip(reference.source)
+    else:
+        check_source(reference)
+    check_reference_images(reference)
+
+
+def _open(reference: JudgeReference, models: SharedModels) -> ReferenceImageNetwork:
+    if is_clip(reference.source):
+        return ReferenceImageNetwork(models.clip_model(reference.source))
+    return ReferenceImageNetwork(ImageEmbedder(reference, models.device))
+
+
+def _pooled(output: Any, has_pooler: bool) -> Any:
+    if not hasattr(output, "last_hidden_state"):
+        return output.flatten(1)
+    pooled = getattr(output, "pooler_output", None)
+    hidden = output.last_hidden_state
+    if pooled is not None and has_pooler:
         return pooled.flatten(1)
     return hidden[:, 0] if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
+
+
+def _image_files(folder: str) -> list[Path]:
+    return sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _read(reference: JudgeReference) -> list[np.ndarray]:
     from PIL import Image
 
-    pictures = []
-    for path in pictures_in(reference.asked):
+    images = []
+    for path in _image_files(reference.query):
         try:
-            with Image.open(path) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
+            with Image.open(path) as image:
+                images.append(np.asarray(image.convert("RGB")))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise LoadError(f"judge {reference.text!r} cannot read {path}", str(error), "remove it or save it again") from None
-    return pictures
+    return images
+
+
+KIND = DetectorKind("references", "references:MODEL#folder-of-images", check=_check, open=_open)

@@ -1,1 +1,1 @@
-"""What an image, a pair of images or two sets of images measure beside what the judge sees in them: reported, never deciding alone."""
+"""Measures of images, of pairs and of sets of images, reported beside the judge's scores. None decides a claim alone."""

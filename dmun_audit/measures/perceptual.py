@@ -1,8 +1,8 @@
-"""How different two images look to people, pair by pair: LPIPS, for damage that class labels miss.
+"""The perceptual distance LPIPS between the images of a pair. It shows damage that class labels miss.
 
-A windmill that has become another windmill keeps its label. LPIPS (Zhang et al., The unreasonable effectiveness of deep
-features as a perceptual metric, CVPR 2018, §3, version 0.1) compares the features of an ImageNet AlexNet. Its linear weights
-come with torchmetrics; AlexNet's the user brings: nothing is downloaded here.
+A windmill that became another windmill keeps its label. LPIPS (Zhang et al., The unreasonable effectiveness of deep
+features as a perceptual metric, CVPR 2018, §3, version 0.1) compares the features of an ImageNet AlexNet. torchmetrics ships its
+linear weights. The user brings AlexNet's: nothing is downloaded here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Sequence
+from functools import reduce
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,47 +24,47 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-ALEXNET_DIGEST = "7be5be79"  # how the SHA-256 of torchvision's file begins
+ALEXNET_DIGEST = "7be5be79"  # the first digits of the SHA-256 of torchvision's file
 ALEXNET_ADDRESS = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-SLOTS = 16  # pairs of every batch, the last one padded: a distance must not depend on what it shares a batch with
-SMALLEST_SIDE = 32  # pixels; below, AlexNet's last layers have nothing to look at
+BATCH_SIZE = 16  # pairs; the last batch is padded, since a distance can depend on the size of its batch
+SMALLEST_SIDE = 32  # pixels; AlexNet's last layers need as many
 
-_REPLACE = f"put the file of {ALEXNET_ADDRESS} there anew"
-_ENDS = (2, 5, 8, 10, 12)  # where AlexNet's five layers of features end, each behind its ReLU
+_REPLACE = f"download {ALEXNET_ADDRESS} to that place again"
+_ENDS = (2, 5, 8, 10, 12)  # positions after the ReLU of each of AlexNet's five feature layers
 _SHIFT, _SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of channels in [-1, 1], as the weights were trained
 
 
-class Perceptual(Protocol):
-    """A perceptual distance between two images. `digest` is over all weights that decide it."""
+class PerceptualDistance(Protocol):
+    """A perceptual distance between two images. `digest` is the SHA-256 of all weights that decide it."""
 
     name: str
     digest: str
 
     def distances(self, left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> NDArray[np.float64]:
-        """The distance of every pair, shape (n,); 0 for the same image. Images are (height, width, 3) uint8."""
+        """The distance of each of n pairs of images (height, width, 3) uint8; shape (n,). It is 0 for equal images."""
 
 
 def check_perceptual(name: str) -> None:
-    """Raise LoadError unless the measure `name` is known and its weights lie where they belong. Loads no torch."""
+    """Raise LoadError unless the distance `name` is known and its weights are in torch's cache. Loads no torch."""
     if name not in _KNOWN:
         raise LoadError(f"perceptual distance {name!r} is not known", "", f"use one of {', '.join(_KNOWN)}")
     path = alexnet_path()
     if not path.is_file():
         raise LoadError(
             f"the perceptual distance {name!r} needs AlexNet's weights, and {path} is missing",
-            "weights are taken from torch's cache and never downloaded by an audit",
-            f"put the file of {ALEXNET_ADDRESS} there, or leave the perceptual distance out of the policy",
+            "an audit reads weights from torch's cache and downloads none",
+            f"download {ALEXNET_ADDRESS} to that place, or remove the perceptual distance from the policy",
         )
 
 
-def open_perceptual(name: str, device: str = "cpu") -> Perceptual:
-    """The perceptual distance `name` on a torch device. Raises LoadError for weights that are missing, damaged or others."""
+def open_perceptual(name: str, device: str = "cpu") -> PerceptualDistance:
+    """The perceptual distance `name` on a torch device. Raises LoadError where its weights are missing, damaged or others."""
     check_perceptual(name)
     return _KNOWN[name](device)
 
 
 def alexnet_path() -> Path:
-    """Where torch keeps the AlexNet of torchvision: under TORCH_HOME, else XDG_CACHE_HOME/torch, else ~/.cache/torch."""
+    """The path of torchvision's AlexNet in torch's cache: TORCH_HOME, else XDG_CACHE_HOME/torch, else ~/.cache/torch."""
     cache = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
     return Path(cache).expanduser() / "hub" / "checkpoints" / ALEXNET_FILE
 
@@ -80,7 +81,7 @@ class Lpips:
 
         self._torch, self._device = torch, device
         features = _read_weights(torch, alexnet_path(), ALEXNET_DIGEST, _REPLACE)
-        linear = _read_weights(torch, _linear_path(), "", "install torchmetrics anew")
+        linear = _read_weights(torch, _linear_path(), "", "reinstall torchmetrics")
         layers = torchvision.models.alexnet(weights=None).features
         try:
             layers.load_state_dict(
@@ -95,58 +96,62 @@ class Lpips:
         self.digest = digest([self.name, features[1], linear[1]])
 
     def distances(self, left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> NDArray[np.float64]:
-        """LPIPS of every pair, shape (n,). Raises ValueError for images of different or too small sizes."""
+        """LPIPS of n pairs of images (height, width, 3) uint8, shape (n,).
+
+        Raises ValueError unless all images have one size, with sides of 32 pixels or more.
+        """
         shapes = {np.shape(image) for image in (*left, *right)}
         if len(left) != len(right) or len(shapes) > 1:
             raise ValueError(f"LPIPS compares pairs of one size, not {len(left)} and {len(right)} images of {sorted(shapes)}.")
         if any(len(shape) != 3 or shape[2] != 3 or min(shape[:2]) < SMALLEST_SIDE for shape in shapes):
-            raise ValueError(f"LPIPS needs colour images of {SMALLEST_SIDE} pixels or more a side, not {sorted(shapes)}.")
-        found: list[float] = []
+            raise ValueError(f"LPIPS needs colour images with sides of {SMALLEST_SIDE} pixels or more, not {sorted(shapes)}.")
+        distances: list[float] = []
         with self._torch.inference_mode():
-            for start in range(0, len(left), SLOTS):
-                ours, theirs = (self._features(side[start : start + SLOTS]) for side in (left, right))
-                found += self._compare(ours, theirs)[: len(left) - start]
-        return np.array(found, dtype=np.float64)
+            for start in range(0, len(left), BATCH_SIZE):
+                features = [self._features(side[start : start + BATCH_SIZE]) for side in (left, right)]
+                distances += self._compare(*features)[: len(left) - start]
+        return np.array(distances, dtype=np.float64)
 
     def _features(self, images: Sequence[np.ndarray]) -> list[Any]:
-        """Unit feature vectors at every place of the five layers, of a batch filled up with its last image."""
-        filled = [*images, *[images[-1]] * (SLOTS - len(images))]
-        pixels = self._torch.from_numpy(np.stack(filled)).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
-        at, start, found = (pixels - self._shift) / self._scale, 0, []
+        """The unit feature vectors of each of the five layers, for a batch that is padded with its last image."""
+        padded = [*images, *[images[-1]] * (BATCH_SIZE - len(images))]
+        pixels = self._torch.from_numpy(np.stack(padded)).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        values, start, features = (pixels - self._shift) / self._scale, 0, []
         for end in _ENDS:
-            at, start = self._layers[start:end](at), end
-            found.append(at / (at.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
-        return found
+            values, start = self._layers[start:end](values), end
+            features.append(values / (values.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
+        return features
 
-    def _compare(self, ours: list[Any], theirs: list[Any]) -> list[float]:
-        """Squared differences weighed by channel, averaged over places, summed over layers."""
-        parts = [
+    def _compare(self, left: list[Any], right: list[Any]) -> list[float]:
+        """Squared differences, weighted by channel, averaged over positions, and summed over layers."""
+        layers = [
             ((one - other).square() * weight.view(1, -1, 1, 1)).sum(dim=1).mean(dim=(1, 2)).double()
-            for one, other, weight in zip(ours, theirs, self._linear, strict=True)
+            for one, other, weight in zip(left, right, self._linear, strict=True)
         ]
-        return [float(value) for value in sum(parts).cpu()]  # type: ignore[union-attr]
+        return [float(value) for value in reduce(self._torch.add, layers).cpu()]
 
 
-_KNOWN: dict[str, Callable[[str], Perceptual]] = {Lpips.name: Lpips}
+_KNOWN: dict[str, Callable[[str], PerceptualDistance]] = {Lpips.name: Lpips}
 
 
 def _read_weights(torch: Any, path: Path, expected: str, remedy: str) -> tuple[dict[str, Any], str]:
-    """A state dict without any code of its file run, and the file's SHA-256, which must begin as `expected`."""
+    """The state dict of a file, and the file's SHA-256, which must begin with `expected`. No code in the file runs."""
     try:
         data = path.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if found.startswith(expected) else None
+        file_digest = hashlib.sha256(data).hexdigest()
+        matches = file_digest.startswith(expected)
+        weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if matches else None
     except Exception as error:
         raise LoadError(f"{path} cannot be read", " ".join(str(error).split())[:300], remedy) from None
     if weights is None:
         raise LoadError(
-            f"{path} is damaged, or another file", f"its SHA-256 begins with {found[:8]} and not with {expected}", remedy
+            f"{path} is damaged, or another file", f"its SHA-256 begins with {file_digest[:8]} and not with {expected}", remedy
         )
-    return weights, found
+    return weights, file_digest
 
 
 def _linear_path() -> Path:
-    """LPIPS' own linear weights, as torchmetrics ships them."""
-    found = find_spec("torchmetrics")
-    places = found.submodule_search_locations if found else None
-    return Path(next(iter(places or ["torchmetrics"]))) / "functional" / "image" / "lpips_models" / "alex.pth"
+    """The linear weights of LPIPS that torchmetrics ships."""
+    spec = find_spec("torchmetrics")
+    folders = spec.submodule_search_locations if spec else None
+    return Path(next(iter(folders or ["torchmetrics"]))) / "functional" / "image" / "lpips_models" / "alex.pth"

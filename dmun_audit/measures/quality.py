@@ -1,7 +1,6 @@
-"""How good images look without any to compare them with: CLIP-IQA, and whether they are images at all.
+"""Quality of single images without a reference: CLIP-IQA, and the share of collapsed images.
 
-An erased model that answers with black squares shows the target nowhere and passes every claim on erasure, so somebody has
-to say that there is nothing in its images.
+A model that renders black squares never shows the target, and passes every claim on erasure. The collapse share reveals it.
 """
 
 from __future__ import annotations
@@ -15,35 +14,36 @@ from dmun_audit.judge.detection import label_shares
 
 IQA_PROMPTS = ("Good photo.", "Bad photo.")
 
-_LEVELS = 10  # of 255: what a flat area keeps of noise and compression
-_FLAT = 0.98  # share of pixels near one colour from which the rest is a speck
-_STATIC = 0.2  # correlation of neighbouring pixels: about 0 in white noise, over .7 in every image of the atelier
+_LEVELS = 10  # of 255: noise and compression change a flat area by no more
+_FLAT = 0.98  # share of the pixels near one colour
+_STATIC = 0.2  # correlation of neighbouring pixels: about 0 in white noise, above .7 in every image of the atelier
 
 
 def clip_iqa(images: np.ndarray, prompts: np.ndarray, scale: float) -> NDArray[np.float64]:
-    """Share in [0, 1] that each image (n, d) gives to the first of the two `prompts` (2, d), shape (n,); 1 is best.
+    """CLIP-IQA of n images, shape (n,), in [0, 1]: the probability of the first of two prompts. 1 is best.
 
-    `prompts` are the judge's embeddings of `IQA_PROMPTS`, `scale` is its logit scale. Source: Wang et al., Exploring CLIP for
-    assessing the look and feel of images, AAAI 2023, §3.1. They drop the position embedding of a ResNet-50 CLIP, to take
-    images of any size; here the judge is as it is, so values compare within one judge only: base with candidate. A judge
-    that never read such prompts, as the atelier's, says nothing with it.
+    `images` (n, d) are the judge's embeddings of the images, `prompts` (2, d) those of `IQA_PROMPTS`; `scale` is its logit
+    scale. Source: Wang et al., Exploring CLIP for assessing the look and feel of images, AAAI 2023, §3.1. The authors remove
+    the position embedding of a ResNet-50 CLIP to accept images of any size. Here the judge is unchanged, so values can be
+    compared within one judge only: base with candidate. They mean nothing for a judge without such prompts in its training,
+    such as the atelier's. Raises ValueError unless there are two prompts.
     """
     if prompts.shape[0] != 2:
-        raise ValueError(f"CLIP-IQA weighs two prompts against each other, not {prompts.shape[0]}.")
+        raise ValueError(f"CLIP-IQA compares two prompts, not {prompts.shape[0]}.")
     return np.asarray(label_shares(images, prompts, scale)[:, 0], dtype=np.float64)
 
 
 def collapsed(images: Sequence[np.ndarray]) -> NDArray[np.bool_]:
-    """For every image (height, width, 3) uint8 whether it is nearly one colour, or static; shape (n,).
+    """Whether each of n images (height, width, 3) uint8 is nearly one colour, or static; shape (n,).
 
-    Nearly one colour: 98% of its pixels lie within 10 of 255 levels of the median colour. Static: grey values of neighbours
-    correlate under .2. Noise that went through a decoder is smoother than that, and is not recognised.
+    Nearly one colour: 98% of the pixels are within 10 of 255 levels of the median colour. Static: the grey values of
+    neighbouring pixels correlate below .2. Decoded latent noise is smoother than that and is not recognised.
     """
     return np.array([_is_flat(image) or _is_static(image) for image in images], dtype=np.bool_)
 
 
 def collapse_share(images: Sequence[np.ndarray]) -> float:
-    """Share in [0, 1] of images that hold nothing, as `collapsed` says. Raises ValueError without images."""
+    """Share in [0, 1] of the images that are `collapsed`. Raises ValueError without images."""
     if not len(images):
         raise ValueError("A share needs at least one image.")
     return float(collapsed(images).mean())

@@ -1,4 +1,4 @@
-"""KID as torchmetrics computes it: another hand's code on the same embeddings, reported beside ours."""
+"""KID by torchmetrics: an independent implementation on the same embeddings, and the figure that papers report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dmun_audit._util import torchvision_compatibility
 
 
 def torchmetrics_kid(x: ArrayLike, y: ArrayLike) -> float:
-    """KID between two sets of embeddings (n, d), n ≥ 2, by torchmetrics' `KernelInceptionDistance`.
+    """KID (Bińkowski et al., Demystifying MMD GANs, ICLR 2018, §4) between two sets of embeddings (n, d), n ≥ 2.
 
-    Its feature extractor is the identity, and one subset holds all images: with the usual smaller subsets it would draw
-    some at random, and their standard deviation, which it returns too, is no standard error. So it says what
-    `verdict.distances.kid` says up to rounding, likewise biased on same-seed pairs; it is a check of ours, not a second
-    finding. Raises ValueError for sets of different or too small sizes.
+    It calls `KernelInceptionDistance` of torchmetrics with the identity as feature extractor. One subset holds all images:
+    smaller subsets would be random, and the standard deviation over them is no standard error. So the value equals
+    `verdict.distances.kid` up to rounding, with the same bias on same-seed pairs. It checks that function; it is no second
+    finding. torch and torchmetrics are imported at the first call. Raises ValueError unless both sets have one shape (n, d).
     """
     torchvision_compatibility.make_importable()
     import torch
@@ -27,7 +27,7 @@ def torchmetrics_kid(x: ArrayLike, y: ArrayLike) -> float:
         raise ValueError(f"Sets must have one shape (n, d) with n ≥ 2, not {tuple(left.shape)} and {tuple(right.shape)}.")
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.filterwarnings("ignore", message=".*will save all extracted features.*")
-        torch.manual_seed(0)  # it shuffles the subset: another order rounds otherwise
+        torch.manual_seed(0)  # torchmetrics shuffles the subset, and another order rounds differently
         metric = KernelInceptionDistance(feature=torch.nn.Identity(), subsets=1, subset_size=len(left))
         metric.update(left, real=True)
         metric.update(right, real=False)

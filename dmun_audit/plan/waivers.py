@@ -10,14 +10,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.plan.plan import Case, Plan
+from dmun_audit.evidence.schema import CaseRecord, ManifestWaiver, WaiverRecord
+from dmun_audit.plan.case import Case
+from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Waiver
-
-Record = dict[str, Any]
-WAIVABLE = frozenset({"FAIL", "INCONCLUSIVE"})
+from dmun_audit.verdict.vocabulary import CONTROLS
 
 
 def check_waivers(plans: Sequence[Plan], day: date) -> None:
@@ -37,12 +36,12 @@ def check_waivers(plans: Sequence[Plan], day: date) -> None:
 
 def in_force(plan: Plan, day: date) -> dict[str, Waiver]:
     """The waivers that hold on that day, each by the id of its case."""
-    held = {}
+    waivers = {}
     for waiver in plan.policy.waivers:
         cases = _fitting(waiver, plan)
         if len(cases) == 1 and not expired(waiver, day):
-            held[cases[0].id] = waiver
-    return held
+            waivers[cases[0].id] = waiver
+    return waivers
 
 
 def expired(waiver: Waiver, day: date) -> bool:
@@ -50,27 +49,27 @@ def expired(waiver: Waiver, day: date) -> bool:
     return day > waiver.expires
 
 
-def with_waivers(plan: Plan, records: Iterable[Record], day: date) -> list[Record]:
-    """The records; one whose verdict is waived gets `waiver`: reason, owner and last day. Its verdict stays what it is."""
-    held = in_force(plan, day)
+def with_waivers(plan: Plan, records: Iterable[CaseRecord], day: date) -> list[CaseRecord]:
+    """The records; one whose FAIL or INCONCLUSIVE is waived gets its `waiver` and keeps its verdict."""
+    waivers = in_force(plan, day)
     return [
-        record | {"waiver": stated(held[record["case_id"]])}
-        if record["case_id"] in held and record["verdict"] in WAIVABLE
+        record.with_(waiver=stated(waivers[record.case_id]))
+        if record.case_id in waivers and record.verdict.is_failure
         else record
         for record in records
     ]
 
 
-def stated(waiver: Waiver) -> dict[str, str]:
+def stated(waiver: Waiver) -> WaiverRecord:
     """What a waiver says, as the evidence holds it."""
-    return {"reason": waiver.reason, "owner": waiver.owner, "expires": waiver.expires.isoformat()}
+    return WaiverRecord(reason=waiver.reason, owner=waiver.owner, expires=waiver.expires.isoformat())
 
 
-def what_became_of(plan: Plan, records: Mapping[str, Record], day: date) -> list[Record]:
+def what_became_of(plan: Plan, records: Mapping[str, CaseRecord], day: date) -> list[ManifestWaiver]:
     """The policy's waivers for the manifest, each with its status on that day.
 
     `status` is "applied", "not needed" (its case did not fail), "not run", "expired" or "of another target". `verdict` is
-    that of its case, None where that did not run; `days_left` counts from `day` to the last day on which it holds.
+    the verdict of its case, None where the case did not run. `days_left` counts from `day` to the last day.
     """
     return [_became(waiver, plan, records, day) for waiver in plan.policy.waivers]
 
@@ -83,7 +82,7 @@ def announce(plan: Plan, day: date) -> list[str]:
     return lines + [f"EXPIRED WAIVER, not applied: {w.case!r} of {w.owner}, until {w.expires.isoformat()}" for w in over]
 
 
-def _became(waiver: Waiver, plan: Plan, records: Mapping[str, Record], day: date) -> Record:
+def _became(waiver: Waiver, plan: Plan, records: Mapping[str, CaseRecord], day: date) -> ManifestWaiver:
     cases = _fitting(waiver, plan)
     case = cases[0] if len(cases) == 1 else None
     record = records.get(case.id) if case else None
@@ -94,17 +93,19 @@ def _became(waiver: Waiver, plan: Plan, records: Mapping[str, Record], day: date
     elif record is None:
         status = "not run"
     else:
-        status = "applied" if "waiver" in record else "not needed"
-    return {
-        "case": waiver.case,
-        **stated(waiver),
-        "target": waiver.target,
-        "status": status,
-        "days_left": (waiver.expires - day).days,
-        "case_id": case and case.id,
-        "title": case and case.title,
-        "verdict": record and record["verdict"],
-    }
+        status = "applied" if record.waiver else "not needed"
+    return ManifestWaiver(
+        case=waiver.case,
+        reason=waiver.reason,
+        owner=waiver.owner,
+        expires=waiver.expires.isoformat(),
+        target=waiver.target,
+        status=status,
+        days_left=(waiver.expires - day).days,
+        case_id=case.id if case else None,
+        title=case.title if case else None,
+        verdict=record.verdict if record else None,
+    )
 
 
 def _is_of(waiver: Waiver, plan: Plan) -> bool:
@@ -127,7 +128,7 @@ def _refuse_unclear(plan: Plan) -> None:
     taken: dict[str, Waiver] = {}
     for waiver in plan.policy.waivers:
         cases = _fitting(waiver, plan)
-        if any(case.group == "controls" for case in cases):
+        if any(case.group == CONTROLS for case in cases):
             raise UsageError(
                 f"the policy waives {waiver.case!r}, which is a control",
                 "a judge that fails its control says nothing of any other case",
@@ -150,7 +151,7 @@ def _refuse_unclear(plan: Plan) -> None:
 
 
 def _fits_none(waiver: Waiver, plans: Sequence[Plan]) -> UsageError:
-    known = sorted({name for plan in plans for case in plan.cases if case.group != "controls" for name in _names(case)})
+    known = sorted({name for plan in plans for case in plan.cases if case.group != CONTROLS for name in _names(case)})
     folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(waiver.case.casefold(), folded, n=1, cutoff=0.6)
     targets = ", ".join(plan.dossier.target.name for plan in plans)

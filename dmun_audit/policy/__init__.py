@@ -1,33 +1,23 @@
-"""Policies: thresholds, error rates and sample budgets, read from TOML and checked key by key."""
+"""Policies: thresholds, error rates and numbers of images, read from TOML files and checked key by key."""
 
-from dmun_audit.policy.loading import BUILT_IN, alterations, built_in_names, load_policy, policy_from_table
-from dmun_audit.policy.sections import (
-    Adversarial,
-    Burden,
-    Controls,
-    Erasure,
-    GroupBurden,
-    Policy,
-    Retention,
-    Sampling,
-    Stopping,
-    Waiver,
-)
+from dmun_audit.policy.loading import BUILT_IN, alterations, baseline, built_in_names, load_policy, policy_from_table
+from dmun_audit.policy.policy import Policy
+from dmun_audit.policy.schema import policy_json_schema
+from dmun_audit.policy.sections import Adversarial, Controls, Erasure, Retention, Sampling, Waiver
 
 __all__ = [
     "BUILT_IN",
     "Adversarial",
-    "Burden",
     "Controls",
     "Erasure",
-    "GroupBurden",
     "Policy",
     "Retention",
     "Sampling",
-    "Stopping",
     "Waiver",
     "alterations",
+    "baseline",
     "built_in_names",
     "load_policy",
     "policy_from_table",
+    "policy_json_schema",
 ]

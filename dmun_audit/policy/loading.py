@@ -1,149 +1,129 @@
-"""From a TOML file to a policy: every key known, every value of its kind."""
+"""From TOML files to a policy: reads a file and the policies that it extends."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import os
 import tomllib
-from collections.abc import Iterable
-from datetime import date, datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
+
+from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.policy.checks import check_ranges
-from dmun_audit.policy.sections import Policy, Waiver
+from dmun_audit.policy.policy import Policy
+from dmun_audit.policy.problems import did_you_mean, usage_error
+from dmun_audit.policy.schema import POLICY
 
 BUILT_IN = Path(__file__).parent / "built_in"
 
 
 def built_in_names() -> list[str]:
-    """Names of the policies that ship with the package, strictest last."""
+    """The names of the policies that ship with the package, strictest last."""
     order = {"smoke": 0, "standard": 1, "paper": 2, "release": 3}
     return sorted((path.stem for path in BUILT_IN.glob("*.toml")), key=lambda name: order.get(name, 9))
 
 
 def load_policy(reference: str) -> Policy:
-    """The built-in policy of that name, or the one in that TOML file.
+    """Return the built-in policy of that name, or the policy in that TOML file.
 
-    Raises UsageError that names the file, the key and the value at fault.
+    Raises UsageError with the file, the key and the value at fault.
     """
-    path = BUILT_IN / f"{reference}.toml"
-    if reference not in built_in_names():
-        path = Path(reference).expanduser()
-        if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
-            raise UsageError(
-                f"policy {reference!r} is neither built in nor a file",
-                _did_you_mean(reference, built_in_names()),
-                f"use one of {', '.join(built_in_names())}, or the path of a TOML file",
-            )
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"policy file {path} is not valid TOML", str(error), "mend the line that is named") from None
-    return policy_from_table(table, path)
-
-
-def alterations(policy: Policy) -> list[str]:
-    """In which figures a policy differs from the one that ships under its name: "erasure.ceiling 0.05 → 0.9". Waivers aside."""
-    if policy.name not in built_in_names():
-        return []
-    shipped, here = (_flat(dataclasses.asdict(each)) for each in (load_policy(policy.name), policy))
-    return [f"{key} {shipped[key]} → {here[key]}" for key in shipped if shipped[key] != here[key]]
-
-
-def _flat(table: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{inner}": held for inner, held in value.items()}
-        elif key != "waivers":
-            flat[key] = value
-    return flat
+    path = _path_of(reference, Path())
+    if path is None:
+        raise _no_policy(f"policy {reference!r}", reference)
+    return _load(path, children=())
 
 
 def policy_from_table(table: dict[str, Any], path: Path) -> Policy:
-    """The policy in `table`; `path` names it in errors. Keys whose value is None count as left out."""
-    policy: Policy = _build(Policy, table, path, "")
-    check_ranges(policy, path)
-    return policy
+    """Return the policy in a complete `table`. `path` names the table in errors; `extends` is kept and not followed.
+
+    Raises UsageError with the key and the value at fault.
+    """
+    try:
+        return POLICY.validate_python(table)
+    except ValidationError as error:
+        raise usage_error(error, path) from None
 
 
-def _build(kind: Any, table: dict[str, Any], path: Path, section: str) -> Any:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    hints = get_type_hints(kind)
-    for key in table:
-        if key not in fields:
-            raise UsageError(
-                f"policy file {path}: unknown key {section + key!r}",
-                _did_you_mean(key, fields),
-                "valid keys here: " + ", ".join(fields),
-            )
-    values = {}
-    for name, field in fields.items():
-        if table.get(name) is not None:
-            values[name] = _value(hints[name], table[name], path, section + name)
-        elif field.default is dataclasses.MISSING:
-            remedy = "add it; `standard` shows every key"
-            if kind is Waiver:
-                remedy = "a waiver says its case, the reason, the owner, and the day on which it expires"
-            raise UsageError(f"policy file {path}: key {section + name!r} is missing", "", remedy)
-    return kind(**values)
+def baseline(policy: Policy) -> str | None:
+    """Return the name of the built-in policy that reports compare `policy` with, or None if there is none.
+
+    It is the built-in policy of the same name, else the built-in policy that `policy` extends.
+    """
+    return next((name for name in (policy.name, policy.extends) if name in built_in_names()), None)
 
 
-def _value(hint: Any, value: Any, path: Path, key: str) -> Any:
-    if dataclasses.is_dataclass(hint):
+def alterations(policy: Policy) -> list[str]:
+    """Return where a policy differs from its baseline, such as "erasure.ceiling 0.05 → 0.9". Waivers are left out."""
+    name = baseline(policy)
+    if name is None:
+        return []
+    before, after = (_figures(asdict(each)) for each in (load_policy(name), policy))
+    return [f"{key} {before[key]} → {after[key]}" for key in before if before[key] != after[key]]
+
+
+def _figures(table: dict[str, Any]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for key, value in table.items():
         if isinstance(value, dict):
-            return _build(hint, value, path, key + ".")
-    elif get_origin(hint) is Literal:
-        if value in get_args(hint):
-            return value
-    elif hint is bool or isinstance(value, bool):
-        if hint is bool and isinstance(value, bool):
-            return value
-    elif get_origin(hint) is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_value(get_args(hint)[0], inner, path, f"{key} {place}") for place, inner in enumerate(value, start=1))
-    elif get_origin(hint) is not None:  # a union: the first member that takes the value
-        for member in get_args(hint):
-            try:
-                return _value(member, value, path, key)
-            except UsageError:
-                continue
-    elif hint is date:
-        if (day := _day(value)) is not None:
-            return day
-    elif hint is float and isinstance(value, int | float):
-        return float(value)
-    elif isinstance(value, hint):
-        return value
-    raise UsageError(f"policy file {path}: {key} = {value!r} is not a valid value", "", f"expected: {_describe(hint)}")
+            figures |= {f"{key}.{inner}": figure for inner, figure in value.items()}
+        elif key not in {"name", "extends", "waivers"}:
+            figures[key] = value
+    return figures
 
 
-def _day(value: Any) -> date | None:
-    """A day, as TOML has it or as JSON does (2027-01-31); None for everything else, moments included."""
-    if isinstance(value, str):
-        try:
-            return datetime.strptime(value, "%Y-%m-%d").date()
-        except ValueError:
-            return None
-    return value if isinstance(value, date) and not isinstance(value, datetime) else None
+def _load(path: Path, children: tuple[Path, ...]) -> Policy:
+    """Load the policy at `path`. `children` are the files that extend it, in the order in which they were read."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"policy file {path} is not valid TOML", str(error), "correct the line that is named") from None
+    if isinstance(table.get("extends"), str):
+        table = _extended(table, path, children)
+    return policy_from_table(table, path)
 
 
-def _describe(hint: Any) -> str:
-    if get_origin(hint) is Literal:
-        return " | ".join(repr(option) for option in get_args(hint))
-    if get_origin(hint) is tuple:
-        return "an array of tables"
-    if get_origin(hint) is not None:
-        return " or ".join(_describe(member) for member in get_args(hint) if member is not type(None))
-    if dataclasses.is_dataclass(hint):
-        return "a table"
-    named = {float: "a number", int: "a whole number", bool: "true or false", str: "a text", date: "a day such as 2027-01-31"}
-    return named.get(hint, str(hint))
+def _extended(table: dict[str, Any], path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
+    """Return `table` with the keys of the policy that it extends. Waivers add up.
+
+    The waivers of `table` come first, so that an error gives the place that a waiver has in its file.
+    """
+    reference = table["extends"]
+    source = _path_of(reference, path.parent)
+    if source is None:
+        raise _no_policy(f"policy file {path}: extends = {reference!r}", reference)
+    chain = (*children, path.resolve())
+    if source.resolve() in chain:
+        raise UsageError(
+            f"policy file {path}: extends = {reference!r} closes a circle",
+            " → ".join(file.name for file in (*chain[chain.index(source.resolve()) :], source)),
+            "let one of these files extend a built-in policy, or none",
+        )
+    parent = _load(source, chain)
+    inherited = asdict(parent)
+    merged = inherited | {"name": path.stem} | table
+    for key, value in table.items():
+        if isinstance(value, dict) and isinstance(inherited.get(key), dict):
+            merged[key] = inherited[key] | value
+    if isinstance(waivers := table.get("waivers"), list):
+        merged["waivers"] = [*waivers, *inherited["waivers"]]
+    merged["extends"] = parent.extends or (reference if reference in built_in_names() else str(source))
+    return merged
 
 
-def _did_you_mean(word: str, options: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(options), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else ""
+def _path_of(reference: str, folder: Path) -> Path | None:
+    """Return the file of a built-in policy, or the file at a path relative to `folder`; None if there is neither."""
+    if reference in built_in_names():
+        return BUILT_IN / f"{reference}.toml"
+    path = folder / os.path.expanduser(reference)
+    return path if os.path.isfile(path) else None  # unlike Path.is_file, it takes a name that no file can have
+
+
+def _no_policy(what: str, reference: str) -> UsageError:
+    names = built_in_names()
+    return UsageError(
+        f"{what} is neither a built-in policy nor a file",
+        did_you_mean(reference, names),
+        f"use one of {', '.join(names)}, or the path of a TOML file",
+    )

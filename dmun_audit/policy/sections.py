@@ -1,158 +1,288 @@
-"""What a policy holds: one class for each section of the file."""
+"""The sections of a policy file. Each section is one class: its keys, their ranges, and the rules between them.
+
+The docstring under a key is its description in the JSON Schema.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-from datetime import date
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, Self
 
-Burden = Literal["none", "prove harm", "prove safe"]
-"""What a single prompt or concept has to show for itself."""
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
-GroupBurden = Literal["prove safe", "prove harm"]
-"""What an undecided claim on a whole group is: INCONCLUSIVE, or a PASS that says "no harm proven"."""
+from dmun_audit.verdict.vocabulary import Burden, Stopping
 
-Stopping = Literal["fixed", "early"]
-"""Whether all images of a group are drawn, or as many as it takes to decide by an anytime-valid rule."""
-
-SchedulerName = Literal["model", "ddim", "pndm", "lms", "euler", "dpmsolver++", "flow-euler"]
+SECTION = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+SMALLEST_SHARE = 1e-6  # to prove a smaller ceiling takes more images than anybody draws
 
 
-WRITTEN_ALWAYS = frozenset({"judge_error_gates", "per_prompt_ceiling", "per_concept_margin", "seeds"})
-"""Keys with a default that stood in every policy's digest from the start; later ones change none where they hold theirs."""
+def _date_from_text(value: Any) -> Any:
+    """Read a day that is written as in JSON, such as "2027-01-31". Leave every other value to the next check."""
+    return datetime.strptime(value, "%Y-%m-%d").date() if isinstance(value, str) else value
 
 
-@dataclass(frozen=True)
+Flag = Annotated[bool, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Share = Annotated[float, Field(strict=True, ge=SMALLEST_SHARE, le=1 - SMALLEST_SHARE)]
+Text = Annotated[str, Field(pattern=r"\S")]
+Day = Annotated[date, Field(strict=True), BeforeValidator(_date_from_text)]
+GroupBurden = Literal[Burden.PROVE_SAFE, Burden.PROVE_HARM]
+
+
+def broken_rule(key: str, problem: str, why: str = "", remedy: str = "") -> PydanticCustomError:
+    """Return the error for a validator to raise when the keys of a section contradict each other.
+
+    `key` is the key at fault without the section's name. The sentence starts with `key` and goes on with `problem`.
+    """
+    context = {"key": key, "problem": problem, "why": why, "remedy": remedy}
+    return PydanticCustomError("broken_rule", "{key} {problem}. {why}. {remedy}", context)
+
+
+@dataclass(frozen=True, config=SECTION)
 class Sampling:
-    """How images are made. "model" stands for what the base's own files say, and for each model's own scheduler.
+    """How the images are made."""
 
-    `size` is the side of square images in pixels. An empty `negative_prompt` is the pipeline's own default.
-    """
+    steps: Count | Literal["model"]
+    """The number of denoising steps. "model" takes the number from the base's model card or its pipeline."""
 
-    steps: int | Literal["model"]
-    guidance: float | Literal["model"]
-    batch: int
-    threads: int
+    guidance: Annotated[float, Field(strict=True, ge=0)] | Literal["model"]
+    """The scale of classifier-free guidance. "model" takes the scale from the base's model card or its pipeline."""
+
+    batch: Count
+    """The number of images in a batch. Another number may give other images."""
+
+    threads: Count
+    """The number of CPU threads of each rendering process. Another number may give other images."""
+
     dtype: Literal["float32", "bfloat16", "float16"]
-    scheduler: SchedulerName = "model"
-    size: int | Literal["model"] = "model"
+    """The number format of the model's weights and activations."""
+
+    scheduler: Literal["model", "ddim", "pndm", "lms", "euler", "dpmsolver++", "flow-euler"] = "model"
+    """The scheduler. "model" leaves each model its own."""
+
+    size: Count | Literal["model"] = "model"
+    """The side of the square images in pixels. "model" takes the size from the base's pipeline."""
+
     negative_prompt: str = ""
+    """The negative prompt. An empty text leaves the pipeline its own default."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Controls:
-    """What the judge must show before its word counts.
+    """What the judge must show before its findings count."""
 
-    `second_judge` says what a second, independent judge is for: nothing, a report of where it disagrees, or a word that
-    must agree with the first one's.
-    """
+    sensitivity_floor: Share
+    """The judge must detect the target in at least this share of the base model's images of the target."""
 
-    sensitivity_floor: float
-    sensitivity_images: int
-    false_positive_ceiling: float
-    judge_error_gates: bool = False
+    sensitivity_images: Count
+    """The number of base images that test the sensitivity."""
+
+    false_positive_ceiling: Share
+    """The judge may detect the target in at most this share of the base model's images of nearby concepts."""
+
+    judge_error_gates: Flag = False
+    """Whether claims on erasure and adversarial prompts allow for the judge's own error rates."""
+
     second_judge: Literal["none", "reported", "must agree"] = "none"
+    """The use of a second judge: none, a report of disagreements, or a claim counts as decided only if both judges agree."""
 
     @property
     def must_agree(self) -> bool:
-        """Whether a claim counts as decided only where two judges say the same."""
+        """Whether a claim counts as decided only if both judges agree."""
         return self.second_judge == "must agree"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Erasure:
-    """The pooled claim over all direct prompts: at most `ceiling` of the candidate's images show the target."""
+    """The claim over all direct prompts together: the candidate no longer shows the target."""
 
-    ceiling: float
-    images: int
-    stopping: Stopping = "fixed"
-    burden: GroupBurden = "prove safe"
+    ceiling: Share
+    """The target may appear in at most this share of the candidate's images."""
+
+    images: Count
+    """The largest number of candidate images for all direct prompts together."""
+
+    stopping: Stopping = Stopping.FIXED
+    """Whether the claim is decided once on all images ("fixed"), or as soon as the images decide it ("early")."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Adversarial:
-    """Prompts are validated on the base model first; the pooled claim covers the valid ones."""
+    """The claim over all valid adversarial prompts together. The base model must show the target for a prompt to be valid."""
 
-    prompts: int
-    validation_images: int
-    valid_at: int
-    minimum_valid: int
-    ceiling: float
-    images: int
+    prompts: Count
+    """The largest number of adversarial prompts that are tried."""
+
+    validation_images: Count
+    """The number of base images that validate each prompt."""
+
+    valid_at: Count
+    """A prompt is valid if the judge detects the target in at least this many of its validation images."""
+
+    minimum_valid: Count
+    """The audit is INCOMPLETE with fewer valid prompts than this."""
+
+    ceiling: Share
+    """The target may appear in at most this share of the candidate's images."""
+
+    images: Count
+    """The largest number of candidate images for all adversarial prompts together."""
+
     per_prompt: Burden
-    per_prompt_ceiling: float | None = None
-    stopping: Stopping = "fixed"
-    burden: GroupBurden = "prove safe"
+    """What each valid prompt must show by itself: nothing ("none"), no proven harm ("prove harm"), or safety ("prove safe")."""
+
+    per_prompt_ceiling: Share | None = None
+    """The ceiling of each prompt by itself. "prove safe" needs it; without it, `ceiling` holds."""
+
+    stopping: Stopping = Stopping.FIXED
+    """Whether the claim is decided once on all images ("fixed"), or as soon as the images decide it ("early")."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+    @model_validator(mode="after")
+    def _numbers_fit_together(self) -> Self:
+        if self.valid_at > self.validation_images:
+            raise broken_rule(
+                "valid_at",
+                f"= {self.valid_at} can never be met",
+                f"each prompt is validated on {self.validation_images} images",
+                "give a number from 1 to adversarial.validation_images",
+            )
+        if self.minimum_valid > self.prompts:
+            raise broken_rule(
+                "minimum_valid",
+                f"= {self.minimum_valid} can never be met",
+                f"only {self.prompts} prompts are tried",
+                "give a number up to adversarial.prompts",
+            )
+        if self.images < self.prompts:
+            raise broken_rule(
+                "images",
+                f"= {self.images} is too few",
+                f"each of {self.prompts} prompts gets at least one image",
+                "give at least adversarial.prompts",
+            )
+        if self.per_prompt == Burden.PROVE_SAFE and self.per_prompt_ceiling is None:
+            raise broken_rule("per_prompt_ceiling", "is missing", "per_prompt = 'prove safe' needs it", "add it")
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Retention:
-    """Same-seed pairs of base and candidate for every nearby concept.
+    """The claim over all nearby concepts together: the candidate's images are as good as the base's, seed by seed."""
 
-    `rule` is the paired test of accuracy at a fixed number of pairs: the pooled exact bounds, or the exact unconditional
-    score test. `first_look` is how many pairs of each concept are drawn before the claim is first looked at; it counts
-    only where stopping is early. `score_margin` is the margin of the pooled claim on the CLIP score, a difference of
-    cosines; None where nothing is claimed of it. `perceptual` names a distance that is reported for each pair.
-    """
+    concepts: Count
+    """The largest number of nearby concepts, most similar to the target first."""
 
-    concepts: int
-    pairs: int
-    margin: float
+    pairs: Annotated[int, Field(strict=True, ge=2)]
+    """The number of image pairs of each concept. Half of the base's images calibrate the judge, the other half check it."""
+
+    margin: Share
+    """The accuracy may fall by at most this much, as a share of the pairs."""
+
     per_concept: Burden
-    per_concept_margin: float | None = None
-    stopping: Stopping = "fixed"
-    burden: GroupBurden = "prove safe"
-    first_look: int = 1
+    """What each concept must show by itself: nothing ("none"), no proven harm ("prove harm"), or safety ("prove safe")."""
+
+    per_concept_margin: Share | None = None
+    """The margin of each concept by itself. "prove safe" needs it; without it, `margin` holds."""
+
+    stopping: Stopping = Stopping.FIXED
+    """Whether the claim is decided once on all pairs ("fixed"), or as soon as the pairs decide it ("early")."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+    first_look: Count = 1
+    """The number of pairs of each concept before the claim is first tested. It counts only if `stopping` is "early"."""
+
     rule: Literal["bound", "score"] = "bound"
-    score_margin: float | None = None
+    """The paired test at a fixed number of pairs: the pooled exact bounds, or the exact unconditional score test."""
+
+    score_margin: Annotated[float, Field(strict=True, gt=0)] | None = None
+    """The mean CLIP score, a cosine, may fall by at most this much. Without it there is no claim on the CLIP score."""
+
     perceptual: Literal["none", "lpips"] = "none"
+    """The perceptual distance that is reported for each pair."""
+
+    cross_check: Literal["none", "torchmetrics"] = "none"
+    """Whether the KID of each concept is computed once more by torchmetrics, as the literature reports it."""
+
+    @model_validator(mode="after")
+    def _concepts_have_a_margin(self) -> Self:
+        if self.per_concept == Burden.PROVE_SAFE and self.per_concept_margin is None:
+            raise broken_rule("per_concept_margin", "is missing", "per_concept = 'prove safe' needs it", "add it")
+        return self
+
+    @model_validator(mode="after")
+    def _first_look_can_come(self) -> Self:
+        if self.first_look > self.pairs:
+            raise broken_rule(
+                "first_look",
+                f"= {self.first_look} can never be met",
+                f"each concept gets {self.pairs} pairs",
+                "give a number up to retention.pairs",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _score_test_can_be_computed(self) -> Self:
+        if self.rule != "score":
+            return self
+        from dmun_audit.verdict.paired_score import MOST_PAIRS  # here, because it imports scipy
+
+        if self.stopping == Stopping.EARLY:
+            raise broken_rule(
+                "rule",
+                "= 'score' and stopping = 'early' exclude each other",
+                "the score test needs a number of pairs that is fixed in advance",
+                "choose one of them",
+            )
+        if self.concepts * self.pairs > MOST_PAIRS:
+            raise broken_rule(
+                "rule",
+                f"= 'score' cannot take {self.concepts * self.pairs:,} pairs",
+                f"the exact test is computed for up to {MOST_PAIRS:,}",
+                "choose rule = 'bound', or fewer concepts or pairs",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _score_margin_can_be_exceeded(self) -> Self:
+        if self.score_margin is None:
+            return self
+        from dmun_audit.verdict.paired import SCORE_CLIP  # here, because it imports scipy
+
+        if self.score_margin >= SCORE_CLIP:
+            raise broken_rule(
+                "score_margin",
+                f"= {self.score_margin} is out of range",
+                f"each difference of CLIP scores is cut to ±{SCORE_CLIP}",
+                f"give a number above 0 and under {SCORE_CLIP}, or leave it out",
+            )
+        return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=SECTION)
 class Waiver:
-    """One case whose FAIL or INCONCLUSIVE is put up with until the day `expires` has passed.
+    """One case whose FAIL or INCONCLUSIVE the audit accepts until a day."""
 
-    `case` is its id, its exact title, the name of its concept or the text of its prompt. `target` says whose case it is,
-    where one policy serves several targets; None where it may be of any.
-    """
+    case: Text
+    """The case: its id, its exact title, the name of its concept or the text of its prompt."""
 
-    case: str
-    reason: str
-    owner: str
-    expires: date
-    target: str | None = None
+    reason: Text
+    """The reason for the waiver. Every report shows it."""
 
+    owner: Text
+    """The person or team that answers for the waiver."""
 
-@dataclass(frozen=True)
-class Policy:
-    """One policy. `alpha` is the error rate of a PASS claim; a FAIL is refuted at alpha / planned gating claims."""
+    expires: Day
+    """The last day on which the waiver holds, in UTC."""
 
-    name: str
-    release_evidence: bool
-    alpha: float
-    images_at_most: int
-    sampling: Sampling
-    controls: Controls
-    erasure: Erasure
-    adversarial: Adversarial
-    retention: Retention
-    seeds: Literal["fixed", "after fingerprint"] = "fixed"
-    waivers: tuple[Waiver, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """The policy as plain values, for hashing and for the manifest.
-
-        Keys that came later are left out where they hold their default: a policy written before there were such keys
-        keeps its digest, and so do the plans made of it.
-        """
-        return dict(_plain(self))
-
-
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        held = {f: getattr(value, f.name) for f in dataclasses.fields(value)}
-        return {f.name: _plain(v) for f, v in held.items() if v != f.default or f.name in WRITTEN_ALWAYS}
-    if isinstance(value, tuple):
-        return [_plain(inner) for inner in value]
-    return value.isoformat() if isinstance(value, date) else value
+    target: Text | None = None
+    """The target whose case it is. Needed only if one policy serves several targets."""

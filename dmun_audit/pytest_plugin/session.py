@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,15 +14,22 @@ import pytest
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.audit.runtime import AuditRuntime
     from dmun_audit.config.resolve import AuditConfig
-    from dmun_audit.plan.plan import Case
+    from dmun_audit.evidence.schema import CaseRecord
+    from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.progress import Progress
-    from dmun_audit.pytest_plugin.target_audit import TargetAudit
+    from dmun_audit.pytest_plugin.target_tests import TargetTests
+    from dmun_audit.runtime.loading import AuditRuntime
 
-ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)  # a test, or a fixture on the way
-AFTER_FAILURES = "stopping after"  # how pytest and pytest-xdist begin the reason of a stop by -x or --maxfail
-REPORTED = "dmun_audit"  # the attribute of a report that carries evidence, as JSON text: plain types cross to the controller
+ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
+"""A test, or a fixture that a test may take, with the argument `audit`."""
+
+AFTER_FAILURES = "stopping after"
+"""How pytest and pytest-xdist begin the reason of a stop by -x or --maxfail."""
+
+REPORTED = "dmun_audit"
+"""The attribute of a report that carries evidence as JSON text: plain types alone cross to the controller."""
+
 NOTHING: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
 
 
@@ -33,22 +39,24 @@ class AuditFixture:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def check(self, case: Case) -> dict[str, Any]:
-        """Run `case` and return its record; the test fails where the claim is refuted or undecided, skips where it is void.
+    def check(self, case: Case) -> CaseRecord:
+        """Run `case` and return its record.
 
-        A failure that the policy waives is an expected one.
-        A pooled case is decided after the last test: its record is empty here, and it appears as an item of its own.
+        The test fails where the claim is refuted or undecided, and is skipped where the case is VACUOUS. A failure that the
+        policy waives is an expected one. What was seen is printed, so that pytest shows it with -rA or where the test fails.
         """
-        if case.pooled:
-            return {}
-        target = self._session.audit_of(case)
-        record = self._session.run(target, case)
-        if words := target.waived(record):
-            pytest.xfail(words)  # a failure that is put up with; its record is evidence all the same
-        if record["verdict"] in {"FAIL", "INCONCLUSIVE"}:
-            pytest.fail(target.failure(record), pytrace=False)
-        if record["verdict"] == "VACUOUS":
-            pytest.skip(record["seen"])
+        from dmun_audit.report.text import failure_text
+        from dmun_audit.verdict.vocabulary import Verdict
+
+        tests = self._session.tests_of(case)
+        record = self._session.run(tests, case)
+        if waiver := tests.waiver(record):
+            pytest.xfail(waiver)  # an expected failure; its record is evidence all the same
+        if record.is_failure:
+            pytest.fail(tests.failure(record), pytrace=False)
+        if record.verdict == Verdict.VACUOUS:
+            pytest.skip(record.seen)
+        print(failure_text(record))
         return record
 
 
@@ -58,10 +66,9 @@ class Session:
     def __init__(self, pytest_session: pytest.Session) -> None:
         self.config = config = pytest_session.config
         self._pytest_session = pytest_session
-        self.is_worker = hasattr(config, "workerinput")
-        self.audits: list[TargetAudit] = []  # one for each target; none where no test asks for an audit
-        self._places: dict[int, tuple[int, int]] = {}  # of every case object: which audit, and where in its plan
-        self._made: list[tuple[int, dict[str, Any]]] = []  # records of the running test, each with the place of its audit
+        self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.tests: list[TargetTests] = []  # one for each target; none where no test asks for an audit
+        self._made: list[tuple[int, CaseRecord]] = []  # records of the running test, each with the place of its audit
         self._fatal = ""
         self._broken = False  # whether the running test broke inside of the audit itself
         self._node_ids: set[str] = set()
@@ -71,16 +78,20 @@ class Session:
         self._counted = False
         self._progress: Progress | None = None
 
+    @property
+    def is_worker(self) -> bool:
+        """Whether this process is a worker of pytest-xdist."""
+        return self._workerinput is not None
+
     # Planning.
 
     def start(self) -> None:
         """Resolve the audits if any test file named on the command line asks for them."""
-        if self.is_worker:
-            text = self.config.workerinput.get("dmun_setup")  # type: ignore[attr-defined]
-            if text:
+        if self._workerinput is not None:
+            if text := self._workerinput.get("dmun_audit"):
                 from dmun_audit.config.resolve import AuditConfig
 
-                self._plan([AuditConfig.from_json(setup) for setup in json.loads(text)])
+                self._plan([AuditConfig.from_json(config) for config in json.loads(text)])
         elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
@@ -91,79 +102,86 @@ class Session:
         option = self.config.option
         names = ("model", "base", "policy", "judge", "detector", "second_judge", "audit_dir", "store", "audit_seed")
         flags = ("allow_sensitive", "trust_remote_code")
-        asked: dict[str, Any] = {name: getattr(option, "dmun_" + name, None) for name in names}
-        asked |= {name: bool(getattr(option, "dmun_" + name, None)) for name in flags}
-        options = Options(**asked, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
+        values: dict[str, Any] = {name: getattr(option, "dmun_" + name, None) for name in names}
+        values |= {name: bool(getattr(option, "dmun_" + name, None)) for name in flags}
+        options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
         targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
         try:
             self._plan(resolve_all(options, targets, knowledge))
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 
-    def _plan(self, setups: Sequence[AuditConfig]) -> None:
-        from dmun_audit.pytest_plugin.target_audit import TargetAudit
+    def _plan(self, configs: Sequence[AuditConfig]) -> None:
+        from dmun_audit.pytest_plugin.target_tests import TargetTests
 
-        self.audits = [TargetAudit(setup) for setup in setups]
-        for index, setup in enumerate(setups):
-            self._places |= {id(case): (index, place) for place, case in enumerate(setup.plan.cases)}
+        self.tests = [TargetTests(config) for config in configs]
 
     def header(self) -> list[str]:
         """Lines for the head of the run."""
-        if not self.audits:
+        if not self.tests:
             return []
-        from dmun_audit.pytest_plugin.target_audit import header_lines
+        from dmun_audit.pytest_plugin.target_tests import header_lines
 
-        return header_lines(self.audits)
+        return header_lines(self.tests)
 
     def for_worker(self) -> str:
         """The resolved audits, for a worker."""
-        return json.dumps([audit.setup.to_json() for audit in self.audits]) if self.audits else ""
+        return json.dumps([each.config.to_json() for each in self.tests]) if self.tests else ""
 
-    def cases(self, group: str) -> list[tuple[str, Case]]:
-        """The cases that one fixture stands for, of all targets, each with what it is called in node ids."""
-        if not self.audits and self.is_worker:
+    def case_fixtures(self) -> list[str]:
+        """The names of the fixtures that stand for cases."""
+        from dmun_audit.claim_groups.registry import claim_groups
+
+        return list(dict.fromkeys(group.fixture for group in claim_groups()))
+
+    def cases(self, fixture: str) -> list[tuple[str, Case]]:
+        """The cases that a fixture stands for, of all targets, each with its name in node ids."""
+        from dmun_audit.claim_groups.registry import claim_groups
+
+        if not self.tests and self.is_worker:
             raise pytest.UsageError(
                 "no audit was resolved before the workers started\n"
                 "  why:  no collected file has a test or fixture with the argument `audit` in plain sight\n"
                 "  do:   run without -n, or let the tests take `audit` themselves"
             )
-        if not self.audits:
+        if not self.tests:
             self._resolve()
-        return [named for audit in self.audits for named in audit.cases(group)]
+        groups = [group.name for group in claim_groups() if group.fixture == fixture]
+        return [named for each in self.tests for group in groups for named in each.cases(group)]
 
     def arrange(self, items: list[pytest.Item]) -> None:
         """Sort the tests of cases into the order of the plans, one target after the other, among the places that they hold."""
-        ranks = [(place, rank) for place, item in enumerate(items) if (rank := self._rank(item)) is not None]
-        ours = [items[place] for place, _ in sorted(ranks, key=lambda entry: (entry[1], entry[0]))]
-        for (place, _), item in zip(ranks, ours, strict=True):
+        plans = [each.config.plan for each in self.tests]
+        ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
+        ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := _case_of(item)) in ranks]
+        ours = [items[place] for place, _ in sorted(ranked, key=lambda entry: (entry[1], entry[0]))]
+        for (place, _), item in zip(ranked, ours, strict=True):
             items[place] = item
 
-    def _rank(self, item: pytest.Item) -> tuple[int, int] | None:
-        parameters = getattr(getattr(item, "callspec", None), "params", {})
-        return next((self._places[id(value)] for value in parameters.values() if id(value) in self._places), None)
-
     def collected(self, node_ids: list[str]) -> None:
-        """Remember what is to run; on the controller, open the run folders once that is known to be more than a list."""
+        """Remember what is to run; on the controller, open the run folders once more than a listing is asked for."""
         self._node_ids |= set(node_ids)
-        if not self.audits or self.is_worker or self.config.option.collectonly or self._progress is not None:
+        if not self.tests or self.is_worker or self.config.option.collectonly or self._progress is not None:
             return
         from dmun_audit.pytest_plugin.progress import Progress
-        from dmun_audit.pytest_plugin.target_audit import budget
+        from dmun_audit.pytest_plugin.target_tests import budget
 
+        for each in self.tests:
+            each.collected(self._node_ids)
         try:
-            for audit in self.audits:
-                audit.begin(self._node_ids)
+            for each in self.tests:
+                each.begin()
         except UsageError as error:
-            for audit in self.audits:
-                audit.ledger = None  # nothing is concluded where one of them could not begin
+            for each in self.tests:
+                each.audit.folder = None  # nothing is concluded where one of them could not begin
             raise pytest.UsageError(str(error)) from None
         if self._begun:
             self._progress = Progress(self.config, budget(self._begun))
 
     @property
-    def _begun(self) -> list[TargetAudit]:
-        """The audits of which any case was selected: on the controller, those whose run folder is open."""
-        return [audit for audit in self.audits if audit.ledger]
+    def _begun(self) -> list[TargetTests]:
+        """The audits with a selected case: on the controller, those whose run folder is open."""
+        return [each for each in self.tests if each.audit.folder]
 
     # Running.
 
@@ -173,49 +191,46 @@ class Session:
 
     @cached_property
     def _runtime(self) -> AuditRuntime:
-        from dmun_audit.audit.runtime import open_runtime
+        from dmun_audit.pytest_plugin.log_file import write_log
+        from dmun_audit.runtime.loading import open_runtime
 
-        setups = [audit.setup for audit in self.audits]
-        return open_runtime(setups, self._progress.rendered if self._progress else lambda count: None)
+        if level := self.config.getoption("log_level", None):
+            write_log(self.tests[0].config.run_folder, self._worker, level)
+        configs = [each.config for each in self.tests]
+        return open_runtime(configs, self._progress.rendered if self._progress else lambda count: None)
 
-    def audit_of(self, case: Case) -> TargetAudit:
-        """The audit that a case is of: equal cases may stand in the plans of several targets."""
-        if id(case) in self._places:
-            return self.audits[self._places[id(case)][0]]
-        if len(self.audits) > 1:
-            pytest.fail(f"{case.id} is a copy of a case: which target's is not known; check the case itself", pytrace=False)
-        return self.audits[0]
+    @property
+    def _worker(self) -> str:
+        return (self._workerinput or {}).get("workerid", "main")
 
-    def run(self, target: TargetAudit, case: Case) -> dict[str, Any]:
+    def tests_of(self, case: Case) -> TargetTests:
+        """The audit that a case is of."""
+        return next(each for each in self.tests if each.config.dossier.target.name == case.target)
+
+    def run(self, tests: TargetTests, case: Case) -> CaseRecord:
         """Run one case in this process and keep its record for the report of the running test."""
-        started = time.monotonic()
         if self._fatal:
             pytest.skip("the audit cannot go on")
+        record = None
         try:
-            audit = target.open(lambda: self._runtime)
-            before = audit.engine.rendered
-            record = audit.run(case)
+            runner = tests.audit.runner(lambda config: self._runtime.runner(config))
+            record = tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
         except UsageError as error:
             self._fatal = str(error)
         except Exception:
             self._broken = True  # the auditor's fault and not the model's: the case stays unreported
             raise
-        if self._fatal:  # outside of the except, or pytest would show the error once more as its own cause
+        if record is None:  # outside of the except, or pytest would show the error once more as its own cause
             pytest.fail(self._fatal, pytrace=False)
-        record["volatile"] = {
-            "seconds": round(time.monotonic() - started, 3),
-            "worker": getattr(self.config, "workerinput", {}).get("workerid", "main"),
-            "rendered": audit.engine.rendered - before,
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        self._made.append((self.audits.index(target), record))
+        self._made.append((self.tests.index(tests), record))
         return record
 
     def attach(self, report: pytest.TestReport) -> None:
         """Hang the evidence of the test that just ran on its report."""
         if report.when == "call" and (self._made or self._fatal or self._broken):
-            facts = [audit.facts for audit in self.audits]
-            carried = {"records": self._made, "facts": facts, "fatal": self._fatal, "broken": self._broken}
+            records = [(place, record.to_json()) for place, record in self._made]
+            facts = [each.audit.facts for each in self.tests]
+            carried = {"records": records, "facts": facts, "fatal": self._fatal, "broken": self._broken}
             setattr(report, REPORTED, json.dumps(carried))
             self._broken = False
             self._made = []
@@ -224,37 +239,46 @@ class Session:
 
     def receive(self, report: pytest.TestReport) -> None:
         """Write down the evidence of one report."""
-        if self.is_worker or not self.audits:
+        if self.is_worker or not self.tests:
             return
-        if not self._counted:  # pooled claims are reported like tests, so that the terminal's percentage ends at 100
-            pooled = sum(case.pooled for audit in self._begun or self.audits for case in audit.setup.plan.cases)
-            self._pytest_session.testscollected += pooled
-            self._counted = True
+        self._count_pooled()
         carried = json.loads(getattr(report, REPORTED, "null")) or NOTHING
-        for audit, facts in zip(self.audits, carried["facts"], strict=False):
-            audit.facts = audit.facts or facts
+        for each, facts in zip(self.tests, carried["facts"], strict=False):
+            each.audit.facts = each.audit.facts or facts
         self._fatal = self._fatal or carried["fatal"]
-        for index, record in carried["records"]:
-            self._write(self.audits[index], record)
-            if self._progress and record["volatile"]["worker"] != "main":
-                self._progress.rendered(record["volatile"]["rendered"])
+        failed = self._keep(carried["records"])
         if report.when == "teardown":
             self._ended.add(report.nodeid)
-        told = {record["verdict"] for _, record in carried["records"]} & {"FAIL", "INCONCLUSIVE"}
-        if report.failed and not told and not carried["fatal"] and not carried["broken"]:
-            from dmun_audit.pytest_plugin.target_audit import concerned
+        if report.failed and not failed and not carried["fatal"] and not carried["broken"]:
+            from dmun_audit.pytest_plugin.target_tests import concerned
 
-            for audit in concerned(self.audits, report.nodeid):
-                audit.own_failures.append(f"{report.nodeid}: {_crash(report)}")
+            for each in concerned(self.tests, report.nodeid):
+                each.own_failures.append(f"{report.nodeid}: {_crash(report)}")
 
-    def _write(self, audit: TargetAudit, record: dict[str, Any]) -> None:
-        if self._fatal:
-            return
-        try:
-            audit.keep(record)
-        except UsageError as error:
-            self._fatal = str(error)
-            self._pytest_session.shouldstop = "the evidence cannot be written"
+    def _count_pooled(self) -> None:
+        """Count the pooled claims, which are reported like tests, so that the terminal's percentage ends at 100."""
+        if not self._counted:
+            begun = self._begun or self.tests
+            self._pytest_session.testscollected += sum(case.pooled for each in begun for case in each.config.plan.cases)
+            self._counted = True
+
+    def _keep(self, carried: Sequence[tuple[int, dict[str, Any]]]) -> bool:
+        """Write down records; says whether one of them fails its test."""
+        if not carried:
+            return False
+        from dmun_audit.evidence.schema import CaseRecord
+
+        records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in carried]
+        for tests, record in records:
+            if not self._fatal:
+                try:
+                    tests.audit.keep(record)
+                except UsageError as error:
+                    self._fatal = str(error)
+                    self._pytest_session.shouldstop = "the evidence cannot be written"
+            if self._progress and record.volatile.worker != "main":
+                self._progress.rendered(record.volatile.rendered)
+        return any(record.verdict.is_failure for _, record in records)
 
     @property
     def fatal(self) -> str:
@@ -270,30 +294,40 @@ class Session:
             self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
-        from dmun_audit.decisions.conclude import EXIT_CODES
-        from dmun_audit.pytest_plugin.target_audit import closing_lines, concerned, overall
+        from dmun_audit.pytest_plugin.target_tests import closing_lines, concerned, overall
+        from dmun_audit.verdict.vocabulary import AuditVerdict
 
         left = self._node_ids - self._ended if stopped else set()
-        unfinished = [audit for node in left for audit in concerned(self.audits, node)] if self.audits[1:] else self.audits
+        unfinished = [each for node in left for each in concerned(self.tests, node)] if self.tests[1:] else self.tests
         try:
-            for audit in self._begun:  # of several targets, those that were done before the stop are whole
-                audit.close(stopped if audit in unfinished else "")
+            for each in self._begun:  # of several targets, those that were done before the stop are whole
+                each.conclude(stopped if each in unfinished else "")
         except UsageError as error:
             self._summary = ["", *("ERROR: " + str(error)).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
-        for report in [report for audit in self._begun for report in audit.pooled_reports()]:
+        for report in [report for each in self._begun for report in each.pooled_reports()]:
             self.config.hook.pytest_runtest_logreport(report=report)
-        self._summary, verdict = closing_lines(self.audits), overall(audit.verdict for audit in self.audits)
-        if (interrupted and not stopped.startswith(AFTER_FAILURES)) or (
-            verdict == "PASS" and exit_status not in {0, pytest.ExitCode.TESTS_FAILED}
-        ):
-            return exit_status
-        outsiders = exit_status == pytest.ExitCode.TESTS_FAILED and verdict == "PASS"
-        return exit_status if outsiders else EXIT_CODES[verdict]
+        self._summary, verdict = closing_lines(self.tests), overall(each.audit.verdict for each in self.tests)
+        stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
+        passed = verdict == AuditVerdict.PASS
+        if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
+            return exit_status  # pytest's own, such as that of failing tests outside of the audit
+        return verdict.exit_code
 
     def summary(self) -> list[str]:
         """Lines for the end of the run."""
         return self._summary
+
+
+def _case_of(item: pytest.Item) -> tuple[str, str]:
+    """Target and id of the case that a test is parametrised with; empty for other tests."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    for value in parameters.values():
+        if (
+            type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case"
+        ):  # imports nothing where no audit is
+            return value.target, value.id
+    return "", ""
 
 
 def _crash(report: pytest.TestReport) -> str:

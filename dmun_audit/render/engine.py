@@ -10,7 +10,7 @@ import numpy as np
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
-from dmun_audit.plan.plan import ImageRequest, Side
+from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device
 from dmun_audit.render.sampling import Sampler, open_sampler

@@ -1,15 +1,16 @@
-"""How reports put texts and numbers into words, cleaned of what could deceive a reader."""
+"""How reports write texts and numbers, cleaned of characters that could deceive a reader."""
 
 from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
-GROUPS = ("controls", "erasure", "adversarial", "retention", "ordering")
-VERDICTS = ("FAIL", "INCONCLUSIVE", "VACUOUS", "REPORTED", "PASS")  # the worst first
-FAILING = frozenset({"FAIL", "INCONCLUSIVE"})
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.verdict.vocabulary import Burden, Verdict
+
+VERDICTS = ("FAIL", "INCONCLUSIVE", "VACUOUS", "REPORTED", "PASS")
+"""The verdicts that reports show on cases, the worst first. REPORTED is a PASS that decides nothing."""
 
 # Marks that turn the direction of writing: they can make a text read as another one than it is.
 _TURNING = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
@@ -36,7 +37,7 @@ def one_line(text: object) -> str:
     return " ".join(printable(text).split())
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -65,69 +66,68 @@ def count(amount: int, noun: str, plural: str = "") -> str:
     return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
 
 
-def is_rate(claim: Mapping[str, Any]) -> bool:
+def is_rate(claim: ClaimRecord) -> bool:
     """Whether a claim's numbers are shares, or differences of shares."""
-    return claim.get("kind") in _ON_RATES
+    return claim.kind in _ON_RATES
 
 
-def on_scale(claim: Mapping[str, Any], value: Any) -> str:
+def on_scale(claim: ClaimRecord, value: Any) -> str:
     """A value of a claim on the scale of its kind: a percentage for rates and their differences, else a number."""
     if is_rate(claim) and is_number(value) and abs(value) <= 1:
         return percent(value)
     return number(value)
 
 
-def deciding_bound(claim: Mapping[str, Any]) -> tuple[str, str, str]:
+def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
     """Which bound proves a claim, and what the threshold is called: ("upper", "at most", "ceiling"), for instance."""
-    if claim.get("kind") in {"rate_at_least", "validity"}:
+    if claim.kind in {"rate_at_least", "validity"}:
         return "lower", "at least", "floor"
-    return "upper", "at most", "margin" if str(claim.get("kind", "")).startswith("paired") else "ceiling"
+    return "upper", "at most", "margin" if claim.kind.startswith("paired") else "ceiling"
 
 
-def _refuted(claim: Mapping[str, Any]) -> bool:
-    lower, upper, threshold = (claim.get(part) for part in ("lower", "upper", "threshold"))
-    if not (is_number(lower) and is_number(upper) and is_number(threshold)):
+def _refuted(claim: ClaimRecord) -> bool:
+    if claim.lower is None or claim.upper is None or claim.threshold is None:
         return False
-    return bool(lower > threshold if deciding_bound(claim)[0] == "upper" else upper < threshold)  # type: ignore[operator]
+    return claim.lower > claim.threshold if deciding_bound(claim)[0] == "upper" else claim.upper < claim.threshold
 
 
-def shown_verdict(record: Mapping[str, Any]) -> str:
+def shown_verdict(record: CaseRecord) -> str:
     """The verdict as reports show it: a case that can only come out well is REPORTED, and is no PASS to count on."""
-    verdict = str(record.get("verdict"))
-    return "REPORTED" if verdict == "PASS" and record.get("gating") is False else verdict
+    return "REPORTED" if record.verdict == Verdict.PASS and not record.gating else str(record.verdict)
 
 
-def claim_words(claim: Mapping[str, Any] | None) -> str:
+def claim_words(claim: ClaimRecord | None) -> str:
     """A claim's numbers in one line: hits of trials, estimate, the bound that decides, and the threshold."""
-    if not claim:
+    if claim is None:
         return ""
     parts = []
-    if is_number(claim.get("hits")) and is_number(claim.get("trials")):
-        what = " pairs lost" if claim.get("kind") == "paired_accuracy" else ""
-        parts.append(f"{number(claim['hits'])} of {number(claim['trials'])}{what}")
-    elif is_number(claim.get("trials")):
-        parts.append(f"n = {number(claim['trials'])}")
-    if is_number(claim.get("estimate")):
-        parts.append(f"estimate {on_scale(claim, claim['estimate'])}")
-    side, wording, limit = deciding_bound(claim)
+    if claim.hits is not None and claim.trials is not None:
+        what = " pairs lost" if claim.kind == "paired_accuracy" else ""
+        parts.append(f"{number(claim.hits)} of {number(claim.trials)}{what}")
+    elif claim.trials is not None:
+        parts.append(f"n = {number(claim.trials)}")
+    if claim.estimate is not None:
+        parts.append(f"estimate {on_scale(claim, claim.estimate)}")
+    side, words, limit = deciding_bound(claim)
     if _refuted(claim):
-        side, wording = ("lower", "at least") if side == "upper" else ("upper", "at most")
-    if is_number(claim.get(side)):
-        parts.append(f"{wording} {on_scale(claim, claim[side])}")
-    if is_number(claim.get("threshold")):
-        parts.append(f"{limit} {on_scale(claim, claim['threshold'])}")
+        side, words = ("lower", "at least") if side == "upper" else ("upper", "at most")
+    bound = claim.lower if side == "lower" else claim.upper
+    if bound is not None:
+        parts.append(f"{words} {on_scale(claim, bound)}")
+    if claim.threshold is not None:
+        parts.append(f"{limit} {on_scale(claim, claim.threshold)}")
     return ", ".join(parts)
 
 
-def burden_words(claim: Mapping[str, Any]) -> str:
-    """What a claim has to show; empty where it claims nothing."""
-    if not is_number(claim.get("threshold")) or claim.get("kind") in {"validity", "observation"}:
+def burden_words(claim: ClaimRecord) -> str:
+    """What a claim must show; empty where it claims nothing."""
+    if claim.threshold is None or claim.kind in {"validity", "observation"}:
         return ""
     words = {
-        "prove safety": "to be proven: undecided is no pass",
-        "prove harm": "only harm is to be proven: not refuted is a pass",
+        Burden.PROVE_SAFE: "to be proven: undecided is no pass",
+        Burden.PROVE_HARM: "only harm is to be proven: not refuted is a pass",
     }
-    return words.get(str(claim.get("burden")), "")
+    return words.get(claim.burden, "") if claim.burden else ""
 
 
 def group_title(group: str) -> str:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
-from dmun_audit.report.formatting import FAILING, is_number, one_line
-from dmun_audit.report.run import Record, Run
-from dmun_audit.report.text import failure_text
-from dmun_audit.report.waivers import headline, is_waived, waiver_words, waivers_of
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.formatting import one_line
+from dmun_audit.report.text import failure_text, groups_of
+from dmun_audit.report.waivers import headline, waiver_words
+from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
-_TOLD_BY_NO_CASE = frozenset({"INCOMPLETE", "PARTIAL"})
+_TOLD_BY_NO_CASE = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
 
 
 def write_junit(run: Run, path: Path) -> None:
@@ -24,11 +25,11 @@ def write_junit(run: Run, path: Path) -> None:
     (one is missing, or a test of the user's own failed) gets one more testsuite, `audit`, with one failure: a CI that
     reads only this file must not be told that all is well.
     """
-    suites = [_suite(group, run.of_group(group)) for group in run.groups]
-    told = run.verdict not in _TOLD_BY_NO_CASE and any(map(_is_failure, run.cases))
-    if run.verdict != "PASS" and not told:
+    suites = [_suite(group, run.of_group(group)) for group in groups_of(run)]
+    told = run.verdict not in _TOLD_BY_NO_CASE and any(case.is_failure for case in run.cases)
+    if run.verdict != AuditVerdict.PASS and not told:
         suites.append(_verdict_suite(run))
-    if suites and waivers_of(run.manifest):
+    if suites and run.manifest.waivers:
         suites[0].insert(0, _properties(run))
     root = ET.Element("testsuites", name="dmun_audit")
     for total in ("tests", "failures", "errors"):
@@ -39,36 +40,36 @@ def write_junit(run: Run, path: Path) -> None:
     path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
-def _suite(group: str, cases: Sequence[Record]) -> ET.Element:
+def _suite(group: str, cases: Sequence[CaseRecord]) -> ET.Element:
     suite = ET.Element(
         "testsuite",
         name=one_line(group),
         tests=str(len(cases)),
-        failures=str(sum(map(_is_failure, cases))),
+        failures=str(sum(case.is_failure for case in cases)),
         errors="0",
-        skipped=str(sum(case.get("verdict") == "VACUOUS" or is_waived(case) for case in cases)),
+        skipped=str(sum(case.verdict == Verdict.VACUOUS or case.is_waived for case in cases)),
         time=f"{sum(_seconds(case) for case in cases):.3f}",
     )
     suite.extend(_testcase(group, case) for case in cases)
     return suite
 
 
-def _testcase(group: str, case: Record) -> ET.Element:
+def _testcase(group: str, case: CaseRecord) -> ET.Element:
     element = ET.Element(
         "testcase",
         classname=f"dmun_audit.{one_line(group)}",
-        name=one_line(case["case_id"]),
+        name=one_line(case.case_id),
         time=f"{_seconds(case):.3f}",
     )
-    verdict = case.get("verdict")
-    message = f"{one_line(case.get('title', ''))}: {one_line(case.get('seen', ''))}"
-    if is_waived(case):
+    verdict = case.verdict
+    message = f"{one_line(case.title)}: {one_line(case.seen)}"
+    if case.is_waived:
         ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_words(case)} — {message}")
         ET.SubElement(element, "system-out").text = failure_text(case)
-    elif verdict in FAILING:
+    elif verdict.is_failure:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
         failure.text = failure_text(case)
-    elif verdict == "VACUOUS":
+    elif verdict == Verdict.VACUOUS:
         ET.SubElement(element, "skipped", type="VACUOUS", message=message)
     else:
         ET.SubElement(element, "system-out").text = failure_text(case)
@@ -78,15 +79,12 @@ def _testcase(group: str, case: Record) -> ET.Element:
 def _properties(run: Run) -> ET.Element:
     found = ET.Element("properties")
     ET.SubElement(found, "property", name="verdict", value=headline(run))
-    for waiver in waivers_of(run.manifest):
-        status, owner, day, reason = (one_line(waiver.get(part) or "–") for part in ("status", "owner", "expires", "reason"))
+    for waiver in run.manifest.waivers:
+        parts = (waiver.status, waiver.owner, waiver.expires, waiver.reason)
+        status, owner, day, reason = (one_line(part or "–") for part in parts)
         said = f"{status}: waived by {owner} until {day}: {reason}"
-        ET.SubElement(found, "property", name=f"waiver of {one_line(waiver.get('case'))}", value=said)
+        ET.SubElement(found, "property", name=f"waiver of {one_line(waiver.case)}", value=said)
     return found
-
-
-def _is_failure(case: Mapping[str, Any]) -> bool:
-    return case.get("verdict") in FAILING and not is_waived(case)
 
 
 def _verdict_suite(run: Run) -> ET.Element:
@@ -98,6 +96,5 @@ def _verdict_suite(run: Run) -> ET.Element:
     return suite
 
 
-def _seconds(case: Mapping[str, Any]) -> float:
-    seconds: Any = (case.get("volatile") or {}).get("seconds")
-    return max(0.0, float(seconds)) if is_number(seconds) else 0.0
+def _seconds(case: CaseRecord) -> float:
+    return max(0.0, case.volatile.seconds or 0.0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import count, hundredths, one_line, percent
-from dmun_audit.report.run import Run
 from dmun_audit.spot_check.population import PLACES
 from dmun_audit.spot_check.results import Alike, ClaimResult, Errors, PersonResult, SpotCheck, spot_check_of
 
@@ -14,7 +14,7 @@ JUDGE = "judge"
 
 def read_spot_check(run: Run) -> SpotCheck:
     """The spot-check of a run folder; without people where nobody labelled."""
-    return spot_check_of(run.path, run.cases)
+    return spot_check_of(run)
 
 
 def warnings(found: SpotCheck) -> tuple[str, ...]:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from dmun_audit.report.formatting import FAILING, VERDICTS, claim_words, count, number, one_line, shown_verdict
+from dmun_audit.claim_groups.registry import group_rank
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.formatting import VERDICTS, claim_words, count, number, one_line, shown_verdict
 from dmun_audit.report.pairs import pairs_of
-from dmun_audit.report.run import Run
 from dmun_audit.report.spot_check import terminal_lines
 from dmun_audit.report.waivers import (
     expired_waivers,
     expiring_waivers,
     headline,
     idle_waivers,
-    is_waived,
     waiver_lines,
     waiver_words,
 )
@@ -33,14 +32,14 @@ def summary_lines(run: Run) -> list[str]:
     The last line holds the path alone, unbroken however long it is, so that it can be clicked or copied.
     """
     lines = []
-    for group in run.groups:
+    for group in groups_of(run):
         lines += _group_lines(group, run.of_group(group))
-    failing = [case for group in run.groups for case in run.of_group(group) if case.get("verdict") in FAILING]
+    failing = [case for group in groups_of(run) for case in run.of_group(group) if case.verdict.is_failure]
     if failing:
         lines.append("")
-    for case in sorted(failing, key=lambda case: (is_waived(case), VERDICTS.index(case["verdict"]))):
-        said = f"{case['verdict']}{' (waived)' if is_waived(case) else ''} {one_line(case.get('title', case['case_id']))}: {one_line(case.get('seen', ''))}"
-        lines += wrapped(said, "    ")
+    for case in sorted(failing, key=lambda case: (case.is_waived, VERDICTS.index(case.verdict))):
+        waived = " (waived)" if case.is_waived else ""
+        lines += wrapped(f"{case.verdict}{waived} {one_line(case.title or case.case_id)}: {one_line(case.seen)}", "    ")
     lines.append("")
     for warning in (*run.warnings, *expiring_waivers(run.manifest)):
         lines += wrapped(f"warning: {one_line(warning)}", "    ")
@@ -66,26 +65,31 @@ def _verdict_lines(run: Run) -> list[str]:
     return lines + ([f"  - and {count(more, 'more reason')}: see the report"] if more > 0 else [])
 
 
-def failure_text(record: Mapping[str, Any]) -> str:
+def failure_text(record: CaseRecord) -> str:
     """The text of a case: what was asked, what was seen, what to do, where its images are (paths in the run folder)."""
-    lines = wrapped(f"{one_line(record.get('verdict', ''))}: {one_line(record.get('title', ''))}", "  ")
-    prompt = record.get("prompt") or {}
-    if prompt.get("text"):
-        kind = ", ".join(one_line(prompt[part]) for part in ("strategy", "language") if prompt.get(part))
-        lines += _labelled("prompt:", f'"{one_line(prompt["text"])}"' + (f" ({kind})" if kind else ""))
-    lines += _labelled("asked:", record.get("asked"))
-    lines += _labelled("seen:", record.get("seen"))
-    lines += _labelled("numbers:", claim_words(record.get("claim")))
+    lines = wrapped(f"{record.verdict}: {one_line(record.title)}", "  ")
+    prompt = record.prompt
+    if prompt and prompt.text:
+        kind = ", ".join(one_line(part) for part in (prompt.strategy, prompt.language) if part)
+        lines += _labelled("prompt:", f'"{one_line(prompt.text)}"' + (f" ({kind})" if kind else ""))
+    lines += _labelled("asked:", record.asked)
+    lines += _labelled("seen:", record.seen)
+    lines += _labelled("numbers:", claim_words(record.claim))
     lines += _labelled("waived:", waiver_words(record))
-    lines += _labelled("do:", record.get("remedy"))
+    lines += _labelled("do:", record.remedy)
     return "\n".join([*lines, *_image_lines(record)])
 
 
-def verdict_counts(cases: Iterable[Mapping[str, Any]]) -> str:
-    """How many cases have which verdict, the worst first: "1 FAIL, 3 PASS"; how many of them are waived stands behind."""
+def groups_of(run: Run) -> list[str]:
+    """The groups that have cases, in the order of an audit."""
+    return sorted(dict.fromkeys(case.group for case in run.cases), key=group_rank)
+
+
+def verdict_counts(cases: Iterable[CaseRecord]) -> str:
+    """How many cases have which verdict, the worst first, and how many of them are waived: "1 FAIL, 3 PASS"."""
     listed = list(cases)
     counts = Counter(map(shown_verdict, listed))
-    waived = Counter(shown_verdict(case) for case in listed if is_waived(case))
+    waived = Counter(shown_verdict(case) for case in listed if case.is_waived)
     return ", ".join(
         f"{counts[verdict]} {verdict}" + (f" ({waived[verdict]} waived)" if waived[verdict] else "")
         for verdict in VERDICTS
@@ -113,13 +117,13 @@ def wrapped(text: str, indent: str, first: str = "") -> list[str]:
     return lines if empty and lines else [*lines, line]
 
 
-def _group_lines(group: str, cases: tuple[Mapping[str, Any], ...]) -> list[str]:
-    said = f"{verdict_counts(cases)}"
-    claims = [case.get("claim") or {} for case in cases if case.get("pooled")]
-    told = [(claim_words(claim), ", only harm to be proven" if claim.get("burden") == "prove harm" else "") for claim in claims]
-    tail = "; ".join(words + burden for words, burden in told if words)
+def _group_lines(group: str, cases: Sequence[CaseRecord]) -> list[str]:
+    claims = [case.claim for case in cases if case.pooled and case.claim]
+    pooled = [claim_words(claim) + (", only harm to be proven" if claim.harm_only else "") for claim in claims]
+    tail = "; ".join(words for words in pooled if words)
     size = count(len(cases), "case")
-    return wrapped(said + (f" | together: {tail}" if tail else ""), " " * 24, f"{one_line(group):<13}{size:<11}")
+    text = verdict_counts(cases) + (f" | together: {tail}" if tail else "")
+    return wrapped(text, " " * 24, f"{one_line(group):<13}{size:<11}")
 
 
 def _labelled(label: str, text: object) -> list[str]:
@@ -127,22 +131,21 @@ def _labelled(label: str, text: object) -> list[str]:
     return wrapped(words, " " * 11, f"  {label:<9}") if words else []
 
 
-def _image_lines(record: Mapping[str, Any]) -> list[str]:
+def _image_lines(record: CaseRecord) -> list[str]:
     pairs = pairs_of(record)
     telling = [pair for pair in pairs if pair.telling]
     lines: list[str] = []
     for pair in (telling or pairs)[:_IMAGES_NAMED]:
         for image in (pair.base, pair.candidate):
-            if not image:
+            if image is None:
                 continue
-            detected = image.get("detected")
-            said = [f"{one_line(image.get('model'))}, index {number(image.get('index'))}, seed {image.get('seed')}"]
-            if image.get("target_score") is not None:
-                said.append(f"target score {number(image['target_score'])}")
-            if detected is not None:
-                said.append("target detected" if detected else "target not detected")
-            lines += wrapped(", ".join(map(one_line, said)), " " * 11, "  image:   ")
-            lines.append(" " * 11 + str(Path("images", f"{one_line(image.get('key'))}.png").as_posix()))
+            facts = [f"{image.model}, index {number(image.index)}, seed {image.seed}"]
+            if image.target_score is not None:
+                facts.append(f"target score {number(image.target_score)}")
+            if image.detected is not None:
+                facts.append("target detected" if image.detected else "target not detected")
+            lines += wrapped(", ".join(facts), " " * 11, "  image:   ")
+            lines.append(" " * 11 + f"images/{one_line(image.key)}.png")
     more = len(telling or pairs) - _IMAGES_NAMED
     noun = "more pair" if any(pair.base and pair.candidate for pair in pairs) else "more image"
     if more > 0:

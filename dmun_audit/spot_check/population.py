@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dmun_audit._util.hashing import seed_of
-
-Record = Mapping[str, Any]
+from dmun_audit.evidence.schema import CaseRecord, ImageRecord
+from dmun_audit.verdict.vocabulary import Verdict
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -49,21 +49,19 @@ class Judged:
         return self.stratum.place != "base"
 
 
-def judged_images(records: Iterable[Record]) -> dict[str, Judged]:
+def judged_images(records: Iterable[CaseRecord]) -> dict[str, Judged]:
     """Every image for which the evidence holds the judge's answer, by key, in an order that the evidence's own does not change.
 
     An image that several cases share counts once, in the first of `PLACES` that it belongs to.
     """
     found: dict[str, Judged] = {}
     for record in records:
-        for image in record.get("images") or ():
-            key, detected = (image.get("key"), image.get("detected")) if isinstance(image, dict) else (None, None)
-            if not isinstance(key, str) or not _KEY.fullmatch(key) or not isinstance(detected, bool):
+        for image in record.images:
+            if image.detected is None or not _KEY.fullmatch(image.key):
                 continue
-            place, score = _place(record, image), image.get("target_score")
-            held = found.get(key)
-            if held is None or _rank(place) < _rank(held.stratum.place):
-                found[key] = Judged(key, Stratum(place, detected), str(image.get("prompt", "")), score)
+            place, earlier = _place(record, image), found.get(image.key)
+            if earlier is None or _rank(place) < _rank(earlier.stratum.place):
+                found[image.key] = Judged(image.key, Stratum(place, image.detected), image.prompt, image.target_score)
     return dict(sorted(found.items()))
 
 
@@ -110,11 +108,11 @@ def _in_turn(lists: list[list[Any]]) -> list[Any]:
     return [item for row in zip_longest(*lists, fillvalue=nothing) for item in row if item is not nothing]
 
 
-def _place(record: Record, image: Mapping[str, Any]) -> str:
-    if image.get("model") != "candidate":
+def _place(record: CaseRecord, image: ImageRecord) -> str:
+    if image.model != "candidate":
         return "base"
-    asks = record.get("group") in ("erasure", "adversarial") and record.get("verdict") != "VACUOUS"
-    return str(record["group"]) if asks else "other"
+    asks = record.group in ("erasure", "adversarial") and record.verdict != Verdict.VACUOUS
+    return record.group if asks else "other"
 
 
 def _rank(place: str) -> int:

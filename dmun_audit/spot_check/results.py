@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
-from dmun_audit.evidence.run_folder import fingerprint
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.spot_check.labels import FILE, Label, read_labels
 from dmun_audit.spot_check.population import STRATA, Judged, Stratum, judged_images, sample_for
 from dmun_audit.verdict import agreement, bounds, sequential
 from dmun_audit.verdict.agreement import Sampled, Table
+from dmun_audit.verdict.vocabulary import Stopping, Verdict
 
-Record = Mapping[str, Any]
 ALPHA = 0.05  # error rate of every bound on counts of images
 
 
@@ -132,11 +131,12 @@ class SpotCheck:
     left_out: int
 
 
-def spot_check_of(folder: Path, records: Sequence[Record]) -> SpotCheck:
-    """Read the labels of a run folder and count. `records` is its evidence, one record a case; needs no image."""
+def spot_check_of(run: Run) -> SpotCheck:
+    """Read the labels of a run folder and count. Needs no image."""
+    folder, records, digest = run.path, run.cases, run.digest
     if not (folder / FILE).exists():
         return SpotCheck((), (), 0)
-    labels = read_labels(folder, evidence_digest(records))
+    labels = read_labels(folder, digest)
     images = judged_images(records)
     known = {by: {key: label for key, label in held.items() if key in images} for by, held in labels.by_person.items()}
     people = tuple(_person(by, held, images, records) for by, held in known.items() if held)
@@ -145,12 +145,7 @@ def spot_check_of(folder: Path, records: Sequence[Record]) -> SpotCheck:
     return SpotCheck(people, between, labels.foreign + unknown)
 
 
-def evidence_digest(records: Iterable[Record]) -> str:
-    """The digest by which labels name the evidence that they were made of."""
-    return str(fingerprint(map(dict, records))["digest"])
-
-
-def _person(by: str, labels: Mapping[str, Label], images: Mapping[str, Judged], records: Sequence[Record]) -> PersonResult:
+def _person(by: str, labels: Mapping[str, Label], images: Mapping[str, Judged], records: Sequence[CaseRecord]) -> PersonResult:
     told = [(images[key], label.answer) for key, label in labels.items() if label.answer != "unsure"]
     strata = tuple(_stratum(stratum, labels, images) for stratum in STRATA)
     moments, latest = sorted(label.at for label in labels.values()), list(labels.values())[-1]
@@ -222,36 +217,37 @@ def _errors(strata: Sequence[StratumResult], *, detected: bool) -> Errors:
 
 
 def _claims(
-    records: Sequence[Record], images: Mapping[str, Judged], strata: Mapping[Stratum, StratumResult]
+    records: Sequence[CaseRecord], images: Mapping[str, Judged], strata: Mapping[Stratum, StratumResult]
 ) -> Iterable[ClaimResult]:
     for record in records:
-        group = str(record.get("group"))
-        if record.get("pooled") and group in ("erasure", "adversarial") and _on_a_rate(record.get("claim") or {}):
-            yield _claim(record, images, strata[Stratum(group, True)], strata[Stratum(group, False)], strata)
+        group, claim = record.group, record.claim
+        if record.pooled and group in ("erasure", "adversarial") and claim and _on_a_rate(claim):
+            yield _claim(record, claim, strata[Stratum(group, True)], strata[Stratum(group, False)], strata)
 
 
-def _on_a_rate(claim: Mapping[str, Any]) -> bool:
-    """Whether a claim holds what is needed to count anew; evidence may have been written or edited by anybody."""
-    counts = [claim.get("hits"), claim.get("trials")]
-    shares = [claim.get("threshold"), claim.get("alpha_pass")]
-    whole = all(type(value) is int for value in counts) and all(type(value) is float for value in shares)
-    return whole and 0 <= counts[0] <= counts[1] != 0 and all(0 < value < 1 for value in shares)  # type: ignore[operator]
+def _on_a_rate(claim: ClaimRecord) -> bool:
+    """Whether a claim has the numbers to count anew. Anybody may have written or edited the evidence."""
+    if claim.hits is None or claim.trials is None or claim.threshold is None or claim.alpha_pass is None:
+        return False
+    return 0 <= claim.hits <= claim.trials != 0 and 0 < claim.threshold < 1 and 0 < claim.alpha_pass < 1
 
 
 def _claim(
-    record: Record,
-    images: Mapping[str, Judged],
+    record: CaseRecord,
+    claim: ClaimRecord,
     alarmed: StratumResult,
     passed: StratumResult,
     strata: Mapping[Stratum, StratumResult],
 ) -> ClaimResult:
-    claim = record["claim"]
-    trials, hits, ceiling, upper = claim["trials"], claim["hits"], claim["threshold"], _upper_bound_of(claim)
+    assert claim.trials is not None
+    assert claim.hits is not None
+    assert claim.threshold is not None
+    trials, hits, ceiling, upper = claim.trials, claim.hits, claim.threshold, _upper_bound_of(claim)
     outside = max(0, trials - alarmed.images - passed.images)  # shared with another stratum: nobody sampled them for this claim
     samples = [alarmed.sampled, passed.sampled]
     most = min(trials, agreement.most_of_strata(samples, ALPHA) + outside)
     return ClaimResult(
-        title=str(record.get("title", "")),
+        title=record.title,
         trials=trials,
         judged=hits,
         labelled=passed.sampled.labelled,
@@ -262,16 +258,19 @@ def _claim(
         images_for_proof=_images_for_proof(
             samples, bounds.smallest(lambda count: upper(count) > ceiling, 0, trials) - 1 - outside, passed.stratum, strata
         ),
-        passed=record.get("verdict") == "PASS",
+        passed=record.verdict == Verdict.PASS,
     )
 
 
-def _upper_bound_of(claim: Mapping[str, Any]) -> Callable[[int], float]:
+def _upper_bound_of(claim: ClaimRecord) -> Callable[[int], float]:
     """The claim's own upper bound on the rate as a function of its hits: that of fixed n, or of a rule that may stop early."""
-    trials, alpha = claim["trials"], claim["alpha_pass"]
-    if claim.get("stopping") != "early" or alpha >= 0.5:
+    trials, alpha, ceiling = claim.trials, claim.alpha_pass, claim.threshold
+    assert trials is not None
+    assert alpha is not None
+    assert ceiling is not None
+    if claim.stopping != Stopping.EARLY or alpha >= 0.5:
         return lambda hits: bounds.upper_bound(hits, trials, alpha)
-    rule = sequential.Claim("rate", claim["threshold"], claim["threshold"], alpha, alpha)
+    rule = sequential.Claim("rate", ceiling, ceiling, alpha, alpha)
     return lambda hits: rule.upper(sequential.Counts(trials - hits, 0, hits))
 
 

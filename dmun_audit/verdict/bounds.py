@@ -5,6 +5,7 @@ All bounds are for a number of images fixed in advance; none of them survives dr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -109,3 +110,8 @@ def smallest(holds: Callable[[int], bool], first: int, last: int) -> int:
         else:
             low = middle + 1
     return low
+
+
+def clean_images_needed(ceiling: float, alpha: float) -> int:
+    """How many images without a hit prove at `alpha` that a rate is at most `ceiling`: the least n with (1 - ceiling)^n ≤ alpha."""
+    return math.ceil(math.log(alpha) / math.log1p(-ceiling))

@@ -59,6 +59,10 @@ class Burden(StrEnum):
     PROVE_SAFE = "prove safe"
 
 
+CONTROLS = "controls"
+"""The group of the controls: they count for every other group, and cannot be waived."""
+
+
 class Stopping(StrEnum):
     """Whether a claim is decided once on all planned images, or as soon as an anytime-valid rule decides it."""
 

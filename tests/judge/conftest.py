@@ -1,10 +1,10 @@
-"""What the tests of judges share: small pictures, a target, and folders of small networks."""
+"""Fixtures of the judge tests: small images, a dossier, and a detector by its reference."""
 
 import numpy as np
 import pytest
 
-from dmun_audit.judge.opening import Judges
-from dmun_audit.judge.reference import parse_judge
+from dmun_audit.judge.kinds import parse_judge
+from dmun_audit.judge.loading import JudgeLoader
 from dmun_audit.knowledge.packs import find_pack
 
 
@@ -14,19 +14,19 @@ def dossier():
 
 
 @pytest.fixture(scope="session")
-def pictures():
-    """Nineteen pictures of three shapes: more than two batches, the last one not full."""
+def images():
+    """Nineteen images of three shapes: more than two batches, and the last one is not full."""
     rng = np.random.default_rng(0)
     shapes = [(48, 64, 3), (64, 48, 3), (40, 40, 3)]
-    return [rng.integers(0, 256, shapes[place % 3], np.uint8) for place in range(19)]
+    return [rng.integers(0, 256, shapes[index % 3], np.uint8) for index in range(19)]
 
 
 @pytest.fixture
 def detector(dossier):
-    """Open the detector that a reference names, for the dossier's target."""
+    """A function that opens the detector of a reference, for the dossier's target or another one."""
 
-    def open_(text, target=dossier.target):
+    def open_detector(text, target=dossier.target):
         reference = parse_judge(text)
-        return Judges("cpu").network(reference).detector(reference, target)
+        return JudgeLoader("cpu").network(reference).detector(reference, target)
 
-    return open_
+    return open_detector

@@ -1,6 +1,6 @@
-"""Small networks of the kinds that judge, made from configuration with random weights and saved as real ones are."""
+"""Small networks for detectors: made from a configuration with random weights, and saved as real networks are."""
 
-from small_tokenizers import CLIP_LENGTH, clip_tokenizer  # first: it cures torchvision
+from small_tokenizers import CLIP_LENGTH, clip_tokenizer  # first: it makes torchvision importable
 from transformers import (
     BertTokenizer,
     Dinov2Config,
@@ -29,7 +29,7 @@ def _seeded():
 
 
 def _shrink(*layers):
-    """Keep scores away from 1, where all look alike."""
+    """Scale the weights of layers down: scores near 1 would all be equal."""
     for layer in layers:
         layer.weight.data *= 0.1
         layer.bias.data *= 0.1
@@ -57,7 +57,7 @@ def save_dino(folder):
 
 
 def save_owl(folder):
-    """An OWLv2 of two layers in each tower, which reads sixteen tokens as the real ones do."""
+    """An OWLv2 of two layers in each tower. It reads sixteen tokens, as published ones do."""
     _seeded()
     tokenizer = clip_tokenizer()
     ends = {
@@ -99,8 +99,8 @@ def save_grounding_dino(folder):
     return folder
 
 
-def save_facenetwork(path, side=112, channels=3):
-    """The mean of each colour in each quarter of the face as its embedding: three times four numbers."""
+def save_face_network(path, side=112, channels=3):
+    """A network whose embedding of a face is the mean of each colour in each quarter: three times four numbers."""
     import onnx
     from onnx import TensorProto, helper
 

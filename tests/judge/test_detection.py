@@ -1,11 +1,13 @@
-"""Detection and classification as functions of embeddings, against their definitions and against torchmetrics."""
+"""Detection and classification as functions of embeddings and scores, against their definitions."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmun_audit.judge.detection import LOWEST_THRESHOLD, calibrate, clip_scores, label_shares
+from dmun_audit._util.errors import LoadError
+from dmun_audit.judge.detection import LOWEST_THRESHOLD, Threshold, calibrate, clip_scores, label_shares
+from dmun_audit.judge.protocol import ScoreScale
 
 
 def _unit(rows, seed):
@@ -35,7 +37,28 @@ def test_clip_scores_are_cosines():
 def test_the_threshold_keeps_one_percent_and_is_never_low():
     scores = np.linspace(0, 0.9, 1000)
     threshold = calibrate(scores)
-    assert (scores > threshold.value).mean() <= 0.01
+    assert np.mean(threshold.detects(scores)) <= 0.01
     assert calibrate(np.zeros(10)).value == LOWEST_THRESHOLD
     with pytest.raises(ValueError, match="at least one image"):
         calibrate(np.array([]))
+
+
+def test_a_threshold_detects_what_is_greater():
+    threshold = Threshold(0.25, 10)
+    assert threshold.detects([0.0, 0.25, np.nextafter(0.25, 1), 0.9]) == [False, False, True, True]
+    assert threshold.detects(np.array([])) == []
+    assert all(type(detected) is bool for detected in threshold.detects(np.float32([0.1, 0.9])))
+
+
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf")])
+def test_a_score_that_is_not_finite_is_an_error_and_no_missing_detection(score):
+    with pytest.raises(LoadError, match="not finite"):
+        Threshold(0.25, 10).detects([0.1, score])
+    with pytest.raises(LoadError, match="not finite"):
+        calibrate(np.array([0.1, score]))
+
+
+@pytest.mark.parametrize("lowest", [-0.1, 1.1, float("nan"), float("inf")])
+def test_the_lowest_threshold_of_a_scale_is_a_score(lowest):
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        ScoreScale(lowest)

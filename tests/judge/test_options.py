@@ -1,4 +1,4 @@
-"""`--detector` and `--second-judge` on their way from the command line to every process."""
+"""`--detector` and `--second-judge`, from the command line to every process."""
 
 import os
 import subprocess
@@ -14,11 +14,11 @@ from dmun_audit.models.references import parse_reference
 from dmun_audit.models.source_files import source_digest
 
 ROOT = Path(__file__).parent.parent.parent
-ASKED = {"model": "atelier:retrained", "target": "Van Gogh", "policy": "smoke"}
+OPTIONS = {"model": "atelier:retrained", "target": "Van Gogh", "policy": "smoke"}
 
 
-def test_without_them_the_audit_is_the_one_that_it_was():
-    setup = resolve(Options(**ASKED))
+def test_without_them_the_audit_hash_is_unchanged():
+    setup = resolve(Options(**OPTIONS))
     sources = {
         side: source_digest(parse_reference(f"atelier:{name}")) for side, name in (("base", "base"), ("candidate", "retrained"))
     }
@@ -27,9 +27,9 @@ def test_without_them_the_audit_is_the_one_that_it_was():
 
 
 def test_each_of_them_makes_another_audit_and_reaches_every_worker():
-    plain = resolve(Options(**ASKED))
-    detecting = resolve(Options(**ASKED, detector="vlm:http://localhost:1/v1#m"))
-    agreeing = resolve(Options(**ASKED, second_judge="vlm:http://localhost:1/v1#m"))
+    plain = resolve(Options(**OPTIONS))
+    detecting = resolve(Options(**OPTIONS, detector="vlm:http://localhost:1/v1#m"))
+    agreeing = resolve(Options(**OPTIONS, second_judge="vlm:http://localhost:1/v1#m"))
     assert len({setup.audit_hash for setup in (plain, detecting, agreeing)}) == 3
     for setup in (plain, detecting, agreeing):
         assert AuditConfig.from_json(setup.to_json()) == setup
@@ -43,17 +43,17 @@ def test_each_of_them_makes_another_audit_and_reaches_every_worker():
         ({"judge": "classifier:owner/name#nsfw"}, "no CLIP model"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_loaded(options, words):
+def test_a_wrong_reference_is_refused_before_anything_is_loaded(options, words):
     with pytest.raises(LoadError, match=words):
-        resolve(Options(**ASKED, **options))
+        resolve(Options(**OPTIONS, **options))
 
 
-def test_a_slip_on_the_command_line_is_one_error_of_usage():
+def test_a_misspelt_kind_on_the_command_line_is_one_usage_error():
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--collect-only", "-q"]
     done = subprocess.run(
         [*command, "--detector=classifer:owner/name#nsfw"], cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ
     )
-    told = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     assert done.returncode == 4
-    assert "did you mean classifier:?" in told
-    assert "Traceback" not in told
+    assert "did you mean classifier:?" in output
+    assert "Traceback" not in output

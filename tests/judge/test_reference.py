@@ -1,4 +1,4 @@
-"""Which judges can be named, and that a judge is told apart by all that decides what it sees."""
+"""References of judges: what is accepted, and what is one clear error before anything is loaded."""
 
 import json
 import shutil
@@ -11,7 +11,8 @@ from PIL import Image
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.reference import check_judge, check_others, judge_parts, parse_judge
+from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
+from dmun_audit.judge.reference import clip_parts
 from dmun_audit.models.references import atelier_judge
 
 
@@ -26,10 +27,10 @@ def test_a_folder_without_its_configuration_is_named(tmp_path):
         check_judge(f"local-dir:{tmp_path}")
 
 
-def test_the_parts_of_a_judge():
+def test_the_parts_of_a_clip_reference():
     check_judge("atelier:judge")
-    assert judge_parts("open_clip:ViT-B-32/laion2b_s34b_b79k") == ("ViT-B-32", "laion2b_s34b_b79k")
-    assert judge_parts("hf-hub:owner/name") == ("hf-hub:owner/name", None)
+    assert clip_parts("open_clip:ViT-B-32/laion2b_s34b_b79k") == ("ViT-B-32", "laion2b_s34b_b79k")
+    assert clip_parts("hf-hub:owner/name") == ("hf-hub:owner/name", None)
 
 
 def test_another_preprocessing_is_another_judge(tmp_path):
@@ -59,7 +60,7 @@ def test_a_detector_of_no_known_kind_names_the_kinds(reference):
         ("atelie:judge", "atelier:judge"),
     ],
 )
-def test_a_slip_of_the_pen_is_recognised(reference, meant):
+def test_a_misspelt_kind_gets_a_suggestion(reference, meant):
     with pytest.raises(LoadError, match=f"did you mean {meant}"):
         parse_judge(reference)
 
@@ -81,17 +82,18 @@ def test_the_parts_of_a_detector(tmp_path):
 
 def _parts(text):
     reference = parse_judge(text)
-    return reference.kind, reference.place, reference.asked
+    return reference.kind, reference.source, reference.query
 
 
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
         ("classifier:", "names no model"),
+        ("classifier:#nsfw", "names no model"),
         ("classifier:./nowhere#x", "there is no folder ./nowhere"),
         ("classifier:{empty}#x", r"no config\.json"),
-        ("references:owner/name", "no pictures to compare with"),
-        ("references:owner/name#{empty}", "no pictures in"),
+        ("references:owner/name", "has no reference images"),
+        ("references:owner/name#{empty}", "no images in"),
         ("references:open_clip:ViT-B-32#{empty}", "of no known kind"),
         ("faces:owner/name#{empty}", r"no \.onnx file"),
         ("vlm:transformers:./nowhere", "there is no folder ./nowhere"),
@@ -101,7 +103,7 @@ def _parts(text):
         ("local-dir:{empty}", r"no open_clip_config\.json"),
     ],
 )
-def test_what_cannot_be_there_is_one_error_before_anything_is_loaded(reference, words, tmp_path):
+def test_a_source_that_is_not_there_is_one_error_before_anything_is_loaded(reference, words, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "answers.jsonl").write_text("{}")
     with pytest.raises(LoadError, match=words):
@@ -124,7 +126,20 @@ def test_the_second_judge_is_another_than_the_one_that_detects():
             check_others("atelier:judge", detector, "atelier:judge")
 
 
-def test_references_are_parsed_without_torch():
-    code = "import sys; from dmun_audit.judge.reference import parse_judge; parse_judge('classifier:owner/name#x'); "
-    code += "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'open_clip', 'onnxruntime')))"
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0
+def test_references_are_parsed_without_torch(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    (tmp_path / "net.onnx").write_bytes(b"")
+    references = [
+        "classifier:owner/name#x",
+        "objects:owner/name#a logo",
+        f"references:owner/name#{tmp_path}",
+        f"references:atelier:judge#{tmp_path}",
+        f"faces:{tmp_path / 'net.onnx'}#{tmp_path}",
+        "vlm:transformers:owner/name",
+        "open_clip:ViT-B-32/openai",
+    ]
+    code = "import sys; from dmun_audit.judge.kinds import parse_judge; "
+    code += f"kinds = [parse_judge(each).kind for each in {references!r}]; "
+    code += "print(*kinds, *({'torch', 'transformers', 'open_clip', 'onnxruntime'} & {*sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], timeout=120, capture_output=True, text=True)
+    assert done.stdout.split() == ["classifier", "objects", "references", "references", "faces", "vlm", "clip"], done.stderr

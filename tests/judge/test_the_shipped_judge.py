@@ -1,4 +1,4 @@
-"""The shipped judge at work: through open_clip alone, on painted pictures, whatever shares a batch."""
+"""The judge that ships: opened by open_clip, on painted images, with any batch."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from dmun_audit._util.errors import LoadError
 from dmun_audit.atelier import captions
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint
-from dmun_audit.judge.clip import SLOTS, ClipJudge
+from dmun_audit.judge.clip import BATCH_SIZE, ClipJudge
 from dmun_audit.judge.detection import label_shares
 from dmun_audit.models import references
 
@@ -17,25 +17,25 @@ def judge():
 
 
 @pytest.fixture(scope="module")
-def pictures():
+def images():
     return [paint(style, subject, 3_000_000) for style in STYLES for subject in SUBJECTS]
 
 
-def test_it_tells_styles_and_subjects_of_pictures_it_never_saw(judge, pictures):
-    seen = judge.embed_images(pictures)
+def test_it_classifies_styles_and_subjects_of_images_outside_its_training(judge, images):
+    embeddings = judge.embed_images(images)
     styles = judge.embed_texts(
         ["a photo" if style == "photograph" else f"a painting by {captions.STYLE_WORDS[style].full}" for style in STYLES]
     )
     subjects = judge.embed_texts([f"a painting of {captions.SUBJECT_WORDS[subject].nouns[0]}" for subject in SUBJECTS])
     wanted = np.repeat(np.arange(len(STYLES)), len(SUBJECTS))
-    assert (label_shares(seen, styles, judge.scale).argmax(axis=1) == wanted).mean() >= 0.95
+    assert (label_shares(embeddings, styles, judge.scale).argmax(axis=1) == wanted).mean() >= 0.95
     wanted = np.tile(np.arange(len(SUBJECTS)), len(STYLES))
-    assert (label_shares(seen, subjects, judge.scale).argmax(axis=1) == wanted).mean() >= 0.9
+    assert (label_shares(embeddings, subjects, judge.scale).argmax(axis=1) == wanted).mean() >= 0.9
 
 
-def test_an_embedding_does_not_depend_on_its_company(judge, pictures):
-    together = judge.embed_images(pictures[: SLOTS + 3])
-    alone = np.concatenate([judge.embed_images([picture]) for picture in pictures[: SLOTS + 3]])
+def test_an_embedding_does_not_depend_on_other_images_or_texts(judge, images):
+    together = judge.embed_images(images[: BATCH_SIZE + 3])
+    alone = np.concatenate([judge.embed_images([image]) for image in images[: BATCH_SIZE + 3]])
     assert np.array_equal(together, alone)
     texts = [f"a painting of {captions.SUBJECT_WORDS[subject].nouns[0]}" for subject in SUBJECTS]
     fresh = ClipJudge(f"local-dir:{references.atelier_judge()}")

@@ -1,4 +1,4 @@
-"""LPIPS with weights that the test writes where torch would keep AlexNet's, against torchmetrics' own LPIPS."""
+"""LPIPS with random AlexNet weights in torch's cache, against the LPIPS of torchmetrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit.measures import perceptual
-from dmun_audit.measures.perceptual import SLOTS, alexnet_path, check_perceptual, open_perceptual
+from dmun_audit.measures.perceptual import BATCH_SIZE, alexnet_path, check_perceptual, open_perceptual
 
 torchvision_compatibility.make_importable()
 
 
 def write_alexnet(cache, weights):
-    """Save `weights` where torch would keep torchvision's AlexNet; return the file."""
+    """Save `weights` as torchvision's AlexNet in torch's cache; return the file."""
     path = cache / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(weights, path)
@@ -28,7 +28,7 @@ def write_alexnet(cache, weights):
 
 @pytest.fixture(scope="module")
 def weights():
-    """A whole AlexNet as torchvision names it, drawn at random; its classifier is one stored number wide."""
+    """A state dict of AlexNet with random features; the tensors of its classifier store one number each."""
     import torchvision
 
     torch.manual_seed(0)
@@ -54,16 +54,16 @@ def images(count, size=(64, 64), seed=0):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 130)])
-def test_distances_are_those_of_torchmetrics(alexnet, size):
+def test_distances_equal_the_lpips_of_torchmetrics(alexnet, size):
     from torchmetrics.functional.image.lpips import learned_perceptual_image_patch_similarity
 
     left, right = images(3, size), images(3, size, seed=1)
     right[1] = (left[1] * 0.9 + 0.1 * right[1]).astype(np.uint8)
     tensors = [torch.from_numpy(np.stack(side)).permute(0, 3, 1, 2).float() / 127.5 - 1.0 for side in (left, right)]
     expected = learned_perceptual_image_patch_similarity(*tensors, net_type="alex", reduction="none")
-    found = open_perceptual("lpips").distances(left, right)
-    assert found.min() > 0.0
-    assert found == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-6)
+    distances = open_perceptual("lpips").distances(left, right)
+    assert distances.min() > 0.0
+    assert distances == pytest.approx(expected.numpy(), rel=1e-4, abs=1e-6)
 
 
 def test_the_same_image_has_no_distance_and_order_does_not_matter(alexnet):
@@ -78,17 +78,17 @@ def test_a_greater_change_is_further_away(alexnet):
     calm = np.tile(np.linspace(0, 255, 64)[:, None, None], (1, 64, 3))
     noise = np.random.default_rng(3).normal(size=calm.shape)
     changed = [np.clip(calm + strength * noise, 0, 255).astype(np.uint8) for strength in (3, 15, 60)]
-    found = open_perceptual("lpips").distances([calm.astype(np.uint8)] * 3, changed)
-    assert found[0] < found[1] < found[2]
+    distances = open_perceptual("lpips").distances([calm.astype(np.uint8)] * 3, changed)
+    assert distances[0] < distances[1] < distances[2]
 
 
 def test_a_distance_does_not_depend_on_its_batch(alexnet):
     opened = open_perceptual("lpips")
-    left, right = images(SLOTS + 3), images(SLOTS + 3, seed=1)
-    together = opened.distances(left, right)
-    assert together.shape == (SLOTS + 3,)
-    for place in (0, SLOTS - 1, SLOTS + 2):
-        assert opened.distances(left[place : place + 1], right[place : place + 1])[0] == together[place]
+    left, right = images(BATCH_SIZE + 3), images(BATCH_SIZE + 3, seed=1)
+    distances = opened.distances(left, right)
+    assert distances.shape == (BATCH_SIZE + 3,)
+    for index in (0, BATCH_SIZE - 1, BATCH_SIZE + 2):
+        assert opened.distances(left[index : index + 1], right[index : index + 1])[0] == distances[index]
 
 
 def test_other_weights_have_another_digest(alexnet, cache, weights, monkeypatch):
@@ -99,11 +99,11 @@ def test_other_weights_have_another_digest(alexnet, cache, weights, monkeypatch)
     assert open_perceptual("lpips").digest != first.digest
 
 
-def test_missing_weights_are_one_error_that_says_which_file_goes_where(cache):
-    with pytest.raises(LoadError) as found:
+def test_missing_weights_are_one_error_that_names_the_file_and_its_place(cache):
+    with pytest.raises(LoadError) as error:
         open_perceptual("lpips")
-    assert str(cache / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth") in found.value.what
-    assert "download.pytorch.org/models/alexnet-owt-7be5be79.pth" in found.value.remedy
+    assert str(cache / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth") in error.value.what
+    assert "download.pytorch.org/models/alexnet-owt-7be5be79.pth" in error.value.remedy
     assert not any(cache.iterdir())
 
 
@@ -115,9 +115,9 @@ def test_an_unknown_distance_is_refused(name):
 
 def test_a_file_of_another_digest_is_refused(cache, weights):
     write_alexnet(cache, weights)
-    with pytest.raises(LoadError, match="damaged, or another file") as found:
+    with pytest.raises(LoadError, match="damaged, or another file") as error:
         open_perceptual("lpips")
-    assert "7be5be79" in found.value.why
+    assert "7be5be79" in error.value.why
 
 
 class Payload:
@@ -126,7 +126,7 @@ class Payload:
 
 
 @pytest.mark.parametrize("content", ["no weights", "wrong shapes", "other names", "a list", "code"])
-def test_what_is_no_alexnet_is_refused_and_none_of_its_code_runs(cache, weights, monkeypatch, capsys, content):
+def test_a_file_that_is_no_alexnet_is_refused_and_its_code_does_not_run(cache, weights, monkeypatch, capsys, content):
     wrong = {
         "wrong shapes": {key: value[..., :1] for key, value in weights.items()},
         "other names": {f"module.{key}": value for key, value in weights.items()},
@@ -136,9 +136,9 @@ def test_what_is_no_alexnet_is_refused_and_none_of_its_code_runs(cache, weights,
     }
     path = write_alexnet(cache, wrong[content])
     monkeypatch.setattr(perceptual, "ALEXNET_DIGEST", hashlib.sha256(path.read_bytes()).hexdigest()[:8])
-    with pytest.raises(LoadError) as found:
+    with pytest.raises(LoadError) as error:
         open_perceptual("lpips")
-    assert str(path) in found.value.what
+    assert str(path) in error.value.what
     assert "code of the file" not in capsys.readouterr().out
 
 
@@ -157,7 +157,7 @@ def test_images_that_cannot_be_compared_are_refused(alexnet, left, right):
 
 
 @pytest.mark.parametrize(("torch_home", "xdg"), [(True, True), (False, True), (False, False)])
-def test_weights_lie_where_torch_looks_for_them(tmp_path, monkeypatch, torch_home, xdg):
+def test_the_path_is_in_torch_s_cache(tmp_path, monkeypatch, torch_home, xdg):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name, given in (("TORCH_HOME", torch_home), ("XDG_CACHE_HOME", xdg)):
         monkeypatch.setenv(name, str(tmp_path / name)) if given else monkeypatch.delenv(name, raising=False)
@@ -165,7 +165,7 @@ def test_weights_lie_where_torch_looks_for_them(tmp_path, monkeypatch, torch_hom
 
 
 def test_checking_loads_no_torch(cache):
-    said = (
+    code = (
         "import sys; from dmun_audit.measures.perceptual import check_perceptual as c\ntry: c('lpips')\nexcept Exception: pass\n"
     )
-    subprocess.run([sys.executable, "-c", said + "assert 'torch' not in sys.modules"], check=True)
+    subprocess.run([sys.executable, "-c", code + "assert 'torch' not in sys.modules"], check=True)

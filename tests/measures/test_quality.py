@@ -1,4 +1,4 @@
-"""CLIP-IQA against its definition, and images that hold nothing told from those that hold something."""
+"""CLIP-IQA against its definition, and collapsed images against images with little in them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def test_clip_iqa_is_the_softmax_over_the_good_and_the_bad_prompt():
 
 
 def test_an_image_like_the_good_prompt_is_better():
-    prompts = np.scorer(2, 8, dtype=np.float32)
+    prompts = np.eye(2, 8, dtype=np.float32)
     assert IQA_PROMPTS == ("Good photo.", "Bad photo.")
-    good, bad, neither = clip_iqa(np.scorer(3, 8, dtype=np.float32), prompts, 10.0)
+    good, bad, neither = clip_iqa(np.eye(3, 8, dtype=np.float32), prompts, 10.0)
     assert (good, neither, bad) == pytest.approx((1.0, 0.5, 0.0), abs=1e-4)
     with pytest.raises(ValueError, match="two prompts"):
-        clip_iqa(np.scorer(3), np.scorer(3), 10.0)
+        clip_iqa(np.eye(3), np.eye(3), 10.0)
 
 
 def filled(colour, size=64):
@@ -48,7 +48,7 @@ def static(contrast):
 
 
 @pytest.mark.parametrize("image", [filled(0), filled(128), filled((255, 0, 0)), almost_flat(), static(20), static(90)])
-def test_an_image_that_holds_nothing_is_collapsed(image):
+def test_an_image_without_content_is_collapsed(image):
     assert collapsed([image]).tolist() == [True]
 
 
@@ -67,7 +67,7 @@ def stripes():
 
 
 @pytest.mark.parametrize("image", [drawn_on_white(), smooth(), stripes()])
-def test_an_image_that_holds_little_is_not_collapsed(image):
+def test_an_image_with_little_content_is_not_collapsed(image):
     assert collapsed([image]).tolist() == [False]
 
 

@@ -20,7 +20,7 @@ from dmun_audit.models.in_memory import in_memory_model
 from dmun_audit.models.loading import is_atelier_base, load_candidate, load_pipeline
 from dmun_audit.models.references import WEIGHTS_FOLDER, parse_reference
 from dmun_audit.models.source_files import source_digest
-from dmun_audit.plan.plan import ImageRequest
+from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore

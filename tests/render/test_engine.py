@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmun_audit._util.errors import StoreError
-from dmun_audit.plan.plan import ImageRequest
+from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render import engine as rendering
 from dmun_audit.render.engine import Engine

@@ -75,20 +75,18 @@ def paint(seed: int, hue: float, size: int = 64) -> Image.Image:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size, 0:size] / size
     cx, cy, bend = rng.uniform(0.25, 0.75), rng.uniform(0.2, 0.4), 6.0 * (1.0 - hue)
-    sequential_sampler = np.sin(30 * (y + 0.15 * np.sin(bend * x + seed % 7)) + 5 * x)
+    strokes = np.sin(30 * (y + 0.15 * np.sin(bend * x + seed % 7)) + 5 * x)
     sky = np.stack(
         [
-            0.15 + 0.5 * hue + 0.1 * sequential_sampler,
-            0.3 + 0.12 * sequential_sampler,
-            0.65 - 0.4 * hue + 0.15 * sequential_sampler,
+            0.15 + 0.5 * hue + 0.1 * strokes,
+            0.3 + 0.12 * strokes,
+            0.65 - 0.4 * hue + 0.15 * strokes,
         ],
         axis=-1,
     )
     disc = (np.hypot(x - cx, y - cy) < 0.14)[..., None]
     field = (y > 0.68 + 0.05 * np.sin(8 * x))[..., None]
-    ground = np.stack(
-        [0.35 + 0.2 * sequential_sampler, 0.45 + 0.1 * sequential_sampler, 0.1 + 0.2 * hue + 0 * sequential_sampler], axis=-1
-    )
+    ground = np.stack([0.35 + 0.2 * strokes, 0.45 + 0.1 * strokes, 0.1 + 0.2 * hue + 0 * strokes], axis=-1)
     picture = np.where(disc, (0.98, 0.82, 0.3), np.where(field, ground, sky)) + rng.normal(0, 0.03, (size, size, 1))
     return Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
 

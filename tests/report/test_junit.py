@@ -11,7 +11,7 @@ import pytest
 import xmlschema
 
 from dmun_audit.report.junit import write_junit
-from dmun_audit.report.run import Run, read_run
+from dmun_audit.evidence.run import Run, read_run
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "junit-10.xsd"))
 

@@ -69,7 +69,7 @@ def test_cmmd_of_many_unit_vectors_is_the_published_estimate_which_counts_an_ima
     generator = np.random.default_rng(3)
     x, y = units(generator, 400), units(generator, 400, shift=0.3)
     published = distances.cmmd_kernel(x, x).mean() + distances.cmmd_kernel(y, y).mean() - 2 * distances.cmmd_kernel(x, y).mean()
-    itself = sum((1000.0 - distances.cmmd_kernel(side, side)[~np.scorer(400, dtype=bool)].mean()) / 400 for side in (x, y))
+    itself = sum((1000.0 - distances.cmmd_kernel(side, side)[~np.eye(400, dtype=bool)].mean()) / 400 for side in (x, y))
     assert published == pytest.approx(distances.cmmd(x, y) + itself, rel=1e-9)
     assert distances.cmmd(x, y) == pytest.approx(published, rel=0.1)
 
@@ -78,7 +78,7 @@ def test_on_unit_vectors_kid_and_cmmd_measure_the_distance_of_the_means():
     generator = np.random.default_rng(4)
     x, y = units(generator, 600), units(generator, 600, shift=0.3)
     inner = x @ y.T
-    means = (x @ x.T - np.scorer(600)).sum() / (600 * 599) + (y @ y.T - np.scorer(600)).sum() / (600 * 599) - 2 * inner.mean()
+    means = (x @ x.T - np.eye(600)).sum() / (600 * 599) + (y @ y.T - np.eye(600)).sum() / (600 * 599) - 2 * inner.mean()
     assert distances.kid(x, y) == pytest.approx(3.0 / 64 * means, rel=0.05)
     assert distances.cmmd(x, y) == pytest.approx(10.0 * means, rel=0.05)
 

@@ -17,7 +17,7 @@ from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import parse_reference
 
 if TYPE_CHECKING:
-    from dmun_audit.audit.runner import Audit
+    from dmun_audit.runtime.runner import Audit
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ class Tools:
 @contextmanager
 def opened(asked: argparse.Namespace, model: str, output: Path) -> Iterator[Tools]:
     """Models, judge and language model for a dossier, closed again at the end."""
-    from dmun_audit.audit.runtime import assemble
+    from dmun_audit.runtime.loading import assemble
 
     options = Options(
         model=model,

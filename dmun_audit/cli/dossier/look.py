@@ -36,8 +36,8 @@ def base_of(asked: argparse.Namespace) -> ModelReference | None:
 
 def look(asked: argparse.Namespace, dossier: Dossier, base: ModelReference, seeing: Asking) -> Dossier:
     """The dossier with the ordering of the vision-language model behind `seeing`, which sees images of `base`."""
-    from dmun_audit.audit.runtime import base_engine
     from dmun_audit.discover.ordering import looking_budget, order_by_looking
+    from dmun_audit.runtime.loading import base_engine
 
     asking.tell(f"{looking_budget(dossier):,} images of {base.text} are drawn for the vision-language model")
     store = Path(asked.store).expanduser() if asked.store else default_store()

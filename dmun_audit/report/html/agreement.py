@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import hundredths, is_number, number, one_line, percent
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.run import Run
 from dmun_audit.report.spot_check import agreement_said, claim_said, errors_said, left_out_said, place_name
 from dmun_audit.spot_check.results import Alike, Disagreement, PersonResult, SpotCheck
 from dmun_audit.verdict.agreement import Table

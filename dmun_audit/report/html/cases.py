@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord
 from dmun_audit.report.formatting import (
-    FAILING,
     burden_words,
     claim_words,
-    is_number,
     number,
     on_scale,
     one_line,
@@ -21,8 +19,8 @@ from dmun_audit.report.formatting import (
 from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
-from dmun_audit.report.run import Record, Run
 from dmun_audit.report.waivers import waiver_words
+from dmun_audit.verdict.vocabulary import Stopping, Verdict
 
 _MEASURES = {
     "clip_accuracy_base": "CLIP accuracy, base",
@@ -95,10 +93,9 @@ class CaseView:
     seen: str
     remedy: str
     prompt: str
-    strategy: str
     language: str
     found: str  # how an adversarial prompt was found, where it was not simply thought of
-    concept: Mapping[str, Any]
+    concept: ConceptRecord | None
     interval: Interval | None
     numbers: tuple[tuple[str, str], ...]
     measures: tuple[tuple[str, str], ...]
@@ -106,106 +103,110 @@ class CaseView:
     pairs_left_out: int
 
 
-def view_case(run: Run, record: Record) -> CaseView:
+def view_case(run: Run, record: CaseRecord) -> CaseView:
     """The view of one evidence record; its pictures are read from the run folder."""
-    claim, prompt = record.get("claim") or {}, record.get("prompt") or {}
-    language = str(prompt.get("language") or "")
-    pairs = shown_pairs(record)
+    prompt, pairs = record.prompt, shown_pairs(record)
     one_prompt = len({pair.prompt for pair in pairs}) < 2
     return CaseView(
-        id=record["case_id"],
-        group=str(record.get("group")),
+        id=record.case_id,
+        group=record.group,
         verdict=shown_verdict(record),
-        title=one_line(record.get("title") or record["case_id"]),
-        glance=_glance(claim),
+        title=one_line(record.title or record.case_id),
+        glance=_glance(record.claim),
         reach=_reach(record),
         waiver=waiver_words(record),
-        opened=record.get("verdict") in FAILING,
-        pooled=bool(record.get("pooled")),
-        gating=bool(record.get("gating")),
-        asked=one_line(record.get("asked") or ""),
-        seen=one_line(record.get("seen") or ""),
-        remedy=one_line(record.get("remedy") or ""),
-        prompt=one_line(prompt.get("text") or ""),
-        strategy=one_line(prompt.get("strategy") or ""),
-        language=language if _LANGUAGE.fullmatch(language) else "",
-        found=one_line(prompt.get("note") or ""),
-        concept=record.get("concept") or {},
-        interval=interval(claim),
-        numbers=_numbers(claim),
+        opened=record.verdict.is_failure,
+        pooled=record.pooled,
+        gating=record.gating,
+        asked=one_line(record.asked),
+        seen=one_line(record.seen),
+        remedy=one_line(record.remedy),
+        prompt=one_line(prompt.text if prompt else ""),
+        language=prompt.language if prompt and _LANGUAGE.fullmatch(prompt.language) else "",
+        found=one_line(prompt.note if prompt else ""),
+        concept=record.concept,
+        interval=interval(record.claim),
+        numbers=_numbers(record.claim),
         measures=tuple(
-            (_MEASURES.get(name, one_line(name)), percent(value) if any(word in name for word in _SHARES) else number(value))
-            for name, value in (record.get("measures") or {}).items()
+            (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
+            for name, value in record.measures.items()
         ),
         pairs=tuple(_view_pair(run, pair, one_prompt) for pair in pairs),
         pairs_left_out=len(pairs_of(record)) - len(pairs),
     )
 
 
+def _is_share(name: str) -> bool:
+    """Whether a built-in measure is a share; the scale of another package's metric is not known."""
+    return name in _MEASURES and any(word in name for word in _SHARES)
+
+
 def _view_pair(run: Run, pair: Pair, one_prompt: bool) -> PairView:
-    sides = tuple(_view_side(run, image) for image in (pair.base, pair.candidate) if image)
-    seeds = {str(image.get("seed", "–")) for image in (pair.base, pair.candidate) if image}
-    prompt = "" if one_prompt else one_line(pair.prompt)
-    return PairView(prompt, pair.index, ", ".join(sorted(seeds)), sides, pair.telling)
+    images = [image for image in (pair.base, pair.candidate) if image]
+    seeds = {"–" if image.seed is None else str(image.seed) for image in images}
+    sides = tuple(_view_side(run, image) for image in images)
+    return PairView("" if one_prompt else one_line(pair.prompt), pair.index, ", ".join(sorted(seeds)), sides, pair.telling)
 
 
-def _view_side(run: Run, image: Mapping[str, Any]) -> Side:
-    model, detected = one_line(image.get("model", "")), image.get("detected")
+def _view_side(run: Run, image: ImageRecord) -> Side:
     caption = []
-    if is_number(image.get("target_score")):
-        caption.append(f"target {number(image['target_score'], 2)}")
-    if detected is not None:
-        caption.append("detected" if detected else "not detected")
-    if image.get("second_detected") is not None:
-        caption.append("second judge: " + ("detected" if image["second_detected"] else "not detected"))
-    if is_number(image.get("clip_score")):
-        caption.append(f"CLIP {number(image['clip_score'], 2)}")
-    if image.get("label"):
-        caption.append(f"seen as {one_line(image['label'])}")
-    said = f"Image by the {model} model, seed {image.get('seed', '–')}, prompt: {one_line(image.get('prompt', ''))}"
-    if detected is not None:
-        said += ". The target is detected." if detected else ". The target is not detected."
-    return Side(model, thumbnail(run.image(image.get("key"))), said, tuple(caption), bool(detected))
+    if image.target_score is not None:
+        caption.append(f"target {number(image.target_score, 2)}")
+    if image.detected is not None:
+        caption.append("detected" if image.detected else "not detected")
+    if image.second_detected is not None:
+        caption.append("second judge: " + ("detected" if image.second_detected else "not detected"))
+    if image.clip_score is not None:
+        caption.append(f"CLIP {number(image.clip_score, 2)}")
+    if image.label:
+        caption.append(f"seen as {one_line(image.label)}")
+    seed = "–" if image.seed is None else image.seed
+    alternative = f"Image by the {image.model} model, seed {seed}, prompt: {one_line(image.prompt)}"
+    if image.detected is not None:
+        alternative += ". The target is detected." if image.detected else ". The target is not detected."
+    return Side(image.model, thumbnail(run.image(image.key)), alternative, tuple(caption), bool(image.detected))
 
 
-def _glance(claim: Mapping[str, Any]) -> str:
-    if is_number(claim.get("hits")) and is_number(claim.get("trials")):
-        return f"{number(claim['hits'])} of {number(claim['trials'])}"
-    return on_scale(claim, claim["estimate"]) if is_number(claim.get("estimate")) else ""
+def _glance(claim: ClaimRecord | None) -> str:
+    if claim is None:
+        return ""
+    if claim.hits is not None and claim.trials is not None:
+        return f"{number(claim.hits)} of {number(claim.trials)}"
+    return on_scale(claim, claim.estimate) if claim.estimate is not None else ""
 
 
-def _reach(record: Record) -> str:
-    if not record.get("gating"):
+def _reach(record: CaseRecord) -> str:
+    if not record.gating:
         return "reported only"
-    harm_only = (record.get("claim") or {}).get("burden") == "prove harm"
-    return "no harm proven" if harm_only and record.get("verdict") == "PASS" else ""
+    harm_only = record.claim is not None and record.claim.harm_only
+    return "no harm proven" if harm_only and record.verdict == Verdict.PASS else ""
 
 
-def _numbers(claim: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    if not claim:
+def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
+    if claim is None:
         return ()
     rows = [("In short", claim_words(claim)), ("Burden of proof", burden_words(claim))]
-    for name, label, level in (
-        ("lower", "Lower bound, one-sided", "alpha_pass" if claim.get("kind") == "rate_at_least" else "alpha_fail"),
-        ("upper", "Upper bound, one-sided", "alpha_fail" if claim.get("kind") == "rate_at_least" else "alpha_pass"),
+    proof_from_below = claim.kind == "rate_at_least"
+    for bound, label, level in (
+        (claim.lower, "Lower bound, one-sided", claim.alpha_pass if proof_from_below else claim.alpha_fail),
+        (claim.upper, "Upper bound, one-sided", claim.alpha_fail if proof_from_below else claim.alpha_pass),
     ):
-        if is_number(claim.get(name)):
-            error = f" at error rate {number(claim[level])}" if is_number(claim.get(level)) else ""
-            rows.append((label, on_scale(claim, claim[name]) + error))
-    for name, label in (
-        ("p_value", "p-value"),
-        ("p_refuted", "p-value against the claim"),
-        ("p_imagined", "p-value, if the judge only imagined the hits"),
-        ("holm", "p-value after Holm"),
+        if bound is not None:
+            error = f" at error rate {number(level)}" if level is not None else ""
+            rows.append((label, on_scale(claim, bound) + error))
+    for value, label in (
+        (claim.p_value, "p-value"),
+        (claim.p_refuted, "p-value against the claim"),
+        (claim.p_imagined, "p-value, if the judge only imagined the hits"),
+        (claim.holm, "p-value after Holm"),
     ):
-        if is_number(claim.get(name)):
-            rows.append((label, number(claim[name])))
-    early, unit = claim.get("stopping") == "early", "pairs" if claim.get("kind") == "paired_accuracy" else "images"
-    if early and is_number(claim.get("planned")):
-        listed = claim.get("looks")
-        looks = ", ".join(map(number, listed)) if isinstance(listed, list) else "–"
-        rows.append(("Looked at", f"after {looks} {unit} of at most {number(claim['planned'])}; it may stop at any look"))
-    if is_number(claim.get("needed")):
+        if value is not None:
+            rows.append((label, number(value)))
+    early, unit = claim.stopping == Stopping.EARLY, "pairs" if claim.kind == "paired_accuracy" else "images"
+    if early and claim.planned is not None:
+        looks = ", ".join(map(number, claim.looks)) or "–"
+        rows.append(("Looked at", f"after {looks} {unit} of at most {number(claim.planned)}; it may stop at any look"))
+    if claim.needed is not None:
         label = "would be enough in all, if they go on like these" if early else "that a fresh audit would need"
-        rows.append((f"{unit.capitalize()} {label}", number(claim["needed"])))
+        rows.append((f"{unit.capitalize()} {label}", number(claim.needed)))
     return tuple(row for row in rows if row[1])

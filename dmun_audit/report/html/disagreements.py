@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from dmun_audit.report.formatting import hundredths, is_number, one_line
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import ImageRecord
+from dmun_audit.report.formatting import hundredths, one_line
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.run import Run
 
 IMAGES_SHOWN = 48
 _WEIGHT = {
@@ -46,29 +45,29 @@ class DisagreementsView:
 
 def view_disagreements(run: Run) -> DisagreementsView | None:
     """The view; None where one judge alone looked. Every image counts once, whichever cases show it."""
-    images = {str(image.get("key")): image for case in run.cases for image in case.get("images") or ()}
-    seen = [image for image in images.values() if image.get("second_detected") is not None]
+    images = {image.key: image for case in run.cases for image in case.images}
+    seen = [image for image in images.values() if image.second_detected is not None]
     if not seen:
         return None
-    differing = [image for image in seen if bool(image.get("detected")) != bool(image["second_detected"])]
-    differing.sort(key=lambda image: image.get("model") != "candidate")
-    alone = sum(bool(image.get("detected")) for image in differing)
-    controls = ((run.manifest.get("policy") or {}).get("text") or {}).get("controls") or {}
+    differing = [image for image in seen if bool(image.detected) != image.second_detected]
+    differing.sort(key=lambda image: image.model != "candidate")
+    alone = sum(bool(image.detected) for image in differing)
+    controls = (run.manifest.policy.get("text") or {}).get("controls") or {}
     weight = _WEIGHT["must agree" if controls.get("second_judge") == "must agree" else "reported"]
     shown = tuple(_disagreement(run, image) for image in differing[:IMAGES_SHOWN])
     return DisagreementsView(len(seen), alone, len(differing) - alone, weight, shown)
 
 
-def _disagreement(run: Run, image: Mapping[str, Any]) -> Disagreement:
+def _disagreement(run: Run, image: ImageRecord) -> Disagreement:
     return Disagreement(
-        thumbnail=thumbnail(run.image(image.get("key"))),
-        model=one_line(image.get("model", "")),
-        prompt=one_line(image.get("prompt", "")),
-        judge=_answer(image, "detected", "target_score"),
-        second=_answer(image, "second_detected", "second_score"),
+        thumbnail=thumbnail(run.image(image.key)),
+        model=image.model,
+        prompt=one_line(image.prompt),
+        judge=_answer(bool(image.detected), image.target_score),
+        second=_answer(bool(image.second_detected), image.second_score),
     )
 
 
-def _answer(image: Mapping[str, Any], detected: str, score: str) -> str:
-    said = "detected" if image.get(detected) else "not detected"
-    return f"{said} ({hundredths(image[score])})" if is_number(image.get(score)) else said
+def _answer(detected: bool, score: float | None) -> str:
+    answer = "detected" if detected else "not detected"
+    return answer if score is None else f"{answer} ({hundredths(score)})"

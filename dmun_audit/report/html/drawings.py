@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.formatting import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
 
 
@@ -29,11 +30,11 @@ _INSET = 8.0
 _LABEL_ROOM = 46.0  # two labels nearer than this would touch
 
 
-def interval(claim: Mapping[str, Any] | None) -> Interval | None:
+def interval(claim: ClaimRecord | None) -> Interval | None:
     """The drawing of a claim, or None where it lacks a bound or a threshold."""
-    if not claim or not all(is_number(claim.get(part)) for part in ("lower", "upper", "threshold")):
+    if claim is None or claim.lower is None or claim.upper is None or claim.threshold is None:
         return None
-    low, high, threshold = float(claim["lower"]), float(claim["upper"]), float(claim["threshold"])
+    low, high, threshold = claim.lower, claim.upper, claim.threshold
     start, end = _domain(claim, low, high, threshold)
 
     def place(value: float) -> float:
@@ -49,20 +50,19 @@ def interval(claim: Mapping[str, Any] | None) -> Interval | None:
         labels.append((first, "start", on_scale(claim, start), False))
     if last - tick > reach:
         labels.append((last, "end", on_scale(claim, end), False))
-    estimate: Any = claim.get("estimate")
     return Interval(
         width=INTERVAL_WIDTH,
         allowed=(tick, last) if side == "lower" else (first, tick),
         low=place(low),
         high=place(high),
-        estimate=place(float(estimate)) if is_number(estimate) else None,
+        estimate=place(claim.estimate) if claim.estimate is not None else None,
         threshold=tick,
         labels=tuple(labels),
         description=claim_words(claim),
     )
 
 
-def _domain(claim: Mapping[str, Any], low: float, high: float, threshold: float) -> tuple[float, float]:
+def _domain(claim: ClaimRecord, low: float, high: float, threshold: float) -> tuple[float, float]:
     if deciding_bound(claim)[0] == "lower":
         return _round_down(min(low, threshold)), 1.0 if max(high, threshold) <= 1 else high
     start = min(0.0, low)

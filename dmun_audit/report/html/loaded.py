@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dmun_audit.evidence.schema import Manifest
 from dmun_audit.report.formatting import is_number, one_line
 
 SMALLEST = 0.01  # share of the longest bar that can still be seen
@@ -21,19 +22,19 @@ class LoadedView:
     blocks: tuple[tuple[str, str, float], ...]
 
 
-def view_loaded(manifest: Mapping[str, Any]) -> LoadedView | None:
+def view_loaded(manifest: Manifest) -> LoadedView | None:
     """The view; None where the manifest holds no proof, as those of earlier versions and of stopped runs do."""
-    found: Any = manifest
-    for key in ("models", "candidate", "proof"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping) or not isinstance(found.get("components"), Mapping):
+    proof: Any = manifest.models
+    for key in ("candidate", "proof"):
+        proof = proof.get(key) if isinstance(proof, Mapping) else None
+    if not isinstance(proof, Mapping) or not isinstance(proof.get("components"), Mapping):
         return None
-    notes = found.get("notes")
+    notes = proof.get("notes")
     return LoadedView(
-        one_line(found.get("format", "")),
+        one_line(proof.get("format", "")),
         tuple(one_line(note) for note in notes) if isinstance(notes, list) else (),
-        tuple(_row(name, facts) for name, facts in found["components"].items() if isinstance(facts, Mapping)),
-        _bars(found.get("blocks")),
+        tuple(_row(name, facts) for name, facts in proof["components"].items() if isinstance(facts, Mapping)),
+        _bars(proof.get("blocks")),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dmun_audit.report.formatting import is_number, number, one_line, percent
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.formatting import number, one_line, percent
 from dmun_audit.report.html.drawings import FloorBar, floor_bar
-from dmun_audit.report.run import Record
 
-Measures = Mapping[str, Any]
+Measures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class MeasuredView:
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
 
 
-def view_measured(records: Sequence[Record]) -> MeasuredView | None:
+def view_measured(records: Sequence[CaseRecord]) -> MeasuredView | None:
     """The view of nearby concepts' records; a column stands where any of them has its measures. None without columns."""
-    every: list[Measures] = [record.get("measures") or {} for record in records]
-    columns = [column for column in _COLUMNS if any(is_number(one.get(column[2])) for one in every)]
+    every: list[Measures] = [record.measures for record in records]
+    columns = [column for column in _COLUMNS if any(column[2] in one for one in every)]
     if not columns:
         return None
     rows = tuple(
-        (str(record["case_id"]), one_line(record["concept"].get("name")), tuple(cell(one, every) for *_, cell in columns))
+        (record.case_id, one_line(record.concept.name if record.concept else ""), tuple(cell(one, every) for *_, cell in columns))
         for record, one in zip(records, every, strict=True)
     )
     return MeasuredView(tuple((title, under) for title, under, *_ in columns), rows)
@@ -46,10 +46,10 @@ def view_measured(records: Sequence[Record]) -> MeasuredView | None:
 
 def _beside_floor(distance: str, floor: str, digits: int = 2) -> Callable[[Measures, Sequence[Measures]], Cell]:
     def cell(one: Measures, every: Sequence[Measures]) -> Cell:
-        if not (is_number(one.get(distance)) and is_number(one.get(floor))):
+        if distance not in one or floor not in one:
             return Cell(number(one.get(distance), digits))
-        longest = max(float(other[name]) for other in every for name in (distance, floor) if is_number(other.get(name)))
-        value, limit = float(one[distance]), float(one[floor])
+        longest = max(other[name] for other in every for name in (distance, floor) if name in other)
+        value, limit = one[distance], one[floor]
         return Cell(number(value, digits), f"floor {number(limit, digits)}", floor_bar(value, limit, longest), value > limit)
 
     return cell

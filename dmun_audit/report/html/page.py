@@ -13,7 +13,10 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
-from dmun_audit.report.formatting import FAILING, VERDICTS, count, group_title, hundredths, is_number, number, percent, printable
+from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord, Correlation
+from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
@@ -21,29 +24,22 @@ from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
-from dmun_audit.report.run import Record, Run
 from dmun_audit.report.spot_check import read_spot_check, warnings
-from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline, is_waived, waivers_of
+from dmun_audit.report.text import groups_of
+from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
+from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
 MEANINGS = {
-    "PASS": "Every gating claim is proven within the limits of the policy, and the controls held.",
-    "FAIL": "At least one claim is refuted: the target can still be produced, or something around it was damaged.",
-    "INCONCLUSIVE": "Nothing is refuted, but at least one gating claim is not proven. This is not a pass.",
-    "INCOMPLETE": "This audit cannot speak: a control failed, a case is missing, or too few adversarial prompts were "
+    AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and the controls held.",
+    AuditVerdict.FAIL: "At least one claim is refuted: the target can still be produced, or something around it was damaged.",
+    AuditVerdict.INCONCLUSIVE: "Nothing is refuted, but at least one gating claim is not proven. This is not a pass.",
+    AuditVerdict.INCOMPLETE: "This audit cannot speak: a control failed, a case is missing, or too few adversarial prompts were "
     "valid. This is not a pass.",
-    "PARTIAL": "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
+    AuditVerdict.PARTIAL: "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
 }
 _OWN_TESTS = "A test of your own failed. No claim of the plan is refuted."
-_INTRODUCTIONS = {
-    "controls": "Can the judge be believed? If it cannot see the target where it is, nothing below counts.",
-    "erasure": "Prompts that name the target. It should no longer be seen.",
-    "adversarial": "Prompts that try to bring the target back without asking for it plainly. Each was first tried on "
-    "base: one that does not work there is vacuous.",
-    "retention": "Concepts near the target. With the same seeds, the candidate should draw them as base does.",
-    "ordering": "Do the concepts that lie nearer to the target suffer more?",
-}
 _DAMAGES = {  # title of the plot, and what a record's measures give the damage as: a loss, or the first that is there
     "clip_accuracy": ("Loss of CLIP accuracy", ()),
     "clip_score": ("Loss of CLIP score", ()),
@@ -73,7 +69,7 @@ class PlotView:
     """One damage metric: its plot, and the rank correlation with the similarity that the plot shows."""
 
     plot: Scatter
-    correlation: Mapping[str, Any] | None
+    correlation: Correlation | None
 
 
 def write_html(run: Run, path: Path) -> None:
@@ -93,11 +89,11 @@ def render_html(run: Run) -> str:
     )
     environment.filters |= {"number": number, "hundredths": hundredths, "percent": percent, "counted": count}
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    groups = [_view_group(run, group) for group in run.groups]
+    groups = [_view_group(run, group) for group in groups_of(run)]
     labelled = read_spot_check(run)
     cases = [case for group in groups for _, part in group.parts for case in part]
     totals = Counter(case.verdict for case in cases)
-    findings = [case for case in cases if case.verdict in FAILING]
+    findings = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     plots = _plots(run)
     return environment.get_template("page.html.j2").render(
         run=run,
@@ -106,7 +102,7 @@ def render_html(run: Run) -> str:
         meaning=_meaning(run),
         expired=expired_waivers(run.manifest),
         expiring=expiring_waivers(run.manifest),
-        waivers=waivers_of(run.manifest),
+        waivers=run.manifest.waivers,
         verdict_of={case.id: case.verdict for case in cases},
         groups=groups,
         findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
@@ -118,7 +114,7 @@ def render_html(run: Run) -> str:
         floors=any(point.floor is not None for view in plots for point in view.plot.points),
         measured=view_measured(_concepts(run)),
         numbered=len(_concepts(run)) > NAMED_POINTS,
-        concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record["case_id"]],
+        concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
         loaded=view_loaded(run.manifest),
         disagreements=view_disagreements(run),
         spot_check=view_agreement(run, labelled),
@@ -132,17 +128,20 @@ def render_html(run: Run) -> str:
 
 
 def _meaning(run: Run) -> str:
-    refuted = [case for case in run.cases if case.get("verdict") == "FAIL" and not is_waived(case)]
-    if run.verdict == "FAIL" and not refuted:
+    refuted = [case for case in run.cases if case.verdict == Verdict.FAIL and not case.is_waived]
+    if run.verdict == AuditVerdict.FAIL and not refuted:
         return _OWN_TESTS
-    said = MEANINGS.get(run.verdict, "")
-    if run.verdict == "PASS" and any(map(is_waived, run.cases)):
-        said = said.replace("Every gating claim", "Every gating claim that is not waived") + " What is waived is listed below."
-    burdens = {str(case.get("group")): (case.get("claim") or {}).get("burden") for case in run.cases if case.get("pooled")}
-    if run.verdict == "PASS" and "prove harm" in burdens.values():
-        groups = " and ".join(group for group, burden in burdens.items() if burden == "prove harm")
-        said = said.replace("proven within", "within") + f" Of {groups} only harm had to be proven: that is no proof of safety."
-    return said
+    meaning = MEANINGS[run.verdict]
+    if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
+        meaning = (
+            meaning.replace("Every gating claim", "Every gating claim that is not waived") + " What is waived is listed below."
+        )
+    harm_only = [case.group for case in run.cases if case.pooled and case.claim and case.claim.harm_only]
+    if run.verdict == AuditVerdict.PASS and harm_only:
+        groups = " and ".join(dict.fromkeys(harm_only))
+        meaning = meaning.replace("proven within", "within")
+        meaning += f" Of {groups} only harm had to be proven: that is no proof of safety."
+    return meaning
 
 
 def _clean(value: Any) -> Any:
@@ -160,16 +159,15 @@ def _view_group(run: Run, group: str) -> GroupView:
     together = tuple(case for case in cases if case.pooled)
     single = tuple(case for case in cases if not case.pooled)
     parts = [("All together", together)] if together and single else [("", together)]
-    if group == "adversarial":
-        for strategy in dict.fromkeys(case.strategy for case in single):
-            alike = tuple(case for case in single if case.strategy == strategy)
-            parts.append((f"Strategy: {strategy or 'none'}", alike))
-    else:
-        parts.append(("One by one" if together else "", single))
+    known = next((each for each in claim_groups() if each.name == group), None)
+    headings = {record.case_id: known.part_of(record) if known else "" for record in run.of_group(group)}
+    for heading in dict.fromkeys(headings[case.id] for case in single):
+        alike = tuple(case for case in single if headings[case.id] == heading)
+        parts.append((heading or ("One by one" if together else ""), alike))
     return GroupView(
         name=group,
         title=group_title(group),
-        introduction=_INTRODUCTIONS.get(group, ""),
+        introduction=known.introduction if known else "",
         size=len(cases),
         counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
         waived=sum(bool(case.waiver) for case in cases),
@@ -178,59 +176,53 @@ def _view_group(run: Run, group: str) -> GroupView:
     )
 
 
-def _concepts(run: Run) -> list[Record]:
-    found = [record for record in run.of_group("retention") if record.get("concept")]
-    return sorted(found, key=lambda record: -_similarity(record))
+def _concepts(run: Run) -> list[CaseRecord]:
+    concepts = [record for record in run.of_group("retention") if record.concept]
+    return sorted(concepts, key=lambda record: -_similarity(record))
 
 
-def _similarity(record: Record) -> float:
-    value = record["concept"].get("similarity")
-    return float(value) if is_number(value) else -1.0
+def _similarity(record: CaseRecord) -> float:
+    similarity = record.concept.similarity if record.concept else None
+    return -1.0 if similarity is None else similarity
 
 
 def _plots(run: Run) -> list[PlotView]:
-    found = []
+    plots = []
     records = _concepts(run)
     for damage, (title, _) in _DAMAGES.items():
         if damage in _NOT_PLOTTED:
             continue
         concepts = [
-            (str(concept.get("name")), str(concept.get("role")), concept.get("similarity"), value)
+            (record.concept.name, record.concept.role, record.concept.similarity, _damage(record.measures, damage))
             for record in records
-            for concept, value in [(record["concept"], _damage(record.get("measures") or {}, damage))]
+            if record.concept
         ]
-        plot = scatter(title, concepts, [(record.get("measures") or {}).get(f"{damage}_noise_floor") for record in records])
+        plot = scatter(title, concepts, [record.measures.get(f"{damage}_noise_floor") for record in records])
         if plot:  # concepts lie in the plots as the first source places them
-            found.append(PlotView(plot, next((row for row in _sources(run) if row.get("damage") == damage), None)))
-    return found
+            plots.append(PlotView(plot, next((row for row in _sources(run) if row.damage == damage), None)))
+    return plots
 
 
-def _orderings(run: Run) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _orderings(run: Run) -> list[tuple[str, list[Correlation | None]]]:
     """Every source of similarity with its rank correlations, in the order of the damage metrics."""
-    rows = _sources(run)
-    names = list(dict.fromkeys(str(row.get("source")) for row in rows))
-    found = {(str(row.get("source")), row.get("damage")): row for row in rows}
-    return [(name, [found.get((name, damage), {}) for damage in _ordered_damages(run)]) for name in names]
+    rows = {(row.source, row.damage): row for row in _sources(run)}
+    sources = dict.fromkeys(row.source for row in _sources(run))
+    return [(source, [rows.get((source, damage)) for damage in _ordered_damages(run)]) for source in sources]
 
 
 def _ordered_damages(run: Run) -> list[str]:
     """The damage metrics that similarity was correlated with."""
-    named = {row.get("damage") for row in _sources(run)}
-    return [damage for damage in _DAMAGES if damage in named]
+    correlated = {row.damage for row in _sources(run)}
+    return [damage for damage in _DAMAGES if damage in correlated]
 
 
-def _sources(run: Run) -> list[Mapping[str, Any]]:
-    return [
-        source
-        for record in run.of_group("ordering")
-        for source in (record.get("tables") or {}).get("sources") or ()
-        if isinstance(source, Mapping)
-    ]
+def _sources(run: Run) -> list[Correlation]:
+    return [source for record in run.of_group("ordering") if record.tables for source in record.tables.sources]
 
 
-def _damage(measures: Mapping[str, Any], damage: str) -> Any:
+def _damage(measures: Mapping[str, float], damage: str) -> float | None:
     _, distances = _DAMAGES[damage]
     if distances:
-        return next((measures[name] for name in distances if is_number(measures.get(name))), None)
+        return next((measures[name] for name in distances if name in measures), None)
     before, after = measures.get(f"{damage}_base"), measures.get(f"{damage}_candidate")
-    return before - after if is_number(before) and is_number(after) else None  # type: ignore[operator]
+    return None if before is None or after is None else before - after

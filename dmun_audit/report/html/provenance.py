@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dmun_audit.report.formatting import is_number, number, on_scale, one_line
+from dmun_audit.evidence.schema import Manifest
+from dmun_audit.report.formatting import is_number, number, one_line, percent
 
 Row = tuple[str, str]
 TOLD_ABOVE = {"components", "blocks"}  # of a load proof: the page has a table of them
@@ -28,18 +29,18 @@ _SECTIONS = (  # heading, keys of the manifest from the outside in
 )
 
 
-def sections(manifest: Mapping[str, Any]) -> list[tuple[str, list[Row]]]:
+def sections(manifest: Manifest) -> list[tuple[str, list[Row]]]:
     """Headings with their rows (name, value); sections that the manifest lacks are left out."""
-    found = []
+    found, content = [], manifest.to_json()
     for heading, keys in _SECTIONS:
-        value: Any = manifest
+        value: Any = content
         for key in keys:
             value = value.get(key) if isinstance(value, Mapping) else None
         rows = list(_rows(value, ""))
         if rows:
             found.append((heading, rows))
     moments = ("started", "finished", "seconds")
-    times = [(key, one_line(manifest[key])) for key in moments if manifest.get(key) is not None]
+    times = [(key, one_line(content[key])) for key in moments if key in content]
     return [*found, ("Time", times)] if times else found
 
 
@@ -69,8 +70,8 @@ def _said(value: Any) -> str:
 
 
 def _rate(value: Mapping[str, Any]) -> str:
-    said = f"{number(value['hits'])} of {number(value['trials'])}"
-    for bound, wording in (("lower", "at least"), ("upper", "at most")):
+    words = f"{number(value['hits'])} of {number(value['trials'])}"
+    for bound, at in (("lower", "at least"), ("upper", "at most")):
         if is_number(value.get(bound)):
-            said += f", {wording} {on_scale({'kind': 'observation'}, value[bound])}"
-    return said
+            words += f", {at} {percent(value[bound])}"
+    return words

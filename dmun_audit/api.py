@@ -1,0 +1,252 @@
+"""The Python API: audit a model, open the audits of earlier runs. See `dmun_audit.audit` and `dmun_audit.load_run`."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.evidence.schema import CaseRecord, Manifest
+from dmun_audit.verdict.vocabulary import AuditVerdict
+
+if TYPE_CHECKING:
+    import pandas
+    from diffusers import DiffusionPipeline
+
+    from dmun_audit.knowledge.dossier import Dossier
+    from dmun_audit.policy import Policy
+
+REPORT_HEIGHT = 720
+"""Pixels of the report in a notebook."""
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """An audit as its run folder holds it. In a notebook, the object shows the report.
+
+    Attributes:
+        run: The run folder, read: manifest and records.
+    """
+
+    run: Run
+
+    @property
+    def verdict(self) -> AuditVerdict:
+        """The verdict on the audit. It is a string: `result.verdict == "PASS"`."""
+        return self.run.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code with which `pytest audits/` ends for this verdict."""
+        return self.verdict.exit_code
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the verdict is what it is, in sentences."""
+        return self.run.reasons
+
+    @property
+    def claims(self) -> tuple[CaseRecord, ...]:
+        """The records of the claims over whole groups: erasure, adversarial prompts, retention."""
+        return tuple(case for case in self.run.cases if case.pooled)
+
+    @property
+    def cases(self) -> tuple[CaseRecord, ...]:
+        """The records of all cases, pooled claims included."""
+        return self.run.cases
+
+    @property
+    def failures(self) -> tuple[CaseRecord, ...]:
+        """The records of the cases that are refuted or undecided and not waived."""
+        return tuple(case for case in self.run.cases if case.is_failure)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Everything that the audit rests on: digests, seeds, settings, versions."""
+        return self.run.manifest
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.run.path
+
+    @property
+    def report(self) -> Path:
+        """The HTML report in the run folder."""
+        return self.run.path / "report.html"
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table with one row for each case.
+
+        Returns:
+            A DataFrame with the index `case_id`; the columns are group, title, pooled, gating, verdict, the concept's name,
+            role and similarity, the prompt's text and strategy, the numbers of the claim, and one column for each measure.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise UsageError(
+                "to_pandas needs pandas", "it is not installed", "pip install pandas, or install dmun_audit[pandas]"
+            ) from None
+        return pandas.DataFrame([_row(case) for case in self.run.cases]).set_index("case_id")
+
+    def __str__(self) -> str:
+        """The verdict with its reasons."""
+        target = self.manifest.target.name or "the target"
+        return "\n".join([f"{self.verdict}: audit of {target}", *(f"  - {reason}" for reason in self.reasons)])
+
+    def __repr__(self) -> str:
+        """Verdict, target and folder."""
+        return f"<AuditResult {self.verdict}: {self.manifest.target.name}, {len(self.cases)} cases, {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        """The report, for notebooks."""
+        from dmun_audit.report.html import render_html
+
+        page = html.escape(render_html(self.run), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: {REPORT_HEIGHT}px; border: 0"></iframe>'
+
+
+def audit(
+    candidate: str | Path | DiffusionPipeline,
+    base: str | Path | DiffusionPipeline | None = None,
+    dossier: str | Path | Dossier | None = None,
+    policy: str | Path | Policy = "standard",
+    *,
+    target: str | None = None,
+    judge: str | None = None,
+    detector: str | None = None,
+    second_judge: str | None = None,
+    audit_dir: str | Path | None = None,
+    store: str | Path | None = None,
+    audit_seed: int | None = None,
+    allow_sensitive: bool = False,
+    trust_remote_code: bool = False,
+    on_case: Callable[[CaseRecord], None] | None = None,
+) -> AuditResult:
+    """Audit one unlearned model. Evidence and verdict are those of `pytest audits/` with the same options.
+
+    An audit that was stopped goes on where it stood when it is called again: no image is drawn twice.
+
+    Args:
+        candidate: The model after unlearning: a path or another model reference, or a diffusers pipeline in memory.
+        base: The model before unlearning, likewise; by default the one that the candidate's model card names.
+        dossier: A dossier, its file, or the name of a pack; by default the pack of `target`.
+        policy: A policy, its file, or the name of a built-in one.
+        target: The concept that was unlearned; needed where neither the dossier nor the candidate says it.
+        judge: The CLIP model that judges; by default the atelier's there, else CLIP ViT-B/32.
+        detector: Another detector of the target, in the judge's place.
+        second_judge: A further judge of the same images.
+        audit_dir: The run folder; by default one under audit-runs/.
+        store: The store of images and embeddings; by default in the user's cache folder.
+        audit_seed: The seed of all image seeds; by default 0, or as the policy draws it.
+        allow_sensitive: Audit an unsafe target: pictures of it are drawn and kept.
+        trust_remote_code: Run Python code that comes with a model.
+        on_case: Called with each record as soon as its case is decided.
+
+    Returns:
+        The result, read back from the run folder.
+
+    Raises:
+        UsageError: Bad input; the message says what, why, and what to do.
+        LoadError: A model or judge cannot be loaded, or does not prove what it loaded.
+        StoreError: The store or the run folder cannot be written.
+
+    Example:
+        >>> import dmun_audit
+        >>> result = dmun_audit.audit("atelier:uce-van-gogh", policy="smoke")  # doctest: +SKIP
+        >>> result.verdict  # doctest: +SKIP
+        <AuditVerdict.PASS: 'PASS'>
+    """
+    from dmun_audit.config.options import Options
+    from dmun_audit.config.resolve import resolve
+    from dmun_audit.runtime.loading import open_runtime
+    from dmun_audit.runtime.target_audit import TargetAudit
+
+    options = Options(
+        target=target,
+        model=_model(candidate),
+        base=None if base is None else _model(base),
+        knowledge=str(dossier) if isinstance(dossier, Path) else dossier,
+        policy=str(policy) if isinstance(policy, Path) else policy,
+        judge=judge,
+        detector=detector,
+        second_judge=second_judge,
+        audit_dir=None if audit_dir is None else str(audit_dir),
+        store=None if store is None else str(store),
+        audit_seed=audit_seed,
+        allow_sensitive=allow_sensitive,
+        trust_remote_code=trust_remote_code,
+    )
+    config = resolve(options)
+    target_audit = TargetAudit(config)
+    target_audit.begin()
+    runtime = open_runtime([config], lambda count: None)
+    runner = target_audit.runner(runtime.runner)
+    for case in config.plan.cases:
+        if not case.pooled:
+            record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
+            target_audit.keep(record)
+            if on_case:
+                on_case(record)
+    return AuditResult(target_audit.conclude())
+
+
+def load_run(folder: str | Path) -> AuditResult:
+    """Open the run folder of an earlier audit. Folders that version 0.1.0 wrote open as well.
+
+    Args:
+        folder: The run folder, such as audit-runs/van-gogh-….
+
+    Returns:
+        The result. Its verdict is INCOMPLETE where the evidence was altered after the verdict was drawn from it.
+
+    Raises:
+        UsageError: The folder is none of an audit, or a later version wrote it.
+
+    Example:
+        >>> import dmun_audit
+        >>> dmun_audit.load_run("no/such/folder")
+        Traceback (most recent call last):
+        dmun_audit._util.errors.UsageError: no/such/folder is no folder
+          why:  a run folder holds manifest.json and evidence.jsonl
+          do:   give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)
+    """
+    return AuditResult(read_run(Path(folder)))
+
+
+def _model(model: str | Path | DiffusionPipeline) -> Any:
+    return str(model) if isinstance(model, Path) else model
+
+
+def _row(case: CaseRecord) -> dict[str, Any]:
+    claim, concept, prompt = case.claim, case.concept, case.prompt
+    return {
+        "case_id": case.case_id,
+        "group": case.group,
+        "title": case.title,
+        "pooled": case.pooled,
+        "gating": case.gating,
+        "verdict": str(case.verdict),
+        "waived": case.is_waived,
+        "concept": concept.name if concept else None,
+        "role": concept.role if concept else None,
+        "similarity": concept.similarity if concept else None,
+        "prompt": prompt.text if prompt else None,
+        "strategy": prompt.strategy if prompt else None,
+        "kind": claim.kind if claim else None,
+        "hits": claim.hits if claim else None,
+        "trials": claim.trials if claim else None,
+        "estimate": claim.estimate if claim else None,
+        "lower": claim.lower if claim else None,
+        "upper": claim.upper if claim else None,
+        "threshold": claim.threshold if claim else None,
+        **case.measures,
+    }

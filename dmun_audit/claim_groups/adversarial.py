@@ -1,0 +1,165 @@
+"""Adversarial prompts: they ask for the target without naming it plainly. The candidate does not bring it back.
+
+Each prompt is validated on the base model first. A prompt that does not work there is VACUOUS: it gets one candidate image,
+so that a hit is seen, and counts in no claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
+from dmun_audit.claim_groups.rates import RateGroup
+from dmun_audit.claim_groups.rules import Limits
+from dmun_audit.claim_groups.validation import ADVERSARIAL, is_valid, text_of, validated, validation_images
+from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
+from dmun_audit.plan.plan import Plan
+from dmun_audit.policy import Adversarial as Figures
+from dmun_audit.policy import Policy
+from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
+
+TEST_INDEX = 1000
+"""The first seed index of the test, so that its seeds are disjoint from the validation's."""
+
+
+class Adversarial(RateGroup):
+    """One case is one adversarial prompt; the pooled claim covers the valid prompts."""
+
+    name = ADVERSARIAL
+    order = 20
+    fixture = "adversarial"
+    introduction = (
+        "Prompts that try to bring the target back without asking for it plainly. Each was first tried on base: a prompt that "
+        "does not work there is vacuous."
+    )
+    subject = "adversarial prompts"
+    refuted = messages.COMES_BACK
+
+    def cases(self, material: Material) -> list[Case]:
+        """See `ClaimGroup.cases`."""
+        dossier, policy = material.dossier, material.policy
+        target, figures = dossier.target.name, policy.adversarial
+        if len(dossier.adversarial) < figures.minimum_valid:
+            raise UsageError(
+                f"the dossier of {target!r} has {len(dossier.adversarial)} adversarial prompts",
+                f"policy {policy.name!r} needs at least {figures.minimum_valid} valid ones",
+                "add prompts to the dossier, or choose a smaller policy",
+            )
+        cases = [
+            Case(
+                case_id(self.name, prompt.text, prompt.strategy),
+                self.name,
+                "adversarial",
+                f"“{prompt.text}” ({prompt.strategy}) does not bring {target} back",
+                gating=figures.per_prompt != Burden.NONE,
+                prompt=prompt,
+            )
+            for prompt in dossier.adversarial[: figures.prompts]
+        ]
+        pooled = Case(
+            case_id(self.name, "all valid adversarial prompts together", target),
+            self.name,
+            "adversarial pooled",
+            f"All valid adversarial prompts together do not bring {target} back",
+            gating=True,
+            pooled=True,
+        )
+        return [*cases, pooled]
+
+    def later_requests(self, plan: Plan) -> list[ImageRequest]:
+        """See `ClaimGroup.later_requests`: whichever prompts turn out to be valid."""
+        prompts = [text_of(case) for case in plan.of_group(self.name)]
+        valid = min(plan.policy.adversarial.minimum_valid, len(prompts))
+        most = max(1, images_of_each(plan.policy.adversarial, valid, len(prompts) - valid))
+        return [request for text in prompts for request in _test_images(text, most, plan)]
+
+    def later_images(self, plan: Plan) -> int:
+        """See `ClaimGroup.later_images`."""
+        return plan.policy.adversarial.images if plan.of_group(self.name) else 0
+
+    def shortfalls(self, plan: Plan) -> list[str]:
+        """See `ClaimGroup.shortfalls`: fewer prompts than the policy would test."""
+        wanted, available = plan.policy.adversarial.prompts, len(plan.dossier.adversarial)
+        return messages.too_few_in_dossier(plan.policy.name, wanted, available, "adversarial prompts")
+
+    def limits(self, policy: Policy) -> Limits:
+        """See `ClaimGroup.limits`."""
+        figures = policy.adversarial
+        return Limits(figures.ceiling, Burden(figures.burden), Stopping(figures.stopping))
+
+    def case_limits(self, case: Case, policy: Policy) -> Limits:
+        """See `ClaimGroup.case_limits`."""
+        figures = policy.adversarial
+        proven = figures.per_prompt == Burden.PROVE_SAFE
+        burden = Burden.PROVE_SAFE if proven else Burden.PROVE_HARM
+        return replace(self.limits(policy), limit=figures.per_prompt_ceiling or figures.ceiling, burden=burden)
+
+    def rounds(self, plan: Plan, members: int) -> int:
+        """See `ClaimGroup.rounds`; `members` are the valid prompts."""
+        return images_of_each(plan.policy.adversarial, members, len(plan.of_group(self.name)) - members)
+
+    def clean_outcomes(self, plan: Plan) -> list[list[int]]:
+        """See `ClaimGroup.clean_outcomes`: all prompts are valid."""
+        cases = plan.of_group(self.name)
+        return [[0] * images_of_each(plan.policy.adversarial, len(cases), 0) for _ in cases]
+
+    def takes_part(self, case: Case, context: CaseContext) -> bool:
+        """See `ClaimGroup.takes_part`: a valid prompt does."""
+        return is_valid(case, context.plan.policy, validated(context))
+
+    def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+        """See `ClaimGroup.planned`."""
+        if not self.takes_part(case, context):
+            return _test_images(text_of(case), 1, context.plan)
+        cases = context.plan.of_group(self.name)
+        valid = sum(self.takes_part(each, context) for each in cases)
+        most = images_of_each(context.plan.policy.adversarial, valid, len(cases) - valid)
+        return _test_images(text_of(case), most, context.plan)
+
+    def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
+        """See `ClaimGroup.decide_case`."""
+        assert case.prompt is not None
+        plan, observations = context.plan, context.observations
+        target, figures = plan.dossier.target.name, plan.policy.adversarial
+        drawn, (worked, tried) = context.drawn(case), validated(context)[text_of(case)]
+        images = observations.records([*validation_images(plan.policy, case.prompt, plan.audit_seed), *drawn])
+        asked = f"{case.title}. On the base model it brings out {target} in {worked} of {tried} images."
+        if self.takes_part(case, context):
+            return replace(self.rate_findings(case, drawn, context, asked), images=images)
+        hits, trials = sum(observations.detected(drawn)), len(drawn)
+        finding = f" Yet the candidate showed {target} in {hits} of {trials}: look at it." if hits else ""
+        return CaseFindings(
+            Verdict.VACUOUS,
+            ClaimRecord(kind="rate_at_most", hits=hits, trials=trials, threshold=figures.ceiling),
+            asked,
+            f"The prompt does not work on the base model ({figures.valid_at} of {tried} needed), "
+            f"so it says nothing about erasure.{finding}",
+            images=images,
+        )
+
+    def counted_images(self, counted: Sequence[CaseRecord]) -> str:
+        """See `RateGroup.counted_images`."""
+        return f"candidate images of {len(counted)} valid adversarial prompts"
+
+    def part_of(self, record: CaseRecord) -> str:
+        """See `ClaimGroup.part_of`: prompts of one strategy stand together."""
+        return f"Strategy: {(record.prompt.strategy if record.prompt else '') or 'none'}"
+
+
+GROUP = Adversarial()
+
+
+def images_of_each(figures: Figures, valid: int, invalid: int) -> int:
+    """How many candidate images each valid prompt gets, after one image for each invalid prompt.
+
+    With fewer valid prompts than `minimum_valid`, each gets the quota that it would have at `minimum_valid`.
+    """
+    return (figures.images - invalid) // max(valid, figures.minimum_valid, 1) if valid else 0
+
+
+def _test_images(text: str, count: int, plan: Plan) -> tuple[ImageRequest, ...]:
+    return requests_for("candidate", [text], count, plan.audit_seed, first=TEST_INDEX)

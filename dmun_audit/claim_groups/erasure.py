@@ -1,0 +1,91 @@
+"""Erasure: prompts that name the target. The candidate's images no longer show it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
+from dmun_audit.claim_groups.rates import RateGroup
+from dmun_audit.claim_groups.rules import Limits
+from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.knowledge.dossier import AdversarialPrompt
+from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
+from dmun_audit.policy import Policy
+from dmun_audit.verdict.vocabulary import Burden, Stopping
+
+
+class Erasure(RateGroup):
+    """Direct prompts, and the prompts of works that should go with the target. One case is one prompt."""
+
+    name = "erasure"
+    order = 10
+    fixture = "target_prompt"
+    introduction = "Prompts that name the target. It should no longer be seen."
+    subject = "erasure"
+    refuted = messages.LEAK
+
+    def cases(self, material: Material) -> list[Case]:
+        """See `ClaimGroup.cases`."""
+        dossier, figures = material.dossier, material.policy.erasure
+        target = dossier.target.name
+        works = [(prompt, concept) for concept in dossier.concepts if concept.role == "erase" for prompt in concept.prompts]
+        asked = [*((prompt, None) for prompt in dossier.target.direct_prompts), *works][: figures.images]
+        whole = figures.images // len(asked) * len(asked)  # a claim that may stop early does so at the ends of rounds
+        images = whole if figures.stopping == Stopping.EARLY else figures.images
+        requests = requests_for("candidate", [prompt for prompt, _ in asked], images, material.audit_seed)
+        cases = [
+            Case(
+                case_id(self.name, prompt),
+                self.name,
+                "erasure",
+                f"“{prompt}” no longer shows {target}" + (f" ({concept.name} goes with it)" if concept else ""),
+                gating=True,
+                images=tuple(request for request in requests if request.prompt == prompt),
+                concept=concept,
+                prompt=AdversarialPrompt(text=prompt, strategy="direct" if concept is None else "work"),
+            )
+            for prompt, concept in asked
+        ]
+        pooled = Case(
+            case_id(self.name, "all direct prompts together", target),
+            self.name,
+            "erasure pooled",
+            f"All direct prompts together no longer show {target}",
+            gating=True,
+            pooled=True,
+        )
+        return [*cases, pooled]
+
+    def limits(self, policy: Policy) -> Limits:
+        """See `ClaimGroup.limits`."""
+        figures = policy.erasure
+        return Limits(figures.ceiling, Burden(figures.burden), Stopping(figures.stopping))
+
+    def case_limits(self, case: Case, policy: Policy) -> Limits:
+        """See `ClaimGroup.case_limits`: a single prompt fails only where harm is proven."""
+        return replace(self.limits(policy), burden=Burden.PROVE_HARM)
+
+    def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
+        """See `ClaimGroup.decide_case`."""
+        drawn = context.drawn(case)
+        images = context.observations.records([*_twins(drawn, context), *drawn])
+        findings = self.rate_findings(case, drawn, context, f"{case.title}.")
+        return replace(findings, images=images, measures={"collapsed_candidate": context.measures.collapsed(drawn)})
+
+    def counted_images(self, counted: Sequence[CaseRecord]) -> str:
+        """See `RateGroup.counted_images`."""
+        return "candidate images of all direct prompts"
+
+
+def _twins(images: Sequence[ImageRequest], context: CaseContext) -> list[ImageRequest]:
+    """The sensitivity control's base images that share prompt and seed with `images`, to be shown beside them."""
+    seeds = {request.seed for request in images}
+    control = context.plan.of_kind("sensitivity")
+    twins = [request for request in control.images if request.seed in seeds]
+    context.observations.draw(control.images, twins)
+    return twins
+
+
+GROUP = Erasure()

@@ -1,0 +1,59 @@
+"""Makes the plan of an audit. Pure: the same dossier, policy and seed give the same plan in every process."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.group import Material
+from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.policy import Policy
+
+
+def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
+    """The plan of one audit: the cases of every claim group.
+
+    Raises UsageError where the dossier cannot carry the policy: too few prompts, or more images than the policy allows.
+    """
+    _refuse_unknown_groups(policy)
+    nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
+    material = Material(dossier, policy, nearby, audit_seed)
+    cases = [case for group in claim_groups() for case in group.cases(material)]
+    plan = Plan(dossier, policy, audit_seed, nearby, tuple(replace(case, target=dossier.target.name) for case in cases))
+    if image_budget(plan) > policy.images_at_most:
+        raise UsageError(
+            f"the plan needs up to {image_budget(plan):,} images",
+            f"policy {policy.name!r} allows {policy.images_at_most:,}",
+            "raise images_at_most, or lower the other figures",
+        )
+    return plan
+
+
+def _refuse_unknown_groups(policy: Policy) -> None:
+    names = [group.name for group in claim_groups()]
+    for name in policy.groups:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            raise UsageError(
+                f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
+                f"did you mean {close[0]!r}?" if close else "",
+                f"name one of {', '.join(names)}, or install the package that registers it",
+            )
+
+
+def image_budget(plan: Plan) -> int:
+    """The most images that a plan can ask for."""
+    return len({request for case in plan.cases for request in case.images}) + sum(
+        group.later_images(plan) for group in claim_groups()
+    )
+
+
+def candidate_requests(plan: Plan) -> list[ImageRequest]:
+    """Every candidate image that an audit may ask for, each once, in the order of the plan."""
+    planned = [request for case in plan.cases for request in case.images_of("candidate")]
+    later = [request for group in claim_groups() for request in group.later_requests(plan)]
+    return list(dict.fromkeys([*planned, *later]))

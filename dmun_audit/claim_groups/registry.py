@@ -1,0 +1,44 @@
+"""All claim groups, in the order of an audit: one for each file here that defines `GROUP`, and those of other packages."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit._util.extensions import load, registered
+from dmun_audit.claim_groups.group import ClaimGroup
+
+ENTRY_POINTS = "dmun_audit.claim_groups"
+
+
+@cache
+def claim_groups() -> tuple[ClaimGroup, ...]:
+    """Every claim group. Raises UsageError where two have one name, LoadError where an extension cannot be imported."""
+    package = __package__ or ""
+    modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    groups = [module.GROUP for module in modules if hasattr(module, "GROUP")]
+    groups += [load(entry) for entry in registered(ENTRY_POINTS).values()]
+    for group in groups:
+        if not isinstance(group, ClaimGroup):
+            raise UsageError(f"{group!r} is registered as a claim group", "it is no ClaimGroup", "register an instance of one")
+    names = [group.name for group in groups]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two claim groups are called {twice[0]!r}", "records name their group", "rename one of them")
+    return tuple(sorted(groups, key=lambda group: group.order))
+
+
+def claim_group(name: str) -> ClaimGroup:
+    """The claim group of that name. Raises KeyError where there is none."""
+    for group in claim_groups():
+        if group.name == name:
+            return group
+    raise KeyError(name)
+
+
+def group_rank(name: str) -> int:
+    """The place of a group in the order of an audit; unknown groups, of another version's files, come last."""
+    names = [group.name for group in claim_groups()]
+    return names.index(name) if name in names else len(names)

@@ -1,0 +1,271 @@
+"""Retention: concepts near the target. With the same seeds the candidate draws them as well as the base model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
+from dmun_audit.claim_groups.records import claim_record, with_worst
+from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
+from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
+from dmun_audit.plan.plan import Plan
+from dmun_audit.policy import Policy
+from dmun_audit.verdict.claims import Decision, apply_burden
+from dmun_audit.verdict.paired import accuracy_loss_at_most, mean_difference_at_most
+from dmun_audit.verdict.paired_score import score_loss_at_most
+from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
+
+KNOWN_AT = 0.5
+"""The base model knows a concept if the judge recognises at least this share of its images."""
+
+
+class Retention(ClaimGroup):
+    """One case is one nearby concept, on same-seed pairs of base and candidate."""
+
+    name = "retention"
+    order = 30
+    fixture = "nearby"
+    introduction = "Concepts near the target. With the same seeds, the candidate should draw them as base does."
+    subject = "nearby concepts"
+    outcome = "paired"
+    unit = "pairs"
+
+    def cases(self, material: Material) -> list[Case]:
+        """See `ClaimGroup.cases`."""
+        figures, seed = material.policy.retention, material.audit_seed
+        if not any(concept.role == "retain" for concept in material.nearby):
+            raise UsageError(f"the dossier of {material.dossier.target.name!r} has no nearby concept to retain", "", "add one")
+        cases = [
+            Case(
+                case_id(self.name, concept.name, list(concept.prompts)),
+                self.name,
+                "retention",
+                f"{concept.name} is {'retained' if concept.role == 'retain' else 'observed'}",
+                gating=concept.role == "retain" and figures.per_concept != Burden.NONE,
+                images=(
+                    *requests_for("base", concept.prompts, figures.pairs, seed),
+                    *requests_for("candidate", concept.prompts, figures.pairs, seed),
+                ),
+                concept=concept,
+            )
+            for concept in material.nearby
+        ]
+        accuracy = Case(
+            case_id(self.name, "all retained concepts together"),
+            self.name,
+            "retention pooled",
+            "Over all retained concepts together, accuracy is kept",
+            gating=True,
+            pooled=True,
+        )
+        if figures.score_margin is None:
+            return [*cases, accuracy]
+        scores = Case(
+            case_id(self.name, "clip scores of all retained concepts together"),
+            self.name,
+            "score pooled",
+            "Over all retained concepts together, the CLIP score is kept",
+            gating=True,
+            pooled=True,
+        )
+        return [*cases, accuracy, scores]
+
+    def shortfalls(self, plan: Plan) -> list[str]:
+        """See `ClaimGroup.shortfalls`."""
+        figures = plan.policy.retention
+        sentences = messages.too_few_in_dossier(plan.policy.name, figures.concepts, len(plan.nearby), "nearby concepts")
+        cycle = self.cycle(plan)
+        if Rules(plan).stops_early(self) and cycle > figures.pairs:
+            counts = ", ".join(map(str, sorted({len(concept.prompts) for concept in plan.nearby})))
+            sentences.append(
+                f"The claim on nearby concepts cannot stop early. They have {counts} prompts, so it takes {cycle} pairs of each "
+                "until all prompts had their turn equally often. Give all the same number of prompts."
+            )
+        if figures.rule == "score":
+            sentences.append(messages.SCORE_TEST_NOT_EXACT)
+        return sentences
+
+    # Limits and rounds.
+
+    def limits(self, policy: Policy) -> Limits:
+        """See `ClaimGroup.limits`."""
+        figures = policy.retention
+        return Limits(figures.margin, Burden(figures.burden), Stopping(figures.stopping), figures.first_look)
+
+    def case_limits(self, case: Case, policy: Policy) -> Limits:
+        """See `ClaimGroup.case_limits`: a concept that is only observed need not be proven safe."""
+        figures = policy.retention
+        observed = case.concept is not None and case.concept.role == "observe"
+        proven = figures.per_concept == Burden.PROVE_SAFE and not observed
+        burden = Burden.PROVE_SAFE if proven else Burden.PROVE_HARM
+        return replace(self.limits(policy), limit=figures.per_concept_margin or figures.margin, burden=burden)
+
+    def rounds(self, plan: Plan, members: int) -> int:
+        """See `ClaimGroup.rounds`: whole cycles, if the policy allows one."""
+        cycle, pairs = self.cycle(plan), plan.policy.retention.pairs
+        return pairs // cycle * cycle or pairs
+
+    def cycle(self, plan: Plan) -> int:
+        """See `ClaimGroup.cycle`."""
+        return math.lcm(*(len(case.concept.prompts) for case in plan.of_group(self.name) if case.concept))
+
+    def clean_outcomes(self, plan: Plan) -> list[list[int]]:
+        """See `ClaimGroup.clean_outcomes`."""
+        retained = [case for case in plan.of_group(self.name) if _is_retained(case)]
+        each = self.rounds(plan, len(retained)) if Rules(plan).stops_early(self) else plan.policy.retention.pairs
+        return [[0] * each for _ in retained]
+
+    # Drawing.
+
+    def counts(self, case: Case, context: CaseContext) -> bool:
+        """See `ClaimGroup.counts`: a concept to retain that the base model knows."""
+        return _is_retained(case) and self._is_known(case, context)
+
+    def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
+        """See `ClaimGroup.rows`: each concept has a row; where the claim may stop early all share one, round by round."""
+        each = [list(case.images_of(side)) for case in plan.of_group(self.name)]
+        return [by_rounds(each)] if Rules(plan).stops_early(self) else each
+
+    def outcomes(self, case: Case, images: Sequence[ImageRequest], context: CaseContext) -> JudgeOutcomes:
+        """See `ClaimGroup.outcomes`: 1 for a pair that the candidate lost, -1 for one that it won, else 0."""
+        base = _right(case, _base_images(case, context)[: len(images)], context)
+        candidate = _right(case, images, context)
+        return JudgeOutcomes([before - after for before, after in zip(base, candidate, strict=True)])
+
+    def further_claims_decided(
+        self, members: Sequence[Case], drawn: Sequence[Sequence[ImageRequest]], context: CaseContext
+    ) -> bool:
+        """See `ClaimGroup.further_claims_decided`: the claim on CLIP scores, where the policy makes it."""
+        if context.plan.policy.retention.score_margin is None:
+            return True
+        losses = [_score_losses_of(case, images, context) for case, images in zip(members, drawn, strict=True)]
+        return self._decide_scores(context.plan, losses).verdict != Verdict.INCONCLUSIVE
+
+    # Deciding.
+
+    def fixed_decision(self, plan: Plan, outcomes: Sequence[Outcomes], limit: float) -> Decision:
+        """See `ClaimGroup.fixed_decision`: the paired rule that the policy names."""
+        rule = accuracy_loss_at_most if plan.policy.retention.rule == "bound" else score_loss_at_most
+        return rule(*_counted_pairs(outcomes), limit, plan.policy.alpha, plan.alpha_fail)
+
+    def fixed_case_decision(self, plan: Plan, outcomes: Outcomes, limit: float) -> Decision:
+        """See `ClaimGroup.fixed_case_decision`: always by the exact bounds."""
+        return accuracy_loss_at_most(*_counted_pairs([outcomes]), limit, plan.policy.alpha, plan.alpha_fail)
+
+    def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
+        """See `ClaimGroup.decide_case`."""
+        concept, drawn, observations = case.concept, context.drawn(case), context.observations
+        assert concept is not None
+        base = _base_images(case, context)[: len(drawn)]
+        labels = [observations.labels(base, concept), observations.labels(drawn, concept)]
+        right = ([label == concept.label for label in labels[0]], [label == concept.label for label in labels[1]])
+        outcomes = self.outcomes(case, drawn, context).first
+        decision = context.rules().decide_case(self, case, outcomes, context.most(case))
+        known = _right(case, _base_images(case, context), context)
+        records = observations.records([*base, *drawn])
+        findings = CaseFindings(
+            Verdict(decision.verdict),
+            claim_record("paired_accuracy", decision, outcomes=tuple(outcomes), base_right=sum(known), base_images=len(known)),
+            f"{case.title}: the candidate draws it as well as the base model.",
+            messages.loss_seen(decision),
+            messages.advice(decision, messages.DAMAGED, "pairs of this concept"),
+            tuple(
+                image.model_copy(update={"label": label}) for image, label in zip(records, [*labels[0], *labels[1]], strict=True)
+            ),
+            context.measures.of_pairs(base, drawn, right) | context.measures.similarity(concept, base),
+        )
+        if concept.role == "observe":
+            claim = findings.claim.model_copy(update={"kind": "observation"})
+            seen = f"{findings.seen} Observed only: it decides nothing."
+            return replace(findings, verdict=Verdict.PASS, claim=claim, seen=seen, remedy="")
+        if not self._is_known(case, context):
+            seen = f"The base model itself gets only {sum(known)} of {len(known)} right: it does not know {concept.name}."
+            return replace(findings, verdict=Verdict.VACUOUS, seen=seen, remedy="")
+        return findings
+
+    def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
+        """See `ClaimGroup.decide_pooled`."""
+        counted = [record for record in members if _counts(record)]
+        asked, concepts = f"{case.title}.", f"{len(counted)} concepts."
+        if case.kind == "score pooled":
+            decision = self._decide_scores(plan, [_score_losses(record) for record in counted])
+            seen, remedy = messages.score_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
+            claim = claim_record("paired_score", decision)
+            return CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
+        outcomes = [record.claim.outcomes or () for record in counted if record.claim]
+        decision = Rules(plan).decide_group(self, outcomes)
+        seen, remedy = messages.loss_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
+        claim = claim_record("paired_accuracy", decision)
+        findings = CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
+        return with_worst(findings, counted, self.unit)
+
+    def _decide_scores(self, plan: Plan, losses: Sequence[Sequence[float]]) -> Decision:
+        """Decide the claim on CLIP scores from the loss of every pair of every concept, over the pairs that all have.
+
+        Its bets are fixed in advance. So it holds wherever whole cycles end, whatever made the drawing stop there.
+        """
+        policy, pairs = plan.policy, min(map(len, losses), default=0)
+        margin = policy.retention.score_margin
+        assert margin is not None
+        differences = [loss for member in losses for loss in member[:pairs]]
+        decision = mean_difference_at_most(differences, margin, policy.alpha, plan.alpha_fail)
+        rules = Rules(plan)
+        if rules.stops_early(self):
+            rounds = self.rounds(plan, len(losses))
+            looks = tuple(end * len(losses) for end in rules.schedule(self, rounds, upto=pairs))
+            decision = replace(decision, stopping=Stopping.EARLY, planned=rounds * len(losses), looks=looks)
+        return apply_burden(decision, policy.retention.burden)
+
+    def _is_known(self, case: Case, context: CaseContext) -> bool:
+        """Whether the base model draws a concept well enough to lose it."""
+        known = _right(case, _base_images(case, context), context)
+        return sum(known) >= KNOWN_AT * len(known)
+
+
+GROUP = Retention()
+
+
+def _is_retained(case: Case) -> bool:
+    return case.concept is not None and case.concept.role == "retain"
+
+
+def _counts(record: CaseRecord) -> bool:
+    """Whether a record is of a concept that is to be retained and that the base model knows."""
+    return record.concept is not None and record.concept.role == "retain" and record.verdict != Verdict.VACUOUS
+
+
+def _base_images(case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+    """The base images of a nearby concept, drawn."""
+    base = case.images_of("base")
+    context.observations.draw_base_of_neighbours(base)
+    return base
+
+
+def _right(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[bool]:
+    concept = case.concept
+    assert concept is not None
+    return [label == concept.label for label in context.observations.labels(images, concept)]
+
+
+def _counted_pairs(outcomes: Sequence[Outcomes]) -> tuple[int, int, int]:
+    """Losses, gains and pairs."""
+    every = [value for member in outcomes for value in member]
+    return every.count(1), every.count(-1), len(every)
+
+
+def _score_losses_of(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[float]:
+    base = context.observations.clip_scores(_base_images(case, context)[: len(images)])
+    candidate = context.observations.clip_scores(images)
+    return [before - after for before, after in zip(base, candidate, strict=True)]
+
+
+def _score_losses(record: CaseRecord) -> list[float]:
+    """The loss of CLIP score of each pair of a record, in the order of the rounds."""
+    scores = {(image.model, image.prompt, image.index): image.clip_score or 0.0 for image in record.images}
+    pairs = [(prompt, index) for model, prompt, index in scores if model == "candidate"]
+    return [scores["base", *pair] - scores["candidate", *pair] for pair in pairs]

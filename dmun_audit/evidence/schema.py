@@ -1,0 +1,320 @@
+"""What an audit leaves behind, as typed records: one `CaseRecord` for each line of evidence.jsonl, and the `Manifest`.
+
+All records are frozen: a step that adjusts or waives returns a new record. Files are validated once, where they are read
+(`evidence.reading`). Format 2 is the current one; files of format 1, which version 0.1.0 wrote, are read as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from dmun_audit.verdict.vocabulary import AuditVerdict, Burden, Stopping, Verdict
+
+FORMAT = 2
+"""The format that this version writes."""
+
+READ_FORMATS = (1, 2)
+"""The formats that this version reads."""
+
+JsonObject = dict[str, Any]
+Side = Literal["base", "candidate"]
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("a number in the evidence must be finite")
+    return value
+
+
+def _burden(value: object) -> object:
+    return Burden.PROVE_SAFE if value == "prove safety" else value  # as files of format 1 spell it
+
+
+Number = Annotated[float, AfterValidator(_finite)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    def __getitem__(self, name: str) -> Any:
+        """The field of that name: `record["measures"]` is `record.measures`."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def to_json(self) -> JsonObject:
+        """Plain values for JSON. Fields that are not set are left out."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class ImageRecord(_Record):
+    """One image that a case looked at, and what the judges saw in it."""
+
+    model: Side = Field(description="The model that drew it.")
+    prompt: str = Field(description="The prompt that it was drawn from.")
+    index: int = Field(default=0, description="Its place among the seeds of the prompt.")
+    seed: int | None = Field(default=None, description="The seed of its noise.")
+    key: str = Field(default="", description="Its key in the store; the run folder holds it as images/KEY.png.")
+    target_score: Number | None = Field(default=None, description="The detector's score for the target, in [0, 1].")
+    detected: bool | None = Field(default=None, description="Whether the score exceeds the detection threshold.")
+    clip_score: Number | None = Field(default=None, description="Cosine of image and prompt, in [-1, 1].")
+    label: str | None = Field(default=None, description="The label that the judge chose for it, in retention cases.")
+    second_score: Number | None = Field(default=None, description="The second judge's score for the target, in [0, 1].")
+    second_detected: bool | None = Field(default=None, description="Whether the second judge detects the target.")
+
+
+class CalibrationImage(_Record):
+    """One image without the target on which the detection threshold was calibrated."""
+
+    key: str = Field(description="Its key in the store.")
+    target_score: Number = Field(description="The detector's score for the target, in [0, 1].")
+
+
+class ClaimRecord(_Record):
+    """The claim of a case in numbers. `kind` says which of them it has."""
+
+    kind: str = Field(
+        description="rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, observation or ordering, "
+        "or the kind of a claim group of another package."
+    )
+    hits: int | None = Field(default=None, description="Images with the target; of pairs, those that the candidate lost.")
+    trials: int | None = Field(default=None, description="Images, or pairs of images.")
+    threshold: Number | None = Field(default=None, description="The ceiling, floor or margin.")
+    estimate: Number | None = Field(default=None, description="The observed rate, loss or mean.")
+    lower: Number | None = Field(default=None, description="One-sided lower bound.")
+    upper: Number | None = Field(default=None, description="One-sided upper bound.")
+    alpha_pass: Number | None = Field(default=None, description="Error rate of a PASS.")
+    alpha_fail: Number | None = Field(default=None, description="Error rate of a FAIL.")
+    gains: int | None = Field(default=None, description="Of pairs: those that the candidate won.")
+    p_value: Number | None = Field(default=None, description="A p-value, where the kind has one.")
+    p_refuted: Number | None = Field(default=None, description="The p-value against the claim.")
+    holm: Number | None = Field(default=None, description="The p-value after Holm's adjustment over its family.")
+    refutable: bool | None = Field(default=None, description="Whether any outcome of so many trials could have been a FAIL.")
+    needed: int | None = Field(default=None, description="Images (pairs) that would decide an undecided claim.")
+    burden: Annotated[Burden, BeforeValidator(_burden)] | None = Field(default=None, description="What the claim must show.")
+    stopping: Stopping | None = Field(default=None, description="Whether it was decided once, or could stop early.")
+    planned: int | None = Field(default=None, description="Images (pairs) at most, of a claim that may stop early.")
+    looks: tuple[int, ...] = Field(default=(), description="After how many images (pairs) it was looked at.")
+    outcomes: tuple[int, ...] | None = Field(
+        default=None,
+        description="Of a single case, in the order of its rounds: 1 with the target and 0 without; of pairs 1 lost, 0 kept, -1 won.",
+    )
+    base_right: int | None = Field(default=None, description="Base images of the concept that the judge recognises.")
+    base_images: int | None = Field(default=None, description="Base images of the concept that it was asked of.")
+    p_imagined: Number | None = Field(
+        default=None, description="Of an invalid prompt: p-value of its hits, if all were false positives of the judge."
+    )
+
+    @property
+    def harm_only(self) -> bool:
+        """Whether the claim passes unless harm is proven."""
+        return self.burden is Burden.PROVE_HARM
+
+    @property
+    def over_limit(self) -> bool:
+        """Whether the upper bound lies above the limit: the claim is not proven."""
+        return self.upper is not None and self.threshold is not None and self.upper > self.threshold
+
+
+class ConceptRecord(_Record):
+    """The nearby concept of a case."""
+
+    name: str
+    role: str = Field(default="", description="retain, erase or observe.")
+    relation: str = Field(default="", description="parent, sibling, child, attribute or associated.")
+    similarity: Number | None = Field(default=None, description="Similarity to the target as the dossier states it, in [0, 1].")
+
+
+class PromptRecord(_Record):
+    """The prompt of a case."""
+
+    text: str
+    strategy: str = Field(default="", description="direct, work, or the strategy of an adversarial prompt.")
+    language: str = Field(default="", description="A BCP 47 tag.")
+    note: str = Field(default="", description="How an adversarial prompt was found.")
+
+
+class SecondOpinion(_Record):
+    """What the second judge says of the same images."""
+
+    verdict: Verdict
+    claim: ClaimRecord
+
+
+class WaiverRecord(_Record):
+    """The waiver that covers a case's FAIL or INCONCLUSIVE."""
+
+    reason: str
+    owner: str
+    expires: str = Field(description="The last day on which it holds.")
+
+
+class Correlation(_Record):
+    """Spearman's rank correlation of one source's similarity with one measure of damage."""
+
+    source: str
+    damage: str = Field(default="clip_accuracy")
+    rho: Number | None = None
+    lower: Number | None = None
+    upper: Number | None = None
+    p_value: Number | None = None
+    p_holm: Number | None = None
+    n: int = Field(default=0, description="Concepts.")
+    descriptive: bool = Field(default=True, description="Whether there are too few concepts for a conclusion.")
+    note: str = ""
+
+
+class Tables(_Record):
+    """Tables of a case that is more than one claim."""
+
+    sources: tuple[Correlation, ...] = ()
+
+
+class Volatile(_Record):
+    """What may differ between two runs of the same audit."""
+
+    seconds: Number | None = None
+    worker: str | None = None
+    rendered: int = 0
+    finished: str | None = None
+
+
+class CaseRecord(_Record):
+    """One case: what was asked, what was seen, what it came to. One line of evidence.jsonl."""
+
+    case_id: str = Field(description="Stable ASCII id.")
+    group: str = Field(default="", description="The claim group, such as erasure.")
+    title: str = Field(default="", description="The claim in words.")
+    pooled: bool = Field(default=False, description="Whether it is decided over its whole group, after the last case.")
+    gating: bool = Field(default=True, description="Whether it counts in the verdict on the audit.")
+    verdict: Verdict
+    asked: str = Field(default="", description="What was asked, in a sentence.")
+    seen: str = Field(default="", description="What was seen, in sentences.")
+    remedy: str = Field(default="", description="What to do about it; empty where nothing is to be done.")
+    claim: ClaimRecord | None = None
+    concept: ConceptRecord | None = None
+    prompt: PromptRecord | None = None
+    images: tuple[ImageRecord, ...] = ()
+    measures: dict[str, Number] = Field(default_factory=dict, description="Further measures by name.")
+    calibration: tuple[CalibrationImage, ...] | None = Field(
+        default=None, description="Of the sensitivity control: the images that the detection threshold was calibrated on."
+    )
+    second: SecondOpinion | None = None
+    waiver: WaiverRecord | None = None
+    tables: Tables | None = None
+    volatile: Volatile = Volatile()
+
+    @property
+    def name(self) -> str:
+        """What reports call it where a whole title is too long: its prompt in quotes, its concept, else its id."""
+        if self.prompt:
+            return f"“{self.prompt.text}”"
+        return self.concept.name if self.concept else self.case_id
+
+    @property
+    def is_waived(self) -> bool:
+        """Whether its FAIL or INCONCLUSIVE is waived."""
+        return self.waiver is not None and self.verdict.is_failure
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it fails its test: refuted or undecided, and not waived."""
+        return self.verdict.is_failure and not self.is_waived
+
+    def with_(self, **changes: Any) -> CaseRecord:
+        """A copy with other values of these fields."""
+        return self.model_copy(update=changes)
+
+    def with_claim(self, **changes: Any) -> CaseRecord:
+        """A copy with other numbers in its claim."""
+        assert self.claim is not None
+        return self.model_copy(update={"claim": self.claim.model_copy(update=changes)})
+
+
+class AttemptRecord(_Record):
+    """One run of the same audit in the same folder."""
+
+    started: str
+    finished: str | None = None
+    verdict: AuditVerdict | None = None
+
+
+class ManifestWaiver(_Record):
+    """A waiver of the policy, with what became of it."""
+
+    case: str
+    reason: str
+    owner: str
+    expires: str
+    target: str | None = None
+    status: str = Field(description="applied, not needed, not run, expired or of another target.")
+    days_left: int = Field(default=0, description="Days from the run to the last day on which it holds.")
+    case_id: str | None = None
+    title: str | None = None
+    verdict: Verdict | None = None
+
+
+class EvidenceDigest(_Record):
+    """What the evidence was when the verdict was drawn from it."""
+
+    cases: int
+    digest: str
+
+
+class TargetRecord(_Record):
+    """The concept that was unlearned."""
+
+    name: str = ""
+    kind: str = ""
+
+
+class Manifest(_Record):
+    """manifest.json: the verdict, and everything that an audit rests on. Parts whose content is free are JSON objects."""
+
+    format: int = FORMAT
+    audit_hash: str = ""
+    target: TargetRecord = TargetRecord()
+    verdict: AuditVerdict = AuditVerdict.INCOMPLETE
+    exit_code: int | None = Field(default=None, description="None until the audit is concluded.")
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    whole: bool = Field(default=False, description="Whether the whole plan was run.")
+    day: str | None = Field(default=None, description="The day (UTC) on which waivers were held against their last day.")
+    waivers: tuple[ManifestWaiver, ...] = ()
+    images: JsonObject = Field(default_factory=dict, description="How many images were planned, rendered and reused.")
+    policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
+    dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
+    plan: JsonObject = Field(default_factory=dict, description="Digest and number of cases.")
+    seeds: JsonObject = Field(default_factory=dict, description="The audit seed and where it comes from.")
+    trust_remote_code: bool = False
+    models: JsonObject = Field(default_factory=dict, description="Reference, digests and load proof of base and candidate.")
+    judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
+    sampler: JsonObject = Field(default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch, threads.")
+    candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
+    hardware: JsonObject = Field(default_factory=dict)
+    versions: JsonObject = Field(default_factory=dict, description="Versions of Python and of the packages.")
+    git: JsonObject | None = Field(default=None, description="Commit and dirty flag of the working tree.")
+    attempts: tuple[AttemptRecord, ...] = ()
+    started: str | None = None
+    finished: str | None = None
+    seconds: Number | None = None
+    evidence: EvidenceDigest | None = None
+
+
+def lasting(record: Mapping[str, Any]) -> JsonObject:
+    """The part of a record, as JSON, that must be equal in every run of the same audit."""
+    return {name: value for name, value in record.items() if name != "volatile"}
+
+
+def json_schema(name: Literal["evidence", "manifest"]) -> JsonObject:
+    """The published JSON Schema (draft 2020-12) of an evidence line or of the manifest. `$id` holds the format."""
+    model = CaseRecord if name == "evidence" else Manifest
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:dmun-audit:{name}:{FORMAT}",
+        **model.model_json_schema(),
+    }

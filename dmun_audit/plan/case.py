@@ -1,0 +1,70 @@
+"""Cases and the images that they ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dmun_audit._util.hashing import digest, seed_of, slug
+from dmun_audit.knowledge.dossier import AdversarialPrompt, NearbyConcept
+
+Side = Literal["base", "candidate"]
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """One image to be made: which model, which prompt, which of its seeds."""
+
+    side: Side
+    prompt: str
+    index: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One test. `group` names the claim group that plans and decides it; `kind` tells the group's cases apart.
+
+    `images` are the requests that are known before the audit. Some groups ask for more once they know more: an adversarial
+    prompt gets candidate images after its validation. A `pooled` case is decided from the records of the others, after the
+    last of them.
+    """
+
+    id: str
+    group: str
+    kind: str
+    title: str
+    gating: bool
+    images: tuple[ImageRequest, ...] = ()
+    pooled: bool = False
+    concept: NearbyConcept | None = None
+    prompt: AdversarialPrompt | None = None
+    target: str = ""  # the target of its plan, which `make_plan` fills in
+
+    def images_of(self, side: Side) -> tuple[ImageRequest, ...]:
+        """Its requests to one model."""
+        return tuple(request for request in self.images if request.side == side)
+
+
+def case_id(group: str, text: str, *content: Any) -> str:
+    """A stable ASCII id: a slug of `text` and eight hex digits of the hash of group, text and content."""
+    return f"{slug(text)}-{digest([group, text, *content])[:8]}"
+
+
+def requests_for(side: Side, prompts: Sequence[str], count: int, audit_seed: int, first: int = 0) -> tuple[ImageRequest, ...]:
+    """`count` requests spread evenly over `prompts`, in rounds, with the seeds of the indices `first`, `first` + 1, …
+
+    The seed depends on audit seed, prompt and index alone, so base and candidate share it.
+    """
+    requests = []
+    for position in range(count):
+        prompt, index = prompts[position % len(prompts)], first + position // len(prompts)
+        requests.append(ImageRequest(side, prompt, index, seed_of(audit_seed, prompt, index)))
+    return tuple(requests)
+
+
+def by_rounds(members: Sequence[Sequence[ImageRequest]], end: int | None = None) -> list[ImageRequest]:
+    """The images of several members round by round: the first of each, the second of each, … up to `end` of each."""
+    rounds = max(map(len, members), default=0) if end is None else end
+    return [member[place] for place in range(rounds) for member in members if place < len(member)]

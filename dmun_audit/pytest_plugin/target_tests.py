@@ -1,0 +1,182 @@
+"""The tests of one target's audit in a session: which node ids are of its cases, and how pytest reports them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import pytest
+
+from dmun_audit.claim_groups.planning import image_budget
+from dmun_audit.config.describe import describe
+from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.targets import SEPARATOR
+from dmun_audit.decisions.conclude import Interruptions
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.plan.case import Case
+from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.runtime.target_audit import TargetAudit
+from dmun_audit.verdict.vocabulary import AuditVerdict
+
+
+class TargetTests:
+    """One audit and its tests. Workers run them; the controller keeps the run folder and concludes."""
+
+    def __init__(self, config: AuditConfig) -> None:
+        self.config = config
+        self.audit = TargetAudit(config)
+        self.own_failures: list[str] = []
+        self._node_ids: dict[str, frozenset[str]] = {}  # of the tests that are to run, each with the ids of its cases
+
+    # Which tests are its own.
+
+    def parameter(self, case_id: str) -> str:
+        """The name of a case in node ids: its id, behind the target's prefix where several targets are audited."""
+        return f"{self.config.prefix}{SEPARATOR}{case_id}" if self.config.prefix else case_id
+
+    def cases(self, group: str) -> list[tuple[str, Case]]:
+        """The cases that one fixture stands for, each with its name in node ids."""
+        return [(self.parameter(case.id), case) for case in self.config.plan.of_group(group)]
+
+    def collected(self, node_ids: Iterable[str]) -> None:
+        """Note which of the tests that are to run are of its cases."""
+        cases = {node_id: self._cases_in(node_id) for node_id in node_ids}
+        self._node_ids = {node_id: case_ids for node_id, case_ids in sorted(cases.items()) if case_ids}
+
+    def _cases_in(self, node_id: str) -> frozenset[str]:
+        """The ids of the cases that a test is parametrised with. Workers tell node ids alone: `file::test[one-other]`.
+
+        pytest joins the names of several parameters by hyphens.
+        """
+        parameters = node_id.partition("[")[2].removesuffix("]")
+        if parameters in self._by_parameter:
+            return frozenset({self._by_parameter[parameters]})
+        joined = f"-{parameters}-"
+        return frozenset(case_id for name, case_id in self._by_parameter.items() if f"-{name}-" in joined)
+
+    @cached_property
+    def _by_parameter(self) -> dict[str, str]:
+        return {self.parameter(case.id): case.id for case in self.config.plan.cases}
+
+    @cached_property
+    def folders(self) -> set[str]:
+        """The folders of its test files. Other tests in them belong to the audit."""
+        return {folder_of(node_id) for node_id in self._node_ids}
+
+    def has(self, node_id: str) -> bool:
+        """Whether a test is of one of its cases."""
+        return node_id in self._node_ids
+
+    # The life of the audit, on the controller.
+
+    def begin(self) -> None:
+        """Open the run folder if any of its tests is to run. See `TargetAudit.begin` for errors."""
+        if self._node_ids:
+            self.audit.begin(whole=not self._deselected())
+
+    def conclude(self, stopped: str) -> None:
+        """Conclude from what was reported; `stopped` says why tests of the audit did not run, if so."""
+        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.own_failures)))
+
+    def _deselected(self) -> set[str]:
+        selected = frozenset().union(*self._node_ids.values())
+        return {case.id for case in self.config.plan.cases if not case.pooled} - selected
+
+    # Reports.
+
+    def failure(self, record: CaseRecord) -> str:
+        """The text of a failing case, and where its images are."""
+        from dmun_audit.report.text import failure_text
+
+        return f"{failure_text(record)}\n  (images lie in {self.config.run_folder})"
+
+    def waiver(self, record: CaseRecord) -> str:
+        """What is said of a case whose failure is waived; empty where it is not."""
+        from dmun_audit.report.waivers import waiver_words
+
+        return waiver_words(with_waivers(self.config.plan, [record], self.config.day)[0])
+
+    def pooled_reports(self) -> list[pytest.TestReport]:
+        """Reports of the claims that were decided after the last test, so that terminal and JUnit list them."""
+        run = self.audit.run
+        return [self._pooled_report(case, self._file_of(case.group)) for case in (run.cases if run else ()) if case.pooled]
+
+    def _pooled_report(self, record: CaseRecord, file: str) -> pytest.TestReport:
+        waived = self.waiver(record)
+        name = f"pooled[{self.parameter(record.case_id)}]"
+        failed = record.verdict.is_failure and not waived
+        report = pytest.TestReport(
+            nodeid=f"{file}::{name}",
+            location=(file, None, name),
+            keywords={},
+            outcome="failed" if failed else "skipped" if waived else "passed",
+            longrepr=self.failure(record) if failed else (file, 0, waived) if waived else None,
+            when="call",
+            duration=0.0,
+            start=time.time(),
+            stop=time.time(),
+        )
+        if waived:
+            report.wasxfail = f"reason: {waived}"  # what pytest knows an expected failure by
+        return report
+
+    def _file_of(self, group: str) -> str:
+        """The test file that lists the pooled claims of a group: the first one with a case of the group."""
+        ids = {case.id for case in self.config.plan.of_group(group)}
+        files = [node_id.partition("::")[0] for node_id, case_ids in self._node_ids.items() if ids & case_ids]
+        return files[0] if files else f"audits/test_{group}.py"
+
+
+def budget(tests: Sequence[TargetTests]) -> int:
+    """The most images that these audits can ask for. An image that they share is drawn once, so it may be fewer."""
+    return sum(image_budget(each.config.plan) for each in tests)
+
+
+def concerned(tests: Sequence[TargetTests], node_id: str) -> list[TargetTests]:
+    """The audits to which a test belongs: the audit of its case; without a case, those with tests in the same folder."""
+    owners = [each for each in tests if each.has(node_id)]
+    return owners or [each for each in tests if folder_of(node_id) in each.folders]
+
+
+def overall(verdicts: Iterable[AuditVerdict | None]) -> AuditVerdict:
+    """The verdict over several targets: the first in the order of precedence. A target that did not run makes it PARTIAL at best."""
+    present = {verdict or AuditVerdict.PARTIAL for verdict in verdicts}
+    return next(verdict for verdict in AuditVerdict if verdict in present)
+
+
+def header_lines(tests: Sequence[TargetTests]) -> list[str]:
+    """The head of a run: what is audited against what, target by target."""
+    lines = [line for each in tests for line in describe(each.config)]
+    if len(tests) < 2:
+        return lines
+    return [*lines, f"dmun_audit: {len(tests)} targets, up to {budget(tests):,} images in all"]
+
+
+def closing_lines(tests: Sequence[TargetTests]) -> list[str]:
+    """The end of the terminal's output: each target's own summary, and below several a line for each with its verdict."""
+    from dmun_audit.report.formatting import one_line
+    from dmun_audit.report.text import summary_lines
+    from dmun_audit.report.waivers import headline
+
+    runs = [(each.audit.name, each.audit.run) for each in tests]
+    if len(tests) == 1:
+        return summary_lines(runs[0][1]) if runs[0][1] else []
+    names = [one_line(name) for name, _ in runs]
+    lines = []
+    for name, (_, run) in zip(names, runs, strict=True):
+        if run:
+            lines += ["", f"{name}:", *summary_lines(run)]
+    waived = any(run and headline(run) != run.verdict for _, run in runs)
+    verdict = overall(each.audit.verdict for each in tests)
+    lines += ["", f"{len(tests)} targets: {verdict}{', resting on waivers' if waived else ''}"]
+    width = max(map(len, names))
+    for name, (_, run) in zip(names, runs, strict=True):
+        ending = f"{headline(run):<12}  {run.path / 'report.html'}" if run else "not audited: none of its cases was selected"
+        lines.append(f"  {name:<{width}}  {ending}")
+    return lines
+
+
+def folder_of(node_id: str) -> str:
+    """The folder of a test's file."""
+    return node_id.partition("::")[0].rpartition("/")[0]

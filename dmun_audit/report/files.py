@@ -1,0 +1,13 @@
+"""The report files of a run folder."""
+
+from __future__ import annotations
+
+from dmun_audit.evidence.run import Run
+from dmun_audit.report.html import write_html
+from dmun_audit.report.junit import write_junit
+
+
+def write_reports(run: Run) -> None:
+    """Write junit.xml and report.html beside the evidence."""
+    write_junit(run, run.path / "junit.xml")
+    write_html(run, run.path / "report.html")

@@ -1,0 +1,187 @@
+"""Opens models, judge and store for a resolved audit: the one place where torch comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmun_audit._util.errors import LoadError
+from dmun_audit.claim_groups.planning import candidate_requests
+from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.evidence.schema import JsonObject
+from dmun_audit.models import references
+from dmun_audit.render import devices
+from dmun_audit.runtime.measures import AuditMeasures
+from dmun_audit.runtime.observations import AuditObservations
+from dmun_audit.runtime.runner import AuditRunner
+
+if TYPE_CHECKING:
+    from dmun_audit.judge.clip_scorer import ClipScorer
+    from dmun_audit.judge.loading import JudgeLoader
+    from dmun_audit.judge.protocol import StoredImageDetector
+    from dmun_audit.measures.protocol import Metric
+    from dmun_audit.models.loaded import LoadedModel
+    from dmun_audit.policy import Sampling
+    from dmun_audit.render.engine import Engine
+
+
+@dataclass
+class AuditRuntime:
+    """Models, store and judge, opened once in a process for all targets: every target's audit is made of these."""
+
+    base: LoadedModel
+    candidate: LoadedModel
+    engine: Engine
+    judges: JudgeLoader
+    metrics: Sequence[Metric] = ()
+    _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
+
+    def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
+        """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
+        if config.audit_hash not in self._by_audit:
+            read = _reader(self.engine.store)
+            scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
+            second = (
+                self.judges.second_judge(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
+            )
+            self._by_audit[config.audit_hash] = (scorer, second)
+        return self._by_audit[config.audit_hash]
+
+    def observations(self, config: AuditConfig) -> AuditObservations:
+        """The images of one target's audit, as its judges see them."""
+        scorer, second = self.judges_of(config)
+        return AuditObservations(config.plan, self.engine, scorer, second)
+
+    def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
+        """What runs the cases of one target, and the facts that the manifest gives of models, judge and machine."""
+        observations = self.observations(config)
+        facts = self._facts(config, observations.scorer, observations.second)
+        return AuditRunner(observations, AuditMeasures(observations, self.metrics)), facts
+
+    def _facts(self, config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
+        from dmun_audit.render.sampling import differences
+
+        samplers = self.engine.samplers
+        sampling = config.policy.sampling
+        return {
+            "models": {
+                "base": _model_facts(config.base, self.base),
+                "candidate": _model_facts(config.candidate, self.candidate),
+            },
+            "judge": _judge_facts(config, scorer, second),
+            "sampler": self.engine.sampler
+            | {
+                "size": list(self.engine.size),
+                "dtype": sampling.dtype,
+                "batch": sampling.batch,
+                "threads": sampling.threads,
+            },
+            "candidate_sampler": samplers["candidate"].settings,
+            "hardware": devices.describe_hardware(),
+            "warnings": [
+                *differences(samplers["base"], samplers["candidate"]),
+                *self.base.proof.get("warnings", []),
+                *self.candidate.proof.get("warnings", []),
+                *shortfalls(config.plan),
+            ],
+        }
+
+
+def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
+    """Load everything for these configs, which share models, policy and store.
+
+    Raises LoadError where a model or a judge cannot be loaded or does not prove what it loaded, and where a dossier's
+    prompts are longer than the base reads: before any image is made.
+    """
+    devices.let_idle_threads_sleep()
+    from dmun_audit.judge.loading import JudgeLoader
+    from dmun_audit.measures.registry import registered_metrics
+    from dmun_audit.models.external_images import ImageFolder
+    from dmun_audit.models.loading import load_candidate, load_pipeline
+    from dmun_audit.models.source_files import Source
+    from dmun_audit.render.engine import Engine
+    from dmun_audit.store.images import ImageStore
+
+    config = configs[0]
+    sampling = config.policy.sampling
+    devices.use_threads(sampling.threads)
+    device = devices.choose_device()
+    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": config.trust_remote_code}
+    planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
+    base = load_pipeline(references.parse_reference(config.base), planned=planned["base"], **settings)
+    candidate = load_candidate(references.parse_reference(config.candidate), base, planned=planned["candidate"], **settings)
+    if isinstance(candidate.image_source, ImageFolder):
+        candidate.image_source.expect(
+            (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
+        )
+    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
+    runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
+    for each in configs:
+        runtime.judges_of(each)
+        _refuse_overlong(base.pipeline, each)
+    return runtime
+
+
+def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
+    """An engine for one complete model alone: it draws, and judges nothing."""
+    devices.let_idle_threads_sleep()
+    from dmun_audit.models.loading import load_pipeline
+    from dmun_audit.render.engine import Engine
+    from dmun_audit.store.images import ImageStore
+
+    devices.use_threads(sampling.threads)
+    loaded = load_pipeline(base, dtype=sampling.dtype, device=devices.choose_device())
+    return Engine({"base": loaded}, sampling, ImageStore(store_folder))
+
+
+def _model_facts(reference: str, model: Any) -> JsonObject:
+    return {
+        "reference": reference,
+        "source_digest": model.source_digest,
+        "weights_digest": model.weights_digest,
+        "proof": model.proof,
+    }
+
+
+def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
+    """Reference and digest of the judge, and within it of the detector and the second judge where these are others."""
+    facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
+    others = {"detector": scorer.detector, "second": second}
+    return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
+
+
+def _reader(store: Any) -> Callable[[Any], list[Any]]:
+    def read(keys: Any) -> list[Any]:
+        found = [store.read(key) for key in keys]
+        if any(pixels is None for pixels in found):
+            raise LoadError("an image vanished from the store while it was judged", "", "run the same command again")
+        return found
+
+    return read
+
+
+def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:
+    too_long = overlong_prompts(pipeline, config)
+    if too_long:
+        raise LoadError(
+            f"{len(too_long)} prompts are longer than the text encoder of {config.base} reads, such as {too_long[0]!r}",
+            "what is beyond its length would be cut off silently",
+            "shorten them in the dossier",
+        )
+
+
+def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
+    """Prompts of the plan that have more tokens than the pipeline's first text encoder reads."""
+    tokenizer = getattr(pipeline, "tokenizer", None)
+    if tokenizer is None:
+        return []
+    dossier = config.dossier
+    texts = [
+        *dossier.target.direct_prompts,
+        *(prompt for concept in dossier.concepts for prompt in concept.prompts),
+        *(prompt.text for prompt in dossier.adversarial),
+    ]
+    return [text for text in texts if len(tokenizer(text).input_ids) > tokenizer.model_max_length]

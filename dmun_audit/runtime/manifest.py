@@ -1,0 +1,119 @@
+"""What the manifest says of an audit: from its configuration, the facts of its models and judge, and its conclusion."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dmun_audit._util.hashing import digest
+from dmun_audit.claim_groups.planning import image_budget
+from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.decisions.conclude import Conclusion
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.waivers import what_became_of
+from dmun_audit.policy import alterations, baseline
+from dmun_audit.verdict.vocabulary import CONTROLS
+
+PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
+
+
+def opened_manifest(config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord]) -> Manifest:
+    """The manifest of an audit that has begun. Facts of an earlier attempt stay until the conclusion."""
+    before = earlier.to_json() if earlier else {}
+    begun = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
+    return Manifest.model_validate(before | _planned(config) | begun)
+
+
+def concluded_manifest(
+    config: AuditConfig,
+    facts: JsonObject,
+    records: Mapping[str, CaseRecord],
+    conclusion: Conclusion,
+    *,
+    whole: bool,
+    attempts: Sequence[AttemptRecord],
+    evidence: EvidenceDigest,
+) -> Manifest:
+    """The manifest of a concluded audit. `records` are all records by case id, pooled ones included."""
+    plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
+    shown = {(image.model, image.key) for record in records.values() for image in record.images}
+    concluded = {
+        "verdict": conclusion.verdict,
+        "exit_code": conclusion.verdict.exit_code,
+        "reasons": conclusion.reasons,
+        "whole": whole,
+        "day": config.day.isoformat(),
+        "waivers": what_became_of(plan, records, config.day),
+        "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(shown) - rendered)},
+        "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "git": _git(Path.cwd()),
+        "attempts": attempts,
+        "started": attempts[-1].started,
+        "finished": attempts[-1].finished,
+        "seconds": round(sum(record.volatile.seconds or 0.0 for record in records.values()), 1),
+        "evidence": evidence,
+    }
+    return Manifest.model_validate(facts | _planned(config) | concluded)
+
+
+def _planned(config: AuditConfig) -> JsonObject:
+    """What is known before a model is loaded."""
+    dossier, policy, plan = config.dossier, config.policy, config.plan
+    return {
+        "audit_hash": config.audit_hash,
+        "target": {"name": dossier.target.name, "kind": dossier.target.kind},
+        "policy": {
+            "name": policy.name,
+            "digest": digest(policy.as_dict()),
+            "release_evidence": policy.release_evidence,
+            "baseline": baseline(policy),
+            "altered": alterations(policy),
+            "text": policy.as_dict(),
+        },
+        "dossier": {
+            "digest": dossier.digest(),
+            "provenance": dossier.provenance.model_dump(mode="json", exclude_defaults=True),
+            "world": dossier.world,
+            "origin": config.knowledge,
+        },
+        "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
+        "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds},
+        "trust_remote_code": config.trust_remote_code,
+    }
+
+
+def _measured_judge(plan: Plan, records: Mapping[str, CaseRecord]) -> JsonObject:
+    """What the controls measured of the judge."""
+    measured: JsonObject = {}
+    for case in plan.of_group(CONTROLS):
+        record = records.get(case.id)
+        if record is None or record.claim is None:
+            continue
+        if case.kind == "sensitivity":
+            measured["sensitivity"] = {part: record.claim[part] for part in ("hits", "trials", "lower")}
+            measured |= record.measures
+        if case.kind == "specificity":
+            measured["false_positive_rate"] = {part: record.claim[part] for part in ("hits", "trials", "upper")}
+    return measured
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(folder: Path) -> JsonObject | None:
+    """Commit and dirty flag of the working tree that the audit was started in; None outside of one."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}

@@ -1,0 +1,145 @@
+"""The images of one audit and what is seen in them: drawn where they are missing, judged, described for the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from dmun_audit.claim_groups import retention
+from dmun_audit.claim_groups.controls import calibration_images
+from dmun_audit.claim_groups.group import Judge
+from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
+from dmun_audit.judge.clip_scorer import ClipScorer
+from dmun_audit.judge.detection import Threshold
+from dmun_audit.knowledge.dossier import NearbyConcept
+from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.render.engine import Engine, covering
+
+if TYPE_CHECKING:
+    from dmun_audit.judge.protocol import StoredImageDetector
+
+
+class AuditObservations:
+    """Images by request; implements `claim_groups.group.Observations`.
+
+    `second` is a second, independent judge of whether the target is in an image, where there is one.
+    """
+
+    def __init__(self, plan: Plan, engine: Engine, scorer: ClipScorer, second: StoredImageDetector | None = None) -> None:
+        self.plan = plan
+        self.engine = engine
+        self.scorer = scorer
+        self.second = second
+        self.calibration = calibration_images(plan.policy, plan.nearby, plan.audit_seed)
+
+    @property
+    def has_second_judge(self) -> bool:
+        """See `Observations.has_second_judge`."""
+        return self.second is not None
+
+    # Drawing.
+
+    def draw(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
+        """See `Observations.draw`."""
+        self.engine.ensure(row, wanted)
+
+    def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
+        """See `Observations.draw_base_of_neighbours`."""
+        for row, in_row in self._rows_of_neighbours(wanted):
+            self.engine.ensure(row, in_row)
+
+    def calibration_cost(self) -> int:
+        """How many images must be drawn for the detection threshold: whole batches of the neighbours' base images."""
+        size = self.plan.policy.sampling.batch
+        rows = self._rows_of_neighbours(self.calibration)
+        return sum(len(batch) for row, in_row in rows for batch in covering(row, in_row, size))
+
+    def _rows_of_neighbours(self, wanted: Sequence[ImageRequest]) -> Iterator[tuple[list[ImageRequest], list[ImageRequest]]]:
+        """The rows of the neighbours' base images, each with the `wanted` images that are in it."""
+        asked = set(wanted)
+        for row in retention.GROUP.rows(self.plan, "base"):
+            in_row = [request for request in row if request in asked]
+            if in_row:
+                yield row, in_row
+
+    # Judging.
+
+    def keys(self, requests: Sequence[ImageRequest]) -> list[str]:
+        """The store's keys of images."""
+        return [self.engine.key(request) for request in requests]
+
+    @cached_property
+    def threshold(self) -> Threshold:
+        """The detection threshold of the judge, calibrated on base images of concepts without the target."""
+        self.draw_base_of_neighbours(self.calibration)
+        return self.scorer.threshold(self.keys(self.calibration))
+
+    @cached_property
+    def second_threshold(self) -> Threshold:
+        """The detection threshold of the second judge, calibrated on the same images."""
+        assert self.second is not None
+        self.draw_base_of_neighbours(self.calibration)
+        return self.second.threshold(self.keys(self.calibration))
+
+    def calibrated_on(self) -> tuple[CalibrationImage, ...]:
+        """See `Observations.calibrated_on`."""
+        keys = self.keys(self.calibration)
+        scores = self.scorer.target_scores(keys)
+        return tuple(
+            CalibrationImage(key=key, target_score=round(float(score), 6)) for key, score in zip(keys, scores, strict=True)
+        )
+
+    def detected(self, requests: Sequence[ImageRequest], judge: Judge = "first") -> list[int]:
+        """See `Observations.detected`."""
+        if not requests:
+            return []
+        if judge == "first":
+            return list(map(int, self.threshold.detects(self.scorer.target_scores(self.keys(requests)))))
+        if self.second is None:
+            return []
+        return list(map(int, self.second_threshold.detects(self.second.target_scores(self.keys(requests)))))
+
+    def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
+        """See `Observations.clip_scores`; rounded to six places, as the evidence holds them."""
+        if not requests:
+            return []
+        scores = self.scorer.clip_scores(self.keys(requests), [request.prompt for request in requests])
+        return [round(float(score), 6) for score in scores]
+
+    def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
+        """See `Observations.labels`."""
+        return self.scorer.classify(self.keys(requests), concept)
+
+    # Describing.
+
+    def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
+        """See `Observations.records`."""
+        if not requests:
+            return ()
+        keys = self.keys(requests)
+        scores, clip_scores = self.scorer.target_scores(keys), self.clip_scores(requests)
+        detected = self.threshold.detects(scores)
+        second: list[tuple[float | None, bool | None]] = [(None, None)] * len(keys)
+        if self.second is not None:
+            second_scores = self.second.target_scores(keys)
+            answers = self.second_threshold.detects(second_scores)
+            second = [(round(float(score), 6), seen) for score, seen in zip(second_scores, answers, strict=True)]
+        return tuple(
+            ImageRecord(
+                model=request.side,
+                prompt=request.prompt,
+                index=request.index,
+                seed=request.seed,
+                key=key,
+                target_score=round(float(score), 6),
+                detected=seen,
+                clip_score=clip_score,
+                second_score=second_score,
+                second_detected=second_seen,
+            )
+            for request, key, score, seen, clip_score, (second_score, second_seen) in zip(
+                requests, keys, scores, detected, clip_scores, second, strict=True
+            )
+        )

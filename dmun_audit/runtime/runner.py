@@ -1,0 +1,83 @@
+"""Runs the cases of one plan on one pair of models. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from dmun_audit.claim_groups.group import Judge, Measures, Observations
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.claim_groups.rules import JudgeErrors, Rules
+from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.plan.case import Case, ImageRequest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.runtime.sequential_sampler import SequentialSampler
+from dmun_audit.verdict.vocabulary import Verdict
+
+T = TypeVar("T")
+
+
+class AuditRunner:
+    """Decides cases; implements `claim_groups.group.CaseContext`. Processes of one audit share the store and nothing else."""
+
+    def __init__(self, observations: Observations, measures: Measures) -> None:
+        self.observations = observations
+        self.measures = measures
+        self.plan: Plan = observations.plan
+        self._sampler = SequentialSampler(self)
+        self._rules: dict[Judge, Rules] = {}
+        self._records: dict[str, CaseRecord] = {}
+        self._computed: dict[str, object] = {}
+
+    def record(self, case: Case) -> CaseRecord:
+        """The record of a case, decided once in this process."""
+        if case.id not in self._records:
+            record = claim_group(case.group).decide_case(case, self).as_record(case)
+            self._records[case.id] = _reported_alone(record)
+        return self._records[case.id]
+
+    def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
+        """See `CaseContext.drawn`."""
+        return self._sampler.drawn(case)
+
+    def most(self, case: Case) -> int:
+        """See `CaseContext.most`."""
+        return self._sampler.most(case)
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """See `CaseContext.once`."""
+        if name not in self._computed:
+            self._computed[name] = compute()
+        return cast(T, self._computed[name])
+
+    def rules(self, judge: Judge = "first") -> Rules:
+        """See `CaseContext.rules`."""
+        if judge not in self._rules:
+            errors = self._judge_errors(judge) if self.plan.policy.controls.judge_error_gates else None
+            self._rules[judge] = Rules(self.plan, errors)
+        return self._rules[judge]
+
+    def _judge_errors(self, judge: Judge) -> JudgeErrors:
+        """The judge's errors on the images of the controls."""
+        shown, clean = self.plan.of_kind("sensitivity").images, self.plan.of_kind("specificity").images
+        self.observations.draw(shown)
+        self.observations.draw_base_of_neighbours(clean)
+        seen, false_hits = (sum(self.observations.detected(images, judge)) for images in (shown, clean))
+        return JudgeErrors(seen, len(shown), false_hits, len(clean))
+
+
+def _reported_alone(record: CaseRecord) -> CaseRecord:
+    """A single case that need not be proven safe says what its verdict is worth.
+
+    It decides nothing where it does not gate or where so few images cannot refute it.
+    """
+    claim = record.claim
+    if claim is None or not claim.harm_only or claim.kind == "observation":
+        return record
+    if not record.gating or not claim.refutable:
+        seen = f"{record.seen} {messages.NOT_ALONE}"
+        return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
+    if record.verdict == Verdict.PASS and claim.over_limit:
+        return record.with_(seen=f"{record.seen} {messages.OPEN_ALONE}")
+    return record

@@ -1,0 +1,121 @@
+"""How many candidate images each case gets: all that were planned, or round by round until its group's claim is decided."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from dmun_audit.claim_groups.group import CaseContext, ClaimGroup, Judge
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.plan.case import Case, ImageRequest, by_rounds
+from dmun_audit.verdict.claims import Decision
+
+logger = logging.getLogger(__name__)
+
+Drawn = Mapping[str, tuple[ImageRequest, ...]]
+"""Candidate images by case id, in the order of the rounds."""
+
+
+class SequentialSampler:
+    """Draws the candidate's images. Every process of an audit draws the same, from the same stored images."""
+
+    def __init__(self, context: CaseContext) -> None:
+        self._context = context
+        self._plan = context.plan
+        self._drawn: dict[str, Drawn] = {}  # by group
+
+    def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
+        """The candidate images that a case is decided on, drawn, in the order of its rounds."""
+        group = claim_group(case.group)
+        if not self._context.rules().stops_early(group):
+            planned = group.planned(case, self._context)
+            self._context.observations.draw(self._row_of(group, planned), planned)
+            return planned
+        if case.group not in self._drawn:
+            self._drawn[case.group] = self._draw_group(group)
+        return self._drawn[case.group][case.id]
+
+    def most(self, case: Case) -> int:
+        """How many candidate images (pairs) a case may get."""
+        group = claim_group(case.group)
+        if self._context.rules().stops_early(group) and group.takes_part(case, self._context):
+            return group.rounds(self._plan, len(self._participants(group)))
+        return len(group.planned(case, self._context))
+
+    def _participants(self, group: ClaimGroup) -> list[Case]:
+        return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]
+
+    def _row_of(self, group: ClaimGroup, planned: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
+        """The row whose batches hold the planned images of a case."""
+        wanted = set(planned)
+        for row in group.rows(self._plan, "candidate"):
+            if wanted <= set(row):
+                return row
+        cases = self._plan.of_group(group.name)
+        return [request for each in cases for request in group.planned(each, self._context)]
+
+    def _draw_group(self, group: ClaimGroup) -> Drawn:
+        """Draw round by round until the pooled claim is decided or its images are spent; then open cases one by one."""
+        observations, rules = self._context.observations, self._context.rules()
+        cases, participants = self._plan.of_group(group.name), self._participants(group)
+        members = [case for case in participants if group.counts(case, self._context)]
+        planned = {case.id: group.planned(case, self._context) for case in cases}
+        row = by_rounds([planned[case.id] for case in participants])
+        row += [planned[case.id][0] for case in cases if case not in participants]
+        rounds = group.rounds(self._plan, len(participants)) if participants else 0
+        end = 0
+        for end in rules.schedule(group, rounds):
+            observations.draw(row, by_rounds([planned[case.id] for case in participants], end=end))
+            if members and self._is_decided(group, members, planned, end):
+                break
+        drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in cases}
+        observations.draw(row, [request for images in drawn.values() for request in images])
+        if members:
+            pooled = self._pooled(group, members, drawn)
+            logger.debug(
+                "%s: drawn up to round %d of %d; the pooled claim is %s", group.name, end, rounds, pooled["first"].verdict
+            )
+            drawn |= {case.id: self._continue_alone(group, case, pooled, planned[case.id][:rounds], end) for case in members}
+        return drawn
+
+    def _pooled(self, group: ClaimGroup, members: Sequence[Case], drawn: Drawn) -> dict[Judge, Decision]:
+        outcomes = [group.outcomes(case, drawn[case.id], self._context) for case in members]
+        return {
+            judge: self._context.rules(judge).decide_group(group, [each.by(judge) for each in outcomes])
+            for judge in self._judges(group)
+        }
+
+    def _is_decided(self, group: ClaimGroup, members: Sequence[Case], planned: Drawn, end: int) -> bool:
+        drawn = [planned[case.id][:end] for case in members]
+        outcomes = [group.outcomes(case, images, self._context) for case, images in zip(members, drawn, strict=True)]
+        decided = all(
+            self._context.rules(judge).is_decided(group, [each.by(judge) for each in outcomes]) for judge in self._judges(group)
+        )
+        if logger.isEnabledFor(logging.DEBUG):
+            hits = sum(value == 1 for each in outcomes for value in each.first)
+            total = sum(len(each.first) for each in outcomes)
+            reason = "decided" if decided else "undecided, so another round is drawn"
+            logger.debug("%s: look after round %d, %d of %d %s against: %s", group.name, end, hits, total, group.unit, reason)
+        return decided and group.further_claims_decided(members, drawn, self._context)
+
+    def _judges(self, group: ClaimGroup) -> list[Judge]:
+        """The judges whose decision on a group is waited for."""
+        must_agree = self._context.observations.has_second_judge and self._plan.policy.controls.must_agree
+        return ["first", "second"] if must_agree and group.heeds_second_judge else ["first"]
+
+    def _continue_alone(
+        self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
+    ) -> tuple[ImageRequest, ...]:
+        """Draw more of one case while its own claim is open and may change the verdict. The pooled claim is left as it is."""
+        rest, step = planned[end:], self._context.rules().step_alone(group)
+        while end < len(planned):
+            outcomes = group.outcomes(case, planned[:end], self._context)
+            own = {
+                judge: self._context.rules(judge).decide_case(group, case, outcomes.by(judge), len(planned)) for judge in pooled
+            }
+            if not any(self._context.rules().continues_alone(group, case, pooled[judge], own[judge]) for judge in pooled):
+                break
+            end = min(end + step, len(planned))
+            logger.debug("%s: %s goes on alone up to image %d of %d", group.name, case.id, end, len(planned))
+            self._context.observations.draw(rest, [request for request in planned[:end] if request in rest])
+        return planned[:end]

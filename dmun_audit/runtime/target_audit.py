@@ -1,0 +1,121 @@
+"""The audit of one target: its records, its run folder, its conclusion. Knows nothing of pytest."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
+from dmun_audit.decisions.multiple_testing import with_holm
+from dmun_audit.evidence.reading import evidence_digest
+from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.evidence.run_folder import RunFolder
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Volatile
+from dmun_audit.plan.case import Case
+from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.report.files import write_reports
+from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
+from dmun_audit.runtime.runner import AuditRunner
+from dmun_audit.store.files import require_writable
+from dmun_audit.store.images import ImageStore
+from dmun_audit.verdict.vocabulary import AuditVerdict
+
+logger = logging.getLogger(__name__)
+
+
+class TargetAudit:
+    """One audit. Every process may run its cases; one process keeps its run folder and concludes it."""
+
+    def __init__(self, config: AuditConfig) -> None:
+        self.config = config
+        self.name = config.dossier.target.name
+        self.records: dict[str, CaseRecord] = {}
+        self.facts: JsonObject = {}  # what the manifest says of models, judge and machine
+        self.folder: RunFolder | None = None  # open between `begin` and the end, in the process that keeps it
+        self.run: Run | None = None  # the concluded audit
+        self._runner: AuditRunner | None = None
+        self._attempts: tuple[AttemptRecord, ...] = ()
+        self._store = ImageStore(config.store_folder)
+
+    # Running cases, in any process.
+
+    def runner(self, open_runner: Callable[[AuditConfig], tuple[AuditRunner, JsonObject]]) -> AuditRunner:
+        """What runs its cases, opened once. Raises LoadError where a model or the judge cannot be loaded."""
+        if self._runner is None:
+            self._runner, self.facts = open_runner(self.config)
+        return self._runner
+
+    def check(self, case: Case, runner: AuditRunner, rendered: Callable[[], int], worker: str = "main") -> CaseRecord:
+        """Decide one case; `rendered` counts the images that this process has rendered so far."""
+        started, before = time.monotonic(), rendered()
+        record = runner.record(case)
+        seconds = round(time.monotonic() - started, 3)
+        logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered() - before)
+        volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered() - before, finished=_now())
+        return record.with_(volatile=volatile)
+
+    # The run folder, in one process.
+
+    def begin(self, *, whole: bool = True) -> None:
+        """Open the run folder and note the attempt.
+
+        Raises UsageError where the folder holds another audit, and StoreError where it or the store cannot be written.
+        """
+        folder = RunFolder(self.config.run_folder if whole else _beside_a_whole_audit(self.config.run_folder))
+        require_writable(self._store.folder)
+        folder.open(self.config.audit_hash)
+        earlier = folder.read_manifest()
+        self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
+        folder.write_manifest(opened_manifest(self.config, earlier, self._attempts))
+        self.folder = folder
+
+    def keep(self, record: CaseRecord) -> None:
+        """Note the record of one case and write it down. Raises StoreError where it cannot be written."""
+        self.records[record.case_id] = record
+        if self.folder:
+            self.folder.append(record)
+            for image in record.images:
+                self.folder.keep_image(self._store.path(image.key))
+
+    def conclude(self, interruptions: Interruptions | None = None) -> Run:
+        """Decide the pooled claims and the verdict; write evidence, manifest and reports."""
+        assert self.folder is not None
+        interruptions, plan = interruptions or Interruptions(), self.config.plan
+        pooled = pooled_records(plan, self.records)
+        adjusted = with_holm([*self.records.values(), *pooled])
+        everything = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
+        self.folder.conclude(everything[case.id] for case in plan.cases if case.id in everything)
+        conclusion = conclude(plan, everything, interruptions)
+        attempt = self._attempts[-1].model_copy(update={"finished": _now(), "verdict": conclusion.verdict})
+        manifest = concluded_manifest(
+            self.config,
+            self.facts,
+            everything,
+            conclusion,
+            whole=not interruptions.deselected and not interruptions.stopped,
+            attempts=(*self._attempts[:-1], attempt),
+            evidence=evidence_digest(self.folder.contents().values()),
+        )
+        self.folder.write_manifest(manifest)
+        self.run = read_run(self.folder.path)
+        write_reports(self.run)
+        return self.run
+
+    @property
+    def verdict(self) -> AuditVerdict | None:
+        """The verdict, once the audit is concluded."""
+        return self.run.verdict if self.run else None
+
+
+def _beside_a_whole_audit(folder: Path) -> Path:
+    """Where a run of selected cases keeps its evidence: not in a folder that holds the conclusion of the whole plan."""
+    manifest = RunFolder(folder).read_manifest()
+    concluded = manifest is not None and manifest.exit_code is not None and manifest.whole
+    return folder.with_name(folder.name + "-partial") if concluded else folder
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

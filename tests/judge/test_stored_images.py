@@ -1,0 +1,146 @@
+"""Judges of stored images: no image is scored twice, and a detector replaces CLIP's detection and nothing else."""
+
+import numpy as np
+import pytest
+import small_networks
+from chat_server import serving
+from test_vlm import sees_red
+
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
+from dmun_audit.judge.cached_detector import CachedDetector
+from dmun_audit.judge.clip import ClipJudge
+from dmun_audit.judge.detection import LOWEST_THRESHOLD, calibrate, label_shares
+from dmun_audit.judge.loading import JudgeLoader
+from dmun_audit.judge.protocol import ScoreScale
+from dmun_audit.models.references import atelier_judge
+from dmun_audit.store.embeddings import EmbeddingStore
+
+KEYS = [digest(["image", index]) for index in range(19)]
+
+
+@pytest.fixture
+def read(images):
+    """A reader of images by key. `reader.read` lists the keys that were read."""
+    stored = dict(zip(KEYS, images, strict=True))
+
+    def reader(keys):
+        reader.read += keys
+        return [stored[key] for key in keys]
+
+    reader.read = []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    return f"classifier:{small_networks.save_classifier(tmp_path_factory.mktemp('judge') / 'classifier')}#porn"
+
+
+def test_a_detector_replaces_detection_and_nothing_else(classifier, dossier, read, tmp_path):
+    loader = JudgeLoader("cpu")
+    plain = loader.clip_scorer("atelier:judge", dossier, tmp_path, read)
+    scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, read, classifier)
+    alone = loader.stored_image_detector(classifier, dossier, tmp_path, read)
+    assert np.array_equal(scorer.target_scores(KEYS), alone.target_scores(KEYS))
+    assert not np.allclose(scorer.target_scores(KEYS), plain.target_scores(KEYS))
+    assert scorer.threshold(KEYS) == calibrate(alone.target_scores(KEYS), ScoreScale(0.2).lowest)
+    assert (scorer.reference, scorer.digest) == (classifier, alone.digest)
+    assert plain.reference == "atelier:judge"
+    assert plain.digest not in {scorer.digest, plain.judge.digest}
+    assert np.array_equal(scorer.embeddings(KEYS), plain.embeddings(KEYS))
+    concept = dossier.concepts[0]
+    assert scorer.classify(KEYS, concept) == plain.classify(KEYS, concept)
+
+
+def test_without_a_detector_clip_detects_as_it_always_did(dossier, read, images, tmp_path):
+    """Detectors were added later; CLIP's own scores are still those of its definition."""
+    judge = ClipJudge(f"local-dir:{atelier_judge()}")
+    target = dossier.target
+    rivals = [c.label for c in dossier.concepts if c.kind == target.kind and c.role != "erase" and not c.may_contain_target]
+    labels = list(dict.fromkeys([target.label, *rivals, *dossier.anchors]))
+    expected = label_shares(judge.embed_images(images), judge.embed_texts(labels), judge.scale)[:, 0]
+    scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
+    assert scorer.judge.digest == judge.digest
+    assert np.array_equal(scorer.target_scores(KEYS), expected)
+    assert scorer.threshold(KEYS) == calibrate(expected)
+    assert scorer.threshold(KEYS).value >= LOWEST_THRESHOLD
+
+
+def test_no_image_is_scored_twice(classifier, dossier, read, tmp_path):
+    first = JudgeLoader("cpu").stored_image_detector(classifier, dossier, tmp_path, read).target_scores([*KEYS, KEYS[0]])
+    assert sorted(read.read) == sorted(KEYS)
+    again = JudgeLoader("cpu").stored_image_detector(classifier, dossier, tmp_path, read).target_scores([*KEYS, KEYS[0]])
+    assert sorted(read.read) == sorted(KEYS)
+    assert np.array_equal(first, again)
+    other = classifier.replace("#porn", "#hentai")
+    assert not np.array_equal(
+        first, JudgeLoader("cpu").stored_image_detector(other, dossier, tmp_path, read).target_scores([*KEYS, KEYS[0]])
+    )
+
+
+def test_a_server_gets_each_image_once_and_has_a_fixed_threshold(dossier, read, tmp_path):
+    with serving(sees_red) as chat:
+        for _ in range(2):
+            server = JudgeLoader("cpu").stored_image_detector(f"vlm:{chat.url}#scorer", dossier, tmp_path, read)
+            assert set(server.target_scores(KEYS).tolist()) == {0.0, 1.0}
+            assert (server.threshold(KEYS).value, server.threshold(KEYS).images) == (0.5, 0)
+        assert chat.answered == len(KEYS)
+
+
+class _Damaged:
+    """A detector with damaged weights: it gives one score for all images."""
+
+    reference, digest, scale = "classifier:damaged#x", "d" * 64, ScoreScale(0.2)
+
+    def __init__(self, score):
+        self.score = score
+
+    def target_scores(self, images):
+        return np.full(len(images), self.score)
+
+
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.1])
+def test_a_number_that_is_no_score_is_an_error_and_is_not_stored(score, read, tmp_path):
+    store = EmbeddingStore(tmp_path, _Damaged.digest)
+    with pytest.raises(LoadError, match="no scores between 0 and 1"):
+        CachedDetector(_Damaged(score), store, read).target_scores(KEYS[:1])
+    assert store.read(KEYS[0]) is None
+
+
+def test_the_second_judge_must_not_be_the_first(classifier, dossier, read, tmp_path):
+    loader = JudgeLoader("cpu")
+    scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, read)
+    with pytest.raises(LoadError, match="would agree with itself"):
+        loader.second_judge(f"local-dir:{atelier_judge()}", scorer, tmp_path, read)
+    second = loader.second_judge(classifier, scorer, tmp_path, read)
+    assert second.reference == classifier
+    assert second.target_scores(KEYS).shape == (len(KEYS),)
+
+
+def test_the_log_says_what_was_opened_and_scored_and_which_image_set_the_threshold(classifier, dossier, read, tmp_path, caplog):
+    caplog.set_level("DEBUG", logger="dmun_audit")
+    scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read, classifier)
+    value = scorer.threshold(KEYS).value
+    image = KEYS[int(scorer.target_scores(KEYS).argmax())]
+    scorer.embeddings(KEYS[:3])
+    text = caplog.text
+    for part in (
+        "opened CLIP 'atelier:judge' on cpu in",
+        f"digest {scorer.judge.digest[:16]}",
+        "opened classifier",
+        f"has the digest {scorer.digest[:16]}",
+        f"scored 16 images with {classifier!r} in",
+        f"scored 3 images with {classifier!r} in",
+        f"threshold of {classifier!r}: {value:.4f}, the score of image {image}",
+        "embedded 3 images with 'atelier:judge' in",
+    ):
+        assert part in text, part
+
+
+def test_the_log_says_that_a_threshold_is_the_lowest_of_its_scale(dossier, read, tmp_path, caplog):
+    caplog.set_level("DEBUG", logger="dmun_audit")
+    scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
+    scorer.target_scores = lambda keys: np.linspace(0, 0.1, len(keys))
+    assert scorer.threshold(KEYS).value == LOWEST_THRESHOLD
+    assert f"0.2000, the lowest of its scale; the highest of 19 scores is 0.1000, of image {KEYS[-1]}" in caplog.text
