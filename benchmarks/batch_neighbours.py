@@ -2,8 +2,8 @@
 
     python -m benchmarks.batch_neighbours [--model atelier:base] [--device cpu|cuda] [--dtype float32] [--batch 16] [--rows 4]
 
-The script draws reference images in full batches. It draws the same prompts and seeds again, and counts the images whose pixels are
-not the same:
+The script draws reference images in full batches. It draws the same prompts and seeds again, and counts the images whose pixels
+are not the same:
 
 - repeated: the same batches once more
 - slots: every image in every slot of its batch, among the same neighbours
@@ -12,8 +12,8 @@ not the same:
 - one alone: one image, and the other slots filled with copies of it
 - batch of N: batches of another size, for comparison
 
-It prints a Markdown table. Each line says how many images were compared, how many were not the same, and the largest difference of a
-pixel's channel (0 to 255).
+It prints a Markdown table. Each line says how many images were compared, how many were not the same, and the largest difference
+of a pixel's channel (0 to 255).
 """
 
 from __future__ import annotations

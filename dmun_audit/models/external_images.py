@@ -1,4 +1,4 @@
-"""Images that come from outside of the audit: a folder of images, or a function that draws (for instance a service behind an API)."""
+"""Images from outside of the audit: a folder of images, or a function that draws (for instance through a web service)."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ UNSEEN = "No weights were seen: nothing proves which model made the candidate's 
 
 
 def session_id() -> str:
-    """The same text in every process of one test run, and another text in the next run: an unseen model may be another one by then."""
+    """The same text in every process of one test run, and another text in the next: an unseen model may have changed by then."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
 
 
 class DrawingFunction:
-    """A user's function that draws: `draw(prompts, seeds)` returns one PIL image or (height, width, 3) uint8 array for each prompt.
+    """A user's function that draws: `draw(prompts, seeds)` returns a PIL image or (height, width, 3) uint8 array for each prompt.
 
-    The audit cannot see which model draws. It therefore uses no stored images of an earlier run, unless the function has an attribute
-    `fingerprint`: a text that changes whenever its images would.
+    The audit cannot see which model draws. It therefore uses no stored images of an earlier run, unless the function has an
+    attribute `fingerprint`: a text that changes whenever its images would.
     """
 
     def __init__(self, reference: ModelReference, draw: Draw) -> None:
@@ -40,8 +40,8 @@ class DrawingFunction:
         self.settings: dict[str, Any] = {"drawn_by": reference.text}
         self.caveats = [
             UNSEEN,
-            f"Steps, guidance and sampler of {reference.text} are not known. The audit cannot see whether it uses the given seeds. If it does "
-            "not, pairs of base and candidate share no noise, and retention claims need more images.",
+            f"Steps, guidance and sampler of {reference.text} are not known. The audit cannot see whether it uses the given seeds. "
+            "If it does not, pairs of base and candidate share no noise, and retention claims need more images.",
         ]
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
@@ -63,8 +63,8 @@ class DrawingFunction:
 class ImageFolder:
     """A folder of images, listed in `metadata.jsonl`: one JSON table a line with `file_name`, `prompt` and, if known, `seed`.
 
-    Where the list gives seeds, an image belongs to its prompt and seed. Otherwise the images of a prompt are assigned in the order of the
-    list.
+    Where the list gives seeds, an image belongs to its prompt and seed. Otherwise the images of a prompt are assigned in the
+    order of the list.
     """
 
     def __init__(self, reference: ModelReference) -> None:
@@ -85,7 +85,7 @@ class ImageFolder:
         return sum(len(files) for files in self._files.values())
 
     def expect(self, wanted: Iterable[tuple[str, int]]) -> None:
-        """Find the image of every (prompt, seed). Raises LoadError with the number of missing images and the first prompt without one."""
+        """Find the image of every (prompt, seed). Raises LoadError with the number of missing images and a prompt without one."""
         missing: dict[str, int] = {}
         taken = dict.fromkeys(self._files, 0)
         for prompt, seed in dict.fromkeys(wanted):

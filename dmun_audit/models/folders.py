@@ -26,7 +26,8 @@ def open_folder(
 ) -> OpenedPipeline:
     """The pipeline in a diffusers folder, on the CPU and in evaluation mode.
 
-    `known` networks, by component, are used as they are and not loaded again. Code in the folder runs only with `trust_remote_code`.
+    `known` networks, by component, are used as they are and not loaded again. Code in the folder runs only with
+    `trust_remote_code`.
 
     Raises LoadError where files are damaged, dangerous or incomplete, or hold more than the networks take.
     """

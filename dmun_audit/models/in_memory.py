@@ -1,7 +1,8 @@
-"""Pipelines that a Python caller passes: private copies, with the digest that the same pipeline has when it is loaded from a folder.
+"""Pipelines that a Python caller passes: private copies, with the digest that the pipeline has when a folder is its source.
 
-The caller's pipeline is never changed. A copy has modules and a scheduler of its own. It shares tokenizers, and the numbers of the weights
-where type and device are the same: such a copy costs little memory. (On a CPU, `align` copies weights that lie unaligned.)
+The caller's pipeline is never changed. A copy has modules and a scheduler of its own. It shares tokenizers, and the numbers of
+the weights where type and device are the same: such a copy costs little memory. (On a CPU, `align` copies weights that lie
+unaligned.)
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ logger = logging.getLogger(__name__)
 class InMemoryModel:
     """A pipeline in memory as the model of an audit, on either side.
 
-    `pipeline` is a copy that shares the numbers of its weights with the caller's pipeline: these must stay as they are until the audit has
-    ended. `weights_digest` is the digest in the types that the weights have now. `changes` are sentences about what the pipeline computes
-    besides its configuration and weights; where there are any, its images are used in this audit alone, and `own_id` is part of its digest.
+    `pipeline` is a copy that shares the numbers of its weights with the caller's pipeline: these must stay as they are until the
+    audit has ended. `weights_digest` is the digest in the types that the weights have now. `changes` are sentences about what the
+    pipeline computes besides its configuration and weights; where there are any, its images are used in this audit alone, and
+    `own_id` is part of its digest.
     """
 
     pipeline: Any
@@ -61,8 +63,8 @@ class InMemoryModel:
 def in_memory_model(pipeline: Any, name: str | None = None) -> InMemoryModel:
     """A diffusers pipeline as a model. `name` stands for it in reports; the name of its class does, if not given.
 
-    Raises UsageError for any other object. Raises LoadError for weights that are offloaded or quantised, for adapters that are not merged,
-    and for what cannot be copied.
+    Raises UsageError for any other object. Raises LoadError for weights that are offloaded or quantised, for adapters that are
+    not merged, and for what cannot be copied.
     """
     torchvision_compatibility.make_importable()
     from diffusers import DiffusionPipeline
@@ -112,7 +114,7 @@ def duplicate(model: LoadedModel) -> OpenedPipeline:
 
 
 def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool) -> Any:
-    """A pipeline of the same parts, without a safety checker, in evaluation mode. Its weights are in `dtype`, or keep their types."""
+    """A pipeline of the same parts in evaluation mode, without a safety checker. Weights are in `dtype`, or keep their types."""
     memo: dict[int, Any] = {}
     for network in modules(pipeline).values():
         in_state = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
@@ -143,7 +145,8 @@ def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool
 def _is_shared(part: Any, own_storage: bool) -> bool:
     """Whether a component is used as it is: a tokenizer, unless words may be added to it.
 
-    A tokenizer with scores (T5's) is always used as it is: a copy goes through JSON text, and that changes the last digits of the scores.
+    A tokenizer with scores (T5's) is always used as it is: a copy goes through JSON text, and that changes the last digits of the
+    scores.
     """
     if not hasattr(part, "get_vocab"):
         return False

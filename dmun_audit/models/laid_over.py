@@ -24,7 +24,7 @@ MOST_THAT_MAY_STAY = 0.5  # of a component's tensors, before a warning about a f
 
 
 def load_over(reference: ModelReference, path: Path, base: OpenedPipeline, device: str, planned: Source | None) -> LoadedModel:
-    """Lay the file at `path` over a fresh pipeline of the base, and compare the components that it changes with their state before.
+    """Lay the file at `path` over a fresh pipeline of the base, and compare each changed component with its state before.
 
     Raises LoadError where the file does not fit, or where it changes nothing.
     """
@@ -86,8 +86,8 @@ def _adapter_difference(pipeline: Any, layout: Layout, contents: Contents) -> Di
 
 def _incomplete(missing: Mapping[str, int], shapes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
-        f"{count} of {len(shapes[component])} tensors of the {component.replace('_', ' ')} are not in the file and stay the base's. "
-        "They are so few that the file may be cut short"
+        f"{count} of {len(shapes[component])} tensors of the {component.replace('_', ' ')} are not in the file "
+        "and stay the base's. They are so few that the file may be cut short"
         for component, count in missing.items()
         if 0 < count < MOST_THAT_MAY_STAY * len(shapes[component])
     ]

@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 class OpenedPipeline:
     """A pipeline and what was loaded into it.
 
-    `beyond_weights` is a digest of whatever else decides its images: the folder's own code where it was allowed to run, or what a Python
-    caller changed in a pipeline. It is empty for a pipeline that is all configuration and weights. `weights_digest` is given where it is
-    known already.
+    `beyond_weights` is a digest of whatever else decides its images: the folder's own code where it was allowed to run, or what a
+    Python caller changed in a pipeline. It is empty for a pipeline that is all configuration and weights. `weights_digest` is
+    given where it is known already.
     """
 
     pipeline: Any
@@ -34,9 +34,9 @@ class OpenedPipeline:
 class LoadedModel:
     """A model in memory.
 
-    `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a `LoadProof`
-    as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a batch before the
-    batch is drawn. `beyond_weights` is that of `OpenedPipeline`.
+    `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a
+    `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
+    batch before the batch is drawn. `beyond_weights` is that of `OpenedPipeline`.
     """
 
     reference: ModelReference

@@ -37,9 +37,10 @@ def load_pipeline(
 ) -> LoadedModel:
     """Load a complete model: a pipeline folder, a hub model, a model of the atelier or a pipeline in memory.
 
-    `dtype` is "float32", "bfloat16" or "float16"; `device` is torch's name of one. `planned` holds the digest of the model's files where it
-    was taken before: files that did not change since are not read for a digest again. Raises UsageError for a model that needs a base, and
-    LoadError where files are damaged, dangerous or incomplete, hold more than the networks take, or changed since `planned`.
+    `dtype` is "float32", "bfloat16" or "float16"; `device` is torch's name of one. `planned` holds the digest of the model's
+    files where it was taken before: files that did not change since are not read for a digest again. Raises UsageError for a
+    model that needs a base, and LoadError where files are damaged, dangerous or incomplete, hold more than the networks take, or
+    changed since `planned`.
     """
     started = time.monotonic()
     reference = reference_of(model)
@@ -156,7 +157,7 @@ def _open(model: Model, dtype: str, trust_remote_code: bool, editable: bool = Fa
 
 
 def _open_base(base: Model, candidate: OpenedPipeline, reference: ModelReference, dtype: str, trust_remote_code: bool) -> Any:
-    """The base's pipeline. A component whose files are the same bytes as the candidate's is the candidate's network: it loads once."""
+    """The base's pipeline. A component with the same files as the candidate's is not loaded again: it is the candidate's."""
     folder = None if isinstance(base, InMemoryModel) else base.path
     if folder is None or reference.path is None or not folder.is_dir() or not reference.path.is_dir():
         return _open(base, dtype, trust_remote_code).pipeline

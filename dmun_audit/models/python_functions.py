@@ -1,7 +1,8 @@
 """A Python function of the user's as the model, for what no file format covers.
 
-`--model=module:function`. The function may have the parameters `pipeline` (a fresh pipeline of `--base`, which it may change), `dtype` and
-`device` (torch's). It returns a diffusers pipeline, or a function `draw(prompts, seeds)` that returns one image for each prompt.
+`--model=module:function`. The function may have the parameters `pipeline` (a fresh pipeline of `--base`, which it may change),
+`dtype` and `device` (torch's). It returns a diffusers pipeline, or a function `draw(prompts, seeds)` that returns one image for
+each prompt.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ def load_function(
 ) -> LoadedModel:
     """Call the function and load what it returns. `fresh_base` opens a pipeline of the base.
 
-    Raises UsageError where there is no such function or where it has other parameters, and LoadError where it fails or returns no model.
+    Raises UsageError where there is no such function or where it has other parameters, and LoadError where it fails or returns no
+    model.
     """
     arguments: dict[str, Callable[[], Any]] = {
         "pipeline": lambda: fresh_base().pipeline,
@@ -101,7 +103,7 @@ def call_function(reference: ModelReference, arguments: Mapping[str, Callable[[]
 
 @contextmanager
 def _current_folder_first() -> Iterator[None]:
-    """The current folder first on `sys.path`. Only `sys.path` reaches the imports that the user's module makes of modules beside it."""
+    """The current folder first on `sys.path`: the user's module may import modules beside it, and `sys.path` alone decides that."""
     here = os.getcwd()
     sys.path.insert(0, here)
     try:

@@ -38,13 +38,13 @@ KINDS_OF_REFERENCE = (
 class ModelReference:
     """A model as the user named it.
 
-    `text` is the user's spelling. `path` is the absolute folder or file, and None for a hub model and a pipeline in memory; for a hook it
-    is the source file of the function's module. `name` is the atelier's name, the hub id with its revision ("owner/name@revision"), the
-    hook ("module:function") or the digest of a pipeline in memory, and None for a path.
+    `text` is the user's spelling. `path` is the absolute folder or file, and None for a hub model and a pipeline in memory; for a
+    hook it is the source file of the function's module. `name` is the atelier's name, the hub id with its revision
+    ("owner/name@revision"), the hook ("module:function") or the digest of a pipeline in memory, and None for a path.
 
-    Kinds: a "folder" is a whole pipeline. "weights" are laid over a base: one file, or the folder of one component or adapter. A "hook" is
-    a Python function that returns the model. "images" were made outside of the audit. A "memory" model is a pipeline that a Python
-    caller passed.
+    Kinds: a "folder" is a whole pipeline. "weights" are laid over a base: one file, or the folder of one component or adapter. A
+    "hook" is a Python function that returns the model. "images" were made outside of the audit. A "memory" model is a pipeline
+    that a Python caller passed.
     """
 
     text: str

@@ -22,8 +22,9 @@ logger = logging.getLogger(__name__)
 class Source:
     """A model's files at the time when they were read.
 
-    `digest` is SHA-256 (64 hex digits) over relative paths and contents. `state` is another value as soon as the size, a time or the inode
-    of a file is another one. It is empty where a file was changed just before it was read: another change might then not show.
+    `digest` is SHA-256 (64 hex digits) over relative paths and contents. `state` is another value as soon as the size, a time or
+    the inode of a file is another one. It is empty where a file was changed just before it was read: another change might then
+    not show.
     """
 
     digest: str
@@ -33,7 +34,8 @@ class Source:
 def source_digest(reference: ModelReference) -> str:
     """SHA-256 over the relative paths and contents of the model's own files; over id and revision of a hub model.
 
-    A weights file counts without the base below it. A hook counts by the source of its module, and a pipeline in memory by its weights.
+    A weights file counts without the base below it. A hook counts by the source of its module, and a pipeline in memory by its
+    weights.
     """
     return read_source(reference).digest
 

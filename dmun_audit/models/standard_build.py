@@ -1,7 +1,7 @@
 """Whether a pipeline is what the libraries build from its configuration, so that configuration and weights decide its images.
 
-A Python caller may have changed more than weights: attention processors, FreeU, tiling, hooks, methods. No digest of weights shows that.
-Here every network is built a second time from its configuration, without numbers, and compared module by module.
+A Python caller may have changed more than weights: attention processors, FreeU, tiling, hooks, methods. No digest of weights
+shows that. Here every network is built a second time from its configuration, without numbers, and compared module by module.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import nn
 LIBRARIES = {"diffusers", "transformers"}
 PLAIN = (bool, int, float, str, type(None), torch.dtype)
 DEEPEST = 3  # levels of objects within objects that are compared
+NO_SETTINGS = {*vars(nn.Module()), "_use_kernels", "_weight_conversions"}  # torch's own attributes, and traces of loading
 
 
 def changes(pipeline: Any, dtype: torch.dtype) -> Iterator[str]:
@@ -92,8 +93,8 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _attributes(thing: Any, depth: int) -> dict[str, Any]:
-    """The public attributes of an object; the mode of a module is none, for evaluation mode is always set."""
-    return {key: _described(value, depth) for key, value in vars(thing).items() if not key.startswith("_") and key != "training"}
+    """The attributes of an object by which its computation may differ."""
+    return {key: _described(value, depth) for key, value in vars(thing).items() if key not in NO_SETTINGS}
 
 
 def _described(value: Any, depth: int) -> Any:

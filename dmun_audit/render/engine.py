@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 class Engine:
     """Renders for one base and one candidate, which share steps, guidance and size: the values of the base's sampler.
 
-    `on_rendered` is called with the number of new images after each batch. Raises UsageError where the sampling does not suit a model.
+    `on_rendered` is called with the number of new images after each batch. Raises UsageError where the sampling does not suit a
+    model.
     """
 
     def __init__(
@@ -70,9 +71,9 @@ class Engine:
     def ensure(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
         """Render the `wanted` images of `row` (all of them, if not given) that the store lacks.
 
-        `row` decides which images share a batch: it is cut into batches in its order, and a batch with a wanted image is rendered as a
-        whole. So cases and processes share batches, whatever comes first. A lock for each batch keeps two processes from rendering the
-        same one; batches that another process renders are left for last.
+        `row` decides which images share a batch: it is cut into batches in its order, and a batch with a wanted image is rendered
+        as a whole. So cases and processes share batches, whatever comes first. A lock for each batch keeps two processes from
+        rendering the same one; batches that another process renders are left for last.
         """
         batches = covering(row, row if wanted is None else wanted, self.sampling.batch)
         for batch in batches:
@@ -83,8 +84,8 @@ class Engine:
     def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
         """The stored images of `requests`, each (height, width, 3) uint8. `ensure` must have been called for them before.
 
-        An image that was lost or damaged since then is rendered again with the batch that it came from. Raises StoreError where the store
-        does not keep it.
+        An image that was lost or damaged since then is rendered again with the batch that it came from. Raises StoreError where
+        the store does not keep it.
         """
         stored = {request: self.store.read(self.key(request)) for request in requests}
         lost = [request for request, pixels in stored.items() if pixels is None]

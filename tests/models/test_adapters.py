@@ -167,5 +167,5 @@ def test_the_word_of_an_embedding_without_one_is_the_files_name(base_model, tmp_
 
 def test_a_word_that_the_base_knows_is_refused(base_model, tmp_path):
     torch.save({"string_to_param": {"*": torch.randn(1, 16)}, "name": "ab</w>"}, tmp_path / "known.pt")
-    with pytest.raises(LoadError, match="knows already"):
+    with pytest.raises(LoadError, match="already knows the word"):
         load_candidate(parse_reference(str(tmp_path / "known.pt")), base_model)

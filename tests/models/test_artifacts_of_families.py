@@ -1,4 +1,4 @@
-"""Edited weights for other families than SD 1: each loads over its pipeline and gives the images of the weights it was made from."""
+"""Edited weights for families other than SD 1: each gives the images of the weights that it was made from."""
 
 from __future__ import annotations
 

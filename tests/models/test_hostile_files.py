@@ -1,4 +1,4 @@
-"""A corpus of broken and hostile models: each refused with what and why, running nothing, hanging nowhere, within bounds of memory."""
+"""A corpus of broken and hostile models. Each is refused with what and why; no code runs, and time and memory stay bounded."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
 import torch
@@ -321,3 +322,12 @@ def test_a_folder_whose_weights_are_a_variant_is_loaded(base_model, copied, besi
     cheap_check(_reference(copied), _reference(copied))
     proof = load_candidate(_reference(copied), base_model).proof
     assert proof["changed_components"] == ([] if beside else ["unet"])
+
+
+def test_every_load_is_logged(base_folder, caplog):
+    with caplog.at_level(logging.DEBUG, "dmun_audit.models"):
+        model = load_pipeline(_reference(base_folder))
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith("hashed ") and str(base_folder) in message for message in messages)
+    loaded = next(message for message in messages if message.startswith(f"loaded {base_folder} (pipeline folder) in "))
+    assert f"weights {model.weights_digest[:16]}" in loaded

@@ -1,4 +1,4 @@
-"""Whatever decides an image besides prompt and seed changes the digest of the weights as loaded: else stored images would be stale."""
+"""Everything that decides an image besides prompt and seed changes the digest of the weights, so no stored image is stale."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_how_images_without_seeds_were_handed_out(base_model, tmp_path):
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
     settings = []
     for wanted in ([("a", 7)], [("a", 5), ("a", 7)]):
-        maker = load_candidate(parse_reference(f"images:{tmp_path}"), base_model).image_source
-        maker.expect(wanted)
-        settings.append(dict(maker.settings))
+        image_source = load_candidate(parse_reference(f"images:{tmp_path}"), base_model).image_source
+        image_source.expect(wanted)
+        settings.append(dict(image_source.settings))
     assert settings[0] != settings[1]

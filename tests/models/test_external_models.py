@@ -1,4 +1,4 @@
-"""Candidates that no format covers: Python functions, images made elsewhere, folders with code of their own."""
+"""Candidates that no format covers: Python functions, folders of images, pipeline folders with code of their own."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_a_function_edits_a_pipeline_of_the_base(hook, base_model, base_folder):
     assert torch.equal(model.pipeline.unet.conv_in.bias, base_model.pipeline.unet.conv_in.bias + 1)
 
 
-def test_what_a_function_does_beside_the_weights_has_a_digest_of_its_own(hook, base_model):
+def test_a_function_that_changes_more_than_weights_has_a_digest_of_its_own(hook, base_model):
     model = load_candidate(hook("hooked"), base_model)
     assert model.weights_digest != base_model.weights_digest
     assert any("does not differ from its base" in warning for warning in model.proof["warnings"])
     assert any("does not show in its weights" in note for note in model.proof["notes"])
 
 
-def test_a_service_draws_and_what_that_forgoes_is_said(hook, base_model):
+def test_a_service_draws_and_its_caveats_are_warnings(hook, base_model):
     model = load_candidate(hook("service"), base_model)
     assert model.pipeline is None
     drawn = model.image_source.sample(["a", "b"], [1, 300])
@@ -95,9 +95,9 @@ def test_a_service_draws_and_what_that_forgoes_is_said(hook, base_model):
     ("name", "words"), [("short", "0 images for 1 prompts"), ("of_floats", "float64"), ("down", "the service is down")]
 )
 def test_a_service_that_gives_no_images_is_one_error(hook, base_model, name, words):
-    maker = load_candidate(hook(name), base_model).image_source
+    image_source = load_candidate(hook(name), base_model).image_source
     with pytest.raises(LoadError, match=words):
-        maker.sample(["a"], [1])
+        image_source.sample(["a"], [1])
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_images_without_seeds_are_handed_out_in_order(images, base_model):
 
 
 def test_missing_images_are_counted_before_anything_is_judged(images, base_model):
-    maker = load_candidate(images([{"prompt": "a", "seed": 5}]), base_model).image_source
+    image_source = load_candidate(images([{"prompt": "a", "seed": 5}]), base_model).image_source
     with pytest.raises(LoadError, match=r"(?s)lacks 3 images.*of 2 prompts.*2 are missing of 'a'"):
-        maker.expect([("a", 5), ("a", 6), ("a", 7), ("b", 5)])
+        image_source.expect([("a", 5), ("a", 6), ("a", 7), ("b", 5)])
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_missing_images_are_counted_before_anything_is_judged(images, base_model
         ([], "lists no images"),
     ],
 )
-def test_a_list_that_is_none_is_refused(images, base_model, entries, words):
+def test_a_faulty_list_is_refused(images, base_model, entries, words):
     with pytest.raises(LoadError, match=words):
         load_candidate(images(entries), base_model)
 
@@ -185,9 +185,9 @@ def test_a_list_that_is_none_is_refused(images, base_model, entries, words):
 def test_a_file_that_is_no_image_is_refused(images, base_model):
     reference = images([{"prompt": "a", "seed": 1}])
     (reference.path / "0.png").write_bytes(b"no image")
-    maker = load_candidate(reference, base_model).image_source
+    image_source = load_candidate(reference, base_model).image_source
     with pytest.raises(LoadError, match=r"0\.png is no usable image"):
-        maker.sample(["a"], [1])
+        image_source.sample(["a"], [1])
 
 
 # Code of a folder's own.
