@@ -114,7 +114,7 @@ class StyleClassifier(nn.Module):
 def train_style_classifier(
     pool: Pool, checkpoint: Path, *, steps: int, seed: int, progress: Progress, device: str = "cpu"
 ) -> StyleClassifier:
-    """Train a classifier of style on painted pictures; its architecture, loss and seed differ from those of the judge."""
+    """Train a classifier of style on painted pictures; its architecture, loss and seed are not the judge's."""
     torch.manual_seed(seed)
     network = StyleClassifier()
 

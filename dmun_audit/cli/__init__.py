@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from dmun_audit import __version__
 from dmun_audit._util.errors import UsageError
 
 logger = logging.getLogger(__name__)
@@ -17,10 +18,10 @@ logger = logging.getLogger(__name__)
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
     from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
-    from dmun_audit.cli.parser import CommandParser, version
+    from dmun_audit.cli.parser import CommandParser
 
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {version()}", help="print the version and exit")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)

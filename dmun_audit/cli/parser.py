@@ -1,10 +1,9 @@
-"""What all commands share: suggestions for mistyped words, `--log-level`, the version."""
+"""The argument parser of all commands: it suggests the nearest word and has `--log-level`."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import importlib.metadata
 import logging
 import sys
 from typing import Any
@@ -42,11 +41,3 @@ def show_log(level: str | None) -> None:
     if level is not None:
         logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         logging.getLogger("dmun_audit").setLevel(level.upper())
-
-
-def version() -> str:
-    """The version of the installed package."""
-    try:
-        return importlib.metadata.version("dmun_audit")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"

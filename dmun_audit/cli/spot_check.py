@@ -39,8 +39,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
     from dmun_audit.evidence.run import read_run
-    from dmun_audit.report.html import write_html
-    from dmun_audit.report.junit import write_junit
+    from dmun_audit.report.files import write_reports
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
@@ -51,8 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     ask = _way_of_asking(arguments)
     print(f"{len(session.order)} images to label, {len(session.answers)} already labelled. Seed of the sample: {session.seed}.")
     ask(session, target, kind)
-    write_junit(audit_run, arguments.folder / "junit.xml")
-    write_html(audit_run, arguments.folder / "report.html")
+    write_reports(audit_run)
     print()
     for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))

@@ -175,5 +175,5 @@ def smallest(holds: Callable[[int], bool], first: int, last: int) -> int:
 
 
 def clean_images_needed(ceiling: float, alpha: float) -> int:
-    """How many images without a hit prove at `alpha` that a rate is at most `ceiling`: the least n with (1 - ceiling)^n ≤ alpha."""
+    """The smallest number of images that proves a rate of at most `ceiling` if none is a hit: (1 - ceiling)^n ≤ alpha."""
     return math.ceil(math.log(alpha) / math.log1p(-ceiling))

@@ -211,7 +211,7 @@ def decide_sequentially(
         alone.
 
     Raises:
-        ValueError: For outcomes that are not those of the claim's kind.
+        ValueError: For outcomes that do not suit the kind of the claim.
 
     Example:
         >>> claim = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)

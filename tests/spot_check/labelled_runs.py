@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dmun_audit._util.hashing import digest, slug
-from dmun_audit.evidence.run_folder import fingerprint
+from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.claims import as_record, rate_at_most
@@ -39,7 +39,7 @@ def write_run(folder: Path) -> Path:
         "exit_code": 0,
         "reasons": [],
         "target": {"name": "Van Gogh", "kind": "style"},
-        "evidence": fingerprint(records),
+        "evidence": evidence_digest(records).model_dump(),
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -18,18 +18,19 @@ from PIL import Image
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli import main
 from dmun_audit.evidence.run import read_run
+from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.html import render_html
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.report.text import summary_lines
 from dmun_audit.spot_check.claims import RateClaim
 from dmun_audit.spot_check.labeling_session import begin_session, blinded_png
 from dmun_audit.spot_check.labels import FILE, Label, append_label, read_labels
-from dmun_audit.spot_check.results import evidence_digest
 from dmun_audit.spot_check.strata import Stratum, draw_sample, image_file, judged_images, presentation_order, sample_size_for
 from dmun_audit.verdict.agreement import ConfusionTable
 from dmun_audit.verdict.bounds import upper_bound
 from dmun_audit.verdict.finite_population import count_upper_bound
 from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
+from dmun_audit.verdict.vocabulary import Stopping
 
 
 @pytest.fixture
@@ -43,10 +44,9 @@ def images(folder):
 
 
 def labeling_session(folder, person="Ann", size=None, seed=None):
-    cases = read_run(folder).cases
-    evidence = evidence_digest(cases)
-    labels = read_labels(folder, evidence)
-    return begin_session(folder, evidence, judged_images(cases).values(), labels, person=person, size=size, seed=seed)
+    run = read_run(folder)
+    images, labels = judged_images(run.cases).values(), read_labels(folder, run.digest)
+    return begin_session(folder, run.digest, images, labels, person=person, size=size, seed=seed)
 
 
 def label_all(folder, answer, **options):
@@ -95,8 +95,8 @@ def test_a_sample_of_the_size_named_holds_as_many_of_a_stratum_as_were_wanted(im
     sizes, stratum = Counter(image.stratum for image in images.values()), Stratum("erasure", False)
     for wanted in (1, 5, 12, 29):
         amount = sample_size_for(stratum, wanted, sizes)
-        held = [sum(images[key].stratum == stratum for key in draw_sample(images.values(), n, 3)) for n in (amount - 1, amount)]
-        assert held == [wanted - 1, wanted]
+        drawn = [sum(images[key].stratum == stratum for key in draw_sample(images.values(), n, 3)) for n in (amount - 1, amount)]
+        assert drawn == [wanted - 1, wanted]
 
 
 def test_a_blinded_image_holds_its_pixels_and_nothing_else(folder, images):
@@ -115,10 +115,10 @@ def test_a_blinded_image_holds_its_pixels_and_nothing_else(folder, images):
 
 
 def test_the_terminal_shows_neither_model_nor_prompt_nor_key(folder, images, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
+    questions = []
+    monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "n")
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann", "--images", "12"]) == 0
-    shown = capsys.readouterr().out.split("judge: yes")[0] + "".join(asked)
+    shown = capsys.readouterr().out.split("judge: yes")[0] + "".join(questions)
     assert "Does this show Van Gogh (style)?" in shown
     assert SECRET not in shown
     assert not any(key in shown for key in images)
@@ -129,8 +129,8 @@ def test_a_person_can_go_back_and_the_last_answer_counts(folder, monkeypatch):
     answers = iter(["y", "what", "back", "u", "n", "q"])
     monkeypatch.setattr("builtins.input", lambda _: next(answers))
     assert main(["spot-check", str(folder), "--terminal", "--by", "Ann"]) == 0
-    held = read_labels(folder, evidence_digest(read_run(folder).cases)).by_person["Ann"]
-    assert [label.answer for label in held.values()] == ["unsure", "no"]
+    labels = read_labels(folder, read_run(folder).digest).by_person["Ann"]
+    assert [label.answer for label in labels.values()] == ["unsure", "no"]
     assert len((folder / FILE).read_text().splitlines()) == 3
 
 
@@ -162,10 +162,10 @@ def test_no_torch_is_loaded(folder):
 def test_where_nobody_can_be_asked_there_is_one_clear_error(folder):
     bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")}
     command = [sys.executable, "-m", "dmun_audit.cli", "spot-check", str(folder), "--by", "Ann"]
-    for more, said in (([], "nobody can be asked"), (["--terminal"], "nobody answers")):
+    for more, message in (([], "nobody can be asked"), (["--terminal"], "nobody answers")):
         done = subprocess.run([*command, *more], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=bare)
         assert done.returncode == 4
-        assert said in done.stderr
+        assert message in done.stderr
         assert "Traceback" not in done.stderr
 
 
@@ -236,9 +236,9 @@ def test_a_miss_warns_and_the_verdict_stays(folder):
     run = read_run(folder)
     assert (run.verdict, run.altered, run.cases) == ("PASS", False, before.cases)
     page, lines = (folder / "report.html").read_text(), " ".join(" ".join(summary_lines(run)).split())
-    for told in (page, lines):
-        assert "Ann saw the target in 5 of the 5 labelled images that the judge passed" in told
-        assert "do not support the claim" in told
+    for text in (page, lines):
+        assert "Ann saw the target in 5 of the 5 labelled images that the judge passed" in text
+        assert "do not support the claim" in text
     assert page.count('<figure class="pair single telling">') == 5
 
 
@@ -285,9 +285,11 @@ def test_lines_that_are_no_labels_are_left_out(folder):
     assert [person.name for person in read_spot_check(read_run(folder)).people] == ["Ann"]
 
 
+RATE_CLAIM = ClaimRecord(kind="rate_at_most", hits=0, trials=64, threshold=0.05, alpha_pass=0.05, stopping="early")
+
+
 def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
-    numbers = {"hits": 0, "trials": 64, "threshold": 0.05, "alpha_pass": 0.05}
-    early, fixed = RateClaim.of(numbers | {"stopping": "early"}), RateClaim.of(numbers | {"stopping": "fixed"})
+    early, fixed = RateClaim.of(RATE_CLAIM), RateClaim.of(RATE_CLAIM.model_copy(update={"stopping": Stopping.FIXED}))
     for hits in (0, 3, 64):
         own_rule = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)
         assert early.upper_bound(hits) == own_rule.upper(OutcomeCounts(64 - hits, 0, hits))
@@ -297,9 +299,9 @@ def test_a_claim_that_stopped_early_is_bounded_by_its_own_rule():
 
 @pytest.mark.parametrize(
     "change",
-    [{"hits": True}, {"hits": 65}, {"trials": 0, "hits": 0}, {"threshold": 1}, {"alpha_pass": 0.0}, {"hits": None}],
+    [{"hits": None}, {"hits": -1}, {"hits": 65}, {"trials": 0}, {"threshold": 1.0}, {"threshold": None}, {"alpha_pass": 0.0}],
 )
 def test_numbers_that_are_no_claim_on_a_rate_are_not_recounted(change):
-    numbers = {"hits": 0, "trials": 64, "threshold": 0.05, "alpha_pass": 0.05, "stopping": "early"}
-    assert RateClaim.of(numbers) is not None
-    assert RateClaim.of(numbers | change) is None
+    assert RateClaim.of(RATE_CLAIM) is not None
+    assert RateClaim.of(RATE_CLAIM.model_copy(update=change)) is None
+    assert RateClaim.of(None) is None

@@ -20,7 +20,6 @@ from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html.labelling import render_labelling
 from dmun_audit.spot_check.labeling_session import begin_session
 from dmun_audit.spot_check.labels import FILE, Labels, read_labels
-from dmun_audit.spot_check.results import evidence_digest
 from dmun_audit.spot_check.server import LabelingServer
 from dmun_audit.spot_check.strata import judged_images
 
@@ -32,9 +31,9 @@ needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium on
 @pytest.fixture
 def server(tmp_path) -> Iterator[LabelingServer]:
     folder = write_run(tmp_path / "run")
-    cases = read_run(folder).cases
-    images = judged_images(cases).values()
-    session = begin_session(folder, evidence_digest(cases), images, Labels({}, 0), person="Ann", size=6)
+    run = read_run(folder)
+    images = judged_images(run.cases).values()
+    session = begin_session(folder, run.digest, images, Labels({}, 0), person="Ann", size=6)
     with LabelingServer(session, partial(render_labelling, "Van Gogh & <b>co</b>", "style", "Ann")) as started:
         yield started
 

@@ -28,22 +28,22 @@ SIZES = [(1, 1), (7, 3), (24, 5), (24, 24), (60, 20), (192, 10), (960, 24)]
 @pytest.mark.parametrize(("population", "labelled"), SIZES)
 @pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2])
 def test_bounds_are_the_counts_that_the_hypergeometric_of_scipy_does_not_reject(population, labelled, alpha):
-    for found in range(labelled + 1):
-        counts = np.arange(found, population - (labelled - found) + 1)
-        below = counts[stats.hypergeom.cdf(found, population, counts, labelled) > alpha]
-        above = counts[stats.hypergeom.sf(found - 1, population, counts, labelled) > alpha]
-        assert count_upper_bound(found, labelled, population, alpha) == below.max()
-        assert count_lower_bound(found, labelled, population, alpha) == above.min()
+    for positives in range(labelled + 1):
+        counts = np.arange(positives, population - (labelled - positives) + 1)
+        below = counts[stats.hypergeom.cdf(positives, population, counts, labelled) > alpha]
+        above = counts[stats.hypergeom.sf(positives - 1, population, counts, labelled) > alpha]
+        assert count_upper_bound(positives, labelled, population, alpha) == below.max()
+        assert count_lower_bound(positives, labelled, population, alpha) == above.min()
 
 
 @pytest.mark.parametrize(("population", "labelled"), [(24, 5), (31, 12), (60, 20)])
 def test_each_bound_errs_at_most_as_often_as_it_says_whatever_the_truth(population, labelled):
     alpha = 0.05
-    found = np.arange(labelled + 1)
+    positives = np.arange(labelled + 1)
     most = np.array([count_upper_bound(x, labelled, population, alpha) for x in range(labelled + 1)])
     fewest = np.array([count_lower_bound(x, labelled, population, alpha) for x in range(labelled + 1)])
     for truth in range(population + 1):
-        chances = stats.hypergeom.pmf(found, population, truth, labelled)
+        chances = stats.hypergeom.pmf(positives, population, truth, labelled)
         assert chances[most < truth].sum() <= alpha
         assert chances[fewest > truth].sum() <= alpha
 
@@ -52,10 +52,12 @@ def test_bounds_of_two_strata_hold_together():
     sizes, alpha = ((9, 4), (12, 6)), 0.1
     for truths in product(range(0, 10, 3), range(0, 13, 3)):
         wrong = 0.0
-        for found in product(range(5), range(7)):
-            chance = math.prod(float(stats.hypergeom.pmf(x, n, m, k)) for x, m, (n, k) in zip(found, truths, sizes, strict=True))
+        for positives in product(range(5), range(7)):
+            chance = math.prod(
+                float(stats.hypergeom.pmf(x, n, m, k)) for x, m, (n, k) in zip(positives, truths, sizes, strict=True)
+            )
             if chance > 0:
-                strata = [StratumSample(n, k, x) for x, (n, k) in zip(found, sizes, strict=True)]
+                strata = [StratumSample(n, k, x) for x, (n, k) in zip(positives, sizes, strict=True)]
                 wrong += chance * (strata_upper_bound(strata, alpha) < sum(truths))
         assert wrong <= alpha
 
@@ -81,9 +83,9 @@ def test_estimates_weigh_every_stratum_by_its_images():
 @given(st.integers(1, 80), st.data())
 def test_seeing_the_target_once_more_never_lowers_a_bound(population, data):
     labelled = data.draw(st.integers(1, population))
-    found = data.draw(st.integers(0, labelled - 1))
+    positives = data.draw(st.integers(0, labelled - 1))
     for bound in (count_upper_bound, count_lower_bound):
-        assert bound(found, labelled, population) <= bound(found + 1, labelled, population)
+        assert bound(positives, labelled, population) <= bound(positives + 1, labelled, population)
 
 
 @pytest.mark.parametrize(("population", "allowed"), [(24, 1), (192, 4), (528, 9), (10, 10), (10, 0)])

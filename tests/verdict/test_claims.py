@@ -22,7 +22,7 @@ UNHURRIED = settings(database=None, deadline=None, derandomize=True, max_example
 
 
 def chance(verdict, verdicts, rate):
-    hits = [k for k, found in enumerate(verdicts) if found == verdict]
+    hits = [k for k, decided in enumerate(verdicts) if decided == verdict]
     return float(stats.binom.pmf(hits, len(verdicts) - 1, rate).sum())
 
 
@@ -177,13 +177,13 @@ def test_impossible_numbers_are_refused(claim, arguments):
 @UNHURRIED
 def test_a_burden_never_turns_a_refuted_claim_into_a_pass_and_says_what_a_pass_is_worth(trials, data, burden):
     decision = rate_at_most(data.draw(st.integers(0, trials)), trials, 0.1, 0.05, 0.01)
-    held = apply_burden(decision, burden)
-    assert (held.verdict == "FAIL") is (decision.verdict == "FAIL")
+    result = apply_burden(decision, burden)
+    assert (result.verdict == "FAIL") is (decision.verdict == "FAIL")
     if burden == "prove safe":
-        assert held == decision
+        assert result == decision
     else:
-        assert held.burden == "prove harm"
-        assert held.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
+        assert result.burden == "prove harm"
+        assert result.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
 
 
 def test_a_burden_of_another_name_is_refused():

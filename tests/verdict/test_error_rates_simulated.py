@@ -43,8 +43,8 @@ def test_a_claim_on_clip_scores_errs_no_more_often_than_it_says_even_if_it_is_lo
 
 def test_the_claim_on_clip_scores_has_power():
     generator = np.random.default_rng(1)
-    found = [mean_difference_at_most(generator.normal(0.0, 0.03, 160), 0.02).verdict for _ in range(50)]
-    assert found.count("PASS") > 40
+    verdicts = [mean_difference_at_most(generator.normal(0.0, 0.03, 160), 0.02).verdict for _ in range(50)]
+    assert verdicts.count("PASS") > 40
 
 
 def pairs(losses, gains, generator):

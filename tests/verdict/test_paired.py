@@ -65,10 +65,10 @@ def test_gains_make_up_for_losses_and_equal_change_is_no_harm():
 def test_more_losses_never_turn_a_pair_claim_safer(pairs, data, margin, alpha):
     gains = data.draw(st.integers(0, pairs))
     steps = sorted({0, (pairs - gains) // 3, (pairs - gains) // 2, pairs - gains})
-    found = [paired.accuracy_loss_at_most(lost, gains, pairs, margin, alpha, alpha) for lost in steps]
-    assert [ORDER[d.verdict] for d in found] == sorted(ORDER[d.verdict] for d in found)
-    assert all(d.lower <= d.estimate <= d.upper for d in found)
-    assert all((d.verdict == "FAIL") == (d.p_refuted < alpha) for d in found)
+    decisions = [paired.accuracy_loss_at_most(lost, gains, pairs, margin, alpha, alpha) for lost in steps]
+    assert [ORDER[d.verdict] for d in decisions] == sorted(ORDER[d.verdict] for d in decisions)
+    assert all(d.lower <= d.estimate <= d.upper for d in decisions)
+    assert all((d.verdict == "FAIL") == (d.p_refuted < alpha) for d in decisions)
 
 
 def test_the_p_value_is_where_the_bound_meets_the_margin():

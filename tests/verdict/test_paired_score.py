@@ -33,14 +33,14 @@ def on_the_line(margin, points):
 
 
 def score_of(lost, won, pairs, margin):
-    """Tango's statistic, the nuisance found by maximising the likelihood and not from its quadratic equation."""
+    """Tango's statistic with the nuisance parameter from maximising the likelihood, not from the quadratic equation."""
 
     def unlikely(p01):
         return -stats.multinomial.logpmf([lost, won, pairs - lost - won], pairs, [p01 + margin, p01, 1.0 - 2.0 * p01 - margin])
 
     low, high = max(0.0, -margin), (1.0 - margin) / 2.0
-    found = optimize.minimize_scalar(unlikely, bounds=(low + 1e-12, high - 1e-12), method="bounded", options={"xatol": 1e-11})
-    return (lost - won - pairs * margin) / np.sqrt(pairs * (2.0 * found.x + margin - margin**2))
+    result = optimize.minimize_scalar(unlikely, bounds=(low + 1e-12, high - 1e-12), method="bounded", options={"xatol": 1e-11})
+    return (lost - won - pairs * margin) / np.sqrt(pairs * (2.0 * result.x + margin - margin**2))
 
 
 @pytest.mark.parametrize("margin", [-0.4, -0.05, 0.05, 0.3])
@@ -189,8 +189,8 @@ def test_few_pairs_cannot_refute_and_many_are_refused():
 def test_the_pairs_that_it_asks_for_are_enough():
     undecided = paired_score.score_loss_at_most(8, 2, 64, 0.15)
     draws = np.random.default_rng(5).multinomial(undecided.needed, [8.5 / 65, 2 / 64, 1 - 8.5 / 65 - 2 / 64], 300)
-    found, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
-    passed = [paired_score.safety_p_value(*map(int, table), undecided.needed, 0.15, 0.025) <= 0.025 for table in found]
+    tables, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
+    passed = [paired_score.safety_p_value(*map(int, table), undecided.needed, 0.15, 0.025) <= 0.025 for table in tables]
     assert 0.93 <= counts @ np.array(passed) / 300 <= 0.985
     assert paired_score.score_loss_at_most(20, 0, 64, 0.15).needed is None
 

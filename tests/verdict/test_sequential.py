@@ -44,7 +44,7 @@ def frontiers(claim, most=MOST):
 def walk(passes, fails, rates, at=None):
     """Exact P(PASS), P(FAIL) and mean images of a claim whose image i shows the target with probability rates[i].
 
-    It is looked at after every image, or after those of `at`.
+    It is looked at after every image, or after the images with the numbers in `at`.
     """
     alive = np.zeros(len(rates) + 2)
     alive[0], passed, failed, spent = 1.0, 0.0, 0.0, 0.0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint
 
-from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit._util.extensions import load, registered
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.extensions import call, load, registered
 from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
 
 GROUP = "dmun_audit.language_models"
@@ -22,16 +22,7 @@ def open_registered(name: str, reference: str, settings: Settings) -> LanguageMo
     factory = load(entry)
     if not callable(factory):
         raise _violation(entry, "the entry point names nothing that can be called")
-    try:
-        model = factory(reference, settings)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise LoadError(
-            f"language model {name}:{reference} cannot be opened by the extension {name!r}",
-            f"{entry.value}: {type(error).__name__}: {error}",
-            "check the reference, or report it to the authors of that package",
-        ) from error
+    model = call(entry, f"language model {name}:{reference}", lambda: factory(reference, settings))
     if not isinstance(model, LanguageModel):
         missing = [member for member in _MEMBERS if not hasattr(model, member)]
         raise _violation(entry, f"the factory gave an object without {', '.join(missing)}")
