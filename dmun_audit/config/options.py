@@ -8,7 +8,8 @@ from pathlib import Path
 import platformdirs
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.dossier import Dossier, World
+from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
 
 
@@ -16,12 +17,13 @@ from dmun_audit.policy import Policy
 class Options:
     """What a user asks for, for one target; None where an option was not given.
 
-    The Python API may give a dossier and a policy themselves instead of their names.
+    The Python API may give a dossier and a policy themselves instead of their names, and the reference of a pipeline in
+    memory. `world` is then the one in which the base draws.
     """
 
     target: str | None = None
-    model: str | None = None
-    base: str | None = None
+    model: str | ModelReference | None = None
+    base: str | ModelReference | None = None
     knowledge: str | Dossier | None = None
     policy: str | Policy | None = None
     judge: str | None = None
@@ -34,6 +36,7 @@ class Options:
     trust_remote_code: bool = False
     ini_base: str | None = None
     root: str = "."
+    world: World | None = None
 
 
 def store_of(options: Options) -> Path:

@@ -17,6 +17,7 @@ from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.models import headers, references
+from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Policy, load_policy
 
@@ -30,27 +31,30 @@ class Models:
     base: references.ModelReference
     candidate: references.ModelReference
     by_default: bool
-
-    @property
-    def world(self) -> World:
-        """The world in which the base draws."""
-        return "atelier" if references.is_atelier(self.base) else "real"
+    world: World
 
     @cached_property
+    def files(self) -> dict[str, Source]:
+        """The files of both models, read once: reading gigabytes is slow."""
+        return {"base": read_source(self.base), "candidate": read_source(self.candidate)}
+
+    @property
     def sources(self) -> dict[str, str]:
-        """Digests of the files of both: they are read once, and that is slow."""
-        return {"base": references.source_digest(self.base), "candidate": references.source_digest(self.candidate)}
+        """The digests of the files of both models."""
+        return {side: source.digest for side, source in self.files.items()}
 
 
 def find_models(options: Options) -> Models:
     """The models that the options name; raises UsageError where one of them cannot be what it is said to be."""
-    candidate = references.parse_reference(options.model or f"atelier:{references.atelier_default()}")
-    if options.base is not None:
-        base = references.parse_reference(options.base)
-    else:
-        base = references.default_base(candidate, options.ini_base)
+    candidate = _reference(options.model or f"atelier:{references.atelier_default()}")
+    base = _reference(options.base) if options.base else references.default_base(candidate, options.ini_base)
     headers.cheap_check(candidate, base, options.trust_remote_code)
-    return Models(base, candidate, by_default=options.model is None)
+    world = options.world or ("atelier" if references.is_atelier(base) else "real")
+    return Models(base, candidate, by_default=options.model is None, world=world)
+
+
+def _reference(model: str | references.ModelReference) -> references.ModelReference:
+    return references.parse_reference(model) if isinstance(model, str) else model
 
 
 def resolve(options: Options, models: Models | None = None) -> AuditConfig:
@@ -89,6 +93,7 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         run_folder=Path(options.audit_dir).expanduser() if options.audit_dir else root / "audit-runs" / name,
         store_folder=store_of(options),
         source_digests=models.sources,
+        source_states={side: source.state for side, source in models.files.items()},
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,
@@ -137,11 +142,11 @@ def requests_of(options: Options) -> list[ImageRequest]:
     Raises UsageError as `resolve` does, and where the policy leaves the audit's seed open.
     """
     refuse_empty(options)
-    base = references.parse_reference(options.base or f"{references.ATELIER}base")
+    base = _reference(options.base or f"{references.ATELIER}base")
     headers.cheap_check(base, base)
     if options.target is None and options.knowledge is None:
         raise UsageError("requests needs a target", "", 'add --target="…", or --knowledge=… with a dossier')
-    dossier, _ = find_dossier(options, base, base, Models(base, base, by_default=False).world)
+    dossier, _ = find_dossier(options, base, base, "atelier" if references.is_atelier(base) else "real")
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)
     if policy.seeds == "after fingerprint" and options.audit_seed is None:

@@ -20,7 +20,8 @@ from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
 from dmun_audit.knowledge.texts import without_hidden_characters
-from dmun_audit.models import references
+from dmun_audit.models.references import ModelReference
+from dmun_audit.models.source_files import source_digest
 
 SCALE = ScoreScale(lowest=0.5, calibrated=False)
 SCHEMA: dict[str, Any] = {
@@ -126,8 +127,8 @@ def _identity(reference: LanguageModelReference) -> list[str]:
     folder = local_path(reference.place) if reference.kind == "transformers" else None
     if folder is None:
         return [reference.kind, reference.place, reference.model]
-    model = references.ModelReference(reference.text, "folder", folder.absolute(), None)
-    return [reference.kind, references.source_digest(model)]
+    model = ModelReference(reference.text, "folder", folder.absolute(), None)
+    return [reference.kind, source_digest(model)]
 
 
 def _check(reference: JudgeReference) -> None:

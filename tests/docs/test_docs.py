@@ -18,7 +18,8 @@ from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+FILES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md")
+PAGES = [*(ROOT / file for file in FILES), *sorted(DOCS.rglob("*.md"))]
 REFERENCE = DOCS / "reference"
 MOST_WORDS_OF_THE_README = 800
 

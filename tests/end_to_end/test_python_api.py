@@ -92,3 +92,22 @@ def test_statistics_need_no_audit():
 def test_importing_the_package_loads_no_torch():
     code = "import sys, dmun_audit; sys.exit(bool({'torch', 'scipy', 'pydantic'} & set(sys.modules)))"
     assert processes.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_pipelines_in_memory_are_audited_like_their_folders_and_stay_as_they_are(result, quick, store, tmp_path):
+    from diffusers import DiffusionPipeline
+
+    from dmun_audit.models.references import WEIGHTS_FOLDER
+
+    base = DiffusionPipeline.from_pretrained(WEIGHTS_FOLDER / "base", local_files_only=True)
+    retrained = DiffusionPipeline.from_pretrained(WEIGHTS_FOLDER / "retrained", local_files_only=True)
+    before = {name: tensor.clone() for name, tensor in retrained.unet.state_dict().items()}
+    by_folder = dmun_audit.audit("atelier:retrained", policy=quick, store=store, audit_dir=tmp_path / "folder")
+    in_memory = dmun_audit.audit(retrained, base, "van-gogh", quick, store=store, audit_dir=tmp_path / "memory")
+    assert in_memory.manifest.images["rendered"] == 0  # its weights are those of the folder, and so are its images
+    assert lasting(in_memory.folder) == lasting(by_folder.folder)
+    assert in_memory.manifest.models["candidate"]["reference"] == "pipeline:StableDiffusionPipeline"
+    assert in_memory.manifest.judge["reference"] == "atelier:judge"
+    assert all((tensor == before[name]).all() for name, tensor in retrained.unet.state_dict().items())
+    with pytest.raises(dmun_audit.UsageError, match="is no model"):
+        dmun_audit.audit(3, base, "van-gogh", quick, store=store)

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit._util.hashing import digest_file
 from dmun_audit.models import references
-from dmun_audit.models.references import card_base, default_base, parse_reference, source_digest
+from dmun_audit.models.model_card import card_base
+from dmun_audit.models.references import default_base, parse_reference
 
 MODELS = {
     "base": {"path": "base", "target": None, "base": None},
@@ -209,37 +209,7 @@ def test_no_card_and_a_card_that_is_no_text(tmp_path):
     assert card_base(tmp_path / "README.md") is None
 
 
-# Digests.
-
-
-def test_the_digest_of_a_folder_sees_names_and_contents_only(pipeline, tmp_path):
-    before = source_digest(parse_reference(str(pipeline)))
-    (pipeline / "README.md").write_text("a card")
-    (pipeline / ".cache").mkdir()
-    (pipeline / ".cache/x.json").write_text("{}")
-    moved = tmp_path / "elsewhere"
-    pipeline.rename(moved)
-    assert source_digest(parse_reference(str(moved))) == before
-    weights = moved / "unet/diffusion_pytorch_model.safetensors"
-    weights.rename(moved / "unet/other.safetensors")
-    renamed = source_digest(parse_reference(str(moved)))
-    (moved / "unet/other.safetensors").write_bytes(b"Weights")
-    assert len({before, renamed, source_digest(parse_reference(str(moved)))}) == 3
-
-
-def test_the_digest_of_a_hub_model_is_that_of_its_revision():
-    digests = {source_digest(parse_reference(text)) for text in ("a/b", "a/b@main", "a/b@other", "a/c")}
-    assert len(digests) == 3
-
-
-def test_a_cache_of_digests_gives_the_same_and_notices_a_change(pipeline, tmp_path):
-    cache = tmp_path / "cache"
-    reference = parse_reference(str(pipeline))
-    assert source_digest(reference, cache) == source_digest(reference, cache) == source_digest(reference)
-    kept = {path.read_text() for path in cache.iterdir()}
-    assert digest_file(pipeline / "model_index.json") in kept
-    (pipeline / "model_index.json").write_text('{"longer": 1}')
-    assert source_digest(reference, cache) == source_digest(reference)
+# Imports.
 
 
 def test_parsing_imports_no_torch():

@@ -9,13 +9,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-torch = pytest.importorskip("torch")
-
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from dmun_audit.cli import main  # noqa: E402
-from dmun_audit.models.references import WEIGHTS_FOLDER  # noqa: E402
+from dmun_audit.cli import main
+from dmun_audit.models.references import WEIGHTS_FOLDER
 
 UCE = WEIGHTS_FOLDER / "uce-van-gogh.safetensors"
 

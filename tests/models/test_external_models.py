@@ -1,4 +1,4 @@
-"""Candidates that no format covers: Python functions, images made elsewhere, folders with code of their own."""
+"""Candidates that no format covers: Python functions, folders of images, pipeline folders with code of their own."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
-torch = pytest.importorskip("torch")
-
-from PIL import Image  # noqa: E402
-
-from dmun_audit._util.errors import LoadError, UsageError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.references import parse_reference
 
 HOOKS = """
 import numpy as np
@@ -76,17 +74,17 @@ def test_a_function_edits_a_pipeline_of_the_base(hook, base_model, base_folder):
     assert torch.equal(model.pipeline.unet.conv_in.bias, base_model.pipeline.unet.conv_in.bias + 1)
 
 
-def test_what_a_function_does_beside_the_weights_has_a_digest_of_its_own(hook, base_model):
+def test_a_function_that_changes_more_than_weights_has_a_digest_of_its_own(hook, base_model):
     model = load_candidate(hook("hooked"), base_model)
     assert model.weights_digest != base_model.weights_digest
     assert any("does not differ from its base" in warning for warning in model.proof["warnings"])
     assert any("does not show in its weights" in note for note in model.proof["notes"])
 
 
-def test_a_service_draws_and_what_that_forgoes_is_said(hook, base_model):
+def test_a_service_draws_and_its_caveats_are_warnings(hook, base_model):
     model = load_candidate(hook("service"), base_model)
     assert model.pipeline is None
-    drawn = model.maker.sample(["a", "b"], [1, 300])
+    drawn = model.image_source.sample(["a", "b"], [1, 300])
     assert [image.shape for image in drawn] == [(4, 6, 3), (4, 6, 3)]
     assert [int(image[0, 0, 0]) for image in drawn] == [1, 300 % 256]
     assert any("No weights were seen" in warning for warning in model.proof["warnings"])
@@ -97,9 +95,9 @@ def test_a_service_draws_and_what_that_forgoes_is_said(hook, base_model):
     ("name", "words"), [("short", "0 images for 1 prompts"), ("of_floats", "float64"), ("down", "the service is down")]
 )
 def test_a_service_that_gives_no_images_is_one_error(hook, base_model, name, words):
-    maker = load_candidate(hook(name), base_model).maker
+    image_source = load_candidate(hook(name), base_model).image_source
     with pytest.raises(LoadError, match=words):
-        maker.sample(["a"], [1])
+        image_source.sample(["a"], [1])
 
 
 @pytest.mark.parametrize(
@@ -148,23 +146,23 @@ def test_images_belong_to_their_prompts_and_seeds(images, base_model):
     model = load_candidate(
         images([{"prompt": "a", "seed": 5}, {"prompt": "b", "seed": 5}, {"prompt": "a", "seed": 6}]), base_model
     )
-    model.maker.expect([("a", 6), ("b", 5)])
-    assert [int(image[0, 0, 0]) for image in model.maker.sample(["a", "b", "a"], [6, 5, 5])] == [2, 1, 0]
+    model.image_source.expect([("a", 6), ("b", 5)])
+    assert [int(image[0, 0, 0]) for image in model.image_source.sample(["a", "b", "a"], [6, 5, 5])] == [2, 1, 0]
     assert model.proof["format"] == "3 images made elsewhere"
-    assert any("rests on it" in warning for warning in model.proof["warnings"])
+    assert any("rests on the list" in warning for warning in model.proof["warnings"])
 
 
 def test_images_without_seeds_are_handed_out_in_order(images, base_model):
     model = load_candidate(images([{"text": "a"}, {"text": "b"}, {"text": "a"}]), base_model)
-    model.maker.expect([("a", 111), ("a", 222), ("b", 111)])
-    assert [int(image[0, 0, 0]) for image in model.maker.sample(["a", "a", "b"], [222, 111, 111])] == [2, 0, 1]
+    model.image_source.expect([("a", 111), ("a", 222), ("b", 111)])
+    assert [int(image[0, 0, 0]) for image in model.image_source.sample(["a", "a", "b"], [222, 111, 111])] == [2, 0, 1]
     assert any("share no noise" in warning for warning in model.proof["warnings"])
 
 
 def test_missing_images_are_counted_before_anything_is_judged(images, base_model):
-    maker = load_candidate(images([{"prompt": "a", "seed": 5}]), base_model).maker
+    image_source = load_candidate(images([{"prompt": "a", "seed": 5}]), base_model).image_source
     with pytest.raises(LoadError, match=r"(?s)lacks 3 images.*of 2 prompts.*2 are missing of 'a'"):
-        maker.expect([("a", 5), ("a", 6), ("a", 7), ("b", 5)])
+        image_source.expect([("a", 5), ("a", 6), ("a", 7), ("b", 5)])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +177,7 @@ def test_missing_images_are_counted_before_anything_is_judged(images, base_model
         ([], "lists no images"),
     ],
 )
-def test_a_list_that_is_none_is_refused(images, base_model, entries, words):
+def test_a_faulty_list_is_refused(images, base_model, entries, words):
     with pytest.raises(LoadError, match=words):
         load_candidate(images(entries), base_model)
 
@@ -187,9 +185,9 @@ def test_a_list_that_is_none_is_refused(images, base_model, entries, words):
 def test_a_file_that_is_no_image_is_refused(images, base_model):
     reference = images([{"prompt": "a", "seed": 1}])
     (reference.path / "0.png").write_bytes(b"no image")
-    maker = load_candidate(reference, base_model).maker
+    image_source = load_candidate(reference, base_model).image_source
     with pytest.raises(LoadError, match=r"0\.png is no usable image"):
-        maker.sample(["a"], [1])
+        image_source.sample(["a"], [1])
 
 
 # Code of a folder's own.
