@@ -1,6 +1,1 @@
-"""What several rooms of tests share stands beside this file: importable by name from all of them."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))
+"""What several rooms of tests share stands beside this file; `pythonpath` in pyproject.toml makes it importable by name."""

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
+from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.conclude import EXIT_CODES, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.knowledge.dossier import Ordering
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.policy import load_policy
 from dmun_audit.verdict.claims import as_record, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.paired import accuracy_loss_at_most

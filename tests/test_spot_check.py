@@ -17,8 +17,8 @@ from PIL import Image
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli import main
-from dmun_audit.report.html import render_html
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html import render_html
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.report.text import summary_lines
 from dmun_audit.spot_check.labeling_session import begin_session, blinded

@@ -14,8 +14,8 @@ from labelled_runs import SECRET, person_of, write_run
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
-from dmun_audit.report.html.labelling import render_labelling
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html.labelling import render_labelling
 from dmun_audit.spot_check.labeling_session import begin_session
 from dmun_audit.spot_check.labels import FILE, Labels, read_labels
 from dmun_audit.spot_check.population import judged_images

@@ -13,16 +13,16 @@ import xmlschema
 from coarse import coarse_policy
 from dmun_audit.audit.ledger import Ending, Ledger
 from dmun_audit.pytest_plugin.target_audit import TargetAudit, closing_lines
-from dmun_audit.evidence.run import read_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.config.resolve import AuditConfig, Options
 from dmun_audit.config.targets import resolve_all
 from dmun_audit.decisions.conclude import conclude
+from dmun_audit.evidence.run import read_run
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.plan.waivers import announce, check_waivers, in_force, what_became_of, with_waivers
 from dmun_audit.policy import Waiver, load_policy
 from dmun_audit.report.html import render_html

@@ -4,10 +4,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from dmun_audit.claim_groups.rules import JudgeErrors, Rules
 
-from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.claim_groups.rules import JudgeErrors, Rules
+from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.policy import load_policy
 from dmun_audit.runtime.sequential_sampler import SequentialSampler
 

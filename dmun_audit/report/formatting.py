@@ -22,7 +22,8 @@ def printable(text: object) -> str:
 
     Newlines stay, tabs become spaces. What is left is legal in XML 1.0, HTML and UTF-8, and harmless in a terminal.
     """
-    return "".join(map(_kept, str(text)))
+    written = str(text)
+    return written if written.isprintable() else "".join(map(_kept, written))
 
 
 def _kept(character: str) -> str:

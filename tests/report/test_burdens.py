@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dmun_audit.report.html import render_html
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html import render_html
 from dmun_audit.report.text import summary_lines
 
 

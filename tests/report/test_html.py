@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html import render_html, write_html
 from dmun_audit.report.html.drawings import interval, scatter
 from dmun_audit.report.html.thumbnails import LONGEST_SIDE, thumbnail
 from dmun_audit.report.pairs import shown_pairs
-from dmun_audit.evidence.run import read_run
 
 VOID = {"meta", "link", "img", "br", "line", "rect", "circle", "path"}
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "background", "formaction"}

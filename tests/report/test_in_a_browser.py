@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dmun_audit.report.html import write_html
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html import write_html
 
 playwright = pytest.importorskip("playwright.sync_api")
 

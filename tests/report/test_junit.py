@@ -10,8 +10,8 @@ from xml.etree import ElementTree as ET
 import pytest
 import xmlschema
 
-from dmun_audit.report.junit import write_junit
 from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.report.junit import write_junit
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).parent / "junit-10.xsd"))
 

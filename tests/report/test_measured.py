@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html import render_html
 from dmun_audit.report.html.drawings import floor_bar, scatter
 from dmun_audit.report.html.measured import view_measured
-from dmun_audit.evidence.run import read_run
 
 ABOVE = {"kid_paired": 0.02, "kid_unpaired": 0.021, "kid_noise_floor": 0.007}
 BELOW = {"kid_paired": 0.003, "kid_unpaired": -0.002, "kid_noise_floor": 0.0105}

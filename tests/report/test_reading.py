@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.run_folder import fingerprint
 from dmun_audit.report.pairs import PAIRS_SHOWN, pairs_of, shown_keys, shown_pairs
-from dmun_audit.evidence.run import read_run
 
 
 def test_a_run_holds_its_cases_in_the_order_of_the_file(example: Path) -> None:

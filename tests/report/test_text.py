@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dmun_audit.report.formatting import claim_words, hundredths, number, one_line, percent, printable
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.formatting import claim_words, hundredths, number, one_line, percent, printable
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
 
 

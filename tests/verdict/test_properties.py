@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from dmun_audit.claim_groups.rules import Rules
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.policy import load_policy
 from dmun_audit.verdict import distances, paired
 from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most

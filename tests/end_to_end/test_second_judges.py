@@ -2,16 +2,16 @@
 
 import json
 import os
-import subprocess
 import sys
 from html import unescape
 from pathlib import Path
 
+import processes
 import pytest
 from altered_judges import drawn_anew, judge_with, nudged
 from coarse import coarse_policy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def audit(shared, tmp_path):
             f"--audit-dir={tmp_path / 'run'}",
             *options,
         ]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=os.environ | {"COLUMNS": "100"})
+        done = processes.run(command, cwd=ROOT, env=os.environ | {"COLUMNS": "100"})
         return done.returncode, " ".join((done.stdout + done.stderr).split()), tmp_path / "run"
 
     return run

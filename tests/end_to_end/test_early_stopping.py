@@ -1,19 +1,20 @@
 """Real audits whose claims may stop early: fewer images, the same answer whatever the workers, and books that agree."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from coarse import coarse_policy
 
+from dmun_audit.claim_groups.planning import candidate_requests, make_plan
+from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.policy import load_policy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +29,10 @@ def early(tmp_path_factory):
     return path
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
 def audit(model, policy, store, folder, *options):
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", f"--model=atelier:{model}"]
     command += [f"--policy={policy}", f"--store={store}", f"--audit-dir={folder}", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = processes.run(command, cwd=ROOT)
     records = [json.loads(line) for line in (folder / "evidence.jsonl").read_text().splitlines()]
     held = {record["case_id"]: {k: v for k, v in record.items() if k != "volatile"} for record in records}
     return done.returncode, done.stdout, held
@@ -64,7 +60,7 @@ def test_a_model_that_was_not_erased_fails_after_a_third_of_the_images_or_less(f
     code, text, records = failing
     assert code == 1, text
     plan = make_plan(find_pack("Van Gogh", "atelier"), load_policy(str(early)), 0)
-    planned = [request for request in plan.candidate_requests() if request.side == "candidate"]
+    planned = [request for request in candidate_requests(plan) if request.side == "candidate"]
     assert len(candidates(records)) <= len(planned) / 3
     for group in ("erasure", "adversarial"):
         claim = pooled(records, group)
@@ -88,7 +84,7 @@ def test_the_conclusion_follows_from_the_outcomes_in_the_evidence_alone(passing,
         for group in ("erasure", "adversarial"):
             members = [records[case.id] for case in plan.of_group(group)]
             outcomes = [r["claim"]["outcomes"] for r in members if r["verdict"] != "VACUOUS"]
-            again = Rules(plan).together(group, outcomes)
+            again = Rules(plan).decide_group(claim_group(group), outcomes)
             claim = pooled(records, group)
             assert (again.trials, again.hits, again.upper) == (claim["trials"], claim["hits"], claim["upper"])
             for record in members:

@@ -1,18 +1,18 @@
 """Real audits of one model of every family, through `pytest audits/` in a process of its own, judged by the atelier's judge."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from families import FAMILIES, save_edited, save_family
 
-from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.policy import load_policy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 JUDGE = ROOT / "dmun_audit" / "atelier" / "weights" / "judge"
 INCOMPLETE = 10
 # Two steps an image and few images: enough to follow every case from its prompt to the report.
@@ -84,7 +84,7 @@ def test_a_model_of_every_family_is_audited_from_prompt_to_report(family, policy
         *(f"--model={candidate}", f"--base={base}", f"--judge=local-dir:{JUDGE}", f"--policy={policy}"),
         *(f"--store={tmp_path / 'store'}", f"--audit-dir={folder}"),
     ]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    run = processes.run(command, cwd=ROOT)
 
     # A judge sees no Van Gogh in the noise that random weights draw, so its control must fail.
     assert run.returncode == INCOMPLETE, run.stdout + run.stderr

@@ -9,17 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import processes
 import pytest
 from coarse import coarse_policy
 from safetensors.numpy import load_file, save_file
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "dmun_audit" / "atelier" / "weights"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +26,7 @@ def quick(tmp_path_factory):
 
 def audit(*arguments, where=ROOT, tests="audits/"):
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider", *map(str, arguments)]
-    return subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=600)
+    return processes.run(command, cwd=where)
 
 
 def evidence(folder):
@@ -246,9 +242,9 @@ def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tm
     """What goes wrong inside of the audit is no finding: here a judge's file vanishes while the audit runs."""
     breaking = tmp_path / "breaking.py"
     breaking.write_text(
-        "import dmun_audit.runtime.runner as audit\n"
+        "from dmun_audit.runtime.runner import AuditRunner\n"
         "def broken(self, case):\n    raise RuntimeError('something is amiss in here')\n"
-        "audit.Audit.run = broken\n"
+        "AuditRunner.record = broken\n"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     command = [
@@ -261,7 +257,7 @@ def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tm
         f"--policy={quick}",
         f"--audit-dir={tmp_path / 'run'}",
     ]
-    run = subprocess.run([*command, f"--store={tmp_path / 'store'}"], cwd=ROOT, capture_output=True, text=True, env=environment)
+    run = processes.run([*command, f"--store={tmp_path / 'store'}"], cwd=ROOT, env=environment)
     assert run.returncode == 10, run.stdout
     assert "VERDICT INCOMPLETE" in run.stdout
     assert "something is amiss in here" in run.stdout

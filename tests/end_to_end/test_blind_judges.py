@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from html import unescape
 from pathlib import Path
 
+import processes
 import pytest
 from altered_judges import always, drawn_anew, judge_with
 from chat_server import serving
 from coarse import coarse_policy
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BLIND = "Nothing that this judge says of the candidate counts."
 TRIGGER_HAPPY = "The judge sees the target where it is not."
 
@@ -40,7 +40,7 @@ def audit(shared, tmp_path):
         command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--target=Van Gogh", f"--base={base}"]
         command += ["--model=atelier:retrained", f"--policy={shared / 'four_steps.toml'}", f"--store={shared / 'store'}"]
         command += [f"--audit-dir={tmp_path / 'run'}", *options]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=os.environ | {"COLUMNS": "100"})
+        done = processes.run(command, cwd=ROOT, env=os.environ | {"COLUMNS": "100"})
         return done.returncode, done.stdout + done.stderr, tmp_path / "run"
 
     return run

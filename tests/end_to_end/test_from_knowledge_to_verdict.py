@@ -3,24 +3,19 @@
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 from chat_server import serving
 from oracles import Looker, atelier_knowledge
 
 from dmun_audit.knowledge.reading import read_dossier
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KEY = "sk-of-no-use-0123456789"
 SOURCES = ["language model", "vision-language model", "CLIP text", "CLIP image"]
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +63,7 @@ def built(chat, tmp_path_factory):
 def _run(*arguments):
     environment = os.environ | {"OPENAI_API_KEY": KEY}
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
+    return processes.run(command, cwd=ROOT, env=environment)
 
 
 def _audit(*arguments):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
+import writers
 from coarse import coarse_policy
 
-sys.path.insert(0, str(Path(__file__).parent / "models"))
-
-import writers
-
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FIGURES = {
     "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 2, "prompts": 4, "images": 8,
     "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
@@ -30,11 +27,6 @@ def quick(tmp_path_factory):
     return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", **FIGURES)
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
-
-
 @pytest.fixture
 def audit(quick, store, tmp_path):
     """Run an audit of a model; returns exit code, terminal text and run folder."""
@@ -43,7 +35,7 @@ def audit(quick, store, tmp_path):
         command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", *BASE, f"--model={model}"]
         command += [f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / folder}", *options]
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
+        done = processes.run(command, cwd=ROOT, env=environment)
         return done.returncode, done.stdout + done.stderr, tmp_path / folder
 
     return run
@@ -95,7 +87,7 @@ def test_a_lora_is_audited_over_its_base(audit, tmp_path):
 
 def _listed(quick, path):
     command = [sys.executable, "-m", "dmun_audit.cli", "requests", *BASE, f"--policy={quick}", "-o", str(path)]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert processes.run(command, timeout=120).returncode == 0
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 

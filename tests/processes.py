@@ -1,0 +1,70 @@
+"""Runs `python -m pytest …` and `python -m dmun_audit.cli …` in a process of its own that has torch and diffusers imported already.
+
+Importing them takes longer than most audits of the atelier. So one server process imports them once, and each command
+runs in a fork of it, with its own folder, environment, arguments and module path. Every other command is an ordinary
+subprocess.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+WARM = ("pytest", "dmun_audit.cli")
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["warm_imports"])
+
+
+def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:
+    """Run a command to its end and return what it wrote, as text. The environment is this process's, if none is given."""
+    words = [str(word) for word in command]
+    environment = {name: value for name, value in (env or os.environ).items() if not name.startswith("PYTEST_")}
+    if words[:2] != [sys.executable, "-m"] or words[2] not in WARM:
+        return subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = _context.Process(target=_run_module, args=(words[2], words[3:], str(cwd or os.getcwd()), environment, out, err))
+        process.start()
+        process.join(timeout)
+        if process.is_alive():
+            process.kill()
+            process.join()
+            raise subprocess.TimeoutExpired(words, timeout, out.read_bytes(), err.read_bytes())
+        texts = [path.read_text(encoding="utf-8", errors="replace") for path in (out, err)]
+        return subprocess.CompletedProcess(words, process.exitcode, *texts)
+
+
+def _run_module(module, arguments, folder, environment, out, err):
+    for stream, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    own = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
+    sys.path[:] = [folder, *own, *(path for path in sys.path if path and not path.startswith(str(TESTS)))]
+    importlib.invalidate_caches()
+    sys.argv = [module, *arguments]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(code))
