@@ -23,7 +23,7 @@ from dmun_audit.judge.clip_scorer import ClipScorer
 from dmun_audit.judge.reference import clip_parts
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.models import references
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.plan import TEST_INDEX, Plan
 from dmun_audit.policy import Sampling
 from dmun_audit.render.sampling import PipelineSampler

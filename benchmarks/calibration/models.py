@@ -13,7 +13,8 @@ import torch
 from dmun_audit._util.errors import UsageError
 from dmun_audit.models import references
 from dmun_audit.models.fingerprint import modules, weights_digest
-from dmun_audit.models.loading import LoadedModel, load_candidate, load_pipeline
+from dmun_audit.models.loaded import LoadedModel
+from dmun_audit.models.loading import load_candidate, load_pipeline
 
 BASE = "base"
 State = dict[str, torch.Tensor]

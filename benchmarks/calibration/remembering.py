@@ -13,7 +13,7 @@ from dmun_audit.audit import sequential_sampler as drawing
 from dmun_audit.decisions import conclude as concluding
 from dmun_audit.decisions import group_claims as deciding
 from dmun_audit.plan import plan as planning
-from dmun_audit.verdict.sequential import Claim
+from dmun_audit.verdict.sequential import SequentialClaim
 
 Record = dict[str, Any]
 _MEMORY = 200_000
@@ -39,7 +39,7 @@ def _remember_record(function: Any) -> Any:
 
 
 _REMEMBERED: list[tuple[Any, str, Any]] = [
-    *((Claim, name, _remember) for name in ("step", "log_harm", "upper", "lower", "needed")),
+    *((SequentialClaim, name, _remember) for name in ("step", "log_harm", "upper", "lower", "needed")),
     *((deciding, name, _remember) for name in ("rate_at_most", "accuracy_loss_at_most", "score_loss_at_most")),
     *((auditing, name, _remember) for name in ("rate_at_most", "rate_at_least")),
     (planning, "seed_of", _remember),

@@ -12,12 +12,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from dmun_audit.decisions.group_claims import Rules
 
 from benchmarks.calibration.remembering import remembered
-from dmun_audit.decisions.group_claims import Rules
 from dmun_audit.plan.plan import Group, Plan
-from dmun_audit.verdict.claims import Verdict, rate_at_most
-from dmun_audit.verdict.sequential import Claim, Counts
+from dmun_audit.verdict.claims import rate_at_most
+from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
+from dmun_audit.verdict.vocabulary import Verdict
 
 RATES = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 0.8, 1.0)
 
@@ -56,7 +57,7 @@ def of_sum(rates: Sequence[float]) -> np.ndarray:
     return chances
 
 
-def sequential_chances(claim: Claim, rates: Sequence[float], looks: Sequence[int]) -> Chances:
+def sequential_chances(claim: SequentialClaim, rates: Sequence[float], looks: Sequence[int]) -> Chances:
     """A claim looked at after these rounds of one image of each prompt."""
     one, state, round_, ended = of_sum(rates), np.ones(1), 0, {"PASS": 0.0, "FAIL": 0.0}
     images = 0.0
@@ -65,7 +66,7 @@ def sequential_chances(claim: Claim, rates: Sequence[float], looks: Sequence[int
             state = np.convolve(state, one)
         round_, trials = end, end * len(rates)
         for hits in np.flatnonzero(state):
-            verdict = claim.step(Counts(trials - int(hits), 0, int(hits)))
+            verdict = claim.step(OutcomeCounts(trials - int(hits), 0, int(hits)))
             if verdict in ended:
                 ended[verdict] += float(state[hits])
                 images += trials * float(state[hits])
@@ -112,7 +113,7 @@ def simulate(plan: Plan, fixed: Plan, members: dict[Group, int]) -> list[dict[st
     for group, count in members.items():
         policy, rules = plan.policy, Rules(plan)
         ceiling = policy.erasure.ceiling if group == "erasure" else policy.adversarial.ceiling
-        claim = Claim("rate", ceiling, ceiling, policy.alpha, plan.alpha_fail)
+        claim = SequentialClaim("rate", ceiling, ceiling, policy.alpha, plan.alpha_fail)
         planned, once = rules.rounds(group, count), Rules(fixed).rounds(group, count)
         looks = rules.schedule(group, planned) if rules.early(group) else [planned]
         trials = once * count

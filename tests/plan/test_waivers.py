@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.planning import make_plan
-from dmun_audit.config.resolve import AuditConfig, Options
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.options import Options
 from dmun_audit.config.targets import resolve_all
 from dmun_audit.decisions.conclude import conclude
 from dmun_audit.evidence.run import read_run

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from chat_server import serving
 from coarse import coarse_policy
+from dmun_audit.pytest_plugin.target_audit import FIRST_MATCH, overall
 from oracles import Looker, atelier_knowledge
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.config.resolve import AuditConfig, Options, resolve
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.pytest_plugin.target_audit import FIRST_MATCH, overall
 
 ROOT = Path(__file__).parent.parent
 BOTH = ["--target=Van Gogh", "--target=sunflowers"]

@@ -24,8 +24,8 @@ counts = st.integers(1, 400)
 
 
 def grows(decisions):
-    found = [ORDER[decision.verdict] for decision in decisions]
-    return found == sorted(found)
+    ranks = [ORDER[decision.verdict] for decision in decisions]
+    return ranks == sorted(ranks)
 
 
 @given(counts, st.data(), st.floats(0.005, 0.995), levels, levels)
@@ -94,14 +94,14 @@ differences = st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=40)
 def test_a_greater_difference_of_one_pair_never_makes_a_mean_safer(values, margin, alpha, data):
     index, more = data.draw(st.integers(0, len(values) - 1)), data.draw(st.floats(0.0, 0.5))
     worse = [*values[:index], values[index] + more, *values[index + 1 :]]
-    assert grows([paired.mean_difference_at_most(found, margin, alpha, alpha) for found in (values, worse)])
+    assert grows([paired.mean_difference_at_most(sample, margin, alpha, alpha) for sample in (values, worse)])
 
 
 @given(differences, st.floats(-0.1, 0.1), levels, st.randoms(use_true_random=False))
 @UNHURRIED
 def test_the_order_of_pairs_never_matters_to_a_mean(values, margin, alpha, random):
     shuffled = random.sample(values, len(values))
-    first, second = (paired.mean_difference_at_most(found, margin, alpha, alpha) for found in (values, shuffled))
+    first, second = (paired.mean_difference_at_most(sample, margin, alpha, alpha) for sample in (values, shuffled))
     assert (first.lower, first.upper) == pytest.approx((second.lower, second.upper), abs=1e-9)
     nearest = min(abs(first.lower - margin), abs(first.upper - margin))
     assert first.verdict == second.verdict or nearest < 1e-9
