@@ -68,6 +68,7 @@ def read_manifest(path: Path, remedy: str) -> Manifest | None:
     """The manifest at `path`; None where there is none. Raises UsageError, with `remedy`, for anything else."""
     try:
         content = json.loads(path.read_bytes())
+        text = json.dumps({"format": 1} | content) if isinstance(content, dict) else ""
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -81,7 +82,7 @@ def read_manifest(path: Path, remedy: str) -> Manifest | None:
             "use the version of dmun_audit that wrote it",
         )
     try:
-        return Manifest.model_validate_json(json.dumps({"format": 1} | content), strict=True)
+        return Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

@@ -17,7 +17,9 @@ ERASURE, RETENTION = claim_group("erasure"), claim_group("retention")
 
 def _plan(**sections):
     """The plan of the standard policy with other figures, given by section."""
-    changed = {name: replace(getattr(STANDARD, name), **figures) for name, figures in sections.items() if isinstance(figures, dict)}
+    changed = {
+        name: replace(getattr(STANDARD, name), **figures) for name, figures in sections.items() if isinstance(figures, dict)
+    }
     changed |= {name: figure for name, figure in sections.items() if not isinstance(figure, dict)}
     return make_plan(DOSSIER, replace(STANDARD, **changed), 0)
 
