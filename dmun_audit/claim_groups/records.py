@@ -18,17 +18,6 @@ def claim_record(decision: Decision, **more: object) -> ClaimRecord:
     return ClaimRecord.model_validate(numbers | more)
 
 
-def with_burden(pooled: CaseFindings) -> CaseFindings:
-    """A pooled claim that passes unless harm is proven: it says what its PASS is worth, and what to do if it cannot fail."""
-    claim, seen, remedy = pooled.claim, pooled.seen, pooled.remedy
-    if claim.harm_only:
-        if pooled.verdict == Verdict.PASS and claim.over_limit:
-            seen += f" {messages.NO_HARM_PROVEN}"
-        if pooled.verdict == Verdict.INCONCLUSIVE and not claim.refutable:
-            remedy = messages.NOT_REFUTABLE
-    return replace(pooled, seen=seen, remedy=remedy)
-
-
 def with_worst(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:
     """A pooled claim that did not pass names the members with the highest rates."""
     if pooled.verdict == Verdict.PASS:
