@@ -1,4 +1,4 @@
-"""What several groups say of their claims: a decision as a record, what a lighter burden is worth, the worst members."""
+"""What several groups say of their claims: a decision as a record, and the worst members."""
 
 from __future__ import annotations
 
@@ -14,19 +14,8 @@ from dmun_audit.verdict.vocabulary import Verdict
 
 def claim_record(kind: str, decision: Decision, **more: object) -> ClaimRecord:
     """A decision as the evidence holds it."""
-    numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name != "verdict"}
+    numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name not in {"verdict", "kind"}}
     return ClaimRecord.model_validate({"kind": kind, **numbers, **more})
-
-
-def with_burden(pooled: CaseFindings) -> CaseFindings:
-    """A pooled claim that passes unless harm is proven: it says what its PASS is worth, and what to do if it cannot fail."""
-    claim, seen, remedy = pooled.claim, pooled.seen, pooled.remedy
-    if claim.harm_only:
-        if pooled.verdict == Verdict.PASS and claim.over_limit:
-            seen += f" {messages.NO_HARM_PROVEN}"
-        if pooled.verdict == Verdict.INCONCLUSIVE and not claim.refutable:
-            remedy = messages.NOT_REFUTABLE
-    return replace(pooled, seen=seen, remedy=remedy)
 
 
 def with_worst(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:

@@ -83,7 +83,9 @@ def test_targets_and_dossiers_that_do_not_go_together_are_named(targets, knowled
 
 def test_no_target_has_a_prefix_that_ends_anothers(tmp_path):
     golden = write_dossier(tmp_path / "golden.json", "atelier-sunflowers", name="golden sunflowers", aliases=[])
-    foreign = [write_dossier(tmp_path / f"{name}.json", "atelier-sunflowers", name=name, aliases=[]) for name in ("向日葵", "ひまわり")]
+    foreign = [
+        write_dossier(tmp_path / f"{name}.json", "atelier-sunflowers", name=name, aliases=[]) for name in ("向日葵", "ひまわり")
+    ]
     several = resolve_all(Options(), [], ["atelier-sunflowers", golden, *foreign])
     prefixes = [config.prefix for config in several]
     assert "golden-sunflowers" in prefixes

@@ -180,9 +180,7 @@ def test_a_test_of_ones_own_counts_for_the_target_of_its_case_and_else_for_all(q
 
 
 def test_a_stop_in_one_target_leaves_those_done_before_it_whole(quick, together, tmp_path):
-    _with_a_test_of_ones_own(
-        tmp_path, "def test_mine(audit, control): assert 'sunflowers' not in audit.check(control).title\n"
-    )
+    _with_a_test_of_ones_own(tmp_path, "def test_mine(audit, control): assert 'sunflowers' not in audit.check(control).title\n")
     options = [f"--policy={quick}", f"--store={together[0] / 'store'}", f"--audit-dir={tmp_path / 'run'}", "-x"]
     audit(*BOTH, *options, where=tmp_path)
     done, stopped = (manifest(tmp_path / "run" / slug) for slug in SLUGS.values())

@@ -73,7 +73,13 @@ def test_a_test_of_two_cases_is_of_both(alone):
 
 def test_a_name_that_holds_a_case_id_among_other_letters_is_of_no_case(alone):
     name = _names(alone, "erasure")[0]
-    strange = [f"{FILE}::test[x{name}]", f"{FILE}::test[{name}x]", f"{FILE}::test_{name}", f"audits/{name}.py::test", f"{FILE}::test"]
+    strange = [
+        f"{FILE}::test[x{name}]",
+        f"{FILE}::test[{name}x]",
+        f"{FILE}::test_{name}",
+        f"audits/{name}.py::test",
+        f"{FILE}::test",
+    ]
     assert _cases(alone, *strange) == [set()] * len(strange)
 
 
@@ -101,7 +107,10 @@ def test_equal_cases_of_two_targets_are_kept_apart(alike):
 
 def test_a_test_belongs_to_the_audit_of_its_case_and_else_to_those_of_its_folder(alike):
     first, second = alike
-    node_ids = [f"audits/test_a.py::test[{_names(first, 'controls')[0]}]", f"more/test_b.py::test[{_names(second, 'controls')[0]}]"]
+    node_ids = [
+        f"audits/test_a.py::test[{_names(first, 'controls')[0]}]",
+        f"more/test_b.py::test[{_names(second, 'controls')[0]}]",
+    ]
     for tests in alike:
         tests.collected(node_ids)
     assert concerned(alike, node_ids[0]) == [first]
