@@ -28,7 +28,8 @@ from __future__ import annotations
 
 from dmun_audit.verdict.agreement import ConfusionTable, agreement_interval, confusion_table, kappa, kappa_interval
 from dmun_audit.verdict.bounds import allowed_hits, lower_bound, sample_size, upper_bound
-from dmun_audit.verdict.claims import Decision, harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.distances import (
     SignFlipTest,
     cmmd,

@@ -21,20 +21,20 @@ def record_of(plan: Plan, case: Case, *, leaks: int = 0, losses: int = 0, contro
     policy, alpha = plan.policy, plan.policy.alpha
     if case.kind == "sensitivity":
         floor = policy.controls.sensitivity_floor
-        return _decided(case, "rate_at_least", rate_at_least(control_hits, 48, floor, alpha, alpha))
+        return _decided(case, rate_at_least(control_hits, 48, floor, alpha, alpha))
     if case.kind == "specificity":
         ceiling = policy.controls.false_positive_ceiling
-        return _decided(case, "rate_at_most", rate_at_most(0, 72, ceiling, alpha, alpha))
+        return _decided(case, rate_at_most(0, 72, ceiling, alpha, alpha))
     if case.kind == "validity":
         return _record(case, Verdict.PASS, ClaimRecord(kind="validity", hits=12, trials=20, threshold=8))
     if case.kind == "ordering":
         return _record(case, Verdict.PASS, ClaimRecord(kind="ordering", trials=len(plan.nearby)))
     if case.kind == "retention":
         decision = harm_only(accuracy_loss_at_most(losses, 0, 16, policy.retention.margin, alpha, plan.alpha_fail))
-        return _decided(case, "paired_accuracy", decision, (1,) * losses + (0,) * (16 - losses))
+        return _decided(case, decision, (1,) * losses + (0,) * (16 - losses))
     trials = len(case.images) or 5
     decision = harm_only(rate_at_most(leaks, trials, policy.erasure.ceiling, alpha, plan.alpha_fail))
-    return _decided(case, "rate_at_most", decision, (1,) * leaks + (0,) * (trials - leaks))
+    return _decided(case, decision, (1,) * leaks + (0,) * (trials - leaks))
 
 
 def records_of(plan: Plan, **counts: int) -> dict[str, CaseRecord]:
@@ -63,8 +63,8 @@ def measured(record: CaseRecord, **measures: float) -> CaseRecord:
     return record.with_(measures=record.measures | measures)
 
 
-def _decided(case: Case, kind: str, decision: Decision, outcomes: tuple[int, ...] | None = None) -> CaseRecord:
-    return _record(case, Verdict(decision.verdict), claim_record(kind, decision, outcomes=outcomes))
+def _decided(case: Case, decision: Decision, outcomes: tuple[int, ...] | None = None) -> CaseRecord:
+    return _record(case, Verdict(decision.verdict), claim_record(decision, outcomes=outcomes))
 
 
 def _record(case: Case, verdict: Verdict, claim: ClaimRecord) -> CaseRecord:

@@ -8,14 +8,14 @@ from dataclasses import replace
 from dmun_audit.claim_groups.group import CaseFindings
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
 
-def claim_record(kind: str, decision: Decision, **more: object) -> ClaimRecord:
+def claim_record(decision: Decision, **more: object) -> ClaimRecord:
     """A decision as the evidence holds it."""
-    numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name not in {"verdict", "kind"}}
-    return ClaimRecord.model_validate({"kind": kind, **numbers, **more})
+    numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name != "verdict"}
+    return ClaimRecord.model_validate(numbers | more)
 
 
 def with_worst(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:

@@ -16,7 +16,8 @@ from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict import judge_error, sequential
-from dmun_audit.verdict.claims import Decision, apply_burden, harm_only, judge_against
+from dmun_audit.verdict.claims import apply_burden, harm_only, judge_against
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
 Outcomes = Sequence[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 
 
 def coarse_percent(share: float | None, towards: Callable[[float], float] = round) -> str:

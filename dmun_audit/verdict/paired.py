@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from dmun_audit.verdict import bounded_mean, bounds
 from dmun_audit.verdict.checks import check_count, check_inside, check_levels, finite_vector
-from dmun_audit.verdict.claims import Decision, judge_against
+from dmun_audit.verdict.claims import judge_against
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import ClaimKind, Verdict
 
 SCORE_CLIP = 0.2

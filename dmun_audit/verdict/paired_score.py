@@ -31,7 +31,7 @@ from scipy import special
 
 from dmun_audit.verdict import bounds
 from dmun_audit.verdict.checks import check_count, check_inside, check_levels
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.nuisance import Region, on_line, supremum
 from dmun_audit.verdict.vocabulary import ClaimKind, Verdict
 

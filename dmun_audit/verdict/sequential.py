@@ -25,7 +25,7 @@ from typing import Literal
 from dmun_audit.verdict.betting import harm_stakes, log_capital, safe_stakes
 from dmun_audit.verdict.bounds import MOST_IMAGES, smallest
 from dmun_audit.verdict.checks import check_inside, check_levels
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import ClaimKind, Stopping, Verdict
 
 Kind = Literal["rate", "paired"]

@@ -89,7 +89,7 @@ class BlankImages(ClaimGroup):
         records = context.observations.records(drawn)
         return CaseFindings(
             Verdict(decision.verdict),
-            claim_record("rate_at_most", decision, outcomes=tuple(outcomes)),
+            claim_record(decision, outcomes=tuple(outcomes)),
             f"{case.title}.",
             messages.rate_seen(WHAT, decision, "candidate images"),
             messages.advice(decision, REMEDY, "images of this prompt"),
@@ -100,7 +100,7 @@ class BlankImages(ClaimGroup):
         decision = Rules(plan).decide_group(self, [record.claim.outcomes or () for record in members if record.claim])
         findings = CaseFindings(
             Verdict(decision.verdict),
-            claim_record("rate_at_most", decision),
+            claim_record(decision),
             f"{case.title}.",
             messages.rate_seen(WHAT, decision, "candidate images of all direct prompts"),
             messages.advice(decision, REMEDY, "images"),

@@ -1,21 +1,73 @@
-"""A decision as one sentence, for a console."""
+"""The decision on one claim: its numbers, and one sentence of them for a console."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Stopping, Verdict
-
-if TYPE_CHECKING:
-    from dmun_audit.verdict.claims import Decision
 
 _DIGITS = 3  # significant digits of a bound
 _LIMITS = {ClaimKind.RATE_AT_MOST: "ceiling", ClaimKind.RATE_AT_LEAST: "floor"}
 
 
-def sentence(decision: Decision) -> str:
+@dataclass(frozen=True, repr=False)
+class Decision:
+    """The decision on one claim, in numbers that JSON can hold.
+
+    `lower` and `upper` are two one-sided bounds and no two-sided interval: the bound that proves the claim has the error
+    rate `alpha_pass`, the bound that refutes it has the error rate `alpha_fail`. `str(decision)` is one sentence.
+
+    Attributes:
+        kind: What the claim is about.
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        estimate: The observed rate or mean; None without trials.
+        lower: Lower bound on the true rate or mean.
+        upper: Upper bound on the true rate or mean.
+        threshold: The ceiling, floor or margin of the claim.
+        alpha_pass: Probability, at most, of a PASS where the claim is false.
+        alpha_fail: Probability, at most, of a FAIL where the claim is true.
+        trials: Number of images, or of pairs of images.
+        hits: Number of hits; of a paired claim the number of lost pairs; None for a mean.
+        gains: Number of pairs that the candidate won; None for a claim without pairs, and for a mean.
+        p_refuted: p-value against the claim. A FAIL has a p-value under `alpha_fail`; Holm's method takes it.
+        refutable: Whether some outcome of this many trials would have been a FAIL.
+        needed: Number of images (pairs) with which a fresh audit would probably pass; None if the claim is decided, or if no
+            number is enough.
+        burden: What the claim had to show.
+        stopping: Whether the claim was decided once, or may stop early.
+        planned: Of a claim that may stop early, the largest number of images (pairs).
+        looks: Of a claim that may stop early, the numbers of images (pairs) at which it was looked at.
+    """
+
+    kind: ClaimKind
+    verdict: Verdict
+    estimate: float | None
+    lower: float
+    upper: float
+    threshold: float
+    alpha_pass: float
+    alpha_fail: float
+    trials: int
+    hits: int | None
+    gains: int | None
+    p_refuted: float
+    refutable: bool
+    needed: int | None
+    burden: Burden = Burden.PROVE_SAFE
+    stopping: Stopping = Stopping.FIXED
+    planned: int | None = None
+    looks: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return _sentence(self)
+
+    def __repr__(self) -> str:
+        return f"<Decision {self}>"
+
+
+def _sentence(decision: Decision) -> str:
     """Verdict, counts, the bound that decides, its confidence, and the limit.
 
     Bounds are rounded outwards: an upper bound is never shown too small, nor a lower bound too large.
