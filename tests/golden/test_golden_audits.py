@@ -26,7 +26,9 @@ def audit(golden_store, tmp_path_factory):
 
     def run(model):
         options = [f"--model=atelier:{model}", "--policy=standard", f"--store={golden_store}", f"--audit-dir={folder / model}"]
-        done = processes.run([sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", *options], cwd=ROOT, timeout=1800)
+        done = processes.run(
+            [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", *options], cwd=ROOT, timeout=1800
+        )
         return folder / model, done
 
     return run
