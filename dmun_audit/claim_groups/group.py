@@ -285,8 +285,11 @@ class ClaimGroup:
         return True
 
     @property
-    def heeds_second_judge(self) -> bool:
-        """Whether a second judge that must agree has a say in this group."""
+    def rests_on_detector(self) -> bool:
+        """Whether an outcome says that the judge detects the target.
+
+        Then a second judge that must agree counts, and the judge's own errors are carried in where the policy says so.
+        """
         return self.outcome == "rate"
 
     # Deciding.

@@ -1,4 +1,4 @@
-"""What several groups say of their claims: a decision as a record, what a lighter burden is worth, the worst members."""
+"""What several groups say of their claims: a decision as a record, and the worst members."""
 
 from __future__ import annotations
 

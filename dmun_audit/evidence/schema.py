@@ -67,6 +67,10 @@ class ImageRecord(_Record):
     label: str | None = Field(default=None, description="The label that the judge chose for it, in retention cases.")
     second_score: Number | None = Field(default=None, description="The second judge's score for the target, in [0, 1].")
     second_detected: bool | None = Field(default=None, description="Whether the second judge detects the target.")
+    against: bool | None = Field(
+        default=None,
+        description="Whether it speaks against the claim, where the claim group says so; else detections and labels tell.",
+    )
 
 
 class CalibrationImage(_Record):

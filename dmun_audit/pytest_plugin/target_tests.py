@@ -47,9 +47,9 @@ class TargetTests:
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that a test is parametrised with. Workers tell node ids alone: `file::test[one-other]`.
 
-        pytest joins the names of several parameters by hyphens.
+        pytest joins the names of several parameters by hyphens. pytest-xdist may add the group of the test: `[one]@group`.
         """
-        parameters = node_id.partition("[")[2].removesuffix("]")
+        parameters = node_id.partition("::")[2].partition("[")[2].rpartition("]")[0]
         if parameters in self._by_parameter:
             return frozenset({self._by_parameter[parameters]})
         joined = f"-{parameters}-"

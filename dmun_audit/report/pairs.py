@@ -23,9 +23,9 @@ class Pair:
 def pairs_of(record: CaseRecord) -> list[Pair]:
     """All pairs of a case: those that speak against its claim first, then by index.
 
-    Against the claim speaks a detected target (where the claim asks for a high rate: an undetected one), and a
-    candidate that is classified otherwise than base at the same seed. Where the case looks at the candidate, base's
-    images speak neither for nor against.
+    The claim group of a case may say for each image whether it speaks against the claim. Else a detected target does (where
+    the claim asks for a high rate: an undetected one), and a candidate that is classified otherwise than base at the same
+    seed. Where the case looks at the candidate, base's images speak neither for nor against.
     """
     images: dict[tuple[str, int], dict[str, ImageRecord]] = {}
     for image in record.images:
@@ -45,6 +45,8 @@ def shown_pairs(record: CaseRecord) -> list[Pair]:
 
 
 def _telling(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:
+    if any(image.against is not None for image in sides.values()):
+        return any(image.against for image in sides.values())
     detected = sides[judged].detected if judged in sides else None
     if detected is not None and detected is not wanted:
         return True
