@@ -29,7 +29,7 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
     """
     for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
         refuse_empty(option)
-    pairs = with_knowledge(targets, knowledge)
+    pairs = targets_with_knowledge(targets, knowledge)
     if len(pairs) == 1:
         return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))])
     models = find_models(options)
@@ -53,7 +53,7 @@ def _checked(setups: list[AuditConfig]) -> list[AuditConfig]:
     return setups
 
 
-def with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
+def targets_with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
     """Every target with what `--knowledge` holds for it; None for a target that is not named, or has nothing but a pack."""
     if len(targets) < 2 and len(knowledge) < 2:
         return [(next(iter(targets), None), next(iter(knowledge), None))]

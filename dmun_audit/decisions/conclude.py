@@ -28,12 +28,12 @@ class Interruptions:
     """What kept an audit from being whole.
 
     `deselected` are the ids of cases that were not to run. `stopped` says why the run ended early, if it did.
-    `own_failures` are tests of the user's own that failed.
+    `failed_user_tests` are tests of the user's own that failed.
     """
 
     deselected: Collection[str] = ()
     stopped: str = ""
-    own_failures: Sequence[str] = ()
+    failed_user_tests: Sequence[str] = ()
 
 
 def pooled_records(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:
@@ -80,9 +80,9 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     if missing and not interruptions.stopped:
         reason = f"{len(missing)} planned cases never reported, such as “{missing[0].title}”."
         return _conclusion(AuditVerdict.INCOMPLETE, [reason])
-    if refuted or interruptions.own_failures:
+    if refuted or interruptions.failed_user_tests:
         reasons = [f"{record.title}: refuted. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
-        return _conclusion(AuditVerdict.FAIL, reasons + [f"Your own test failed: {name}" for name in interruptions.own_failures])
+        return _conclusion(AuditVerdict.FAIL, reasons + [f"Your own test failed: {name}" for name in interruptions.failed_user_tests])
     if interruptions.deselected or interruptions.stopped:
         return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, len(planned)))
     if undecided:

@@ -80,4 +80,4 @@ def _with_words(record: CaseRecord) -> CaseRecord:
     claim = record.claim
     if claim is None or claim.p_imagined is None or claim.holm is None or not claim.hits:
         return record
-    return record.with_(seen=f"{record.seen} {messages.imagined(claim.holm)}")
+    return record.with_(seen=f"{record.seen} {messages.false_positive_sentence(claim.holm)}")

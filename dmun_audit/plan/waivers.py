@@ -34,7 +34,7 @@ def check_waivers(plans: Sequence[Plan], day: date) -> None:
         _refuse_unclear(plan)
 
 
-def in_force(plan: Plan, day: date) -> dict[str, Waiver]:
+def waivers_in_force(plan: Plan, day: date) -> dict[str, Waiver]:
     """The waivers that hold on that day, each by the id of its case."""
     waivers = {}
     for waiver in plan.policy.waivers:
@@ -51,7 +51,7 @@ def expired(waiver: Waiver, day: date) -> bool:
 
 def with_waivers(plan: Plan, records: Iterable[CaseRecord], day: date) -> list[CaseRecord]:
     """The records; one whose FAIL or INCONCLUSIVE is waived gets its `waiver` and keeps its verdict."""
-    waivers = in_force(plan, day)
+    waivers = waivers_in_force(plan, day)
     return [
         record.with_(waiver=stated(waivers[record.case_id]))
         if record.case_id in waivers and record.verdict.is_failure
@@ -65,7 +65,7 @@ def stated(waiver: Waiver) -> WaiverRecord:
     return WaiverRecord(reason=waiver.reason, owner=waiver.owner, expires=waiver.expires.isoformat())
 
 
-def what_became_of(plan: Plan, records: Mapping[str, CaseRecord], day: date) -> list[ManifestWaiver]:
+def waiver_statuses(plan: Plan, records: Mapping[str, CaseRecord], day: date) -> list[ManifestWaiver]:
     """The policy's waivers for the manifest, each with its status on that day.
 
     `status` is "applied", "not needed" (its case did not fail), "not run", "expired" or "of another target". `verdict` is
@@ -76,7 +76,7 @@ def what_became_of(plan: Plan, records: Mapping[str, CaseRecord], day: date) -> 
 
 def announce(plan: Plan, day: date) -> list[str]:
     """Lines on the policy's waivers for the head of a run: how many hold, and which hold no more."""
-    held = in_force(plan, day)
+    held = waivers_in_force(plan, day)
     over = [waiver for waiver in plan.policy.waivers if _is_of(waiver, plan) and expired(waiver, day)]
     lines = [f"waivers in force: {len(held)} ({', '.join(sorted(held))})"] if held else []
     return lines + [f"EXPIRED WAIVER, not applied: {w.case!r} of {w.owner}, until {w.expires.isoformat()}" for w in over]

@@ -258,7 +258,7 @@ class Session:
             from dmun_audit.pytest_plugin.target_tests import concerned
 
             for each in concerned(self.tests, report.nodeid):
-                each.own_failures.append(f"{report.nodeid}: {_crash(report)}")
+                each.failed_user_tests.append(f"{report.nodeid}: {_crash(report)}")
 
     def _count_pooled(self) -> None:
         """Count the pooled claims, which are reported like tests, so that the terminal's percentage ends at 100."""

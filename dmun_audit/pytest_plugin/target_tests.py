@@ -26,7 +26,7 @@ class TargetTests:
     def __init__(self, config: AuditConfig) -> None:
         self.config = config
         self.audit = TargetAudit(config)
-        self.own_failures: list[str] = []
+        self.failed_user_tests: list[str] = []
         self._node_ids: dict[str, frozenset[str]] = {}  # of the tests that are to run, each with the ids of its cases
 
     # Which tests are its own.
@@ -77,7 +77,7 @@ class TargetTests:
 
     def conclude(self, stopped: str) -> None:
         """Conclude from what was reported; `stopped` says why tests of the audit did not run, if so."""
-        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.own_failures)))
+        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.failed_user_tests)))
 
     def _deselected(self) -> set[str]:
         selected = frozenset().union(*self._node_ids.values())

@@ -45,8 +45,8 @@ def expired_waivers(manifest: Manifest) -> list[str]:
 
 def expiring_waivers(manifest: Manifest) -> list[str]:
     """A sentence for every waiver that was in force but ends soon."""
-    in_force = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
-    return [_expiring(waiver) for waiver in in_force if waiver.days_left <= SOON]
+    waivers_in_force = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
+    return [_expiring(waiver) for waiver in waivers_in_force if waiver.days_left <= SOON]
 
 
 def _expired(waiver: ManifestWaiver) -> str:

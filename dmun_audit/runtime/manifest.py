@@ -14,7 +14,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan
-from dmun_audit.plan.waivers import what_became_of
+from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
 from dmun_audit.verdict.vocabulary import CONTROLS
 
@@ -47,7 +47,7 @@ def concluded_manifest(
         "reasons": conclusion.reasons,
         "whole": whole,
         "day": config.day.isoformat(),
-        "waivers": what_became_of(plan, records, config.day),
+        "waivers": waiver_statuses(plan, records, config.day),
         "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(shown) - rendered)},
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},

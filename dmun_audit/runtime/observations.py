@@ -83,8 +83,8 @@ class AuditObservations:
         self.draw_base_of_neighbours(self.calibration)
         return self.second.threshold(self.keys(self.calibration))
 
-    def calibrated_on(self) -> tuple[CalibrationImage, ...]:
-        """See `Observations.calibrated_on`."""
+    def calibration_records(self) -> tuple[CalibrationImage, ...]:
+        """See `Observations.calibration_records`."""
         keys = self.keys(self.calibration)
         scores = self.scorer.target_scores(keys)
         return tuple(

@@ -41,9 +41,9 @@ class AuditRunner:
         """See `CaseContext.drawn`."""
         return self._sampler.drawn(case)
 
-    def most(self, case: Case) -> int:
-        """See `CaseContext.most`."""
-        return self._sampler.most(case)
+    def max_images(self, case: Case) -> int:
+        """See `CaseContext.max_images`."""
+        return self._sampler.max_images(case)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
         """See `CaseContext.once`."""
@@ -76,8 +76,8 @@ def _reported_alone(record: CaseRecord) -> CaseRecord:
     if claim is None or not claim.harm_only or claim.kind == "observation":
         return record
     if not record.gating or not claim.refutable:
-        seen = f"{record.seen} {messages.NOT_ALONE}"
+        seen = f"{record.seen} {messages.REPORTED_ONLY}"
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
     if record.verdict == Verdict.PASS and claim.over_limit:
-        return record.with_(seen=f"{record.seen} {messages.OPEN_ALONE}")
+        return record.with_(seen=f"{record.seen} {messages.UNDECIDED_ALONE}")
     return record

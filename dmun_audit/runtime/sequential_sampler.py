@@ -35,7 +35,7 @@ class SequentialSampler:
             self._drawn[case.group] = self._draw_group(group)
         return self._drawn[case.group][case.id]
 
-    def most(self, case: Case) -> int:
+    def max_images(self, case: Case) -> int:
         """How many candidate images (pairs) a case may get."""
         group = claim_group(case.group)
         if self._context.rules().stops_early(group) and group.takes_part(case, self._context):
@@ -101,13 +101,13 @@ class SequentialSampler:
     def _judges(self, group: ClaimGroup) -> list[Judge]:
         """The judges whose decision on a group is waited for."""
         must_agree = self._context.observations.has_second_judge and self._plan.policy.controls.must_agree
-        return ["first", "second"] if must_agree and group.heeds_second_judge else ["first"]
+        return ["first", "second"] if must_agree and group.uses_second_judge else ["first"]
 
     def _continue_alone(
         self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
     ) -> tuple[ImageRequest, ...]:
         """Draw more of one case while its own claim is open and may change the verdict. The pooled claim is left as it is."""
-        rest, step = planned[end:], self._context.rules().step_alone(group)
+        rest, step = planned[end:], self._context.rules().images_per_step(group)
         while end < len(planned):
             outcomes = group.outcomes(case, planned[:end], self._context)
             own = {
