@@ -17,7 +17,7 @@ from dmun_audit.policy import Policy
 def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
     """The plan of one audit: the cases of every claim group.
 
-    Raises UsageError where the dossier cannot carry the policy: too few prompts, or more images than the policy allows.
+    Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
@@ -54,14 +54,14 @@ def _refuse_unknown_groups(policy: Policy) -> None:
 
 
 def image_budget(plan: Plan) -> int:
-    """The most images that a plan can ask for."""
+    """The largest number of images that a plan can request."""
     return len({request for case in plan.cases for request in case.images}) + sum(
         group.later_images(plan) for group in claim_groups()
     )
 
 
 def candidate_requests(plan: Plan) -> list[ImageRequest]:
-    """Every candidate image that an audit may ask for, each once, in the order of the plan."""
+    """Every candidate image that an audit may request, each once, in the order of the plan."""
     planned = [request for case in plan.cases for request in case.images_of("candidate")]
     later = [request for group in claim_groups() for request in group.later_requests(plan)]
     return list(dict.fromkeys([*planned, *later]))

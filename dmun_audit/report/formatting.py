@@ -92,12 +92,12 @@ def _refuted(claim: ClaimRecord) -> bool:
     return claim.lower > claim.threshold if deciding_bound(claim)[0] == "upper" else claim.upper < claim.threshold
 
 
-def shown_verdict(record: CaseRecord) -> str:
+def report_verdict(record: CaseRecord) -> str:
     """The verdict as reports show it: a case that can only come out well is REPORTED, and is no PASS to count on."""
     return "REPORTED" if record.verdict == Verdict.PASS and not record.gating else str(record.verdict)
 
 
-def claim_words(claim: ClaimRecord | None) -> str:
+def claim_text(claim: ClaimRecord | None) -> str:
     """A claim's numbers in one line: hits of trials, estimate, the bound that decides, and the threshold."""
     if claim is None:
         return ""
@@ -120,7 +120,7 @@ def claim_words(claim: ClaimRecord | None) -> str:
     return ", ".join(parts)
 
 
-def burden_words(claim: ClaimRecord) -> str:
+def burden_text(claim: ClaimRecord) -> str:
     """What a claim must show; empty where it claims nothing."""
     if claim.threshold is None or claim.kind in {"validity", "observation"}:
         return ""

@@ -10,7 +10,7 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import one_line
 from dmun_audit.report.text import failure_text, groups_of
-from dmun_audit.report.waivers import headline, waiver_words
+from dmun_audit.report.waivers import headline, waiver_text
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 _TOLD_BY_NO_CASE = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
@@ -64,7 +64,7 @@ def _testcase(group: str, case: CaseRecord) -> ET.Element:
     verdict = case.verdict
     message = f"{one_line(case.title)}: {one_line(case.seen)}"
     if case.is_waived:
-        ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_words(case)} — {message}")
+        ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_text(case)} — {message}")
         ET.SubElement(element, "system-out").text = failure_text(case)
     elif verdict.is_failure:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")

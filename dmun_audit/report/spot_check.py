@@ -21,17 +21,17 @@ def read_spot_check(run: Run) -> SpotCheck:
 def warnings(found: SpotCheck) -> tuple[str, ...]:
     """What a reader must know besides the verdict: claims that passed, of which a person saw misses that could undo them."""
     return tuple(
-        claim_said(person, claim) for person in found.people for claim in person.claims if claim.doubtful and claim.missed
+        recount_text(person, claim) for person in found.people for claim in person.claims if claim.doubtful and claim.missed
     )
 
 
 def headlines(found: SpotCheck) -> list[str]:
     """One sentence for every person: how far the judge agrees."""
-    said = [f"spot-check by {one_line(person.name)}: {agreement_said(person.judge)}." for person in found.people]
-    return [*said, *([left_out_said(found)] if found.ignored else [])]
+    said = [f"spot-check by {one_line(person.name)}: {agreement_text(person.judge)}." for person in found.people]
+    return [*said, *([ignored_labels_text(found)] if found.ignored else [])]
 
 
-def agreement_said(agreement: Agreement) -> str:
+def agreement_text(agreement: Agreement) -> str:
     """Raw agreement with its interval, and kappa with its own."""
     if agreement.share is None:
         return "no image that both answered"
@@ -47,7 +47,7 @@ def agreement_said(agreement: Agreement) -> str:
     )
 
 
-def errors_said(errors: JudgeErrorBounds, what: str) -> str:
+def error_text(errors: JudgeErrorBounds, what: str) -> str:
     """How often the judge erred in one way over all the candidate's images."""
     said = f"{count(errors.in_sample, what, what + 's' if not what.endswith('s') else what + 'es')} in the sample; "
     if errors.estimate is not None:
@@ -55,7 +55,7 @@ def errors_said(errors: JudgeErrorBounds, what: str) -> str:
     return said + f"at least {errors.lower}, at most {errors.upper}"
 
 
-def claim_said(person: PersonResult, claim: ClaimResult) -> str:
+def recount_text(person: PersonResult, claim: ClaimResult) -> str:
     """What is left of one pooled claim when the judge's answers are replaced by what the labels leave possible."""
     labelled = count(claim.labelled, "labelled image")
     subject = f"{one_line(person.name)} saw the target in {claim.missed} of the {labelled} that the judge passed"
@@ -78,7 +78,7 @@ def claim_said(person: PersonResult, claim: ClaimResult) -> str:
     return said
 
 
-def left_out_said(found: SpotCheck) -> str:
+def ignored_labels_text(found: SpotCheck) -> str:
     """That some labels were ignored."""
     return f"{count(found.ignored, 'label')} of another evidence than this one ignored."
 
@@ -97,16 +97,16 @@ def result_lines(found: SpotCheck, by: str) -> list[str]:
     width = max(len(str(row[0])) for row in rows)
     lines = [f"{row[0]!s:<{width}}  {row[1]!s:>10}  {row[2]!s:>10}" for row in rows]
     lines += [f"{person.labelled} of {person.size} images labelled, {person.unsure} of them could not be told.", ""]
-    lines += [f"{agreement_said(person.judge)}."]
-    lines += [f"The judge's misses on the candidate: {errors_said(person.misses, 'miss')}."]
-    lines += [f"Its false alarms there: {errors_said(person.false_alarms, 'false alarm')}."]
-    lines += [claim_said(person, claim) for claim in person.claims]
+    lines += [f"{agreement_text(person.judge)}."]
+    lines += [f"The judge's misses on the candidate: {error_text(person.misses, 'miss')}."]
+    lines += [f"Its false alarms there: {error_text(person.false_alarms, 'false alarm')}."]
+    lines += [recount_text(person, claim) for claim in person.claims]
     lines += [
-        f"{alike.first} and {alike.second}: {agreement_said(alike)}."
+        f"{alike.first} and {alike.second}: {agreement_text(alike)}."
         for alike in found.between_people
         if by in (alike.first, alike.second)
     ]
-    return lines + ([left_out_said(found)] if found.ignored else [])
+    return lines + ([ignored_labels_text(found)] if found.ignored else [])
 
 
 def place_name(place: str) -> str:

@@ -9,7 +9,7 @@ from dmun_audit._util import terminal
 from dmun_audit.claim_groups.registry import group_rank
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
-from dmun_audit.report.formatting import VERDICTS, claim_words, count, number, one_line, shown_verdict
+from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.spot_check import terminal_lines
 from dmun_audit.report.waivers import (
@@ -18,7 +18,7 @@ from dmun_audit.report.waivers import (
     headline,
     idle_waivers,
     waiver_lines,
-    waiver_words,
+    waiver_text,
 )
 
 COLUMNS = 100
@@ -74,8 +74,8 @@ def failure_text(record: CaseRecord) -> str:
         lines += _labelled("prompt:", f'"{one_line(prompt.text)}"' + (f" ({kind})" if kind else ""))
     lines += _labelled("asked:", record.asked)
     lines += _labelled("seen:", record.seen)
-    lines += _labelled("numbers:", claim_words(record.claim))
-    lines += _labelled("waived:", waiver_words(record))
+    lines += _labelled("numbers:", claim_text(record.claim))
+    lines += _labelled("waived:", waiver_text(record))
     lines += _labelled("do:", record.remedy)
     return "\n".join([*lines, *_image_lines(record)])
 
@@ -88,8 +88,8 @@ def groups_of(run: Run) -> list[str]:
 def verdict_counts(cases: Iterable[CaseRecord]) -> str:
     """How many cases have which verdict, the worst first, and how many of them are waived: "1 FAIL, 3 PASS"."""
     listed = list(cases)
-    counts = Counter(map(shown_verdict, listed))
-    waived = Counter(shown_verdict(case) for case in listed if case.is_waived)
+    counts = Counter(map(report_verdict, listed))
+    waived = Counter(report_verdict(case) for case in listed if case.is_waived)
     return ", ".join(
         f"{counts[verdict]} {verdict}" + (f" ({waived[verdict]} waived)" if waived[verdict] else "")
         for verdict in VERDICTS
@@ -104,7 +104,7 @@ def wrapped(text: str, indent: str, first: str = "") -> list[str]:
 
 def _group_lines(group: str, cases: Sequence[CaseRecord]) -> list[str]:
     claims = [case.claim for case in cases if case.pooled and case.claim]
-    pooled = [claim_words(claim) + (", only harm to be proven" if claim.harm_only else "") for claim in claims]
+    pooled = [claim_text(claim) + (", only harm to be proven" if claim.harm_only else "") for claim in claims]
     tail = "; ".join(words for words in pooled if words)
     size = count(len(cases), "case")
     text = verdict_counts(cases) + (f" | together: {tail}" if tail else "")

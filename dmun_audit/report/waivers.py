@@ -11,7 +11,7 @@ SOON = 30  # days before a waiver's last day from which reports warn of it
 _REST_ON_WAIVERS = frozenset({AuditVerdict.PASS, AuditVerdict.PARTIAL, AuditVerdict.INCONCLUSIVE})
 
 
-def waiver_words(record: CaseRecord) -> str:
+def waiver_text(record: CaseRecord) -> str:
     """ "FAIL, waived by the release board until 2027-01-31: accepted for this product." Empty where nothing is waived."""
     waiver = record.waiver
     if waiver is None:
@@ -29,7 +29,7 @@ def headline(run: Run) -> str:
 
 def waiver_lines(run: Run) -> list[str]:
     """A sentence for every case whose verdict is waived."""
-    return [f"{one_line(case.title or case.case_id)}: {waiver_words(case)}" for case in run.cases if case.is_waived]
+    return [f"{one_line(case.title or case.case_id)}: {waiver_text(case)}" for case in run.cases if case.is_waived]
 
 
 def idle_waivers(manifest: Manifest) -> list[str]:
@@ -45,8 +45,8 @@ def expired_waivers(manifest: Manifest) -> list[str]:
 
 def expiring_waivers(manifest: Manifest) -> list[str]:
     """A sentence for every waiver that was in force but ends soon."""
-    in_force = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
-    return [_expiring(waiver) for waiver in in_force if waiver.days_left <= SOON]
+    active = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
+    return [_expiring(waiver) for waiver in active if waiver.days_left <= SOON]
 
 
 def _expired(waiver: ManifestWaiver) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import hundredths, is_number, number, one_line, percent
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.spot_check import agreement_said, claim_said, errors_said, left_out_said, place_name
+from dmun_audit.report.spot_check import agreement_text, error_text, ignored_labels_text, place_name, recount_text
 from dmun_audit.spot_check.results import Agreement, Disagreement, PersonResult, SpotCheck
 from dmun_audit.verdict.agreement import ConfusionTable
 
@@ -58,9 +58,9 @@ def view_agreement(run: Run, found: SpotCheck) -> AgreementView | None:
     return AgreementView(
         tuple(_person(run, person) for person in found.people),
         tuple(
-            f"{one_line(alike.first)} and {one_line(alike.second)}: {agreement_said(alike)}." for alike in found.between_people
+            f"{one_line(alike.first)} and {one_line(alike.second)}: {agreement_text(alike)}." for alike in found.between_people
         ),
-        left_out_said(found) if found.ignored else "",
+        ignored_labels_text(found) if found.ignored else "",
     )
 
 
@@ -74,10 +74,10 @@ def _person(run: Run, person: PersonResult) -> PersonView:
         figures=tuple(_figures(person.judge)),
         strata=tuple(_rows(person)),
         errors=(
-            ("Misses on the candidate", errors_said(person.misses, "miss") + "."),
-            ("False alarms on the candidate", errors_said(person.false_alarms, "false alarm") + "."),
+            ("Misses on the candidate", error_text(person.misses, "miss") + "."),
+            ("False alarms on the candidate", error_text(person.false_alarms, "false alarm") + "."),
         ),
-        claims=tuple((claim_said(person, claim), claim.doubtful) for claim in person.claims),
+        claims=tuple((recount_text(person, claim), claim.doubtful) for claim in person.claims),
         disputes=tuple(_dispute(run, one) for one in person.disagreements[:IMAGES_SHOWN]),
         disputes_left_out=max(0, len(person.disagreements) - IMAGES_SHOWN),
     )

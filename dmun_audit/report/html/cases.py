@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord
 from dmun_audit.report.formatting import (
-    burden_words,
-    claim_words,
+    burden_text,
+    claim_text,
     number,
     on_scale,
     one_line,
     percent,
-    shown_verdict,
+    report_verdict,
 )
 from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
-from dmun_audit.report.waivers import waiver_words
+from dmun_audit.report.waivers import waiver_text
 from dmun_audit.verdict.vocabulary import Stopping, Verdict
 
 _MEASURES = {
@@ -110,11 +110,11 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
     return CaseView(
         id=record.case_id,
         group=record.group,
-        verdict=shown_verdict(record),
+        verdict=report_verdict(record),
         title=one_line(record.title or record.case_id),
         glance=_glance(record.claim),
         reach=_reach(record),
-        waiver=waiver_words(record),
+        waiver=waiver_text(record),
         opened=record.verdict.is_failure,
         pooled=record.pooled,
         gating=record.gating,
@@ -185,7 +185,7 @@ def _reach(record: CaseRecord) -> str:
 def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
     if claim is None:
         return ()
-    rows = [("In short", claim_words(claim)), ("Burden of proof", burden_words(claim))]
+    rows = [("In short", claim_text(claim)), ("Burden of proof", burden_text(claim))]
     proof_from_below = claim.kind == "rate_at_least"
     for bound, label, level in (
         (claim.lower, "Lower bound, one-sided", claim.alpha_pass if proof_from_below else claim.alpha_fail),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dmun_audit.evidence.schema import ClaimRecord
-from dmun_audit.report.formatting import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
+from dmun_audit.report.formatting import claim_text, deciding_bound, is_number, is_rate, on_scale, one_line
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def interval(claim: ClaimRecord | None) -> Interval | None:
         estimate=place(claim.estimate) if claim.estimate is not None else None,
         threshold=tick,
         labels=tuple(labels),
-        description=claim_words(claim),
+        description=claim_text(claim),
     )
 
 

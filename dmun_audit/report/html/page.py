@@ -160,7 +160,7 @@ def _view_group(run: Run, group: str) -> GroupView:
     single = tuple(case for case in cases if not case.pooled)
     parts = [("All together", together)] if together and single else [("", together)]
     known = next((each for each in claim_groups() if each.name == group), None)
-    headings = {record.case_id: known.part_of(record) if known else "" for record in run.of_group(group)}
+    headings = {record.case_id: known.heading_of(record) if known else "" for record in run.of_group(group)}
     for heading in dict.fromkeys(headings[case.id] for case in single):
         alike = tuple(case for case in single if headings[case.id] == heading)
         parts.append((heading or ("One by one" if together else ""), alike))
