@@ -91,7 +91,7 @@ class BlankImages(ClaimGroup):
             Verdict(decision.verdict),
             claim_record(decision, outcomes=tuple(outcomes)),
             f"{case.title}.",
-            messages.rate_seen(WHAT, decision, "candidate images"),
+            messages.rate_sentence(WHAT, decision, "candidate images"),
             messages.advice(decision, REMEDY, "images of this prompt"),
             tuple(record.model_copy(update={"against": bool(blank)}) for record, blank in zip(records, outcomes, strict=True)),
         )
@@ -102,7 +102,7 @@ class BlankImages(ClaimGroup):
             Verdict(decision.verdict),
             claim_record(decision),
             f"{case.title}.",
-            messages.rate_seen(WHAT, decision, "candidate images of all direct prompts"),
+            messages.rate_sentence(WHAT, decision, "candidate images of all direct prompts"),
             messages.advice(decision, REMEDY, "images"),
         )
         return with_worst(findings, members, self.unit)
