@@ -77,7 +77,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
-    ("audit-seed", {"metavar": "N", "type": int, "help": "seed from which all image seeds derive (default: 0, or as the policy says)"}),
+    (
+        "audit-seed",
+        {"metavar": "N", "type": int, "help": "seed from which all image seeds derive (default: 0, or as the policy says)"},
+    ),
 ]
 
 
