@@ -77,7 +77,7 @@ def test_what_it_cannot_prove_is_said_beforehand(installed):
     installed()
     assert not [line for line in shortfalls(make_plan(DOSSIER, _blank(), 0)) if "blank" in line]
     (line,) = [line for line in shortfalls(make_plan(DOSSIER, _blank(ceiling=0.01), 0)) if "blank" in line]
-    assert line.startswith("The claim on blank images cannot be proven: 32 images")
+    assert line.startswith("The claim on blank images cannot be proven with 32 images")
 
 
 @pytest.mark.parametrize(("blank_prompts", "verdict"), [(0, "PASS"), (16, "FAIL")])
@@ -110,14 +110,14 @@ class Collapsed:
 
 def test_two_groups_of_one_name_are_refused(installed):
     installed(BLANK.replace('name = "blank"', 'name = "erasure"'))
-    with pytest.raises(UsageError, match="two claim groups are called 'erasure'"):
+    with pytest.raises(UsageError, match="two claim groups have the name 'erasure'"):
         registry.claim_groups()
 
 
 def test_two_packages_that_register_one_name_are_refused(installed):
     installed()
     installed(name="more_images")
-    with pytest.raises(UsageError, match="two claim groups are called 'blank'"):
+    with pytest.raises(UsageError, match="two claim groups have the name 'blank'"):
         registry.claim_groups()
 
 

@@ -12,7 +12,7 @@ from waived_plans import DAY, RETAINED, concluded, plan_with, records_of, waiver
 from dmun_audit._util.errors import UsageError
 from dmun_audit.config.resolve import AuditConfig, Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.plan.waivers import waiver_header, check_waivers, waivers_in_force, waiver_statuses
+from dmun_audit.plan.waivers import check_waivers, waiver_header, waiver_statuses, waivers_in_force
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,7 +48,7 @@ def test_controls_cannot_be_waived():
 def test_a_waiver_of_several_cases_at_once_is_refused_with_their_ids():
     works = [case for case in plan_with().of_group("erasure") if case.concept and case.concept.name == "The Starry Night"]
     assert len(works) == 2
-    with pytest.raises(UsageError, match=f"fits 2 cases(.|\n)*{works[0].id}, {works[1].id}"):
+    with pytest.raises(UsageError, match=f"matches 2 cases(.|\n)*{works[0].id}, {works[1].id}"):
         check_waivers([plan_with(waiver_of("The Starry Night"))], DAY)
 
 

@@ -49,11 +49,11 @@ def test_every_case_is_there_and_the_counts_hold(example: Path, tmp_path: Path) 
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("32", "3", "0")
 
 
-def test_a_failure_says_what_was_asked_seen_to_do_and_where_the_images_are(example: Path, tmp_path: Path) -> None:
+def test_a_failure_says_claim_result_remedy_and_where_the_images_are(example: Path, tmp_path: Path) -> None:
     failure = next(element for element in written(read_run(example), tmp_path).iter("failure") if element.get("type") == "FAIL")
     assert "\n" not in failure.get("message", "")
     assert "4 of 8" in failure.get("message", "")
-    for part in ("asked:", "seen:", "do:", "images/"):
+    for part in ("claim:", "result:", "do:", "images/"):
         assert part in (failure.text or "")
 
 

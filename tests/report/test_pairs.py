@@ -8,11 +8,11 @@ from dmun_audit.evidence.run import read_run
 from dmun_audit.report.pairs import PAIRS_SHOWN, pairs_of, shown_pairs
 
 
-def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: Path) -> None:
+def test_pairs_share_prompt_and_index_and_those_against_the_claim_come_first(example: Path) -> None:
     record = next(case for case in read_run(example).cases if case.title == "Paul Gauguin is retained")
     pairs = pairs_of(record)
     assert len(pairs) == 16
-    assert [pair.telling for pair in pairs] == [True] * 5 + [False] * 11
+    assert [pair.against_claim for pair in pairs] == [True] * 5 + [False] * 11
     for pair in pairs:
         assert pair.base is not None
         assert pair.candidate is not None
@@ -26,13 +26,23 @@ def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: P
 
 def test_an_adversarial_case_is_told_by_the_candidate_not_by_its_validation(example: Path) -> None:
     record = next(case for case in read_run(example).cases if case.verdict == "FAIL")
-    telling = [pair for pair in pairs_of(record) if pair.telling]
-    assert len(telling) == 4
-    assert all(pair.base is None for pair in telling)
+    against = [pair for pair in pairs_of(record) if pair.against_claim]
+    assert len(against) == 4
+    assert all(pair.base is None for pair in against)
 
 
 def test_a_control_of_sensitivity_is_told_by_what_the_judge_missed(example: Path) -> None:
     record = read_run(example).cases[0]
-    telling = [pair for pair in pairs_of(record) if pair.telling]
-    assert len(telling) == sum(not image.detected for image in record.images) > 0
-    assert all(pair.base and not pair.base.detected for pair in telling)
+    against = [pair for pair in pairs_of(record) if pair.against_claim]
+    assert len(against) == sum(not image.detected for image in record.images) > 0
+    assert all(pair.base and not pair.base.detected for pair in against)
+
+
+def test_what_a_claim_group_says_of_an_image_comes_before_what_was_detected(example: Path) -> None:
+    record = next(case for case in read_run(example).cases if case.verdict == "FAIL")
+    images = tuple(
+        image.model_copy(update={"against": not image.detected}) for image in record.images if image.model == "candidate"
+    )
+    against = [pair for pair in pairs_of(record.with_(images=images)) if pair.against_claim]
+    assert len(against) == 4
+    assert not any(pair.candidate and pair.candidate.detected for pair in against)

@@ -46,7 +46,7 @@ def test_a_failure_text_holds_everything_in_100_columns(example: Path) -> None:
     record = next(case for case in run.cases if case.verdict == "FAIL")
     text = failure_text(record)
     assert text.startswith("FAIL: ")
-    for part in ("asked:", "seen:", "numbers:", "do:", "image:"):
+    for part in ("claim:", "result:", "numbers:", "do:", "image:"):
         assert f"\n  {part}" in text
     named = [line.strip() for line in text.splitlines() if line.strip().startswith("images/")]
     assert len(named) == 3

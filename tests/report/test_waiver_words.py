@@ -77,7 +77,7 @@ def test_the_table_of_several_targets_says_which_of_them_rests_on_waivers(waived
     first.audit.run = waived_run
     second.audit.run = replace(waived_run, cases=tuple(case.with_(waiver=None) for case in waived_run.cases))
     *_, total, of_first, of_second = closing_lines(tests)
-    assert total == "2 targets: PASS, resting on waivers"
+    assert total == "2 targets: PASS with waivers"
     assert "PASS with 1 waiver" in of_first
     assert "waiver" not in of_second
 
