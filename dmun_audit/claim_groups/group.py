@@ -285,8 +285,11 @@ class ClaimGroup:
         return True
 
     @property
-    def uses_second_judge(self) -> bool:
-        """Whether a second judge that must agree counts in this group."""
+    def rests_on_detector(self) -> bool:
+        """Whether an outcome says that the judge detects the target.
+
+        Then a second judge that must agree counts, and the claim includes the judge's error rates if the policy says so.
+        """
         return self.outcome == "rate"
 
     # Deciding.

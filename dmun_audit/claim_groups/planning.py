@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import Material
-from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.plan.plan import Plan
@@ -34,15 +34,23 @@ def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
 
 
 def _refuse_unknown_groups(policy: Policy) -> None:
-    names = [group.name for group in claim_groups()]
+    """Figures in `[groups.NAME]` are those of a claim group of another package. Raises UsageError for any other name."""
+    names, own = [group.name for group in extensions()], [group.name for group in claim_groups()]
     for name in policy.groups:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+        if name in names:
+            continue
+        if name in own:
             raise UsageError(
-                f"policy {policy.name!r} configures the claim group {name!r}, which does not exist",
-                f"did you mean {close[0]!r}?" if close else "",
-                f"name one of {', '.join(names)}, or install the package that registers it",
+                f"policy {policy.name!r} has figures for the claim group {name!r} in [groups.{name}]",
+                "nothing would read them there: that table is for claim groups of other packages",
+                f"move them to [{name}]" if hasattr(policy, name) else "remove them",
             )
+        close = difflib.get_close_matches(name, names + own, n=1)
+        raise UsageError(
+            f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
+            f"did you mean {close[0]!r}?" if close else "",
+            "install the package that registers it" + (f", or name one of {', '.join(names)}" if names else ""),
+        )
 
 
 def image_budget(plan: Plan) -> int:

@@ -18,17 +18,22 @@ ENTRY_POINTS = "dmun_audit.claim_groups"
 def claim_groups() -> tuple[ClaimGroup, ...]:
     """Every claim group. Raises UsageError if two have the same name, LoadError if an extension cannot be imported."""
     package = __package__ or ""
-    names = [info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    modules = [importlib.import_module(f"{package}.{name}") for name in names]
-    groups = [module.GROUP for module in modules if hasattr(module, "GROUP")]
-    groups += [load(entry) for entry in registered(ENTRY_POINTS).values()]
-    for group in groups:
-        if not isinstance(group, ClaimGroup):
-            raise UsageError(f"{group!r} is registered as a claim group", "it is no ClaimGroup", "register an instance of one")
+    modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    groups = [*(module.GROUP for module in modules if hasattr(module, "GROUP")), *extensions()]
     names = [group.name for group in groups]
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two claim groups have the name {duplicates[0]!r}", "records name their group", "rename one of them")
     return tuple(sorted(groups, key=lambda group: group.order))
+
+
+@cache
+def extensions() -> tuple[ClaimGroup, ...]:
+    """The claim groups of other packages. Raises UsageError where one is no ClaimGroup, LoadError where its import fails."""
+    groups = tuple(load(entry) for entry in registered(ENTRY_POINTS).values())
+    for group in groups:
+        if not isinstance(group, ClaimGroup):
+            raise UsageError(f"{group!r} is registered as a claim group", "it is no ClaimGroup", "register an instance of one")
+    return groups
 
 
 def claim_group(name: str) -> ClaimGroup:

@@ -65,6 +65,9 @@ class DecidedGroup(Protocol):
     @property
     def outcome(self) -> OutcomeKind: ...
 
+    @property
+    def rests_on_detector(self) -> bool: ...
+
     def limits(self, policy: Policy) -> Limits | None: ...
 
     def case_limits(self, case: Case, policy: Policy) -> Limits: ...
@@ -111,7 +114,7 @@ class Rules:
 
     def corrects_for_judge(self, group: DecidedGroup) -> bool:
         """Whether a group's claim is about the true rate, with the judge's error rates included."""
-        return group.outcome == "rate" and self.plan.policy.controls.judge_error_gates
+        return group.rests_on_detector and self.plan.policy.controls.judge_error_gates
 
     def true_rate(self, decision: Decision) -> dict[str, float]:
         """Bounds on the true rate, with the judge's error rates included; empty if these are unknown."""

@@ -31,7 +31,9 @@ def _finite(value: float) -> float:
 
 
 def _burden(value: object) -> object:
-    return Burden.PROVE_SAFE if value == "prove safety" else value  # as files of format 1 spell it
+    if not isinstance(value, str):
+        return value
+    return Burden.PROVE_SAFE if value == "prove safety" else Burden(value)  # files of format 1 say "prove safety"
 
 
 Number = Annotated[float, AfterValidator(_finite)]
@@ -65,6 +67,10 @@ class ImageRecord(_Record):
     label: str | None = Field(default=None, description="The label that the judge chose for it, in retention cases.")
     second_score: Number | None = Field(default=None, description="The second judge's score for the target, in [0, 1].")
     second_detected: bool | None = Field(default=None, description="Whether the second judge detects the target.")
+    against: bool | None = Field(
+        default=None,
+        description="Whether it speaks against the claim, where the claim group says so; else detections and labels tell.",
+    )
 
 
 class CalibrationImage(_Record):

@@ -47,9 +47,9 @@ class TargetTests:
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that parametrise a test, from its node id: workers report nothing else.
 
-        pytest joins the names of several parameters with hyphens, as in `file::test[first-second]`.
+        pytest joins the names of several parameters by hyphens. pytest-xdist may add the group of the test: `[one]@group`.
         """
-        parameters = node_id.partition("[")[2].removesuffix("]")
+        parameters = node_id.partition("::")[2].partition("[")[2].rpartition("]")[0]
         if parameters in self._by_parameter:
             return frozenset({self._by_parameter[parameters]})
         joined = f"-{parameters}-"

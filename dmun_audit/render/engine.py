@@ -43,6 +43,7 @@ class Engine:
         self.rendered = 0
         self._device = choose_device()
         self._keys: dict[ImageRequest, str] = {}
+        self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
         self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
         base = open_sampler(models["base"], sampling, self._device)
@@ -66,6 +67,7 @@ class Engine:
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
             )
+            self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
 
     def ensure(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
@@ -103,6 +105,10 @@ class Engine:
                 f"images vanish from {self.store.folder}", "they were lost again right after they were rendered", "check the disk"
             )
         return images
+
+    def read(self, keys: Sequence[str]) -> list[np.ndarray]:
+        """The stored images of `keys`, which came from `key`. See `images`."""
+        return self.images([self._requests[key] for key in keys])
 
     def _complete(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         waiting = [batch for batch in batches if self._missing(batch)]

@@ -23,8 +23,9 @@ class Pair:
 def pairs_of(record: CaseRecord) -> list[Pair]:
     """All pairs of a case. Pairs that count against its claim come first, then pairs by index.
 
-    A pair counts against the claim if the target is detected, or, for a claim of a high rate, if it is not detected. It also
-    does if base and candidate have different labels. If the case has candidate images, detections in base images do not count.
+    The claim group may set `against` for each image. Otherwise a pair counts against the claim if the target is detected, or, for
+    a claim of a high rate, if it is not detected. It also does if base and candidate have different labels. If the case has
+    candidate images, detections in base images do not count.
     """
     images: dict[tuple[str, int], dict[str, ImageRecord]] = {}
     for image in record.images:
@@ -44,6 +45,8 @@ def shown_pairs(record: CaseRecord) -> list[Pair]:
 
 
 def _counts_against(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:
+    if any(image.against is not None for image in sides.values()):
+        return any(image.against for image in sides.values())
     detected = sides[judged].detected if judged in sides else None
     if detected is not None and detected is not wanted:
         return True

@@ -44,7 +44,7 @@ class AuditRuntime:
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
         if config.audit_hash not in self._by_audit:
-            read = _reader(self.engine.store)
+            read = self.engine.read
             scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
             second = (
                 self.judges.second_judge(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
@@ -159,16 +159,6 @@ def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDet
     facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
     others = {"detector": scorer.detector, "second": second}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
-
-
-def _reader(store: Any) -> Callable[[Any], list[Any]]:
-    def read(keys: Any) -> list[Any]:
-        images = [store.read(key) for key in keys]
-        if any(pixels is None for pixels in images):
-            raise LoadError("an image disappeared from the store before it was judged", "", "run the same command again")
-        return images
-
-    return read
 
 
 def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:

@@ -109,7 +109,7 @@ class SequentialSampler:
     def _judges(self, group: ClaimGroup) -> list[Judge]:
         """The judges whose decisions on the group must be complete before drawing stops."""
         must_agree = self._context.observations.has_second_judge and self._plan.policy.controls.must_agree
-        return ["first", "second"] if must_agree and group.uses_second_judge else ["first"]
+        return ["first", "second"] if must_agree and group.rests_on_detector else ["first"]
 
     def _continue_alone(
         self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int

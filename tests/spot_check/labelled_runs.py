@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dmun_audit._util.hashing import digest, slug
+from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.store.images import ImageStore
-from dmun_audit.verdict.claims import as_record, rate_at_most
+from dmun_audit.verdict.claims import rate_at_most
 
 SECRET = "a windmill by Vincent van Gogh"  # a prompt that no labeller may see
 SIDES = (  # group, model, images, of which detected, pixels
@@ -27,8 +28,10 @@ def write_run(folder: Path) -> Path:
     """Write the folder: 94 images; the claim on erasure passes with 1 hit in 30, ceiling 15%."""
     store = ImageStore(folder / "store")
     records = [_case(store, place, *side) for place, side in enumerate(SIDES)]
-    decided = {"verdict": "PASS"} | as_record("rate_at_most", rate_at_most(1, 30, 0.15))
-    records.append(_record("erasure", "All direct prompts together no longer show Van Gogh", pooled=True, **decided))
+    claim = claim_record(rate_at_most(1, 30, 0.15)).to_json()
+    records.append(
+        _record("erasure", "All direct prompts together no longer show Van Gogh", pooled=True, verdict="PASS", claim=claim)
+    )
     (folder / "images").mkdir(parents=True)
     for file in (folder / "store").rglob("*.png"):
         file.rename(folder / "images" / file.name)

@@ -12,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.verdict.bounds import at_least_probability
-from dmun_audit.verdict.claims import apply_burden, as_record, harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import apply_burden, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.holm import holm
 
 ORDER = {"PASS": 0, "INCONCLUSIVE": 1, "FAIL": 2}
@@ -147,11 +148,11 @@ def test_a_decision_holds_plain_values_only():
     decision = rate_at_most(np.int64(3), np.int32(30), np.float64(0.2), np.float64(0.05), np.float32(0.01))
     for value in dataclasses.asdict(decision).values():
         assert value is None or value == () or isinstance(value, StrEnum) or type(value) in (int, float, bool)
-    record = as_record("rate_at_most", decision)
-    for value in (record["verdict"], *record["claim"].values()):
-        assert value is None or value == [] or type(value) in (str, int, float, bool)
+    record = claim_record(decision).to_json()
+    for value in record.values():
+        assert value == [] or type(value) in (str, int, float, bool)
     assert json.loads(json.dumps(record)) == record
-    assert record["claim"]["hits"] == 3
+    assert (record["kind"], record["hits"], record["burden"]) == ("rate_at_most", 3, "prove safe")
 
 
 @pytest.mark.parametrize(

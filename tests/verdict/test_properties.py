@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,11 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmun_audit.claim_groups.planning import make_plan
-from dmun_audit.claim_groups.rules import Rules
-from dmun_audit.decisions.conclude import pooled_records
-from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict import distances, paired
 from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.judge_error import true_rate_lower, true_rate_upper
@@ -136,60 +130,3 @@ def test_the_order_of_pairs_changes_a_sign_flip_test_only_by_which_signs_are_dra
     first, second = (distances.paired_sign_flip_test(*sides, draws=20_000) for sides in ((x, y), (x[order], y[order])))
     assert first.statistic == pytest.approx(second.statistic, rel=1e-9, abs=1e-12)
     assert first.p_value == pytest.approx(second.p_value, abs=6 * np.sqrt(2 * 0.25 / 20_000))
-
-
-PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
-FIXED = replace(
-    PLAN.policy,
-    erasure=replace(PLAN.policy.erasure, stopping="fixed"),
-    adversarial=replace(PLAN.policy.adversarial, stopping="fixed"),
-    retention=replace(PLAN.policy.retention, stopping="fixed"),
-)
-POLICIES = pytest.mark.parametrize("policy", [FIXED, PLAN.policy], ids=["fixed", "early"])
-
-
-def split(random, outcomes):
-    """`outcomes` in random order, cut into parts of random length."""
-    left, parts = random.sample(outcomes, len(outcomes)), []
-    while left:
-        size = random.randint(1, len(left))
-        parts.append(left[:size])
-        left = left[size:]
-    return parts
-
-
-@pytest.mark.parametrize(
-    ("group", "rule"), [("erasure", "bound"), ("adversarial", "bound"), ("retention", "bound"), ("retention", "score")]
-)
-@given(outcomes=st.lists(st.sampled_from([0, 0, 0, 1]), min_size=1, max_size=200), random=st.randoms(use_true_random=False))
-@FEW
-def test_how_images_are_split_over_cases_never_matters_at_fixed_n(group, rule, outcomes, random):
-    rules = Rules(make_plan(PLAN.dossier, replace(FIXED, retention=replace(FIXED.retention, rule=rule)), 0))
-    assert rules.together(group, [outcomes]) == rules.together(group, split(random, outcomes))
-
-
-@POLICIES
-@given(st.randoms(use_true_random=False), st.floats(0.0, 0.3))
-@FEW
-def test_the_order_in_which_cases_report_never_matters_to_a_pooled_claim(policy, random, rate):
-    plan = make_plan(PLAN.dossier, policy, 0)
-    cases = [case for case in plan.cases if case.group in ("erasure", "retention") and not case.pooled]
-    records = {case.id: record_of(case, [int(random.random() < rate) for _ in range(16)]) for case in cases}
-    shuffled = dict(random.sample(list(records.items()), len(records)))
-    pooled = pooled_records(plan, records)
-    assert {record["group"] for record in pooled} == {"erasure", "retention", "ordering"}
-    assert pooled_records(plan, shuffled) == pooled
-
-
-def record_of(case, outcomes):
-    """The parts of a case's record that pooled claims are made of."""
-    measures = {f"clip_{what}_{side}": 0.5 for what in ("accuracy", "score") for side in ("base", "candidate")}
-    return {
-        "case_id": case.id,
-        "group": case.group,
-        "verdict": "PASS",
-        "claim": {"hits": sum(outcomes), "gains": 0, "trials": len(outcomes), "outcomes": outcomes},
-        "concept": case.concept and case.concept.model_dump(include={"name", "role", "relation", "similarity"}),
-        "measures": measures | {"kid_paired": float(sum(outcomes))},
-        "images": [],
-    }

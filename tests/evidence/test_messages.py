@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmun_audit.evidence.messages import at_least, at_most, percent
+from dmun_audit.evidence.messages import at_least, at_most, coarse_percent, limit
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,8 @@ from dmun_audit.evidence.messages import at_least, at_most, percent
     ],
 )
 def test_bounds_are_rounded_away_from_comfort(share, plain, least, most):
-    assert (percent(share), at_least(share), at_most(share)) == (plain, least, most)
+    assert (coarse_percent(share), at_least(share), at_most(share)) == (plain, least, most)
 
 
 def test_a_limit_is_said_as_the_policy_gives_it():
-    from dmun_audit.evidence.messages import limit
-
     assert [limit(share) for share in (0.05, 0.125, 0.15, 0.2875)] == ["5%", "12.5%", "15%", "28.75%"]

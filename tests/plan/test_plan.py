@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.claim_groups.adversarial import TEST_INDEX
+from dmun_audit.claim_groups.controls import calibration_images, specificity_images
+from dmun_audit.claim_groups.planning import candidate_requests, image_budget, make_plan
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.plan.plan import TEST_INDEX, calibration_images, make_plan, requests_for, specificity_images
+from dmun_audit.plan.case import requests_for
 from dmun_audit.policy import load_policy
 
 
@@ -27,7 +29,7 @@ def plan(dossier):
 @pytest.mark.parametrize("name", ["smoke", "standard"])
 def test_the_budget_is_the_policys(dossier, name):
     policy = load_policy(name)
-    assert make_plan(dossier, policy, 0).image_budget() == policy.images_at_most
+    assert image_budget(make_plan(dossier, policy, 0)) == policy.images_at_most
 
 
 def test_groups_have_the_sizes_of_the_policy(plan):
@@ -38,19 +40,12 @@ def test_groups_have_the_sizes_of_the_policy(plan):
     assert {len(case.images) for case in plan.of_group("retention")} == {32}
 
 
-def test_a_dossier_smaller_than_the_policy_is_said_to_be(dossier, plan):
-    assert shortfalls(plan) == []
-    short = shortfalls(make_plan(dossier, load_policy("release"), 0))
-    assert len(short) == 1
-    assert "20 nearby concepts; the dossier has 11" in short[0]
-
-
 def test_ids_are_unique_ascii_and_equal_in_another_process(plan):
     ids = [case.id for case in plan.cases]
     assert len(set(ids)) == len(ids)
     assert all(case_id.isascii() and "[" not in case_id for case_id in ids)
     script = (
-        "import json; from dmun_audit.plan.plan import make_plan; from dmun_audit.policy import load_policy;"
+        "import json; from dmun_audit.claim_groups.planning import make_plan; from dmun_audit.policy import load_policy;"
         "from dmun_audit.knowledge.packs import find_pack;"
         "print(json.dumps([c.id for c in make_plan(find_pack('Van Gogh','atelier'), load_policy('standard'), 0).cases]))"
     )
@@ -111,14 +106,27 @@ def test_a_budget_that_is_too_small_is_refused(dossier):
         make_plan(dossier, replace(load_policy("standard"), images_at_most=700), 0)
 
 
-@pytest.mark.parametrize(("stopping", "images"), [("fixed", 59), ("early", 64)])
-def test_claims_that_no_outcome_can_prove_are_told_before_anything_is_rendered(stopping, images):
-    policy = load_policy("standard")
-    few = replace(policy, erasure=replace(policy.erasure, images=images - 1, stopping=stopping))
-    enough = replace(policy, erasure=replace(policy.erasure, images=images, stopping=stopping))
-    dossier = find_pack("Van Gogh", "atelier")
-    told = [line for line in shortfalls(make_plan(dossier, few, 0)) if "cannot be proven" in line]
-    assert len(told) == 1
-    assert "erasure" in told[0]
-    assert f"It takes {images}" in told[0]
-    assert not [line for line in shortfalls(make_plan(dossier, enough, 0)) if "cannot be proven" in line]
+def test_every_case_says_of_which_target_it_is(plan):
+    assert {case.target for case in plan.cases} == {"Van Gogh"}
+
+
+def test_a_plan_is_the_same_each_time_and_its_digest_says_where_it_is_not(dossier, plan):
+    assert make_plan(dossier, load_policy("standard"), 0) == plan
+    others = [make_plan(dossier, load_policy("standard"), 1), make_plan(dossier, load_policy("smoke"), 0)]
+    assert len({plan.digest(), *(other.digest() for other in others)}) == 3
+
+
+def test_pooled_cases_follow_those_of_their_group(plan):
+    for group in ("erasure", "adversarial", "retention"):
+        pooled = [case.pooled for case in plan.cases if case.group == group]
+        assert pooled == [False] * (len(pooled) - 1) + [True]
+
+
+def test_every_candidate_image_that_may_be_asked_for_is_listed_once(plan):
+    requests = candidate_requests(plan)
+    assert len(set(requests)) == len(requests)
+    assert {request.side for request in requests} == {"candidate"}
+    planned = {request for case in plan.cases for request in case.images_of("candidate")}
+    assert planned <= set(requests)
+    test_images = [request for request in requests if request.index >= TEST_INDEX]
+    assert {request.prompt for request in test_images} == {case.prompt.text for case in plan.of_group("adversarial")}
