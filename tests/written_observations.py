@@ -85,4 +85,4 @@ class WrittenAudit:
     def decide_case(self, case, judge="first"):
         """The claim of a case alone."""
         outcomes = self.outcomes(case).by(judge)
-        return self.rules.decide_case(claim_group(case.group), case, outcomes, self.sampler.most(case))
+        return self.rules.decide_case(claim_group(case.group), case, outcomes, self.sampler.max_images(case))

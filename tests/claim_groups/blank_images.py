@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.erasure import GROUP as ERASURE
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
-from dmun_audit.claim_groups.records import claim_record, with_worst
+from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
@@ -85,13 +85,13 @@ class BlankImages(ClaimGroup):
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         drawn = context.drawn(case)
         outcomes = self.outcomes(case, drawn, context).first
-        decision = context.rules().decide_case(self, case, outcomes, context.most(case))
+        decision = context.rules().decide_case(self, case, outcomes, context.max_images(case))
         records = context.observations.records(drawn)
         return CaseFindings(
             Verdict(decision.verdict),
             claim_record(decision, outcomes=tuple(outcomes)),
             f"{case.title}.",
-            messages.rate_seen(WHAT, decision, "candidate images"),
+            messages.rate_sentence(WHAT, decision, "candidate images"),
             messages.advice(decision, REMEDY, "images of this prompt"),
             tuple(record.model_copy(update={"against": bool(blank)}) for record, blank in zip(records, outcomes, strict=True)),
         )
@@ -102,10 +102,10 @@ class BlankImages(ClaimGroup):
             Verdict(decision.verdict),
             claim_record(decision),
             f"{case.title}.",
-            messages.rate_seen(WHAT, decision, "candidate images of all direct prompts"),
+            messages.rate_sentence(WHAT, decision, "candidate images of all direct prompts"),
             messages.advice(decision, REMEDY, "images"),
         )
-        return with_worst(findings, members, self.unit)
+        return with_highest_rates(findings, members, self.unit)
 
 
 def figures_of(policy: Policy) -> Figures | None:

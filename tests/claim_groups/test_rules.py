@@ -26,7 +26,9 @@ def _plan(**sections):
 
 @pytest.mark.parametrize("gates", [False, True])
 def test_the_judges_errors_move_the_limits_where_they_gate(gates):
-    rules = Rules(_plan(controls={"judge_error_gates": gates}), JudgeErrors(seen=44, shown=48, false_hits=1, clean=72))
+    rules = Rules(
+        _plan(controls={"judge_error_gates": gates}), JudgeErrors(hits=44, with_target=48, false_hits=1, without_target=72)
+    )
     clean = [[0] * 4 for _ in range(16)]  # 64 images prove a judged rate of 5%, and not a true one
     decision = rules.decide_group(ERASURE, clean)
     assert decision.verdict == ("INCONCLUSIVE" if gates else "PASS")
@@ -45,7 +47,7 @@ def test_a_rate_that_the_judges_false_alarms_explain_refutes_nothing_where_they_
     plan = _plan(controls={"judge_error_gates": True})
     outcomes = [[int(place == prompt % 4) for place in range(4)] for prompt in range(16)]  # a quarter of the images
     assert Rules(plan).decide_group(ERASURE, outcomes).verdict == "FAIL"
-    noisy = JudgeErrors(seen=48, shown=48, false_hits=18, clean=72)
+    noisy = JudgeErrors(hits=48, with_target=48, false_hits=18, without_target=72)
     assert Rules(plan, noisy).decide_group(ERASURE, outcomes).verdict == "INCONCLUSIVE"
 
 

@@ -39,7 +39,7 @@ def test_one_target_has_the_audit_folder_to_itself_and_several_share_it(tmp_path
 def test_dossiers_find_their_targets_by_name_and_alias_and_a_pack_serves_the_rest(tmp_path):
     own = write_dossier(tmp_path / "own.json", "atelier-van-gogh", aliases=["Vincent"])
     first, second = resolve_all(Options(), ["sunflowers", "vincent"], [own])
-    assert (first.knowledge, second.knowledge) == ("a pack that ships, of the atelier world", own)
+    assert (first.knowledge, second.knowledge) == ("a built-in pack of the atelier world", own)
     first, second = resolve_all(Options(), ["Van Gogh", "sunflowers"], ["atelier-sunflowers", own])
     assert (first.knowledge, second.knowledge) == (own, "atelier-sunflowers")
 
@@ -68,7 +68,7 @@ def test_a_language_model_serves_every_target_that_has_no_dossier(tmp_path):
         (["Van Gogh", "sunflowers"], ["monet"], "about 'Monet', which is none of the targets"),
         (["sunflowers"], ["atelier-sunflowers", "atelier-van-gogh"], "about 'Van Gogh', which is none of the targets"),
         (["Van Gogh", "sunflowers"], ["http://a/v1#m", "http://b/v1#m"], "2 language models"),
-        ([], ["atelier-van-gogh", "http://a/v1#m"], "no target to be asked about"),
+        ([], ["atelier-van-gogh", "http://a/v1#m"], "is a language model without a target"),
         (["Van Gogh", " "], [], "--target is empty"),
         (["Van Gogh"], ["atelier-van-gogh", ""], "--knowledge is empty"),
         (["Van Gogh", "sunflours"], [], "did you mean 'sunflowers'"),

@@ -124,7 +124,7 @@ def test_a_group_of_which_only_harm_has_to_be_proven_passes_undecided_and_says_w
     strict, lenient = (of_group(pooled_records(plan, records), group) for plan in plans)
     assert (strict.verdict, lenient.verdict) == ("INCONCLUSIVE", "PASS")
     assert lenient.claim.burden == "prove harm"
-    assert "no proof of safety" in lenient.seen
+    assert "not a proof of safety" in lenient.seen
     assert lenient.remedy == ""
 
 
@@ -207,9 +207,9 @@ def test_a_pooled_claim_that_does_not_pass_names_the_members_that_speak_against_
     pooled = pooled_records(PLAN, records)[0]
     assert pooled.verdict == "INCONCLUSIVE"
     first, second = erasure[0].prompt.text, erasure[2].prompt.text
-    assert f"Most against it: “{first}” (9 of 12 images), “{second}” (3 of 12 images)" in pooled.remedy
+    assert f"Highest rates: “{first}” (9 of 12 images), “{second}” (3 of 12 images)" in pooled.remedy
     assert "and 1 more" in pooled.remedy
-    assert "Most against" not in pooled_records(PLAN, {case.id: _record(case) for case in erasure})[0].remedy
+    assert "Highest rates" not in pooled_records(PLAN, {case.id: _record(case) for case in erasure})[0].remedy
 
 
 # Over several rules at once.

@@ -17,7 +17,7 @@ def test_a_dossier_smaller_than_the_policy_is_said_to_be():
     assert shortfalls(make_plan(DOSSIER, load_policy("standard"), 0)) == []
     short = shortfalls(make_plan(DOSSIER, load_policy("release"), 0))
     assert len(short) == 1
-    assert "20 nearby concepts; the dossier has 11" in short[0]
+    assert "20 nearby concepts. The dossier has 11" in short[0]
 
 
 @pytest.mark.parametrize(("stopping", "images"), [("fixed", 59), ("early", 64)])
@@ -28,7 +28,7 @@ def test_claims_that_no_outcome_can_prove_are_named_before_anything_is_rendered(
     sentences = [line for line in shortfalls(make_plan(DOSSIER, few, 0)) if "cannot be proven" in line]
     assert len(sentences) == 1
     assert "erasure" in sentences[0]
-    assert f"It takes {images}" in sentences[0]
+    assert f"The claim needs {images}" in sentences[0]
     assert not [line for line in shortfalls(make_plan(DOSSIER, enough, 0)) if "cannot be proven" in line]
 
 
@@ -40,9 +40,9 @@ def _shortfalls(**sections):
 
 def test_controls_with_too_few_images_to_pass_are_named():
     (sentence,) = _shortfalls(controls={"sensitivity_images": 5})
-    assert "The claim on what the judge misses cannot be proven: 5 images" in sentence
+    assert "The claim on the judge's misses cannot be proven with 5 images" in sentence
     (sentence,) = _shortfalls(controls={"false_positive_ceiling": 0.01})
-    assert "The claim on what the judge imagines cannot be proven" in sentence
+    assert "The claim on the judge's false positives cannot be proven" in sentence
 
 
 def test_single_claims_of_safety_that_no_outcome_proves_are_named():
@@ -52,4 +52,4 @@ def test_single_claims_of_safety_that_no_outcome_proves_are_named():
 
 def test_a_claim_that_cannot_stop_early_is_named():
     sentences = _shortfalls(retention={"pairs": 4, "stopping": Stopping.EARLY})
-    assert any("cannot stop early" in sentence and "it takes 8 pairs of each" in sentence for sentence in sentences)
+    assert any("cannot stop early" in sentence and "only after 8 pairs of each" in sentence for sentence in sentences)

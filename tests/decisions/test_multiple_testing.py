@@ -51,7 +51,7 @@ def test_hits_of_invalid_prompts_are_weighed_against_what_the_judge_imagines():
     assert claims[0].p_imagined == pytest.approx(control.claim.upper)
     assert claims[0].holm == pytest.approx(4 * control.claim.upper)
     assert [claim.holm for claim in claims[1:]] == [1.0, 1.0, 1.0]
-    assert f"p-value of {4 * control.claim.upper:.2g}" in adjusted[invalid[0].id].seen
+    assert f"p-value is {4 * control.claim.upper:.2g}" in adjusted[invalid[0].id].seen
     assert not any("p-value" in adjusted[case.id].seen for case in invalid[1:])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmun_audit.evidence.messages import at_least, at_most, coarse_percent, limit
+from dmun_audit.evidence.messages import at_least, at_most, limit_percent, rounded_percent
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from dmun_audit.evidence.messages import at_least, at_most, coarse_percent, limi
     ],
 )
 def test_bounds_are_rounded_away_from_comfort(share, plain, least, most):
-    assert (coarse_percent(share), at_least(share), at_most(share)) == (plain, least, most)
+    assert (rounded_percent(share), at_least(share), at_most(share)) == (plain, least, most)
 
 
 def test_a_limit_is_said_as_the_policy_gives_it():
-    assert [limit(share) for share in (0.05, 0.125, 0.15, 0.2875)] == ["5%", "12.5%", "15%", "28.75%"]
+    assert [limit_percent(share) for share in (0.05, 0.125, 0.15, 0.2875)] == ["5%", "12.5%", "15%", "28.75%"]

@@ -12,7 +12,7 @@ from waived_plans import DAY, RETAINED, concluded, plan_with, records_of, waiver
 from dmun_audit._util.errors import UsageError
 from dmun_audit.config.resolve import AuditConfig, Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.plan.waivers import announce, check_waivers, in_force, what_became_of
+from dmun_audit.plan.waivers import check_waivers, waiver_header, waiver_statuses, waivers_in_force
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +30,7 @@ def test_a_case_is_named_by_id_title_concept_or_prompt(name):
     }[name]  # fmt: skip
     plan = plan_with(waiver_of(name))
     check_waivers([plan], DAY)
-    assert list(in_force(plan, DAY)) == [meant.id]
+    assert list(waivers_in_force(plan, DAY)) == [meant.id]
 
 
 def test_a_slip_of_the_pen_is_refused_with_what_was_meant():
@@ -48,7 +48,7 @@ def test_controls_cannot_be_waived():
 def test_a_waiver_of_several_cases_at_once_is_refused_with_their_ids():
     works = [case for case in plan_with().of_group("erasure") if case.concept and case.concept.name == "The Starry Night"]
     assert len(works) == 2
-    with pytest.raises(UsageError, match=f"fits 2 cases(.|\n)*{works[0].id}, {works[1].id}"):
+    with pytest.raises(UsageError, match=f"matches 2 cases(.|\n)*{works[0].id}, {works[1].id}"):
         check_waivers([plan_with(waiver_of("The Starry Night"))], DAY)
 
 
@@ -63,8 +63,8 @@ def test_one_policy_serves_several_targets():
     waivers = (waiver_of(of_sunflowers), waiver_of(RETAINED, target="Van Gogh"))
     plans = [plan_with(*waivers), plan_with(*waivers, target="sunflowers")]
     check_waivers(plans, DAY)
-    assert [len(in_force(plan, DAY)) for plan in plans] == [1, 1]
-    statuses = [[waiver.status for waiver in what_became_of(plan, records_of(plan), DAY)] for plan in plans]
+    assert [len(waivers_in_force(plan, DAY)) for plan in plans] == [1, 1]
+    statuses = [[waiver.status for waiver in waiver_statuses(plan, records_of(plan), DAY)] for plan in plans]
     assert statuses == [["of another target", "not needed"], ["not needed", "of another target"]]
     with pytest.raises(UsageError, match=r'add target = "…"'):
         check_waivers(plans[:1], DAY)  # alone, nobody knows whether that is another target's case or a slip
@@ -88,15 +88,15 @@ def test_a_waiver_holds_through_its_last_day_and_no_longer(days):
     marked, outcome = concluded(plan, records_of(plan, retention="FAIL"))
     assert (outcome.verdict == "PASS") is (days >= 0)
     assert sum(record.is_waived for record in marked.values()) == (days >= 0)
-    waiver = what_became_of(plan, marked, DAY)[0]
+    waiver = waiver_statuses(plan, marked, DAY)[0]
     assert (waiver.status, waiver.days_left, waiver.verdict) == ("applied" if days >= 0 else "expired", days, "FAIL")
-    assert any("EXPIRED WAIVER" in line for line in announce(plan, DAY)) is (days < 0)
+    assert any("EXPIRED WAIVER" in line for line in waiver_header(plan, DAY)) is (days < 0)
 
 
 def test_an_expired_waiver_of_a_case_that_is_gone_breaks_nothing():
     plan = plan_with(waiver_of("a concept of last year", expires=DAY - timedelta(days=1)))
     check_waivers([plan], DAY)
-    waiver = what_became_of(plan, records_of(plan), DAY)[0]
+    waiver = waiver_statuses(plan, records_of(plan), DAY)[0]
     assert (waiver.status, waiver.case_id) == ("expired", None)
 
 

@@ -7,7 +7,7 @@ from dossier_files import write_dossier
 
 from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.pytest_plugin.target_tests import TargetTests, concerned, overall
+from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test, overall_verdict
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 FILE = "audits/test_mine.py"
@@ -113,10 +113,10 @@ def test_a_test_belongs_to_the_audit_of_its_case_and_else_to_those_of_its_folder
     ]
     for tests in alike:
         tests.collected(node_ids)
-    assert concerned(alike, node_ids[0]) == [first]
-    assert concerned(alike, node_ids[1]) == [second]
-    assert concerned(alike, "audits/test_c.py::test_licence") == [first]
-    assert concerned(alike, "elsewhere/test_c.py::test") == []
+    assert audits_of_test(alike, node_ids[0]) == [first]
+    assert audits_of_test(alike, node_ids[1]) == [second]
+    assert audits_of_test(alike, "audits/test_c.py::test_licence") == [first]
+    assert audits_of_test(alike, "elsewhere/test_c.py::test") == []
 
 
 def test_the_cases_that_no_selected_test_is_of_are_deselected(alone):
@@ -129,9 +129,9 @@ def test_the_cases_that_no_selected_test_is_of_are_deselected(alone):
 @pytest.mark.parametrize("last", AuditVerdict)
 def test_over_several_the_first_verdict_of_the_order_counts(last):
     order = list(AuditVerdict)
-    assert overall([AuditVerdict.PASS, last, AuditVerdict.PASS]) == last
-    assert all(overall([last, other]) == other for other in order[: order.index(last)])
-    assert overall([last, None]) == (last if last in {"INCOMPLETE", "FAIL"} else "PARTIAL")
+    assert overall_verdict([AuditVerdict.PASS, last, AuditVerdict.PASS]) == last
+    assert all(overall_verdict([last, other]) == other for other in order[: order.index(last)])
+    assert overall_verdict([last, None]) == (last if last in {"INCOMPLETE", "FAIL"} else "PARTIAL")
 
 
 def test_the_order_of_verdicts_and_their_exit_codes_are_the_documented_ones():

@@ -30,17 +30,17 @@ def page_and_text(folder: Any, a_record: Callable[..., Any]) -> Callable[[str], 
 def test_a_group_of_which_only_harm_had_to_be_proven_is_no_proof_of_safety(page_and_text: Callable[[str], Any]) -> None:
     page, text = page_and_text("prove harm")
     assert "Every gating claim is within the limits" in page
-    assert "Of erasure only harm had to be proven: that is no proof of safety." in page
-    assert "No harm is proven here, which is no proof of safety: the policy asks no more of this group." in page
-    assert "only harm is to be proven: not refuted is a pass" in page
-    assert "ceiling 10%, only harm to be proven" in text
+    assert "The claims on erasure pass unless harm is proven, so this is not a proof of safety." in page
+    assert "No harm is proven. This is not a proof of safety: the policy does not require one for this group." in page
+    assert "prove harm: passes unless harm is proven" in page
+    assert "ceiling 10%, passes unless harm is proven" in text
 
 
 def test_a_group_that_had_to_be_proven_safe_says_so(page_and_text: Callable[[str], Any]) -> None:
     page, text = page_and_text("prove safe")
     assert "Every gating claim is proven within the limits" in page
-    assert "to be proven: undecided is no pass" in page
-    assert "only harm" not in page + text
+    assert "prove safe: passes only if the limit is proven" in page
+    assert "unless harm" not in page + text
 
 
 def test_adjusted_p_values_stand_beside_plain_ones(page_and_text: Callable[[str], Any]) -> None:

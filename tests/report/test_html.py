@@ -189,7 +189,7 @@ def test_a_value_of_another_type_makes_its_line_unreadable_and_reaches_no_page(f
     assert run.unreadable == (2,)
     page = Page(render_html(run))
     assert "bad()" not in page.text
-    assert "Left out of evidence.jsonl as unreadable: line 2." in page.text
+    assert "Ignored in evidence.jsonl: unreadable line 2." in page.text
 
 
 def test_a_missing_or_broken_image_is_named_as_such(folder: Any, a_record: Any) -> None:

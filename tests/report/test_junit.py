@@ -53,7 +53,7 @@ def test_a_failure_says_what_was_asked_seen_to_do_and_where_the_images_are(examp
     failure = next(element for element in written(read_run(example), tmp_path).iter("failure") if element.get("type") == "FAIL")
     assert "\n" not in failure.get("message", "")
     assert "4 of 8" in failure.get("message", "")
-    for part in ("asked:", "seen:", "do:", "images/"):
+    for part in ("claim:", "result:", "do:", "images/"):
         assert part in (failure.text or "")
 
 
@@ -98,8 +98,8 @@ def test_hostile_and_missing_times_do_not_break_the_sums(folder: Any, a_record: 
 
 def test_a_failure_that_no_case_tells_gets_a_suite_of_its_own(folder: Any, a_record: Any, tmp_path: Path) -> None:
     folder.add(a_record("erasure", "fine", "PASS"))
-    folder.manifest |= {"verdict": "FAIL", "exit_code": 1, "reasons": ["Your own test failed: audits/test_mine.py::test_it: no."]}
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1, "reasons": ["Your test failed: audits/test_mine.py::test_it: no."]}
     write_junit(read_run(folder.close()), tmp_path / "junit.xml")
     root = ET.parse(tmp_path / "junit.xml").getroot()
     assert root.get("failures") == "1"
-    assert "Your own test failed" in (tmp_path / "junit.xml").read_text()
+    assert "Your test failed" in (tmp_path / "junit.xml").read_text()

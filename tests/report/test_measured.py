@@ -83,7 +83,7 @@ def test_values_that_are_no_numbers_make_their_line_unreadable(folder: Any, a_re
     add_concept(folder, a_record, "Monet", **BELOW, lpips=0.2)
     folder.add_line(a_record("retention", "Seurat is retained", "PASS").to_json() | {"measures": {"lpips": value}})
     text = rendered(folder, a_record)
-    assert "Left out of evidence.jsonl as unreadable: line 3." in text
+    assert "Ignored in evidence.jsonl: unreadable line 3." in text
     assert "much" not in text
     assert "Seurat" not in text
 

@@ -12,7 +12,7 @@ def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: P
     record = next(case for case in read_run(example).cases if case.title == "Paul Gauguin is retained")
     pairs = pairs_of(record)
     assert len(pairs) == 16
-    assert [pair.telling for pair in pairs] == [True] * 5 + [False] * 11
+    assert [pair.against_claim for pair in pairs] == [True] * 5 + [False] * 11
     for pair in pairs:
         assert pair.base is not None
         assert pair.candidate is not None
@@ -26,13 +26,13 @@ def test_pairs_share_prompt_and_index_and_the_telling_ones_come_first(example: P
 
 def test_an_adversarial_case_is_told_by_the_candidate_not_by_its_validation(example: Path) -> None:
     record = next(case for case in read_run(example).cases if case.verdict == "FAIL")
-    telling = [pair for pair in pairs_of(record) if pair.telling]
+    telling = [pair for pair in pairs_of(record) if pair.against_claim]
     assert len(telling) == 4
     assert all(pair.base is None for pair in telling)
 
 
 def test_a_control_of_sensitivity_is_told_by_what_the_judge_missed(example: Path) -> None:
     record = read_run(example).cases[0]
-    telling = [pair for pair in pairs_of(record) if pair.telling]
+    telling = [pair for pair in pairs_of(record) if pair.against_claim]
     assert len(telling) == sum(not image.detected for image in record.images) > 0
     assert all(pair.base and not pair.base.detected for pair in telling)

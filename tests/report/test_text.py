@@ -10,7 +10,7 @@ import pytest
 
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import ClaimRecord
-from dmun_audit.report.formatting import claim_words, hundredths, number, one_line, percent, printable
+from dmun_audit.report.formatting import claim_text, hundredths, number, one_line, percent, printable
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
 
 
@@ -46,7 +46,7 @@ def test_a_failure_text_holds_everything_in_100_columns(example: Path) -> None:
     record = next(case for case in run.cases if case.verdict == "FAIL")
     text = failure_text(record)
     assert text.startswith("FAIL: ")
-    for part in ("asked:", "seen:", "numbers:", "do:", "image:"):
+    for part in ("claim:", "result:", "numbers:", "do:", "image:"):
         assert f"\n  {part}" in text
     named = [line.strip() for line in text.splitlines() if line.strip().startswith("images/")]
     assert len(named) == 3
@@ -104,11 +104,11 @@ def test_a_claim_tells_the_bound_that_decides() -> None:
     rate = ClaimRecord(
         kind="rate_at_most", hits=2, trials=192, estimate=2 / 192, lower=0.0005, upper=0.0324, threshold=0.05
     )  # fmt: skip
-    assert claim_words(rate) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
-    assert "at least 0.05%, floor 5%" in claim_words(rate.model_copy(update={"kind": "rate_at_least", "upper": 0.07}))
-    assert "2 of 192 pairs lost" in claim_words(rate.model_copy(update={"kind": "paired_accuracy"}))
-    assert claim_words(ClaimRecord(kind="validity", hits=8, trials=10, threshold=8)) == "8 of 10, floor 8"
-    assert claim_words(None) == ""
+    assert claim_text(rate) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
+    assert "at least 0.05%, floor 5%" in claim_text(rate.model_copy(update={"kind": "rate_at_least", "upper": 0.07}))
+    assert "2 of 192 pairs lost" in claim_text(rate.model_copy(update={"kind": "paired_accuracy"}))
+    assert claim_text(ClaimRecord(kind="validity", hits=8, trials=10, threshold=8)) == "8 of 10, floor 8"
+    assert claim_text(None) == ""
 
 
 def test_cleaning_keeps_letters_of_every_script_and_drops_what_deceives() -> None:

@@ -14,7 +14,7 @@ from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import Manifest
-from dmun_audit.plan.waivers import what_became_of
+from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import Waiver
 from dmun_audit.pytest_plugin.target_tests import TargetTests, closing_lines
 from dmun_audit.report.html import render_html
@@ -36,7 +36,7 @@ def waived_run(tmp_path):
     manifest = Manifest.model_validate(
         {
             "verdict": outcome.verdict, "exit_code": outcome.verdict.exit_code, "reasons": outcome.reasons,
-            "target": {"name": "Van Gogh", "kind": "style"}, "waivers": what_became_of(plan, marked, DAY), "day": DAY.isoformat(),
+            "target": {"name": "Van Gogh", "kind": "style"}, "waivers": waiver_statuses(plan, marked, DAY), "day": DAY.isoformat(),
             "policy": {
                 "name": "mine", "digest": "0123456789abcdef" * 4, "release_evidence": True,
                 "baseline": "standard", "altered": ["erasure.ceiling 0.05 → 0.9"],
@@ -77,7 +77,7 @@ def test_the_table_of_several_targets_says_which_of_them_rests_on_waivers(waived
     first.audit.run = waived_run
     second.audit.run = replace(waived_run, cases=tuple(case.with_(waiver=None) for case in waived_run.cases))
     *_, total, of_first, of_second = closing_lines(tests)
-    assert total == "2 targets: PASS, resting on waivers"
+    assert total == "2 targets: PASS with waivers"
     assert "PASS with 1 waiver" in of_first
     assert "waiver" not in of_second
 

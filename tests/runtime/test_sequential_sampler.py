@@ -41,7 +41,7 @@ def test_a_prompt_that_leaks_goes_on_alone_once_its_group_has_passed():
 def test_a_prompt_that_leaks_every_time_is_proven_to_leak_within_its_budget():
     audit = WrittenAudit(STANDARD, seen={DOSSIER.adversarial[0].text: 99})
     leaking = audit.plan.of_group("adversarial")[0]
-    assert audit.sampler.most(leaking) == 7
+    assert audit.sampler.max_images(leaking) == 7
     assert audit.decide_case(leaking).verdict == "FAIL"
 
 
