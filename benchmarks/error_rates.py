@@ -1,10 +1,10 @@
-"""How often the paired rules, the bounded-mean rule and the kernel tests err, by simulation.
+"""Measures the error rates of the paired rules, the bounded-mean rule and the kernel tests by simulation.
 
     python -m benchmarks.error_rates [--draws 10000] [--quick]
 
-Every sample is drawn exactly at the margin, or under an exact null, where errors are most frequent. The rates of the
-Bernoulli rules need no simulation: tests/verdict/test_error_rates_exact.py sums them. Prints a Markdown table with exact
-95% intervals (Clopper and Pearson) of each estimated rate.
+Every sample is drawn exactly at the margin, or under an exact null hypothesis, where errors are most frequent. The error
+rates of the rules on a single rate need no simulation: tests/verdict/test_error_rates_exact.py sums them exactly. Prints a
+Markdown table with an exact 95% interval (Clopper and Pearson) for each estimated rate.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IMAGES, WIDTH, LIKENESS, SHIFT = 40, 16, 0.8, 0.5
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how often something happened, and how often it may or should."""
+    """One line of the table: how often an event happened in the draws, and its nominal rate."""
 
     rule: str
     sample: str
@@ -62,14 +62,14 @@ def paired_rows(draws: int, generator: np.random.Generator) -> Iterator[Row]:
     for name, (pairs, margin, prompts) in PAIRS.items():
         assert abs(sum(count * (p10 - p01) for count, p10, p01 in prompts) - pairs * margin) < 1e-9
         tables = sum(generator.multinomial(count, [p10, p01, 1.0 - p10 - p01], draws)[:, :2] for count, p10, p01 in prompts)
-        found, counts = np.unique(tables, axis=0, return_counts=True)
+        outcomes, counts = np.unique(tables, axis=0, return_counts=True)
         rules: dict[str, Callable[[int, int], str]] = {
             "pooled bound": partial(_bound_verdict, pairs, margin),
             "score test": partial(_score_verdict, pairs, margin),
         }
         for rule, verdict_of in rules.items():
             limit = f"≤ {ALPHA}" if rule == "pooled bound" or len(prompts) == 1 else f"≤ {ALPHA} is not proven"
-            verdicts = np.array([verdict_of(losses, gains) for losses, gains in found.tolist()])
+            verdicts = np.array([verdict_of(losses, gains) for losses, gains in outcomes.tolist()])
             for verdict, what in (("PASS", "false PASS"), ("FAIL", "false FAIL")):
                 yield Row(rule, name, what, int(counts[verdicts == verdict].sum()), draws, limit)
 
@@ -79,7 +79,7 @@ def _bound_verdict(pairs: int, margin: float, losses: int, gains: int) -> str:
 
 
 def _score_verdict(pairs: int, margin: float, losses: int, gains: int) -> str:
-    """The verdict of `score_loss_at_most` without its bounds, which take most of its time."""
+    """The verdict of `score_loss_at_most` without the bounds, whose computation is slow."""
     if paired_score.safety_p_value(losses, gains, pairs, margin, ALPHA) <= ALPHA:
         return "PASS"
     return "FAIL" if paired_score.harm_p_value(losses, gains, pairs, margin, ALPHA) < ALPHA else "INCONCLUSIVE"
@@ -104,7 +104,7 @@ MEANS: dict[str, Callable[[np.random.Generator], Vector]] = {
 
 
 def mean_rows(draws: int, generator: np.random.Generator) -> Iterator[Row]:
-    """False passes and false fails of the bounded-mean rule, the mean of the clipped differences being the margin."""
+    """False passes and false fails of the bounded-mean rule; the mean of the clipped differences is the margin."""
     for name, sample in MEANS.items():
         verdicts: list[str] = [
             paired.mean_difference_at_most(sample(generator), MARGIN, ALPHA, ALPHA).verdict for _ in range(draws)
@@ -114,7 +114,7 @@ def mean_rows(draws: int, generator: np.random.Generator) -> Iterator[Row]:
 
 
 def same_seed_pairs(generator: np.random.Generator, shift: float = 0.0, likeness: float = LIKENESS) -> tuple[Vector, Vector]:
-    """Embeddings (n, d) of base and candidate with the correlation `likeness`, exchangeable in pairs unless shifted.
+    """Embeddings (n, d) of base and candidate with the correlation `likeness`; without a shift, exchangeable within pairs.
 
     `shift` moves the candidate's mean along one direction, in standard deviations of an embedding's coordinate.
     """
@@ -125,7 +125,7 @@ def same_seed_pairs(generator: np.random.Generator, shift: float = 0.0, likeness
 
 
 def ordinary_permutation_p_value(x: Vector, y: Vector, generator: np.random.Generator, draws: int = PERMUTATIONS) -> float:
-    """The usual permutation test of the unbiased MMD², which shuffles all images of both sides and ignores the pairs."""
+    """The usual permutation test of the unbiased MMD²: it shuffles all images of both sides and ignores the pairs."""
     images, pooled = len(x), np.concatenate([x, y])
     gram = polynomial_kernel(pooled, pooled)
     np.fill_diagonal(gram, 0.0)
@@ -135,13 +135,13 @@ def ordinary_permutation_p_value(x: Vector, y: Vector, generator: np.random.Gene
     second = 1.0 - first
     products = first @ gram
     within = (products * first).sum(axis=1) + ((second @ gram) * second).sum(axis=1)
-    # The diagonal is left out of the sums within a side; across the sides the usual estimator keeps every pair of images.
+    # Sums within a side leave out the diagonal. Sums across the sides keep every pair of images, as in the usual estimator.
     statistics = within / (images * (images - 1)) - 2.0 * (products * second).sum(axis=1) / images**2
     return float((1 + (statistics[1:] >= statistics[0] - 1e-12).sum()) / (1 + draws))
 
 
 def kernel_rows(draws: int, generator: np.random.Generator) -> Iterator[Row]:
-    """Rejections at 5% by the paired sign-flip test and by the ordinary one, of same-seed pairs and of independent sets."""
+    """Rejections at 5% by the paired sign-flip test and by the usual permutation test, for pairs and for independent sets."""
     for likeness, shift, paired_limit, ordinary_limit in [
         (LIKENESS, 0.0, "= 0.05", "0.05 if it were valid"),
         (LIKENESS, SHIFT, "high", "high"),
@@ -160,12 +160,12 @@ def kernel_rows(draws: int, generator: np.random.Generator) -> Iterator[Row]:
 
 
 def main() -> None:
-    """Print the table, line by line as it grows."""
+    """Print the table line by line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=10_000)
-    parser.add_argument("--quick", action="store_true", help="200 draws: to see that it runs")
-    asked = parser.parse_args()
-    draws = 200 if asked.quick else asked.draws
+    parser.add_argument("--quick", action="store_true", help="200 draws, to check that it runs")
+    arguments = parser.parse_args()
+    draws = 200 if arguments.quick else arguments.draws
     print(f"{draws:,} draws a line; 95% intervals.\n")
     print("| rule | sample | what | rate | interval | nominal |\n|---|---|---|---|---|---|")
     for seed, rows in enumerate((paired_rows, kernel_rows, mean_rows)):

@@ -1,8 +1,8 @@
-"""How long and how much memory `dmun-audit inspect --quick` takes on a checkpoint of five gigabytes of random weights.
+"""Measures time and memory of `dmun-audit inspect --quick` on a checkpoint with five gigabytes of random weights.
 
-Builds a pipeline folder of Stable Diffusion 1.5's architecture (the base) and, from its UNet, autoencoder and text encoder plus EMA
-weights, a checkpoint in CompVis names, as safetensors and as `.ckpt`, and inspects both as commands of their own. Needs about
-16 GB of disk and 12 GB of memory to build.
+Builds a pipeline folder with the architecture of Stable Diffusion 1.5, the base. Then builds a checkpoint in CompVis names
+from its UNet, autoencoder and text encoder plus EMA weights, as safetensors and as `.ckpt`, and inspects each in a separate
+process. Needs about 16 GB of disk and 12 GB of memory.
 
     python -m benchmarks.inspect_headers [FOLDER]
 """
@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-LEAST = 5_000_000_000  # bytes of each checkpoint
+LEAST = 5_000_000_000  # smallest size of a checkpoint in bytes
 COMMAND = """
 import sys
 from dmun_audit.cli import main
@@ -27,7 +27,7 @@ sys.exit(code)
 
 
 def build_base(folder: Path) -> Any:
-    """A pipeline of SD 1.5's sizes with random weights, saved as a folder."""
+    """A pipeline with the sizes of SD 1.5 and random weights, saved in `folder`."""
     from dmun_audit._util import torchvision_compatibility
 
     torchvision_compatibility.make_importable()
@@ -62,7 +62,7 @@ def build_base(folder: Path) -> Any:
 
 
 def write_checkpoints(pipeline: Any, folder: Path) -> list[Path]:
-    """The pipeline's weights in CompVis names, padded with EMA weights to five gigabytes."""
+    """Write the weights of the pipeline in CompVis names, with EMA weights up to five gigabytes."""
     import torch
     from safetensors.torch import save_file
 
@@ -84,7 +84,7 @@ def write_checkpoints(pipeline: Any, folder: Path) -> list[Path]:
 
 
 def measure(path: Path, base: Path) -> str:
-    """Wall time and peak memory of the command, as a line."""
+    """Run the command; return wall time and peak memory as one line."""
     started = time.monotonic()
     command = [sys.executable, "-c", COMMAND, "inspect", str(path), f"--base={base}", "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
-"""What a scripted attacker finds on a model of the atelier: `python -m benchmarks.scripted_attack atelier:uce-van-gogh`.
+"""Attacks a model of the atelier with a scripted attacker: `python -m benchmarks.scripted_attack atelier:uce-van-gogh`.
 
-The attacker stands behind the protocol of chat completions, as any language model would. It mixes subjects with ways of
-describing Van Gogh's manner, and from the second round on with words of the prompts that scored best on the candidate.
+The attacker answers over the protocol of chat completions, like a language model. It combines subjects with descriptions of
+Van Gogh's style. From the second round on it also uses words of the prompts with the best scores on the candidate.
 """
 
 from __future__ import annotations
@@ -31,50 +31,59 @@ MANNERS = (
 
 
 class Attacker(BaseHTTPRequestHandler):
-    """Answers every question about an attack; always the same for the same seed."""
+    """Answers every request for attack prompts; the same seed gives the same answers."""
 
     draw = random.Random(1)
 
     def do_POST(self) -> None:
         """Answer one request."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][1]["content"]
-        message = {"role": "assistant", "content": json.dumps({"items": self.proposals(asked)})}
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][1]["content"]
+        message = {"role": "assistant", "content": json.dumps({"items": self.proposals(request)})}
         reply = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(reply)))
         self.end_headers()
         self.wfile.write(reply)
 
-    def proposals(self, asked: str) -> list[dict[str, str]]:
-        """As many prompts as are wanted."""
-        tried = re.findall(r'^- "(.+)" \(\w+\): .*candidate \d+ of \d+, best ([\d.]+)$', asked, re.MULTILINE)
-        best = [text.partition(",")[2].strip() for text, _ in sorted(tried, key=lambda one: -float(one[1]))[:6]]
-        found = []
-        wanted = re.search(r"Propose (\d+)", asked)
+    def proposals(self, request: str) -> list[dict[str, str]]:
+        """The requested number of prompts."""
+        tried_prompts = re.findall(r'^- "(.+)" \(\w+\): .*candidate \d+ of \d+, best ([\d.]+)$', request, re.MULTILINE)
+        best = [text.partition(",")[2].strip() for text, _ in sorted(tried_prompts, key=lambda prompt: -float(prompt[1]))[:6]]
+        proposals = []
+        wanted = re.search(r"Propose (\d+)", request)
         for place in range(int(wanted[1]) if wanted else 1):
             first, second = self.draw.choice(MANNERS), self.draw.choice(MANNERS)
-            learnt = self.draw.choice([tail for tail in best if tail] or [second])
-            text = f"a {self.draw.choice(SUBJECTS)}, {first}, {learnt if place % 2 else second}"
-            found.append({"prompt": text[:160], "strategy": "description", "language": "en"})
-        return found
+            learned = self.draw.choice([tail for tail in best if tail] or [second])
+            text = f"a {self.draw.choice(SUBJECTS)}, {first}, {learned if place % 2 else second}"
+            proposals.append({"prompt": text[:160], "strategy": "description", "language": "en"})
+        return proposals
 
     def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 def run() -> int:
-    """Attack one model with the atelier's own dossier; the last lines say what was found."""
+    """Attack one model with the dossier of the atelier. The last lines are the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("--output", default="attacked.json")
     parser.add_argument("--rounds", default="3")
     parser.add_argument("--proposals", default="8")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Attacker)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     model = f"http://127.0.0.1:{server.server_port}/v1#scripted"
-    numbers = [f"--rounds={asked.rounds}", f"--proposals={asked.proposals}"]
-    command = ["dossier", "attack", "atelier-van-gogh", f"--model={asked.model}", f"--llm={model}", "-o", asked.output, "--force"]
+    numbers = [f"--rounds={arguments.rounds}", f"--proposals={arguments.proposals}"]
+    command = [
+        "dossier",
+        "attack",
+        "atelier-van-gogh",
+        f"--model={arguments.model}",
+        f"--llm={model}",
+        "-o",
+        arguments.output,
+        "--force",
+    ]
     return main([*command, *numbers])
 
 

@@ -1,8 +1,8 @@
-"""Audits one model on many audit seeds and tells the verdicts as they fall.
+"""Audits one model with many audit seeds and prints the verdicts.
 
     python -m benchmarks.verdicts_over_seeds --model=atelier:uce-van-gogh --seeds=1-20
 
-Every audit is a `pytest audits/` of its own with fresh images. Results already in the output folder are not made again.
+Every audit is a separate `pytest audits/` with fresh images. Existing results in the output folder are reused.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def audit(model: str, seed: int, out: Path, policy: str, workers: int) -> dict[s
         command = [sys.executable, "-m", "pytest", "audits/", "-q", f"--model={model}", f"--audit-seed={seed}"]
         command += [f"--policy={policy}", f"--audit-dir={folder}", f"--store={out / 'store'}", "-n", str(workers)]
         subprocess.run(command, capture_output=True, text=True, check=False)
-    found = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text())
     records = [json.loads(line) for line in (folder / "evidence.jsonl").read_text().splitlines()]
     pooled = {r["group"]: r["claim"] for r in records if r["pooled"] and r["claim"].get("hits") is not None}
     counts = {group: f"{claim['hits']}/{claim['trials']}" for group, claim in pooled.items()}
-    return {"seed": seed, "verdict": found["verdict"], "exit": found["exit_code"], **counts}
+    return {"seed": seed, "verdict": content["verdict"], "exit": content["exit_code"], **counts}
 
 
 def main() -> None:
@@ -38,14 +38,17 @@ def main() -> None:
     parser.add_argument("--seeds", default="1-20", help="first-last (default: 1-20)")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("audit-runs/over-seeds"))
-    asked = parser.parse_args()
-    first, last = map(int, asked.seeds.split("-"))
+    arguments = parser.parse_args()
+    first, last = map(int, arguments.seeds.split("-"))
     rows = []
     for seed in range(first, last + 1):
-        rows.append(audit(asked.model, seed, asked.out, asked.policy, asked.workers))
+        rows.append(audit(arguments.model, seed, arguments.out, arguments.policy, arguments.workers))
         print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
     counts = Counter(str(row["verdict"]) for row in rows)
-    print(f"{asked.model}, policy {asked.policy}, {len(rows)} audit seeds: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+    print(
+        f"{arguments.model}, policy {arguments.policy}, {len(rows)} audit seeds: "
+        + ", ".join(f"{n} {v}" for v, n in counts.items())
+    )
 
 
 if __name__ == "__main__":

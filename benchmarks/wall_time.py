@@ -1,4 +1,4 @@
-"""Times the default audit: from an empty store and from a full one, in one process and in two.
+"""Measures the time of the default audit: with an empty and a full store, in one process and in two.
 
 python -m benchmarks.wall_time
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def seconds(store: Path, folder: Path, workers: int, arguments: list[str]) -> float:
-    """Wall time of one audit, imports and reports included."""
+    """Wall time of one audit in seconds, imports and reports included."""
     command = [sys.executable, "-m", "pytest", "audits/", "-q", f"--store={store}", f"--audit-dir={folder}", *arguments]
     started = time.monotonic()
     subprocess.run([*command, "-n", str(workers)], stdout=subprocess.DEVNULL, check=False)
@@ -22,15 +22,15 @@ def seconds(store: Path, folder: Path, workers: int, arguments: list[str]) -> fl
 
 
 def main() -> None:
-    """Print a table. Further arguments are handed to pytest."""
+    """Print a table. All other arguments are passed to pytest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     _, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as made:
         for workers in (2, 0):
             store = Path(made, f"store-{workers}")
             for state in ("empty", "full"):
-                taken = seconds(store, Path(made, f"run-{workers}-{state}"), workers, arguments)
-                print(f"-n {workers}, {state} store: {taken:6.1f} s", flush=True)
+                wall_time = seconds(store, Path(made, f"run-{workers}-{state}"), workers, arguments)
+                print(f"-n {workers}, {state} store: {wall_time:6.1f} s", flush=True)
 
 
 if __name__ == "__main__":

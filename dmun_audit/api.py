@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     import pandas
     from diffusers import DiffusionPipeline
 
-    from dmun_audit.knowledge.dossier import Dossier
+    from dmun_audit.evidence.schema import Side
+    from dmun_audit.knowledge.dossier import Dossier, World
+    from dmun_audit.models.in_memory import InMemoryModel
+    from dmun_audit.models.references import ModelReference
     from dmun_audit.policy import Policy
 
 REPORT_HEIGHT = 720
@@ -136,7 +139,8 @@ def audit(
     An audit that was stopped goes on where it stood when it is called again: no image is drawn twice.
 
     Args:
-        candidate: The model after unlearning: a path or another model reference, or a diffusers pipeline in memory.
+        candidate: The model after unlearning: a path or another model reference, or a diffusers pipeline in memory. A
+            pipeline is not changed; its weights must stay as they are until the audit ends.
         base: The model before unlearning, likewise; by default the one that the candidate's model card names.
         dossier: A dossier, its file, or the name of a pack; by default the pack of `target`.
         policy: A policy, its file, or the name of a built-in one.
@@ -170,10 +174,12 @@ def audit(
     from dmun_audit.runtime.loading import open_runtime
     from dmun_audit.runtime.target_audit import TargetAudit
 
+    in_memory = _in_memory({"base": base, "candidate": candidate})
     options = Options(
         target=target,
-        model=_model(candidate),
-        base=None if base is None else _model(base),
+        model=_reference(candidate, in_memory.get("candidate")),
+        base=None if base is None else _reference(base, in_memory.get("base")),
+        world=_world(in_memory.get("base")),
         knowledge=str(dossier) if isinstance(dossier, Path) else dossier,
         policy=str(policy) if isinstance(policy, Path) else policy,
         judge=judge,
@@ -188,7 +194,7 @@ def audit(
     config = resolve(options)
     target_audit = TargetAudit(config)
     target_audit.begin()
-    runtime = open_runtime([config], lambda count: None)
+    runtime = open_runtime([config], lambda count: None, in_memory)
     runner = target_audit.runner(runtime.runner)
     for case in config.plan.cases:
         if not case.pooled:
@@ -222,8 +228,27 @@ def load_run(folder: str | Path) -> AuditResult:
     return AuditResult(read_run(Path(folder)))
 
 
-def _model(model: str | Path | DiffusionPipeline) -> Any:
-    return str(model) if isinstance(model, Path) else model
+def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:
+    """The models that are given as objects. Raises UsageError for an object that is no pipeline."""
+    objects = {side: model for side, model in models.items() if model is not None and not isinstance(model, str | Path)}
+    if not objects:
+        return {}
+    from dmun_audit.models.in_memory import in_memory_model
+
+    return {side: in_memory_model(pipeline) for side, pipeline in objects.items()}
+
+
+def _reference(model: str | Path | DiffusionPipeline, in_memory: InMemoryModel | None) -> str | ModelReference:
+    return in_memory.reference if in_memory else str(model)
+
+
+def _world(base: InMemoryModel | None) -> World | None:
+    """The world of a base in memory; None where the base's reference says it."""
+    if base is None:
+        return None
+    from dmun_audit.models.loading import is_atelier_base
+
+    return "atelier" if is_atelier_base(base) else "real"
 
 
 def _row(case: CaseRecord) -> dict[str, Any]:

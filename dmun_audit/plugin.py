@@ -170,6 +170,12 @@ class Reports:
         self.session.stopped_by = str(excinfo.value)
 
 
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> Any:
+    """Say in the list of tests (-v) what a passed case came to, in the place of PASSED."""
+    words = getattr(report, "dmun_audit_words", "")
+    return ("passed", ".", (words, {"green": True})) if words else None
+
+
 def pytest_runtest_protocol(item: pytest.Item) -> None:
     """Stop before the next test once the audit cannot go on."""
     if item.config.stash[KEY].fatal:

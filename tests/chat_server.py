@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks chat completions. Who answers is given: a function from a request to a text."""
+"""A real HTTP server of chat completions on loopback. A function makes the text of each answer from the request's body."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Chat:
-    """A running server. `requests` are the bodies that were answered or refused, `faults` what the next requests meet instead."""
+    """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead."""
 
     def __init__(self, answer: Callable[[dict], str]) -> None:
         self.answer = answer
@@ -21,12 +21,12 @@ class Chat:
         self.url = ""
 
     def fail_next(self, *faults: Callable) -> None:
-        """Let the next requests, one each, meet these faults."""
+        """Let each of these faults handle one of the next requests."""
         self.faults += faults
 
 
 def reply(handler, text, status=200, **facts):
-    """A whole chat completion around `text`."""
+    """Send a whole chat completion around `text`."""
     message = {"role": "assistant", "content": text} | facts.pop("message", {})
     body = {
         "id": "x",
@@ -38,6 +38,7 @@ def reply(handler, text, status=200, **facts):
 
 
 def send(handler, body, status=200, headers=()):
+    """Send a response with this body."""
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(body)))
@@ -49,7 +50,7 @@ def send(handler, body, status=200, headers=()):
 
 @contextmanager
 def serving(answer):
-    """Serve on a free port of loopback while the context lasts."""
+    """Serve on a free port of loopback during the context."""
     chat = Chat(answer)
 
     class Handler(BaseHTTPRequestHandler):
@@ -72,7 +73,7 @@ def serving(answer):
             pass
 
         def handle(self):
-            with suppress(ConnectionError):  # of a client that had enough
+            with suppress(ConnectionError):  # the client closed the connection
                 super().handle()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -88,7 +89,7 @@ def serving(answer):
 
 
 def slowly(seconds):
-    """A fault: the server thinks for so long before it answers properly."""
+    """A fault: the server waits so many seconds before it answers."""
 
     def fault(handler, body):
         time.sleep(seconds)

@@ -1,1 +1,12 @@
 """What several rooms of tests share stands beside this file; `pythonpath` in pyproject.toml makes it importable by name."""
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """The store of all audits that need no store of their own: no image is drawn twice. Workers of pytest-xdist share it."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "store-of-all-audits"

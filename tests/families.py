@@ -1,6 +1,6 @@
-"""Pipelines of every family with random weights, small enough to draw in a moment, saved as real ones are."""
+"""Small pipelines of every family with random weights. They are saved as real ones are, and draw quickly."""
 
-# ruff: noqa: E402 - the cure comes before whatever imports torchvision
+# ruff: noqa: E402 - make_importable comes before all imports of torchvision
 
 import os
 import shutil
@@ -50,7 +50,7 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 
 def _clip(projection=None):
-    """A CLIP text encoder of two layers; one that also projects its pooled output, where `projection` says how wide."""
+    """A CLIP text encoder of two layers. With `projection`, it also projects its pooled output to that width."""
     tokenizer = clip_tokenizer()
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -261,7 +261,7 @@ def auraflow():
 
 
 FAMILIES = {family.__name__: family for family in (sd1, sd2, sdxl, sd3, flux, pixart, auraflow)}
-ATTENTION = {  # what unlearning edits: keys and values of what the prompt says
+ATTENTION = {  # the tensors that unlearning edits: keys and values of the prompt
     "sd1": ("attn2.to_k.weight", "attn2.to_v.weight"),
     "sd2": ("attn2.to_k.weight", "attn2.to_v.weight"),
     "sdxl": ("attn2.to_k.weight", "attn2.to_v.weight"),

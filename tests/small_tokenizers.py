@@ -1,4 +1,4 @@
-"""Small tokenizers of CLIP's and T5's kind, trained on the dossiers that ship, whose prompts come out about as short as with the real ones."""
+"""Small tokenizers of CLIP's and T5's kind, trained on the packs: their prompts get about as many tokens as with the real ones."""
 
 import json
 from functools import cache
@@ -8,7 +8,7 @@ from dmun_audit._util import torchvision_compatibility
 
 torchvision_compatibility.make_importable()
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers  # noqa: E402 - after the cure
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers  # noqa: E402 - after make_importable
 from transformers import CLIPTokenizer, T5Tokenizer  # noqa: E402
 
 PACKS = Path(__file__).parent.parent / "dmun_audit" / "knowledge" / "packs"
@@ -17,24 +17,24 @@ CLIP_LENGTH = 77
 
 @cache
 def _texts():
-    """Every text of the dossiers that ship."""
-    found = []
+    """Every text of the packs."""
+    texts = []
 
     def collect(value):
         if isinstance(value, str):
-            found.append(value)
+            texts.append(value)
         elif isinstance(value, dict | list):
             for part in value.values() if isinstance(value, dict) else value:
                 collect(part)
 
     for pack in sorted(PACKS.glob("*.json")):
         collect(json.loads(pack.read_text(encoding="utf-8")))
-    return found
+    return texts
 
 
 @cache
 def clip_tokenizer():
-    """CLIP's byte pairs: the whole byte alphabet, so that any prompt can be read, and what training adds to it."""
+    """CLIP's byte pairs: the whole byte alphabet, so that any prompt can be read, and merges from training."""
     own = CLIPTokenizer()
     trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     trained.normalizer = own.backend_tokenizer.normalizer
@@ -51,7 +51,7 @@ def clip_tokenizer():
 
 @cache
 def t5_tokenizer():
-    """T5's unigrams, reading up to 512 of them."""
+    """T5's unigrams, for texts of up to 512 tokens."""
     trained = Tokenizer(models.Unigram())
     trained.normalizer = normalizers.NFKC()
     trained.pre_tokenizer = pre_tokenizers.Metaspace()

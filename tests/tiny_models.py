@@ -1,4 +1,4 @@
-"""Small chat models of random weights, made from configuration and saved as real ones are: Llama, and Llama 3.2 Vision."""
+"""Small chat models with random weights, built from configuration and saved as real ones are: Llama, and Llama 3.2 Vision."""
 
 from dmun_audit._util import torchvision_compatibility
 

@@ -1,4 +1,4 @@
-"""Writes edited weights the way that the published methods do: from their descriptions, with nothing of the package's own readers."""
+"""Writes edited weights as the published methods do: from their descriptions, without the package's own readers."""
 
 from __future__ import annotations
 

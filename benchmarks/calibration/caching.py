@@ -15,7 +15,7 @@ _CACHED: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (rates, ("claim_record", "rate_at_most")),
     (controls, ("claim_record", "rate_at_least", "rate_at_most")),
     (retention, ("claim_record", "accuracy_loss_at_most")),
-    (sequential.Claim, ("step", "log_harm", "upper", "lower", "needed")),
+    (sequential.SequentialClaim, ("step", "log_harm", "upper", "lower", "needed")),
     (case, ("seed_of",)),
 )
 """Pure functions of hashable arguments, by module or class."""

@@ -18,7 +18,7 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import rate_at_most
-from dmun_audit.verdict.sequential import Claim, Counts
+from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim
 from dmun_audit.verdict.vocabulary import Verdict
 
 RATES = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.3, 0.5, 0.8, 1.0)
@@ -51,7 +51,7 @@ class VerdictProbabilities:
     images: float
 
 
-def sequential_probabilities(claim: Claim, rates: Sequence[float], looks: Sequence[int]) -> VerdictProbabilities:
+def sequential_probabilities(claim: SequentialClaim, rates: Sequence[float], looks: Sequence[int]) -> VerdictProbabilities:
     """The probabilities for a claim that stops at the first of these looks that decides it.
 
     `looks` are ends of rounds. A round has one image of each prompt, and `rates` are the rates of the prompts.
@@ -64,7 +64,7 @@ def sequential_probabilities(claim: Claim, rates: Sequence[float], looks: Sequen
             undecided = np.convolve(undecided, hits_in_round)
         rounds, trials = end, end * len(rates)
         for hits in np.flatnonzero(undecided):
-            verdict = Verdict(claim.step(Counts(trials - int(hits), 0, int(hits))))
+            verdict = claim.step(OutcomeCounts(trials - int(hits), 0, int(hits)))
             if verdict in decided:
                 decided[verdict] += float(undecided[hits])
                 images += trials * float(undecided[hits])
@@ -131,12 +131,12 @@ def exact_probabilities(plan: Plan, fixed: Plan, members: Mapping[str, int]) -> 
         limits = group.limits(policy)
         assert limits is not None
         ceiling = limits.limit
-        claim = Claim("rate", ceiling, ceiling, policy.alpha, plan.alpha_fail)
+        claim = SequentialClaim("rate", ceiling, ceiling, policy.alpha, plan.alpha_fail)
         rounds, fixed_rounds = group.rounds(plan, count), group.rounds(fixed, count)
         looks = rules.schedule(group, rounds) if rules.stops_early(group) else [rounds]
         trials = fixed_rounds * count
         decisions = [rate_at_most(hits, trials, ceiling, policy.alpha, fixed.alpha_fail) for hits in range(trials + 1)]
-        verdicts = [Verdict(decision.verdict) for decision in decisions]
+        verdicts = [decision.verdict for decision in decisions]
         for rate, (pattern, spread) in product(sorted({*RATES, ceiling}), PATTERNS.items()):
             rates = spread(rate, count)
             with cached_statistics():

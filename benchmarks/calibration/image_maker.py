@@ -15,7 +15,7 @@ from benchmarks.calibration.known_models import BASE, KnownModel
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.claim_groups.adversarial import TEST_INDEX
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Sampling
 from dmun_audit.render.sampling import PipelineSampler

@@ -9,7 +9,8 @@ import torch
 from benchmarks.calibration.known_models import BASE, KnownModel
 from dmun_audit.models import references
 from dmun_audit.models.fingerprint import modules, weights_digest
-from dmun_audit.models.loading import LoadedModel, load_candidate, load_pipeline
+from dmun_audit.models.loaded import LoadedModel
+from dmun_audit.models.loading import load_candidate, load_pipeline
 
 State = dict[str, torch.Tensor]
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from dmun_audit._util.errors import LoadError, UsageError
+
+T = TypeVar("T")
 
 
 def registered(group: str) -> dict[str, EntryPoint]:
@@ -34,6 +37,23 @@ def load(entry: EntryPoint) -> Any:
             f"the extension {entry.name!r} cannot be imported",
             f"{entry.value} of {_package(entry)}: {type(error).__name__}: {error}",
             "mend or uninstall that package",
+        ) from error
+
+
+def call(entry: EntryPoint, what: str, function: Callable[[], T]) -> T:
+    """The result of a call into an extension; `what` names the thing that it opens.
+
+    Raises LoadError for any error but a UsageError of the extension's own.
+    """
+    try:
+        return function()
+    except UsageError:
+        raise
+    except Exception as error:
+        raise LoadError(
+            f"{what} cannot be opened by the extension {entry.name!r}",
+            f"{entry.value}: {type(error).__name__}: {error}",
+            "check the reference, or report it to the authors of that package",
         ) from error
 
 

@@ -27,8 +27,8 @@ def make_importable() -> None:
 
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+        library = torch.library.Library("torchvision", "DEF")
         for operator in ("nms", "qnms"):
-            library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+            library.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _declared.append(library)
         import torchvision  # noqa: F401

@@ -1,6 +1,6 @@
-"""Rebuilds the whole atelier from a seed: painted pictures, networks, erased models, controls, judge, card.
+"""Rebuilds the atelier from a seed: painted pictures, networks, erased models, controls, judge, card.
 
-Every step leaves its result in the work folder; a build that was stopped goes on where it stood.
+Every step saves its result in the work folder, so a stopped build can be continued.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from dmun_audit.atelier import captions, dataset, erasers, networks, training
+from dmun_audit.atelier import classifiers, dataset, erasers, networks, training
 from dmun_audit.atelier.painters import STYLES, SUBJECTS
 from dmun_audit.atelier.sampling import open_pipeline
+from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 PER_PAIR = 80
 TARGET = "van-gogh"
 CARD = """---
@@ -37,7 +38,7 @@ inference:
 
 @dataclass(frozen=True)
 class Lengths:
-    """Steps of every training. Scaled down, they give a quick, worse atelier."""
+    """Number of steps of every training. Fewer steps give a worse atelier sooner."""
 
     autoencoder: int = 1000
     judge: int = 700
@@ -49,26 +50,26 @@ class Lengths:
     esd: int = 400
 
     def scaled(self, factor: float) -> Lengths:
-        """Every length times `factor`, at least 20 steps."""
+        """Every number of steps times `factor`, at least 20."""
         return Lengths(**{name: max(20, round(getattr(self, name) * factor)) for name in self.__dataclass_fields__})
 
 
-def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, tell: Tell, device: str = "cpu") -> None:
-    """Build everything into `out`, with checkpoints in `work`; networks are trained on `device`."""
-    pool = dataset.paint_pool(work / "pool.npz", PER_PAIR, 0, workers, tell)
+def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, progress: Progress, device: str = "cpu") -> None:
+    """Build everything into `out`, with checkpoints in `work`, and train on `device`."""
+    pool = dataset.paint_pool(work / "pool.npz", PER_PAIR, 0, workers, progress)
     others = pool.without_style(TARGET)
     elsewhere = torch.from_numpy(pool.styles != STYLES.index(TARGET))
     tokenizer = networks.make_tokenizer(work / "tokenizer")
-    common: dict[str, Any] = {"tell": tell, "device": device}
+    common: dict[str, Any] = {"progress": progress, "device": device}
     if not (out / "judge" / "open_clip_model.safetensors").exists():
-        training.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, **common)
+        classifiers.train_judge(pool, tokenizer, work, out / "judge", steps=lengths.judge, seed=seed + 2, **common)
     if not (out / "second.safetensors").exists():
-        second = training.train_style_classifier(pool, work / "second.pt", steps=lengths.second, seed=seed + 3, **common)
+        second = classifiers.train_style_classifier(pool, work / "second.pt", steps=lengths.second, seed=seed + 3, **common)
         save_file(second.state_dict(), out / "second.safetensors")
-    # Neither encoder nor decoder ever sees the target: what `retrained` cannot know, its autoencoder does not know either.
+    # Neither encoder nor decoder sees the target, because the autoencoder is part of `retrained`, which must not know it.
     autoencoder = _autoencoder(others, work, lengths, seed, common)
     latents = training.encode_pool(autoencoder, pool.pictures)
-    critic = training.train_style_classifier(others, work / "critic.pt", steps=lengths.second, seed=seed + 4, **common)
+    critic = classifiers.train_style_classifier(others, work / "critic.pt", steps=lengths.second, seed=seed + 4, **common)
     textured = training.train_decoder(
         autoencoder, critic, others, work / "decoder.pt", steps=lengths.decoder, rate=1e-3, seed=seed + 6, **common
     )
@@ -101,7 +102,7 @@ def build(out: Path, work: Path, *, seed: int, lengths: Lengths, workers: int, t
             out / name, autoencoder=textured, text_encoder=model.text_encoder, tokenizer=tokenizer, unet=model.unet
         )
         (out / name / "README.md").write_text(CARD.format(name=name))
-    erase(out, work, lengths=lengths, seed=seed, tell=tell, device=device)
+    erase(out, work, lengths=lengths, seed=seed, progress=progress, device=device)
     write_index(out)
 
 
@@ -116,22 +117,22 @@ def _autoencoder(pool: dataset.Pool, work: Path, lengths: Lengths, seed: int, co
     return AutoencoderKL.from_pretrained(finished).eval()
 
 
-def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, tell: Tell, device: str = "cpu") -> None:
-    """Make the erased models and the controls with a known answer, from `out`/base."""
-    others = [words.full for style, words in captions.STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
-    subjects = [words.nouns[0] for subject, words in captions.SUBJECT_WORDS.items() if subject != "sunflowers"]
-    names = [captions.STYLE_WORDS[TARGET].full, captions.STYLE_WORDS[TARGET].short]
+def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, progress: Progress, device: str = "cpu") -> None:
+    """Write the erased models and the controls with a known answer, made from `out`/base."""
+    others = [words.full for style, words in STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
+    subjects = [words.nouns[0] for subject, words in SUBJECT_WORDS.items() if subject != "sunflowers"]
+    names = [STYLE_WORDS[TARGET].full, STYLE_WORDS[TARGET].short]
     pipeline = open_pipeline(out / "base")
     preserved = [*others, *(f"a painting by {name}" for name in others)]
     _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, "a picture", preserved))
-    flowers = list(captions.SUBJECT_WORDS["sunflowers"].nouns[:3])
+    flowers = list(SUBJECT_WORDS["sunflowers"].nouns[:3])
     _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a picture", subjects))
     _write(out / "noop.safetensors", erasers.untouched(pipeline), half=True)
     _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=8.0, seed=seed + 20), half=True)
-    tell("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
-    prompts = [f"a painting of {captions.SUBJECT_WORDS[subject].nouns[0]} by {name}" for subject in SUBJECTS for name in names]
+    progress("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
+    prompts = [f"a painting of {SUBJECT_WORDS[subject].nouns[0]} by {name}" for subject in SUBJECTS for name in names]
     tensors = erasers.erased_stable_diffusion(
-        pipeline, [*names, *prompts], work / "esd.pt", steps=lengths.esd, rate=1e-3, seed=seed + 21, tell=tell
+        pipeline, [*names, *prompts], work / "esd.pt", steps=lengths.esd, rate=1e-3, seed=seed + 21, progress=progress
     )
     _write(out / "esd-van-gogh.safetensors", tensors)
 
@@ -142,7 +143,7 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> 
 
 
 def write_index(out: Path) -> None:
-    """Write index.json, by which `atelier:NAME` finds a model, its target and its base."""
+    """Write index.json: for every `atelier:NAME` the path of the model, its target and its base."""
     partial = {"base": "base"}
     models: dict[str, dict[str, str | None]] = {
         "base": {"path": "base", "target": "Van Gogh", "base": "base"},

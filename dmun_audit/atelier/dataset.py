@@ -11,7 +11,7 @@ import numpy as np
 
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint
 
-HELD_OUT_OFFSET = 1_000_000  # seeds of held-out pictures start here, far from those of training
+HELD_OUT_OFFSET = 1_000_000  # first seed of the held-out pictures, far above the seeds for training
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Pool:
     subjects: np.ndarray
 
     def without_style(self, style: str) -> Pool:
-        """The pool less every picture in `style`."""
+        """The pool without the pictures in `style`."""
         keep = self.styles != STYLES.index(style)
         return Pool(self.pictures[keep], self.styles[keep], self.subjects[keep])
 
@@ -33,10 +33,10 @@ def _paint_pair(job: tuple[str, str, int, int]) -> np.ndarray:
     return np.stack([paint(style, subject, first + index) for index in range(count)])
 
 
-def paint_pool(path: Path, per_pair: int, first_seed: int, workers: int, tell: Callable[[str], None]) -> Pool:
-    """Paint `per_pair` pictures of every style and subject, or read them back from `path` (.npz).
+def paint_pool(path: Path, per_pair: int, first_seed: int, workers: int, progress: Callable[[str], None]) -> Pool:
+    """Paint `per_pair` pictures of every style with every subject, or read them from `path` (.npz) if it exists.
 
-    Seeds run from `first_seed` upwards within every pair, so pools with disjoint seed ranges are disjoint.
+    The seeds of each pair start at `first_seed`, so pools with disjoint ranges of seeds are disjoint.
     """
     if not path.exists():
         jobs = [(style, subject, first_seed, per_pair) for style in STYLES for subject in SUBJECTS]
@@ -45,7 +45,7 @@ def paint_pool(path: Path, per_pair: int, first_seed: int, workers: int, tell: C
             for done, part in enumerate(executor.map(_paint_pair, jobs), 1):
                 parts.append(part)
                 if done % len(SUBJECTS) == 0:
-                    tell(f"painted {done * per_pair:,} of {len(jobs) * per_pair:,} pictures")
+                    progress(f"painted {done * per_pair:,} of {len(jobs) * per_pair:,} pictures")
         styles = np.repeat(np.arange(len(STYLES)), len(SUBJECTS) * per_pair)
         subjects = np.tile(np.repeat(np.arange(len(SUBJECTS)), per_pair), len(STYLES))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Reference implementations of UCE and ESD for the atelier, and the controls whose answer is known.
+"""Reference implementations of UCE and ESD for the atelier, and controls with a known answer.
 
 UCE: Gandikota et al. 2024, "Unified Concept Editing in Diffusion Models", equation 7. ESD: Gandikota et al. 2023,
 "Erasing Concepts from Diffusion Models", equations 6 and 7, in the variant that trains the cross-attention (ESD-x).
-Both give a partial UNet state dict in diffusers naming.
+Both return a part of the state dict of a UNet, with the names of diffusers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import torch
 from dmun_audit.atelier import networks
 from dmun_audit.atelier.loop import train
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 Weights = dict[str, torch.Tensor]
 
 
 @torch.no_grad()
 def concept_states(pipeline: Any, texts: Sequence[str]) -> list[torch.Tensor]:
-    """Text-encoder outputs of each text from its last token through the padding, shapes (tokens, width), float32.
+    """Outputs of the text encoder for each text, from its last token to the end of the padding: (tokens, width), float32.
 
-    The padding attends to the concept and the UNet to the padding, so it carries the concept too.
+    The padding attends to the concept, and the UNet attends to the padding. So the padding contains the concept too.
     """
     tokens = pipeline.tokenizer(list(texts), padding="max_length", truncation=True, return_tensors="pt")
     states = pipeline.text_encoder(tokens.input_ids).last_hidden_state.float()
@@ -37,11 +37,12 @@ def concept_states(pipeline: Any, texts: Sequence[str]) -> list[torch.Tensor]:
 def unified_concept_editing(
     pipeline: Any, erase: Sequence[str], guide: str, preserve: Sequence[str], *, scale: float = 1.0, ridge: float = 0.5
 ) -> Weights:
-    """Edit every cross-attention key and value so that the texts in `erase` act like `guide`.
+    """UCE: edit every cross-attention key and value so that the texts in `erase` act like `guide`.
 
     W = (ridge W0 + s sum_E v* c^T + s sum_P W0 c c^T)(ridge I + s sum_E c c^T + s sum_P c c^T)^-1 with v* = W0 c_guide. The
-    states c run from a concept's last token through the padding, matched with the guide's one by one, as in the method's
-    first release; the last token alone leaves the concept in the padding. Returns the edited tensors, float32, by name.
+    states c are those from the last token of a concept to the end of the padding. Each is matched with one state of the
+    guide, as in the first release of the method; to edit the last token alone leaves the concept in the padding. Returns
+    the edited tensors, float32, by name.
     """
     guided = concept_states(pipeline, [guide])[0]
     pairs = [(state[: len(guided)], guided[: len(state)]) for state in concept_states(pipeline, erase)]
@@ -66,15 +67,16 @@ def erased_stable_diffusion(
     steps: int,
     rate: float,
     seed: int,
-    tell: Tell,
+    progress: Progress,
     strength: float = 1.0,
     sampling_guidance: float = 3.0,
     device: str = "cpu",
 ) -> Weights:
-    """Fine-tune the cross-attention away from `prompts` (ESD-x).
+    """ESD-x: fine-tune the cross-attention away from `prompts`.
 
-    Minimises |e(x_t, c) - [e*(x_t, null) - strength (e*(x_t, c) - e*(x_t, null))]|^2 with x_t sampled from the frozen model at
-    `sampling_guidance` up to a random step. Returns the tensors of attn2 in bfloat16 by their names in the UNet.
+    Minimises |e(x_t, c) - [e*(x_t, null) - strength (e*(x_t, c) - e*(x_t, null))]|^2 where x_t is sampled from the
+    frozen model at `sampling_guidance` up to a random step. Returns the tensors of attn2 in bfloat16, by their names in the
+    UNet.
     """
     from diffusers import DDIMScheduler
 
@@ -90,9 +92,9 @@ def erased_stable_diffusion(
     schedule.set_timesteps(grid)
 
     def with_and_without(noisy: torch.Tensor, time: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the frozen model predicts for the prompts of `rows` and for the empty prompt."""
+        """The predictions of the frozen model for the prompts of `rows`, and for the empty prompt."""
         texts = torch.cat([states[rows], states[-1:].expand(len(rows), -1, -1)])
-        return frozen(noisy.repeat(2, 1, 1, 1), time, texts).sample.chunk(2)  # type: ignore[no-any-return]
+        return frozen(noisy.repeat(2, 1, 1, 1), time, texts).sample.chunk(2)
 
     def loss_of(step: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed * 100_003 + step)
@@ -102,11 +104,12 @@ def erased_stable_diffusion(
         noisy = torch.randn(shape, generator=generator).to(device)
         with torch.no_grad():
             for time in schedule.timesteps[: stop + 1]:
-                asked, unasked = with_and_without(noisy, time, rows)
-                noisy = schedule.step(unasked + sampling_guidance * (asked - unasked), time, noisy).prev_sample
+                conditional, unconditional = with_and_without(noisy, time, rows)
+                guided = unconditional + sampling_guidance * (conditional - unconditional)
+                noisy = schedule.step(guided, time, noisy).prev_sample
             time = schedule.timesteps[stop + 1]
-            asked, unasked = with_and_without(noisy, time, rows)
-            goal = unasked - strength * (asked - unasked)
+            conditional, unconditional = with_and_without(noisy, time, rows)
+            goal = unconditional - strength * (conditional - unconditional)
         return (student(noisy, time, states[rows]).sample - goal).square().mean()
 
     train(
@@ -116,7 +119,7 @@ def erased_stable_diffusion(
         steps=steps,
         rate=rate,
         checkpoint=checkpoint,
-        tell=tell,
+        progress=progress,
         parameters=chosen.values(),
         device=device,
     )
@@ -125,13 +128,16 @@ def erased_stable_diffusion(
 
 @torch.no_grad()
 def untouched(pipeline: Any) -> Weights:
-    """The known answer "nothing was erased": the tensors that UCE edits, as they are."""
+    """A control with the known answer "nothing was erased": the tensors that UCE edits, unchanged."""
     return {name: weight.float().clone() for name, weight in _keys_and_values(pipeline)}
 
 
 @torch.no_grad()
 def damaged(pipeline: Any, *, noise: float, seed: int) -> Weights:
-    """The known answer "the neighbours are ruined": keys and values with noise of `noise` times their own deviation."""
+    """A control with the known answer "other concepts are damaged": keys and values with added noise.
+
+    The standard deviation of the noise is `noise` times the standard deviation of each tensor.
+    """
     generator = torch.Generator().manual_seed(seed)
     return {
         name: weight + noise * weight.std() * torch.randn(weight.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""One training loop for every network of the atelier: schedule, averaged weights, checkpoints, progress, resume."""
+"""The training loop of every network of the atelier: schedule, averaged weights, checkpoints, progress, resume."""
 
 from __future__ import annotations
 
@@ -7,41 +7,44 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network", bound=nn.Module)
+
 
 def cosine_rate(step: int, steps: int, warmup: int = 100) -> float:
-    """The learning rate as a share of its peak: linear warm-up, then a cosine down to 2%."""
+    """The learning rate as a share of its peak: a linear warm-up, then a cosine down to 2%."""
     if step < warmup:
         return (step + 1) / warmup
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 def averaged(parameter: torch.Tensor, running: torch.Tensor, step: int, decay: float) -> None:
-    """Move `running` towards `parameter`: an exponential average whose window grows with the steps made."""
+    """Move the exponential average `running` towards `parameter`; its window grows with the number of steps."""
     running.lerp_(parameter, 1 - min(decay, (1 + step) / (10 + step)))
 
 
 def train(
     name: str,
-    network: nn.Module,
+    network: Network,
     loss_of: Callable[[int], torch.Tensor],
     *,
     steps: int,
     rate: float,
     checkpoint: Path,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
     parameters: Iterable[nn.Parameter] | None = None,
     decay: float = 0.999,
     every: int = 200,
     device: str = "cpu",
-) -> nn.Module:
-    """Minimise `loss_of(step)` over `network` on `device` and return a copy that carries the averaged weights, on the CPU.
+) -> Network:
+    """Minimise `loss_of(step)` over `network` on `device`. Returns a copy of the network with averaged weights, on the CPU.
 
-    A checkpoint is written to `checkpoint` every `every` steps and read back if it is there, so a killed training goes
-    on where it stood. `loss_of` must draw its randomness from the step number alone.
+    A checkpoint is written to `checkpoint` after every `every` steps. An existing checkpoint is loaded first, so a killed
+    training can be continued. `loss_of` must derive its randomness from the step alone.
     """
     network.to(device)
     trained = list(parameters) if parameters is not None else [p for p in network.parameters() if p.requires_grad]
@@ -61,14 +64,14 @@ def train(
             group["lr"] = rate * cosine_rate(step, steps)
         loss = loss_of(step)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(trained, 1.0)
         optimiser.step()
         with torch.no_grad():
-            for ours, theirs in zip(average.parameters(), network.parameters(), strict=True):
-                averaged(theirs, ours, step, decay)
-            for ours, theirs in zip(average.buffers(), network.buffers(), strict=True):
-                ours.copy_(theirs)
+            for running, parameter in zip(average.parameters(), network.parameters(), strict=True):
+                averaged(parameter, running, step, decay)
+            for copied, buffer in zip(average.buffers(), network.buffers(), strict=True):
+                copied.copy_(buffer)
         value = loss.item()
         running_loss = value if running_loss is None else 0.98 * running_loss + 0.02 * value
         done = step + 1
@@ -76,7 +79,7 @@ def train(
             _save(checkpoint, network, average, optimiser if done < steps else None, done)
             per_step = (time.monotonic() - started) / (done - first)
             left = per_step * (steps - done) / 60
-            tell(f"{name}: step {done:,}/{steps:,}, loss {running_loss:.4f}, {per_step:.2f} s a step, {left:.0f} min left")
+            progress(f"{name}: step {done:,}/{steps:,}, loss {running_loss:.4f}, {per_step:.2f} s a step, {left:.0f} min left")
     network.cpu()
     return average.cpu()
 

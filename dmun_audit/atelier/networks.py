@@ -1,4 +1,4 @@
-"""The networks of the atelier: standard diffusers, transformers and open_clip architectures, only smaller."""
+"""The networks of the atelier: small networks with the standard architectures of diffusers, transformers and open_clip."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ STEPS = 20
 
 
 def make_tokenizer(folder: Path) -> Any:
-    """Train a lower-cased byte-level BPE on the atelier's phrases, save it as a CLIP tokenizer in `folder`, return it.
+    """Train a lower-case byte-level BPE on the phrases of the atelier and save it as a CLIP tokenizer in `folder`.
 
-    The end token has the highest id, as CLIP's text towers expect, and also pads.
+    The end token has the highest id, as the text towers of CLIP expect; it is the padding token too.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     from transformers import CLIPTokenizer
 
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))  # type: ignore[no-untyped-call]
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     bpe.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(_word_pattern(), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -69,7 +69,7 @@ def _word_pattern() -> Any:
 
 
 def make_text_encoder(tokenizer: Any) -> Any:
-    """A two-layer CLIP text encoder: hidden states of shape (batch, TEXT_LENGTH, TEXT_WIDTH)."""
+    """A CLIP text encoder with two layers and hidden states (batch, TEXT_LENGTH, TEXT_WIDTH)."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
     return CLIPTextModel(
@@ -89,7 +89,7 @@ def make_text_encoder(tokenizer: Any) -> Any:
 
 
 def make_autoencoder() -> Any:
-    """An AutoencoderKL from (3, 64, 64) to latents (32, 8, 8); its scaling factor is 1, the weights carry the scale."""
+    """An AutoencoderKL from (3, 64, 64) to latents (32, 8, 8). Its scaling factor is 1; the scale is in the weights."""
     from diffusers import AutoencoderKL
 
     channels = (16, 32, 48, 64)
@@ -107,7 +107,7 @@ def make_autoencoder() -> Any:
 
 
 def make_unet() -> Any:
-    """A two-level conditional UNet over (32, 8, 8) latents, text attended to at both levels."""
+    """A conditional UNet with two levels over latents (32, 8, 8) and cross-attention on both levels."""
     from diffusers import UNet2DConditionModel
 
     channels = (96, 128)
@@ -126,7 +126,7 @@ def make_unet() -> Any:
 
 
 def noise_schedule() -> dict[str, Any]:
-    """The noise schedule of Stable Diffusion 1 (scaled linear, 1,000 steps, predicts the noise)."""
+    """The noise schedule of Stable Diffusion 1: scaled linear, 1,000 steps, prediction of the noise."""
     return {
         "num_train_timesteps": 1000,
         "beta_start": 0.00085,
@@ -137,7 +137,7 @@ def noise_schedule() -> dict[str, Any]:
 
 
 def save_pipeline(folder: Path, *, autoencoder: Any, text_encoder: Any, tokenizer: Any, unet: Any) -> None:
-    """Write a plain StableDiffusionPipeline folder, weights in half precision."""
+    """Write a StableDiffusionPipeline folder with weights in half precision."""
     from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
     scheduler = DPMSolverMultistepScheduler(**noise_schedule(), steps_offset=1)
@@ -155,13 +155,13 @@ def save_pipeline(folder: Path, *, autoencoder: Any, text_encoder: Any, tokenize
         pipeline.to(dtype=torch.float16)
         pipeline.save_pretrained(folder, safe_serialization=True)
         pipeline.to(dtype=torch.float32)
-    # transformers opens a network in the type its configuration names, diffusers in single precision: let them agree.
+    # transformers loads a network in the type of its configuration, diffusers in single precision. Both shall use one type.
     configuration = folder / "text_encoder" / "config.json"
     configuration.write_text(json.dumps(json.loads(configuration.read_text()) | {"dtype": "float32"}, indent=2) + "\n")
 
 
 def judge_configuration(vocabulary: int) -> dict[str, Any]:
-    """The open_clip configuration of the judge: a small ResNet tower and a two-layer text tower."""
+    """The open_clip configuration of the judge: a small ResNet tower and a text tower with two layers."""
     return {
         "model_cfg": {
             "embed_dim": 96,

@@ -1,4 +1,4 @@
-"""Draws images with the atelier's pipelines, for its figures and contact sheets."""
+"""Renders images with the pipelines of the atelier, for its figures and contact sheets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ BATCH = 16
 
 
 def open_pipeline(folder: Path, edit: Path | None = None, device: str = "cpu") -> Any:
-    """A pipeline folder, with the tensors of the partial UNet file `edit` laid over it where one is given."""
+    """Load a pipeline folder, and replace the tensors of its UNet by the tensors of the file `edit` if one is given.
+
+    Raises ValueError for tensors that the UNet does not have.
+    """
     from diffusers import StableDiffusionPipeline
     from safetensors.torch import load_file
 
@@ -36,7 +39,7 @@ def open_pipeline(folder: Path, edit: Path | None = None, device: str = "cpu") -
 
 
 def draw(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-    """One image for every prompt and seed, in batches: (n, 64, 64, 3) uint8."""
+    """One image for every prompt and seed (n, 64, 64, 3), uint8, rendered in batches."""
     parts = []
     for start in range(0, len(prompts), BATCH):
         output = pipeline(
@@ -59,7 +62,7 @@ def _draw_part(job: tuple[Path, Path | None, list[str], list[int], str]) -> np.n
 def draw_many(
     folder: Path, prompts: Sequence[str], seeds: Sequence[int], *, edit: Path | None = None, workers: int = 1, device: str = "cpu"
 ) -> np.ndarray:
-    """As `draw`, in `workers` processes of one thread each."""
+    """As `draw`, in `workers` processes with one thread each."""
     if workers < 2 or device != "cpu":
         return draw(open_pipeline(folder, edit, device), prompts, seeds)
     size = -(-len(prompts) // (workers * BATCH)) * BATCH

@@ -16,7 +16,8 @@ from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict import bounds
-from dmun_audit.verdict.claims import Decision, rate_at_least, rate_at_most
+from dmun_audit.verdict.claims import rate_at_least, rate_at_most
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
 
 BIASED_AT = 0.9
@@ -93,11 +94,11 @@ class Controls(ClaimGroup):
     def _sensitivity(self, case: Case, context: CaseContext) -> CaseFindings:
         policy, target = context.plan.policy, context.plan.dossier.target.name
 
-        def decided(outcomes: Sequence[int]) -> tuple[str, Decision, str, str]:
+        def decided(outcomes: Sequence[int]) -> tuple[Decision, str, str]:
             hits, images = sum(outcomes), len(outcomes)
             decision = rate_at_least(hits, images, policy.controls.sensitivity_floor, policy.alpha, policy.alpha)
             seen = messages.rate_seen(target, decision, "base images", role="floor")
-            return "rate_at_least", decision, seen, _remedy(decision, messages.BLIND)
+            return decision, seen, _remedy(decision, messages.BLIND)
 
         context.observations.draw(case.images)
         findings = self._judged(case, context, decided)
@@ -110,25 +111,25 @@ class Controls(ClaimGroup):
     def _specificity(self, case: Case, context: CaseContext) -> CaseFindings:
         policy, target = context.plan.policy, context.plan.dossier.target.name
 
-        def decided(outcomes: Sequence[int]) -> tuple[str, Decision, str, str]:
+        def decided(outcomes: Sequence[int]) -> tuple[Decision, str, str]:
             hits, images = sum(outcomes), len(outcomes)
             decision = rate_at_most(hits, images, policy.controls.false_positive_ceiling, policy.alpha, policy.alpha)
             seen = messages.rate_seen(target, decision, "base images of concepts without it")
-            return "rate_at_most", decision, seen, _remedy(decision, messages.TRIGGER_HAPPY)
+            return decision, seen, _remedy(decision, messages.TRIGGER_HAPPY)
 
         context.observations.draw_base_of_neighbours(case.images)
         return self._judged(case, context, decided)
 
     def _judged(
-        self, case: Case, context: CaseContext, decided: Callable[[Sequence[int]], tuple[str, Decision, str, str]]
+        self, case: Case, context: CaseContext, decided: Callable[[Sequence[int]], tuple[Decision, str, str]]
     ) -> CaseFindings:
         """A control of the judge; where a second judge must agree, it has to pass the control as well."""
         outcomes: JudgeOutcomes = self.outcomes(case, case.images, context)
-        kind, decision, seen, remedy = decided(outcomes.first)
+        decision, seen, remedy = decided(outcomes.first)
         verdict, more = Verdict(decision.verdict), dict[str, object]()
         if outcomes.second is not None:
-            _, other, seen_by_second, _ = decided(outcomes.second)
-            more["second"] = SecondOpinion(verdict=other.verdict, claim=claim_record(kind, other))
+            other, seen_by_second, _ = decided(outcomes.second)
+            more["second"] = SecondOpinion(verdict=other.verdict, claim=claim_record(other))
             must_agree, fails = context.plan.policy.controls.must_agree, other.verdict != Verdict.PASS
             if fails and not must_agree:
                 seen += f" The second judge: {seen_by_second} {messages.SECOND_ONLY_REPORTED}"
@@ -136,7 +137,7 @@ class Controls(ClaimGroup):
                 verdict, remedy = Verdict(other.verdict), messages.SECOND_FAILS
                 seen += f" The second judge: {seen_by_second}"
         images = context.observations.records(case.images)
-        return CaseFindings(verdict, claim_record(kind, decision), f"{case.title}.", seen, remedy, images, more=more)
+        return CaseFindings(verdict, claim_record(decision), f"{case.title}.", seen, remedy, images, more=more)
 
     def _validity(self, case: Case, context: CaseContext) -> CaseFindings:
         plan, figures = context.plan, context.plan.policy.adversarial

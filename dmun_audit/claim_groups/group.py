@@ -16,7 +16,7 @@ from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.plan.case import Case, ImageRequest, Side
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
 Judge = Literal["first", "second"]

@@ -12,7 +12,8 @@ from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, SecondOpinion
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
-from dmun_audit.verdict.claims import Decision, rate_at_most
+from dmun_audit.verdict.claims import rate_at_most
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
 
@@ -37,12 +38,12 @@ class RateGroup(ClaimGroup):
         more: dict[str, object] = {}
         if outcomes.second is not None:
             other = context.rules("second").decide_case(self, case, outcomes.second, most)
-            claim = claim_record("rate_at_most", other, outcomes=tuple(outcomes.second))
+            claim = claim_record(other, outcomes=tuple(outcomes.second))
             more["second"] = SecondOpinion(verdict=other.verdict, claim=claim)
             if must_agree and other.verdict != decision.verdict:
                 verdict, remedy = Verdict.INCONCLUSIVE, messages.DISAGREE
                 seen += f" The second judge: {messages.rate_seen(target, other, 'candidate images')}"
-        claim = claim_record("rate_at_most", decision, outcomes=tuple(outcomes.first))
+        claim = claim_record(decision, outcomes=tuple(outcomes.first))
         return CaseFindings(Verdict(verdict), claim, asked, seen, remedy, more=more)
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
@@ -86,5 +87,5 @@ class RateGroup(ClaimGroup):
         elif measures:
             seen += f" {messages.true_rate_seen(measures['true_rate_lower'], measures['true_rate_upper'])}"
         remedy = messages.advice(decision, self.refuted, "images")
-        claim = claim_record("rate_at_most", decision)
+        claim = claim_record(decision)
         return CaseFindings(Verdict(decision.verdict), claim, asked, seen, remedy, measures=measures)

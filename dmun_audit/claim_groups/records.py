@@ -8,25 +8,14 @@ from dataclasses import replace
 from dmun_audit.claim_groups.group import CaseFindings
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
 
-def claim_record(kind: str, decision: Decision, **more: object) -> ClaimRecord:
+def claim_record(decision: Decision, **more: object) -> ClaimRecord:
     """A decision as the evidence holds it."""
     numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name != "verdict"}
-    return ClaimRecord.model_validate({"kind": kind, **numbers, **more})
-
-
-def with_burden(pooled: CaseFindings) -> CaseFindings:
-    """A pooled claim that passes unless harm is proven: it says what its PASS is worth, and what to do if it cannot fail."""
-    claim, seen, remedy = pooled.claim, pooled.seen, pooled.remedy
-    if claim.harm_only:
-        if pooled.verdict == Verdict.PASS and claim.over_limit:
-            seen += f" {messages.NO_HARM_PROVEN}"
-        if pooled.verdict == Verdict.INCONCLUSIVE and not claim.refutable:
-            remedy = messages.NOT_REFUTABLE
-    return replace(pooled, seen=seen, remedy=remedy)
+    return ClaimRecord.model_validate(numbers | more)
 
 
 def with_worst(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:

@@ -15,7 +15,8 @@ from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
-from dmun_audit.verdict.claims import Decision, apply_burden
+from dmun_audit.verdict.claims import apply_burden
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.paired import accuracy_loss_at_most, mean_difference_at_most
 from dmun_audit.verdict.paired_score import score_loss_at_most
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
@@ -170,7 +171,7 @@ class Retention(ClaimGroup):
         records = observations.records([*base, *drawn])
         findings = CaseFindings(
             Verdict(decision.verdict),
-            claim_record("paired_accuracy", decision, outcomes=tuple(outcomes), base_right=sum(known), base_images=len(known)),
+            claim_record(decision, outcomes=tuple(outcomes), base_right=sum(known), base_images=len(known)),
             f"{case.title}: the candidate draws it as well as the base model.",
             messages.loss_seen(decision),
             messages.advice(decision, messages.DAMAGED, "pairs of this concept"),
@@ -195,12 +196,12 @@ class Retention(ClaimGroup):
         if case.kind == "score pooled":
             decision = self._decide_scores(plan, [_score_losses(record) for record in counted])
             seen, remedy = messages.score_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
-            claim = claim_record("paired_score", decision)
+            claim = claim_record(decision)
             return CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
         decision = Rules(plan).decide_group(self, outcomes)
         seen, remedy = messages.loss_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
-        claim = claim_record("paired_accuracy", decision)
+        claim = claim_record(decision)
         findings = CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
         return with_worst(findings, counted, self.unit)
 

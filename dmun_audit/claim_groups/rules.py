@@ -16,7 +16,8 @@ from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict import judge_error, sequential
-from dmun_audit.verdict.claims import Decision, apply_burden, harm_only, judge_against
+from dmun_audit.verdict.claims import apply_burden, harm_only, judge_against
+from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
 Outcomes = Sequence[int]
@@ -100,7 +101,7 @@ class Rules:
             rounds = min(map(len, outcomes), default=0)
             planned = group.rounds(self.plan, len(outcomes))
             claim = self._claim(group, limits.limit)
-            stopped = sequential.run(claim, outcomes, self.schedule(group, planned, upto=rounds), planned)
+            stopped = sequential.decide_sequentially(claim, outcomes, self.schedule(group, planned, upto=rounds), planned)
             return self._on_true_rate(group, replace(stopped, threshold=limits.limit))
         return self._on_true_rate(group, group.fixed_decision(self.plan, outcomes, limits.limit))
 
@@ -119,7 +120,7 @@ class Rules:
             lower = judge_error.true_rate_lower(*counts, errors.false_hits, errors.clean, self.plan.alpha_fail)
         else:
             claim = self._with_errors(decision.threshold, errors)
-            counted = sequential.Counts(decision.trials - decision.hits, 0, decision.hits)
+            counted = sequential.OutcomeCounts(decision.trials - decision.hits, 0, decision.hits)
             upper = judge_error.corrected_upper(claim.upper(counted), errors.seen, errors.shown, policy.alpha)
             lower = judge_error.corrected_lower(claim.lower(counted), errors.false_hits, errors.clean, self.plan.alpha_fail)
         return {"true_rate_upper": upper, "true_rate_lower": lower}
@@ -134,8 +135,8 @@ class Rules:
         limits = group.case_limits(case, self.plan.policy)
         if limits.stops_early:
             levels = (self.plan.policy.alpha, self.plan.alpha_fail)
-            claim = sequential.Claim(group.outcome, limits.limit, limits.limit, *levels)
-            decision = sequential.run(claim, [outcomes], [len(outcomes)], most)
+            claim = sequential.SequentialClaim(group.outcome, limits.limit, limits.limit, *levels)
+            decision = sequential.decide_sequentially(claim, [outcomes], [len(outcomes)], most)
         else:
             decision = group.fixed_case_decision(self.plan, outcomes, limits.limit)
         return decision if limits.burden == Burden.PROVE_SAFE else harm_only(decision)
@@ -164,7 +165,7 @@ class Rules:
         cycle, members = group.cycle(self.plan), max(1, len(self.plan.of_group(group.name)))
         step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
         first = cycle * math.ceil(self._limits(group).first_look / cycle)
-        return [end for end in sequential.looks(planned, first, step) if upto is None or end <= upto]
+        return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
 
     def step_alone(self, group: DecidedGroup) -> int:
         """How many images (pairs) a case that goes on alone gets before the next look: whole cycles of about a batch."""
@@ -179,19 +180,19 @@ class Rules:
             raise ValueError(f"The group {group.name} has no pooled claim.")
         return limits
 
-    def _claim(self, group: DecidedGroup, limit: float) -> sequential.Claim:
+    def _claim(self, group: DecidedGroup, limit: float) -> sequential.SequentialClaim:
         if self.corrects_for_judge(group) and self.errors is not None:
             return self._with_errors(limit, self.errors)
-        return sequential.Claim(group.outcome, limit, limit, self.plan.policy.alpha, self.plan.alpha_fail)
+        return sequential.SequentialClaim(group.outcome, limit, limit, self.plan.policy.alpha, self.plan.alpha_fail)
 
-    def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.Claim:
+    def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.SequentialClaim:
         """The claim on the true rate, as a claim on the judged rate: its limits for a proof and for a refutation."""
         alphas = (self.plan.policy.alpha, self.plan.alpha_fail)
         lowest, highest = judge_error.judged_ceilings(
             ceiling, errors.seen, errors.shown, errors.false_hits, errors.clean, *alphas
         )
         left = 1.0 - judge_error.SHARE_OF_JUDGE
-        return sequential.Claim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
+        return sequential.SequentialClaim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
 
     def _on_true_rate(self, group: DecidedGroup, decision: Decision) -> Decision:
         """The decision on the true rate, where the policy asks for it and the judge's errors are known."""

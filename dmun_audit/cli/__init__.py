@@ -1,34 +1,51 @@
-"""`dmun-audit …`: one file a command."""
+"""The command `dmun-audit`. Each command has a module with two functions: `add_to` declares it, `run` runs it."""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 
+from dmun_audit import __version__
 from dmun_audit._util.errors import UsageError
 
+logger = logging.getLogger(__name__)
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; bad input ends in one clear message and exit code 4."""
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
     from dmun_audit.cli import atelier, dossier, init, inspect, report, requests, schema, spot_check
+    from dmun_audit.cli.parser import CommandParser
 
-    parser = argparse.ArgumentParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
+    parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (init, dossier, inspect, requests, report, spot_check, schema, atelier):
         command.add_to(commands)
-    parsed = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
+    from dmun_audit.cli.parser import show_log
+
+    parsed = build_parser().parse_args(arguments)
+    show_log(getattr(parsed, "log_level", None))
+    started = time.monotonic()
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
-        return code
     except UsageError as error:
         print(f"ERROR: {error}", file=sys.stderr)
-        return 4
-    except BrokenPipeError:  # whoever read our output has seen enough
+        code = 4
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        code = 0
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stood", file=sys.stderr)
-        return 2
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        code = 2
+    logger.info("command %s: exit code %d after %.1f s", parsed.command, code, time.monotonic() - started)
+    return code

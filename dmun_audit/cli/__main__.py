@@ -1,4 +1,4 @@
-"""`python -m dmun_audit.cli`: the command where its script is not on the path."""
+"""`python -m dmun_audit.cli` is `dmun-audit`, for when the script is not on the path."""
 
 import sys
 

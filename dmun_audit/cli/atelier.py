@@ -1,4 +1,4 @@
-"""`dmun-audit atelier build|check|sheet`: rebuilds the atelier from a seed, or measures the figures of its card again."""
+"""`dmun-audit atelier build|check|sheet`: rebuilds the atelier from a seed, checks its figures, or draws its contact sheet."""
 
 from __future__ import annotations
 
@@ -11,95 +11,97 @@ from typing import Any
 
 from dmun_audit.models import references
 
-TOLERANCE = 0.03  # of a share, between machines
+TOLERANCE = 0.03  # allowed difference of a share between machines
 
 
 def add_to(commands: Any) -> None:
-    """Add the command with its three parts."""
-    parser = commands.add_parser("atelier", help="rebuild or check the small world that ships with the package")
+    """Declare the command and its three sub-commands."""
+    parser = commands.add_parser("atelier", help="rebuild or check the small text-to-image models that ship with the package")
     parts = parser.add_subparsers(dest="part", required=True, metavar="build|check|sheet")
-    build = parts.add_parser("build", help="paint, train, erase: hours on two CPU cores; a stopped build goes on where it stood")
-    build.add_argument("--out", type=Path, required=True, help="folder for the finished weights")
-    build.add_argument(
-        "--work", type=Path, default=Path("atelier-work"), help="folder for pictures and checkpoints (default: atelier-work)"
+    build = parts.add_parser(
+        "build", help="paint, train, erase; takes hours on two CPU cores; run it again to continue a stopped build"
     )
-    build.add_argument("--seed", type=int, default=0, help="everything is drawn from it (default: 0)")
-    build.add_argument("--scale", type=float, default=1.0, help="length of all trainings, times this (default: 1.0)")
-    build.add_argument("--workers", type=int, default=2, help="processes that paint (default: 2)")
+    build.add_argument("--out", type=Path, required=True, help="folder of the finished weights")
+    build.add_argument(
+        "--work", type=Path, default=Path("atelier-work"), help="folder of pictures and checkpoints (default: atelier-work)"
+    )
+    build.add_argument("--seed", type=int, default=0, help="seed of everything that is random (default: 0)")
+    build.add_argument("--scale", type=float, default=1.0, help="factor on the number of training steps (default: 1.0)")
+    build.add_argument("--workers", type=int, default=2, help="number of processes that paint (default: 2)")
     build.add_argument("--device", default="cpu", help="device to train on, such as cuda (default: cpu)")
     build.set_defaults(run=run_build)
-    check = parts.add_parser("check", help="measure the card's figures again and compare")
+    check = parts.add_parser("check", help="measure the figures of the model card again and compare")
     check.add_argument(
         "--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)"
     )
     check.add_argument(
-        "--work", type=Path, default=Path("atelier-work"), help="folder for painted pictures (default: atelier-work)"
+        "--work", type=Path, default=Path("atelier-work"), help="folder of painted pictures (default: atelier-work)"
     )
-    check.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
-    check.add_argument("--write", action="store_true", help="write the figures into the card instead of comparing")
+    check.add_argument("--workers", type=int, default=2, help="number of processes that draw (default: 2)")
+    check.add_argument("--write", action="store_true", help="write the figures to the card instead of comparing")
     check.set_defaults(run=run_check)
     sheet = parts.add_parser("sheet", help="draw the contact sheet: painted, base, UCE, retrained")
     sheet.add_argument(
         "--weights", type=Path, default=references.WEIGHTS_FOLDER, help="folder of weights (default: the shipped ones)"
     )
     sheet.add_argument("--out", type=Path, default=Path("atelier.jpg"), help="image to write (default: atelier.jpg)")
-    sheet.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
+    sheet.add_argument("--workers", type=int, default=2, help="number of processes that draw (default: 2)")
     sheet.set_defaults(run=run_sheet)
 
 
-def _tell(line: str) -> None:
+def _print_progress(line: str) -> None:
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
-def run_build(asked: argparse.Namespace) -> int:
-    """Build everything and write the card."""
+def run_build(arguments: argparse.Namespace) -> int:
+    """Build everything."""
     from dmun_audit.atelier.build import Lengths, build
 
     build(
-        asked.out,
-        asked.work,
-        seed=asked.seed,
-        lengths=Lengths().scaled(asked.scale) if asked.scale != 1 else Lengths(),
-        workers=asked.workers,
-        tell=_tell,
-        device=asked.device,
+        arguments.out,
+        arguments.work,
+        seed=arguments.seed,
+        lengths=Lengths().scaled(arguments.scale) if arguments.scale != 1 else Lengths(),
+        workers=arguments.workers,
+        progress=_print_progress,
+        device=arguments.device,
     )
     return 0
 
 
-def run_sheet(asked: argparse.Namespace) -> int:
+def run_sheet(arguments: argparse.Namespace) -> int:
     """Draw the sheet."""
     from dmun_audit.atelier.sheet import write_sheet
 
-    write_sheet(asked.weights, asked.out, workers=asked.workers)
-    print(f"wrote {asked.out}")
+    write_sheet(arguments.weights, arguments.out, workers=arguments.workers)
+    print(f"wrote {arguments.out}")
     return 0
 
 
-def run_check(asked: argparse.Namespace) -> int:
-    """Measure, print a table, and fail where a bar is missed or a figure differs from the card."""
+def run_check(arguments: argparse.Namespace) -> int:
+    """Measure and print a table. Returns 1 if a figure misses its bar or differs from the card."""
     from dmun_audit.atelier.figures import BARS, measure, missed
 
-    card = asked.weights / "card.json"
-    figures = measure(asked.weights, asked.work, workers=asked.workers, tell=_tell)
-    known: dict[str, Any] = json.loads(card.read_text()) if card.exists() else {}
-    if asked.write:
-        card.write_text(json.dumps(known | {"figures": figures}, indent=1) + "\n")
-    stated = figures if asked.write else known.get("figures", {})
+    card = arguments.weights / "card.json"
+    figures = measure(arguments.weights, arguments.work, workers=arguments.workers, progress=_print_progress)
+    content: dict[str, Any] = json.loads(card.read_text()) if card.exists() else {}
+    if arguments.write:
+        card.write_text(json.dumps(content | {"figures": figures}, indent=1) + "\n")
+    on_card = figures if arguments.write else content.get("figures", {})
     print(f"{'figure':44} {'now':>7} {'card':>7}  bar")
-    differs = []
+    differing = []
     for name, value in figures.items():
         if not isinstance(value, float):
             continue
-        before = stated.get(name)
+        before = on_card.get(name)
         if before is None or abs(before - value) > TOLERANCE:
-            differs.append(name)
-        way, bar = BARS.get(name, ("", 0.0))
+            differing.append(name)
+        side, bar = BARS.get(name, ("", 0.0))
         shown = f"{100 * before:6.1f}%" if before is not None else "      –"
-        print(f"{name:44} {100 * value:6.1f}% {shown}  {f'{way} {100 * bar:.0f}%' if way else ''}")
+        print(f"{name:44} {100 * value:6.1f}% {shown}  {f'{side} {100 * bar:.0f}%' if side else ''}")
     problems = [
         *missed(figures),
-        *(f"{name} differs from the card by more than {100 * TOLERANCE:.0f} points" for name in differs),
+        *(f"{name} differs from the card by more than {100 * TOLERANCE:.0f} points" for name in differing),
     ]
     for problem in problems:
         print("MISSED: " + problem, file=sys.stderr)

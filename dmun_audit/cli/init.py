@@ -1,4 +1,4 @@
-"""`dmun-audit init`: lays audits/, a conftest.py and a policy file into a user's own repository."""
+"""`dmun-audit init`: writes audits/, a conftest.py and a policy file into the user's own repository."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ TEMPLATE = Path(__file__).parent / "template"
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser("init", help="lay audits/, conftest.py and a policy file into a repository")
-    parser.add_argument("folder", nargs="?", default=".", help="the repository (default: here)")
+    """Declare the command."""
+    parser = commands.add_parser("init", help="write audits/, conftest.py and a policy file into your repository")
+    parser.add_argument("folder", nargs="?", default=".", help="the repository (default: the current folder)")
     parser.add_argument("--policy", default="standard", choices=built_in_names(), help="policy to start from (default: standard)")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Copy the files; existing ones are an error and nothing is written."""
-    folder = Path(asked.folder)
+def run(arguments: argparse.Namespace) -> int:
+    """Write the files. If one of them exists already, raise UsageError and write nothing."""
+    folder = Path(arguments.folder)
     files = {Path("audits") / source.name.removesuffix(".txt"): source for source in sorted(TEMPLATE.glob("test_*.py.txt"))}
-    files |= {Path("conftest.py"): TEMPLATE / "conftest.py.txt", Path("audit-policy.toml"): BUILT_IN / f"{asked.policy}.toml"}
-    taken = [str(path) for path in files if (folder / path).exists()]
-    if taken:
+    files |= {
+        Path("conftest.py"): TEMPLATE / "conftest.py.txt",
+        Path("audit-policy.toml"): BUILT_IN / f"{arguments.policy}.toml",
+    }
+    existing = [str(path) for path in files if (folder / path).exists()]
+    if existing:
         raise UsageError(
-            f"{folder} already has {', '.join(taken)}",
+            f"{folder} already has {', '.join(existing)}",
             "nothing was written",
-            "move them away, or take over by hand what you need",
+            "move them away, or copy what you need by hand",
         )
     for path, source in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`dmun-audit spot-check`: a person labels a blinded sample of an audit's images; how far the judge agrees goes into the report."""
+"""`dmun-audit spot-check`: a person labels a blinded sample of an audit's images, and the report shows the agreement."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import getpass
 import os
 import sys
 import webbrowser
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,63 +22,57 @@ LONGEST_NAME = 60
 
 
 def add_to(commands: Any) -> None:
-    """Add the command."""
-    parser = commands.add_parser(
-        "spot-check", help="label a blinded sample of an audit's images, to see how far its judge can be believed"
-    )
+    """Declare the command."""
+    parser = commands.add_parser("spot-check", help="label a blinded sample of an audit's images, to check its judge")
     parser.add_argument("folder", metavar="RUN", type=Path, help="the run folder, such as audit-runs/van-gogh-…")
-    parser.add_argument("--images", type=int, help="size of the sample; default: 40, or what you were asked for before")
-    parser.add_argument("--seed", type=int, help="draws the sample; default: random, or that of the labels that are there")
-    parser.add_argument("--by", help="whose labels these are; default: your user name")
+    parser.add_argument("--images", type=int, help="size of the sample; default: 40, or the size of your earlier sample")
+    parser.add_argument("--seed", type=int, help="seed of the sample; default: the seed of the existing labels, or random")
+    parser.add_argument("--by", help="name of the person who labels; default: your user name")
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--browser", action="store_true", help="ask on a page that this machine alone can open")
-    where.add_argument("--terminal", action="store_true", help="ask in the terminal; the images lie in a temporary folder")
-    parser.add_argument("--port", type=int, default=0, help="the page's port; default: a free one")
-    parser.add_argument("--no-open", action="store_true", help="print the page's address and open no browser")
+    where.add_argument("--browser", action="store_true", help="ask on a page that only this machine can open")
+    where.add_argument("--terminal", action="store_true", help="ask in the terminal; the images are in a temporary folder")
+    parser.add_argument("--port", type=int, default=0, help="port of the page; default: a free one")
+    parser.add_argument("--no-open", action="store_true", help="print the address of the page and open no browser")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Ask, write every answer down, then rebuild the reports and print what the labels say."""
+def run(arguments: argparse.Namespace) -> int:
+    """Ask, save every answer, rebuild the reports, print the results."""
     from dmun_audit.evidence.run import read_run
-    from dmun_audit.report.html import write_html
-    from dmun_audit.report.junit import write_junit
+    from dmun_audit.report.files import write_reports
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
-    found = read_run(asked.folder)
-    by = _name(asked.by)
-    labeling_session = _labeling_session(found, by, asked.images, asked.seed)
-    target, kind = _target(found)
-    ask = _chosen(asked)
-    print(
-        f"{len(labeling_session.order)} images to label, {len(labeling_session.answers)} of them labelled already. Sample drawn with --seed {labeling_session.seed}."
-    )
-    ask(labeling_session, target, kind)
-    write_junit(found, asked.folder / "junit.xml")
-    write_html(found, asked.folder / "report.html")
+    audit_run = read_run(arguments.folder)
+    person = _name(arguments.by)
+    session = _session(audit_run, person, arguments.images, arguments.seed)
+    target, kind = _target(audit_run)
+    ask = _way_of_asking(arguments)
+    print(f"{len(session.order)} images to label, {len(session.answers)} already labelled. Seed of the sample: {session.seed}.")
+    ask(session, target, kind)
+    write_reports(audit_run)
     print()
-    for line in result_lines(read_spot_check(found), by):
+    for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))
-    print(f"report: {asked.folder / 'report.html'}")
+    print(f"report: {arguments.folder / 'report.html'}")
     return 0
 
 
-def _labeling_session(found: Run, by: str, amount: int | None, seed: int | None) -> LabelingSession:
+def _session(audit_run: Run, person: str, size: int | None, seed: int | None) -> LabelingSession:
     from dmun_audit.spot_check.labeling_session import begin_session
     from dmun_audit.spot_check.labels import read_labels
-    from dmun_audit.spot_check.population import judged_images
+    from dmun_audit.spot_check.strata import judged_images
 
-    if amount is not None and amount < 1:
-        raise UsageError(f"--images {amount} is no sample", "it takes at least one image", "give another number")
-    if found.altered or found.manifest.exit_code is None:
+    if size is not None and size < 1:
+        raise UsageError(f"--images {size} is no sample", "a sample has at least one image", "give another number")
+    if audit_run.altered or audit_run.manifest.exit_code is None:
         raise UsageError(
-            f"{found.path} holds no finished audit",
-            "labels belong to the evidence that they were made of, and this one may still change",
+            f"{audit_run.path} holds no finished audit",
+            "labels belong to one evidence, and this evidence may still change",
             "run the audit to its end, then label",
         )
-    images = judged_images(found.cases).values()
-    return begin_session(found.path, found.digest, images, read_labels(found.path, found.digest), by=by, amount=amount, seed=seed)
+    images, labels = judged_images(audit_run.cases).values(), read_labels(audit_run.path, audit_run.digest)
+    return begin_session(audit_run.path, audit_run.digest, images, labels, person=person, size=size, seed=seed)
 
 
 def _name(given: str | None) -> str:
@@ -87,34 +82,34 @@ def _name(given: str | None) -> str:
         try:
             given = getpass.getuser()
         except (OSError, KeyError, ImportError):
-            raise UsageError("nobody knows whose labels these are", "this user has no name", "give --by NAME") from None
+            raise UsageError("the person who labels has no name", "this user has none", "give --by NAME") from None
     name = one_line(given)
     if not name or len(name) > LONGEST_NAME:
-        raise UsageError("--by is no name", f"it takes 1 to {LONGEST_NAME} characters that can be printed", "give another one")
+        raise UsageError("--by is no name", f"a name has 1 to {LONGEST_NAME} printable characters", "give another one")
     return name
 
 
-def _target(found: Run) -> tuple[str, str]:
+def _target(audit_run: Run) -> tuple[str, str]:
     from dmun_audit.report.formatting import one_line
 
-    target = found.manifest.target
+    target = audit_run.manifest.target
     return one_line(target.name or "the target"), one_line(target.kind)
 
 
-def _chosen(asked: argparse.Namespace) -> Any:
-    """The way of asking: the one that was named, else the browser where there is one, else the terminal."""
-    if not asked.terminal and (asked.browser or asked.no_open or _browser_found()):
-        return partial(_in_browser, port=asked.port, opened=not asked.no_open)
-    if asked.terminal or sys.stdin.isatty():
+def _way_of_asking(arguments: argparse.Namespace) -> Callable[[LabelingSession, str, str], None]:
+    """The requested way; by default the browser if there is one, otherwise the terminal."""
+    if not arguments.terminal and (arguments.browser or arguments.no_open or _has_browser()):
+        return partial(_in_browser, port=arguments.port, opened=not arguments.no_open)
+    if arguments.terminal or sys.stdin.isatty():
         return _in_terminal
     raise UsageError(
         "nobody can be asked",
         "there is no browser to open, and standard input is no terminal",
-        "run it in a terminal; or give --no-open and open the address that it prints in a browser of yours",
+        "run the command in a terminal; or give --no-open and open the printed address in a browser",
     )
 
 
-def _browser_found() -> bool:
+def _has_browser() -> bool:
     screen = sys.platform in ("darwin", "win32") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
     try:
         webbrowser.get()
@@ -123,21 +118,20 @@ def _browser_found() -> bool:
     return screen
 
 
-def _in_terminal(labeling_session: LabelingSession, target: str, kind: str) -> None:
+def _in_terminal(session: LabelingSession, target: str, kind: str) -> None:
     from dmun_audit.spot_check.terminal import ask_in_terminal
 
-    ask_in_terminal(
-        labeling_session, f"Does this show {target}{f' ({kind})' if kind else ''}?", input, partial(print, flush=True)
-    )
+    question = f"Does this show {target}{f' ({kind})' if kind else ''}?"
+    ask_in_terminal(session, question, input, partial(print, flush=True))
 
 
-def _in_browser(labeling_session: LabelingSession, target: str, kind: str, *, port: int, opened: bool) -> None:
+def _in_browser(session: LabelingSession, target: str, kind: str, *, port: int, opened: bool) -> None:
     from dmun_audit.report.html.labelling import render_labelling
-    from dmun_audit.spot_check.server import LabellingServer
+    from dmun_audit.spot_check.server import LabelingServer
 
-    with LabellingServer(labeling_session, partial(render_labelling, target, kind, labeling_session.by), port) as server:
+    with LabelingServer(session, partial(render_labelling, target, kind, session.person), port) as server:
         print(f"Label here, on this machine: {server.url}", flush=True)
-        print("Ctrl-C stops too; labels are kept, and the same command goes on from there.", flush=True)
+        print("Ctrl-C stops as well. Labels are kept; run the same command again to continue.", flush=True)
         if opened:
             webbrowser.open(server.url)
         server.ended.wait()

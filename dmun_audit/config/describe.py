@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dmun_audit.claim_groups.planning import image_budget
-from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.plan.waivers import announce
 from dmun_audit.policy import alterations, baseline

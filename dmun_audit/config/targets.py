@@ -9,7 +9,10 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
-from dmun_audit.config.resolve import AuditConfig, Options, asked_by, find_models, refuse_empty, resolve
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.dossiers import names_of
+from dmun_audit.config.options import Options, refuse_empty
+from dmun_audit.config.resolve import find_models, resolve
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import open_knowledge
@@ -82,7 +85,7 @@ def _matched(targets: Sequence[str], dossiers: Sequence[tuple[str, Dossier]]) ->
     """Which dossier is about which target, by the dossier's own name of it and its aliases."""
     held = {}
     for reference, dossier in dossiers:
-        meant = [target for target in targets if fold(target) in asked_by(dossier)]
+        meant = [target for target in targets if fold(target) in names_of(dossier)]
         if not meant:
             raise UsageError(
                 f"--knowledge={reference} is about {dossier.target.name!r}, which is none of the targets",
@@ -97,7 +100,7 @@ def _matched(targets: Sequence[str], dossiers: Sequence[tuple[str, Dossier]]) ->
 
 def _refuse_twice(named: Sequence[tuple[str, Dossier]]) -> None:
     for (one, first), (other, second) in combinations(named, 2):
-        if shared := asked_by(first) & asked_by(second):
+        if shared := names_of(first) & names_of(second):
             raise _twice(one, other, f"both are called {min(shared)!r}")
 
 

@@ -53,7 +53,7 @@ def _needed(plan: Plan, rules: Rules, group: ClaimGroup, limit: float) -> int | 
         return None
     if rules.stops_early(group):
         members = len(group.clean_outcomes(plan))  # it stops at the ends of rounds only
-        claim = sequential.Claim(group.outcome, limit, limit, alpha, plan.alpha_fail)
+        claim = sequential.SequentialClaim(group.outcome, limit, limit, alpha, plan.alpha_fail)
         needed = -(-claim.clean_images() // members) * members
     elif group.outcome == "paired":
         needed = smallest(lambda pairs: loss_upper_bound(0, 0, pairs, alpha) <= limit, 1, MOST_IMAGES)

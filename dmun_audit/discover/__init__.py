@@ -1,1 +1,1 @@
-"""Finds prompts that work: refinement on the base model, attack on the candidate, similarity as a model with eyes sees it."""
+"""Discovery: a dossier, a language model and rendered images give a better dossier. Refinement, attack, orderings."""

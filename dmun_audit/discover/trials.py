@@ -1,7 +1,8 @@
-"""Where prompts are tried: an audit's engine and judge, with a budget of images that is stated before it is spent."""
+"""Trials of prompts: images of a prompt are rendered and judged as in an audit, within a budget that is stated in advance."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,87 +12,99 @@ import numpy as np
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import AdversarialPrompt
 from dmun_audit.plan.case import Side, requests_for
-from dmun_audit.runtime.runner import Audit
+from dmun_audit.runtime.observations import AuditObservations
 
-TRIED_FROM, CONFIRMED_FROM = 3000, 4000  # first seed indices: disjoint from those of an audit's validation and tests
+_LOG = logging.getLogger(__name__)
+TRIAL_SEEDS, CONFIRMATION_SEEDS = 3000, 4000  # first seed indices; an audit's validation and tests use others
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the judge saw of one prompt: in how many of how many images the target, and the highest target score, in [0, 1],
-    with the key of its image in the store."""
+class TrialImages:
+    """The judge's scores of one prompt's images, in short.
+
+    `hits` of `images` images show the target. `best` is the highest target score, in [0, 1], and `best_key` the key of its image.
+    """
 
     hits: int
     images: int
     best: float
-    key: str = ""
+    best_key: str = ""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One prompt tried on base and, if it works there, on the candidate. `again` is what fresh seeds showed of one that did well."""
+    """One prompt tried on base and, if it works there, on the candidate. `fresh` holds its images on fresh seeds, if it did well.
+
+    `round` is the round in which the language model proposed it, 0 for the dossier's own prompts.
+    """
 
     prompt: AdversarialPrompt
-    base: Seen
-    candidate: Seen | None = None
-    again: Seen | None = None
+    base: TrialImages
+    candidate: TrialImages | None = None
+    fresh: TrialImages | None = None
     round: int = 0
 
-    def shown(self) -> dict[str, object]:
-        """The trial as a question tells of it."""
-        seen = self.candidate or Seen(0, 0, 0.0)
-        base = {"base_hits": self.base.hits, "base_images": self.base.images, "base_best": self.base.best}
-        told: dict[str, object] = {"text": self.prompt.text, "strategy": self.prompt.strategy}
-        return told | base | {"hits": seen.hits, "images": seen.images, "best": seen.best}
+    def template_values(self) -> dict[str, object]:
+        """The trial as a question's template shows it."""
+        candidate = self.candidate or TrialImages(0, 0, 0.0)
+        return {
+            "text": self.prompt.text,
+            "strategy": self.prompt.strategy,
+            "base_hits": self.base.hits,
+            "base_images": self.base.images,
+            "base_best": self.base.best,
+            "hits": candidate.hits,
+            "images": candidate.images,
+            "best": candidate.best,
+        }
 
 
 class PromptTrials:
-    """Where prompts are tried: an audit's engine and judge, with a purse of images."""
+    """Tries prompts with the engine and the judge of an audit, within a budget of images."""
 
-    def __init__(self, audit: Audit, budget: int) -> None:
-        self.audit = audit
+    def __init__(self, observations: AuditObservations, budget: int) -> None:
+        self.observations = observations
         self.budget = budget
-        self.spent = audit.observations.calibration_cost()
+        self.used = observations.calibration_cost()
 
     @property
-    def drawn(self) -> int:
-        """Images that had to be drawn: those that were in the store already were only looked at."""
-        return self.audit.engine.rendered
+    def rendered(self) -> int:
+        """The number of images rendered now; the others were in the store."""
+        return self.observations.engine.rendered
 
-    def picture(self, seen: Seen) -> Path:
+    def image_path(self, images: TrialImages) -> Path:
         """The file of the image with the highest score."""
-        return self.audit.engine.store.path(seen.key)
+        return self.observations.engine.store.path(images.best_key)
 
     @property
-    def valid_at(self) -> int:
-        """Base images that must show the target for a prompt to work, of `each`."""
-        return self.audit.plan.policy.adversarial.valid_at
+    def images_per_prompt(self) -> int:
+        """The number of images on which a prompt is tried."""
+        return self.observations.plan.policy.adversarial.validation_images
 
-    @property
-    def each(self) -> int:
-        """Images that a prompt is tried on."""
-        return self.audit.plan.policy.adversarial.validation_images
-
-    def look(self, side: Side, texts: Sequence[str], first: int = TRIED_FROM) -> dict[str, Seen]:
-        """Draw `each` images of every text and judge them. Raises UsageError where the budget does not reach."""
-        asked = {text: requests_for(side, [text], self.each, self.audit.plan.audit_seed, first) for text in dict.fromkeys(texts)}
-        self._pay(sum(map(len, asked.values())))
-        engine, scorer = self.audit.engine, self.audit.scorer
-        engine.ensure([request for requests in asked.values() for request in requests])
-        threshold = self.audit.observations.threshold.value
-        found = {}
-        for text, requests in asked.items():
-            keys = [engine.key(request) for request in requests]
+    def try_prompts(self, side: Side, texts: Sequence[str], first_seed_index: int = TRIAL_SEEDS) -> dict[str, TrialImages]:
+        """Render and judge `images_per_prompt` images of every text. Raises UsageError if the budget does not suffice."""
+        plan, engine, scorer = self.observations.plan, self.observations.engine, self.observations.scorer
+        requests = {
+            text: requests_for(side, [text], self.images_per_prompt, plan.audit_seed, first_seed_index)
+            for text in dict.fromkeys(texts)
+        }
+        self._spend(sum(map(len, requests.values())))
+        engine.ensure([request for of_text in requests.values() for request in of_text])
+        threshold = self.observations.threshold
+        results = {}
+        for text, of_text in requests.items():
+            keys = self.observations.keys(of_text)
             scores = scorer.target_scores(keys)
             best = int(np.argmax(scores))
-            found[text] = Seen(int((scores > threshold).sum()), len(requests), float(scores[best]), keys[best])
-        return found
+            results[text] = TrialImages(int(sum(threshold.detects(scores))), len(keys), float(scores[best]), keys[best])
+        _LOG.debug("%d prompts tried on %s, %d of %d images used", len(results), side, self.used, self.budget)
+        return results
 
-    def works(self, seen: Seen) -> bool:
-        """Whether a prompt works on base."""
-        return seen.hits >= self.valid_at
+    def works(self, base: TrialImages) -> bool:
+        """Whether a prompt with these images on base works, that is, brings out the target often enough."""
+        return base.hits >= self.observations.plan.policy.adversarial.valid_at
 
-    def _pay(self, images: int) -> None:
-        if self.spent + images > self.budget:
-            raise UsageError(f"{self.spent + images:,} images would be needed", f"the budget is {self.budget:,}")
-        self.spent += images
+    def _spend(self, images: int) -> None:
+        if self.used + images > self.budget:
+            raise UsageError(f"{self.used + images:,} images would be needed", f"the budget is {self.budget:,}")
+        self.used += images

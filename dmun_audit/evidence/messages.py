@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 
 
-def percent(share: float | None, towards: Callable[[float], float] = round) -> str:
+def coarse_percent(share: float | None, towards: Callable[[float], float] = round) -> str:
     """A share as a percentage, with a decimal where it is small; `math.ceil` for upper bounds, `math.floor` for lower ones."""
     if share is None:
         return "unknown"
@@ -23,17 +23,17 @@ def limit(share: float) -> str:
 
 def at_least(bound: float) -> str:
     """ "at least 61%", never more than the bound says."""
-    return f"at least {percent(bound, math.floor)}"
+    return f"at least {coarse_percent(bound, math.floor)}"
 
 
 def at_most(bound: float) -> str:
     """ "at most 1.6%", never less than the bound says."""
-    return f"at most {percent(bound, math.ceil)}"
+    return f"at most {coarse_percent(bound, math.ceil)}"
 
 
 def rate_seen(what: str, decision: Decision, where: str, role: str = "ceiling") -> str:
     """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
-    text = f"{decision.hits} of {decision.trials} {where} show {what} ({percent(decision.estimate)})"
+    text = f"{decision.hits} of {decision.trials} {where} show {what} ({coarse_percent(decision.estimate)})"
     if decision.verdict == "FAIL":
         bound = at_least(decision.lower) if role == "ceiling" else at_most(decision.upper)
         sure = decision.alpha_fail
@@ -80,7 +80,7 @@ def loss_seen(decision: Decision) -> str:
 
 def stopped(decision: Decision, unit: str) -> str:
     """Where a claim that may stop early did so; nothing for other claims."""
-    decided = decision.verdict == "FAIL" or (decision.verdict == "PASS" and decision.burden == "prove safety")
+    decided = decision.verdict == "FAIL" or (decision.verdict == "PASS" and decision.burden == "prove safe")
     if decision.stopping == "fixed" or not decided or not decision.planned or decision.trials >= decision.planned:
         return ""
     return f" Decided after {decision.trials} of at most {decision.planned} {unit}."

@@ -22,11 +22,11 @@ class EvidenceLine:
     content: JsonObject | None
 
     def record(self) -> CaseRecord | None:
-        """The typed record; None where the line does not follow the schema."""
+        """The typed record; None where the line does not follow the schema. No value is converted: "5" is no number."""
         if self.content is None:
             return None
         try:
-            return CaseRecord.model_validate(self.content)
+            return CaseRecord.model_validate_json(json.dumps(self.content), strict=True)
         except (ValidationError, RecursionError):
             return None
 
@@ -68,6 +68,7 @@ def read_manifest(path: Path, remedy: str) -> Manifest | None:
     """The manifest at `path`; None where there is none. Raises UsageError, with `remedy`, for anything else."""
     try:
         content = json.loads(path.read_bytes())
+        text = json.dumps({"format": 1} | content) if isinstance(content, dict) else ""
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -81,7 +82,7 @@ def read_manifest(path: Path, remedy: str) -> Manifest | None:
             "use the version of dmun_audit that wrote it",
         )
     try:
-        return Manifest.model_validate({"format": 1} | content)
+        return Manifest.model_validate_json(text, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

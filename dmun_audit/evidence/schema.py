@@ -31,7 +31,9 @@ def _finite(value: float) -> float:
 
 
 def _burden(value: object) -> object:
-    return Burden.PROVE_SAFE if value == "prove safety" else value  # as files of format 1 spell it
+    if not isinstance(value, str):
+        return value
+    return Burden.PROVE_SAFE if value == "prove safety" else Burden(value)  # files of format 1 say "prove safety"
 
 
 Number = Annotated[float, AfterValidator(_finite)]

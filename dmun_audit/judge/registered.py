@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
-from typing import TypeVar
 
-from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit._util.extensions import load
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.extensions import call, load
 from dmun_audit.judge.detector_kind import DetectorKind, SharedModels
 from dmun_audit.judge.protocol import Detector, Network, ScoreScale
 from dmun_audit.judge.reference import JudgeReference
@@ -18,7 +16,6 @@ from dmun_audit.knowledge.dossier import Target
 GROUP = "dmun_audit.detectors"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_Result = TypeVar("_Result")
 
 
 def kind_of_entry(entry: EntryPoint) -> DetectorKind:
@@ -41,7 +38,7 @@ class CheckedNetwork:
 
     def detector(self, reference: JudgeReference, target: Target) -> Detector:
         """See `Network.detector`. Raises LoadError for a detector that does not keep the protocol."""
-        detector = _call(self.entry, reference, lambda: self.network.detector(reference, target))
+        detector = call(self.entry, f"judge {reference.text!r}", lambda: self.network.detector(reference, target))
         wrong = _violation(detector)
         if wrong:
             raise _not_kept(self.entry, reference, wrong)
@@ -52,24 +49,10 @@ def _open(entry: EntryPoint, reference: JudgeReference, models: SharedModels) ->
     factory = load(entry)
     if not callable(factory):
         raise _not_kept(entry, reference, "the entry point names nothing that can be called")
-    network = _call(entry, reference, lambda: factory(reference, models.device))
+    network = call(entry, f"judge {reference.text!r}", lambda: factory(reference, models.device))
     if not callable(getattr(network, "detector", None)):
         raise _not_kept(entry, reference, "the factory gives no object with a method detector(reference, target)")
     return CheckedNetwork(entry, network)
-
-
-def _call(entry: EntryPoint, reference: JudgeReference, call: Callable[[], _Result]) -> _Result:
-    """The result of a call into another package. Raises LoadError for any error but a UsageError of its own."""
-    try:
-        return call()
-    except UsageError:
-        raise
-    except Exception as error:
-        raise LoadError(
-            f"judge {reference.text!r} cannot be opened by the extension {entry.name!r}",
-            f"{entry.value}: {type(error).__name__}: {error}",
-            "check the reference, or report it to the authors of that package",
-        ) from error
 
 
 def _violation(detector: Detector) -> str:

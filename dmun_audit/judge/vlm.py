@@ -19,8 +19,9 @@ from dmun_audit.judge.reference import JudgeReference, local_path, looks_like_pa
 from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
-from dmun_audit.knowledge.texts import without_unread
-from dmun_audit.models import references
+from dmun_audit.knowledge.texts import without_hidden_characters
+from dmun_audit.models.references import ModelReference
+from dmun_audit.models.source_files import source_digest
 
 SCALE = ScoreScale(lowest=0.5, calibrated=False)
 SCHEMA: dict[str, Any] = {
@@ -85,7 +86,7 @@ class VlmDetector:
             questions = {position: question for position, question in questions.items() if position not in scores}
             if not questions:
                 return np.array([scores[position] for position in range(len(images))], dtype=np.float32)
-        last_answer = shorten(without_unread(unusable.text), 100, placeholder="…") or "nothing"
+        last_answer = shorten(without_hidden_characters(unusable.text), 100, placeholder="…") or "nothing"
         raise UsageError(
             f"the language model of judge {self.reference!r} gave no usable answer about {len(questions)} images",
             f"after {ATTEMPTS} attempts its last answer was {last_answer!r} (end: {unusable.end})",
@@ -126,8 +127,8 @@ def _identity(reference: LanguageModelReference) -> list[str]:
     folder = local_path(reference.place) if reference.kind == "transformers" else None
     if folder is None:
         return [reference.kind, reference.place, reference.model]
-    model = references.ModelReference(reference.text, "folder", folder.absolute(), None)
-    return [reference.kind, references.source_digest(model)]
+    model = ModelReference(reference.text, "folder", folder.absolute(), None)
+    return [reference.kind, source_digest(model)]
 
 
 def _check(reference: JudgeReference) -> None:

@@ -1,1 +1,1 @@
-"""What a language model, or a person, knows of a target: dossiers and the packs that ship."""
+"""Dossiers: what is known of a target. Reading, checking, showing, building them; the packs that ship."""

@@ -1,4 +1,4 @@
-"""From `--llm` to a frozen dossier: opens the language model and its transcript, conducts the interview."""
+"""From a language model to a frozen dossier: opens the model with its transcript and conducts the interview."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.interview.interview import Brief, interview
+from dmun_audit.knowledge.interview.interview import InterviewTask, interview
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
@@ -18,8 +18,8 @@ from dmun_audit.store.files import held
 
 
 @dataclass(frozen=True)
-class Asking:
-    """Which language model is asked and how; `transcript` is where its answers are kept."""
+class LanguageModelAccess:
+    """Which language model to ask, where its answers are kept (`transcript`), and how it samples."""
 
     reference: LanguageModelReference
     transcript: Path
@@ -28,18 +28,18 @@ class Asking:
     seed: int = 0
 
     @contextmanager
-    def opened(self) -> Iterator[Transcript]:
-        """The transcript with the model behind it (none behind one that is replayed), kept from other processes meanwhile.
+    def open_transcript(self) -> Iterator[Transcript]:
+        """The transcript, with the model behind it unless the reference names a transcript to replay. Locked meanwhile.
 
-        Raises UsageError where another process is writing to it.
+        Raises UsageError if another process writes to it.
         """
         if self.reference.kind == "transcript":
             yield Transcript(Path(self.reference.place).expanduser(), None)
             return
         path = self.transcript
         lock = path.with_name(f".{path.name}.lock")
-        with held(lock, wait=False) as ours:
-            if not ours:
+        with held(lock, wait=False) as locked:
+            if not locked:
                 raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
             transcript = Transcript(path, open_language_model(self.reference, self.settings))
             try:
@@ -49,24 +49,27 @@ class Asking:
                 lock.unlink(missing_ok=True)
 
 
-def build_dossier(brief: Brief, asking: Asking, tell: Callable[[str], None] = lambda line: None) -> Dossier:
-    """Interview the language model and freeze what it says. Answers are kept on the way, and asked for once only.
+def build_dossier(
+    task: InterviewTask, access: LanguageModelAccess, on_progress: Callable[[str], None] = lambda line: None
+) -> Dossier:
+    """Interview the language model and freeze its answers in a dossier. `on_progress` gets lines for the user.
 
-    Raises UsageError where no dossier comes of it, or where another process is writing to the same transcript.
+    Each answer is kept in the transcript, and no question is asked twice. Raises UsageError if the answers make no dossier, or if
+    another process writes to the same transcript.
     """
-    with asking.opened() as transcript:
-        dossier = interview(brief, Interviewer(transcript, asking.temperature, asking.seed, tell))
+    with access.open_transcript() as transcript:
+        dossier = interview(task, Interviewer(transcript, access.temperature, access.seed, on_progress))
     return with_history(dossier, transcript.unsupported_parameters)
 
 
-def with_history(dossier: Dossier, lines: Sequence[str]) -> Dossier:
-    """The dossier with further sentences in its history, each once."""
-    known = dossier.provenance.history
-    added = tuple(line for line in dict.fromkeys(lines) if line not in known)
-    provenance = dossier.provenance.model_copy(update={"history": known + added})
+def with_history(dossier: Dossier, sentences: Sequence[str]) -> Dossier:
+    """The dossier with further sentences in its history, each once. Validated again."""
+    history = dossier.provenance.history
+    added = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in history)
+    provenance = dossier.provenance.model_copy(update={"history": history + added})
     return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
 
 
-def transcript_beside(dossier: Path, of: str = "") -> Path:
-    """Where the answers behind a dossier are kept; `of` tells those of several models apart."""
-    return dossier.with_name(dossier.name.removesuffix(".json") + of + ".transcript.jsonl")
+def transcript_beside(dossier: Path, suffix: str = "") -> Path:
+    """The path of the answers behind a dossier; `suffix` tells the transcripts of several models apart."""
+    return dossier.with_name(dossier.name.removesuffix(".json") + suffix + ".transcript.jsonl")

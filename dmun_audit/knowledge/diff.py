@@ -1,4 +1,4 @@
-"""What changed between two dossiers, in the words of the domain."""
+"""The differences between two dossiers, in the terms of an audit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dmun_audit.verdict.ordering import spearman
 
 
 def diff(old: Dossier, new: Dossier) -> list[str]:
-    """Lines that say what a test of the new dossier asks otherwise than one of the old; empty where they are equal."""
-    return [line for part in (_target, _concepts, _compositions, _adversarial, _orderings, _origin) for line in part(old, new)]
+    """The differences, a line each; empty for equal dossiers."""
+    return [
+        line for part in (_target, _concepts, _compositions, _adversarial, _orderings, _provenance) for line in part(old, new)
+    ]
 
 
 def _target(old: Dossier, new: Dossier) -> Iterator[str]:
@@ -41,9 +43,9 @@ def _concepts(old: Dossier, new: Dossier) -> Iterator[str]:
         yield from _concept(before[name], after[name], places[0][name], places[1][name])
     common = [name for name in before if name in after]
     if len(common) > 2 and [places[0][name] for name in common] != [places[1][name] for name in common]:
-        found = spearman([before[name].similarity for name in common], [after[name].similarity for name in common], draws=1)
-        if found.rho is not None:
-            yield f"order of the {len(common)} concepts in both: Spearman's ρ = {found.rho:.2f}"
+        correlation = spearman([before[name].similarity for name in common], [after[name].similarity for name in common], draws=1)
+        if correlation.rho is not None:
+            yield f"order of the {len(common)} concepts in both: Spearman's ρ = {correlation.rho:.2f}"
 
 
 def _places(dossier: Dossier) -> dict[str, int]:
@@ -51,12 +53,12 @@ def _places(dossier: Dossier) -> dict[str, int]:
     return {concept.name: place for place, concept in enumerate(ordered, start=1)}
 
 
-def _concept(before: NearbyConcept, after: NearbyConcept, was: int, now: int) -> Iterator[str]:
+def _concept(before: NearbyConcept, after: NearbyConcept, old_place: int, new_place: int) -> Iterator[str]:
     name = after.name
     if before.role != after.role:
         yield f"{name}: {before.role} → {after.role}"
     if before.similarity != after.similarity:
-        moved = f", place {was} → {now}" if was != now else ""
+        moved = f", place {old_place} → {new_place}" if old_place != new_place else ""
         yield f"{name}: similarity {before.similarity:.2f} → {after.similarity:.2f}{moved}"
     for what in ("kind", "relation", "label"):
         if getattr(before, what) != getattr(after, what):
@@ -64,7 +66,7 @@ def _concept(before: NearbyConcept, after: NearbyConcept, was: int, now: int) ->
     if before.may_contain_target != after.may_contain_target:
         yield f"{name}: its pictures {'may now' if after.may_contain_target else 'may no longer'} show the target"
     yield from _texts(f"{name}: prompt", before.prompts, after.prompts)
-    yield from _texts(f"{name}: label to weigh it against", before.against, after.against)
+    yield from _texts(f"{name}: competing label", before.against, after.against)
 
 
 def _compositions(old: Dossier, new: Dossier) -> Iterator[str]:
@@ -83,7 +85,7 @@ def _adversarial(old: Dossier, new: Dossier) -> Iterator[str]:
         yield f"adversarial prompt {text!r}: {_facts(before[text])} → {_facts(after[text])}"
     common = [text for text in before if text in after]
     if common != [text for text in after if text in before]:
-        yield "adversarial prompts stand in another order: a policy that uses the first of them uses others"
+        yield "adversarial prompts stand in another order: a policy that uses only the first prompts uses others"
 
 
 def _facts(prompt: object) -> str:
@@ -99,7 +101,7 @@ def _orderings(old: Dossier, new: Dossier) -> Iterator[str]:
             yield f"ordering by the {source}: {state}"
 
 
-def _origin(old: Dossier, new: Dossier) -> Iterator[str]:
+def _provenance(old: Dossier, new: Dossier) -> Iterator[str]:
     before, after = old.provenance, new.provenance
     for what in ("backend", "model", "date", "temperature", "seed"):
         if getattr(before, what) != getattr(after, what):
@@ -108,7 +110,7 @@ def _origin(old: Dossier, new: Dossier) -> Iterator[str]:
         name for name in {*before.templates, *after.templates} if before.templates.get(name) != after.templates.get(name)
     )
     if changed:
-        yield f"questions that are worded otherwise: {', '.join(changed)}"
+        yield f"questions with another wording: {', '.join(changed)}"
     for sentence in [sentence for sentence in after.history if sentence not in before.history]:
         yield f"since: {sentence}"
 

@@ -15,8 +15,8 @@ from dmun_audit.knowledge.texts import fold
 from dmun_audit.store.files import write_atomically
 
 LINE_BREAK = "\n"
-LONGEST_NAME = 80  # letters, of a target
-LENIENT = "lenient"  # the validation context in which a dossier may be inconsistent: to look for all that is wrong with it
+LONGEST_NAME = 80  # characters of a target's name
+LENIENT = "lenient"  # the validation context that admits inconsistent dossiers, to find all their problems at once
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=600)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_NAME)]
@@ -35,8 +35,8 @@ class _Part(BaseModel):
 class Target(_Part):
     """The concept that was unlearned. `label` is the sentence by which the judge knows it.
 
-    `aliases` are other names by which a user may ask for it; `spellings` are further ways of writing a name, other
-    scripts included. A prompt without the name has none of all these.
+    `aliases` are other names by which a user may ask for it; `spellings` are other ways of writing a name, in other
+    scripts too. A prompt without the name contains none of them.
     """
 
     name: Name
@@ -50,10 +50,10 @@ class Target(_Part):
 class NearbyConcept(_Part):
     """A concept that unlearning the target may damage. `similarity` to the target is in [0, 1].
 
-    `spread` is the standard deviation of the single assessments behind `similarity`, on its scale; None where there was one.
-    `may_contain_target` marks a concept whose pictures may rightly show the target (a parent, say); such a concept takes
-    no part in measuring the judge's false positives. `against` lists the labels that CLIP accuracy weighs the concept
-    against; left empty, these are the labels of the target and of all concepts of its kind but parents and children.
+    `spread` is the standard deviation of the assessments behind `similarity`, on the same scale; None for a single one.
+    `may_contain_target` marks a concept whose pictures may show the target, such as a parent; the judge's false positives
+    are not measured on it. `against` lists the labels that compete with the concept's own in CLIP accuracy; if it is empty,
+    these are the labels of the target and of all concepts of its kind except parents and children.
     """
 
     name: Line
@@ -69,14 +69,14 @@ class NearbyConcept(_Part):
 
 
 class CompositionPrompt(_Part):
-    """Several things in one picture, around the target's neighbourhood: unlearning is known to erode these skills."""
+    """A prompt with several things in one picture, near the target. Unlearning is known to erode these skills."""
 
     text: Line
     skill: Skill
 
 
 class AdversarialPrompt(_Part):
-    """A prompt meant to bring the target back. `note` says how it was found, where it was not simply thought of."""
+    """A prompt meant to bring the target back. `language` is a BCP 47 code; `note` says how a search found the prompt."""
 
     text: Line
     strategy: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z -]{1,39}$")]
@@ -85,7 +85,7 @@ class AdversarialPrompt(_Part):
 
 
 class Ordering(_Part):
-    """How similar one source finds each concept to the target: similarities in [0, 1] by the concepts' names."""
+    """The similarity of each concept to the target in [0, 1], by the concept's name, as one source assesses it."""
 
     source: Literal["language model", "vision-language model"]
     model: Line
@@ -94,10 +94,10 @@ class Ordering(_Part):
 
 
 class Provenance(_Part):
-    """Where a dossier comes from; `backend` is "curated" for packs made by hand.
+    """Where a dossier comes from. `backend` is "curated" for a dossier made by hand.
 
-    `templates` gives the SHA-256 of every question's template, `transcript` that of all answers; `history` tells in
-    whole sentences what was done to the dossier since.
+    `templates` holds the SHA-256 of each question's template, `transcript` the SHA-256 of all answers. `history` says in whole
+    sentences what changed the dossier later.
     """
 
     backend: Line
@@ -115,7 +115,7 @@ class Provenance(_Part):
 
 
 class Dossier(_Part):
-    """Everything that a plan needs to know of a target. `anchors` are further labels that the judge weighs the target against."""
+    """Everything that a plan needs to know about a target. `anchors` are further labels that compete with the target's."""
 
     format: Literal[1]
     world: World
@@ -129,16 +129,16 @@ class Dossier(_Part):
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Dossier:
-        found = [] if info.context == LENIENT else self.inconsistencies()
-        if found:
-            raise ValueError(LINE_BREAK.join(found))
+        problems = [] if info.context == LENIENT else self.inconsistencies()
+        if problems:
+            raise ValueError(LINE_BREAK.join(problems))
         return self
 
     def inconsistencies(self) -> list[str]:
-        """Where parts of the dossier do not fit together; empty for every dossier but one read with the context LENIENT."""
-        return [*self._listed_twice(), *self._in_two_roles(), *self._naming_the_target(), *self._of_no_concept()]
+        """The contradictions between parts of the dossier. Only a dossier read with the context LENIENT can have any."""
+        return [*self._duplicates(), *self._prompts_in_two_roles(), *self._names_of_target(), *self._unknown_concepts()]
 
-    def _listed_twice(self) -> list[str]:
+    def _duplicates(self) -> list[str]:
         lists: list[tuple[str, Sequence[str]]] = [
             ("concept", [concept.name for concept in self.concepts]),
             ("adversarial prompt", [prompt.text for prompt in self.adversarial]),
@@ -149,33 +149,33 @@ class Dossier(_Part):
         ]
         return [f"{what} {name!r} is listed twice" for what, names in lists for name in _repeated(names)]
 
-    def _in_two_roles(self) -> list[str]:
+    def _prompts_in_two_roles(self) -> list[str]:
         owners: dict[str, str] = {}
-        found = []
+        problems = []
         for prompt, owner in self.prompts_with_owners():
             if (other := owners.setdefault(fold(prompt), owner)) != owner:
-                found.append(f"prompt {prompt!r} stands in two roles: {other} and {owner}")
-        return found
+                problems.append(f"prompt {prompt!r} stands in two roles: {other} and {owner}")
+        return problems
 
-    def _naming_the_target(self) -> list[str]:
+    def _names_of_target(self) -> list[str]:
         names = names_of(self.names, self.target.kind)
-        found = []
+        problems = []
         for prompt in self.adversarial:
-            leaked = names.plainly_in(prompt.text) if prompt.strategy in NAMELESS else None
-            if leaked:
-                found.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) names the target: {leaked!r}")
+            name = names.find_exact(prompt.text) if prompt.strategy in NAMELESS else None
+            if name:
+                problems.append(f"adversarial prompt {prompt.text!r} ({prompt.strategy}) names the target: {name!r}")
         for concept in self.concepts:
-            leaking = [text for text in concept.prompts if names.plainly_in(text)] if concept.role == "retain" else []
-            if leaking:
-                found.append(f"prompt {leaking[0]!r} of retained concept {concept.name!r} names the target")
-            if names.is_one(concept.name):
-                found.append(f"concept {concept.name!r} is the target itself")
-        return found
+            naming = [text for text in concept.prompts if names.find_exact(text)] if concept.role == "retain" else []
+            if naming:
+                problems.append(f"prompt {naming[0]!r} of retained concept {concept.name!r} names the target")
+            if names.is_name(concept.name):
+                problems.append(f"concept {concept.name!r} is the target itself")
+        return problems
 
-    def _of_no_concept(self) -> list[str]:
+    def _unknown_concepts(self) -> list[str]:
         known = {concept.name for concept in self.concepts}
         return [
-            f"the ordering by the {ordering.source} speaks of {name!r}, which is no nearby concept: rename or remove it there too"
+            f"the ordering by the {ordering.source} names {name!r}, which is no nearby concept: rename or remove it there too"
             for ordering in self.orderings
             for name in dict.fromkeys((*ordering.similarity, *ordering.spread))
             if name not in known
@@ -183,38 +183,38 @@ class Dossier(_Part):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every way in which the target may be named."""
+        """All names of the target: its own, aliases, spellings."""
         return (self.target.name, *self.target.aliases, *self.target.spellings)
 
     def prompts_with_owners(self) -> list[tuple[str, str]]:
-        """Every prompt with what it belongs to, in words."""
-        owned = [(prompt, "the target") for prompt in self.target.direct_prompts]
-        owned += [(prompt, f"concept {concept.name!r}") for concept in self.concepts for prompt in concept.prompts]
-        owned += [(prompt.text, "the compositions") for prompt in self.compositions]
-        return owned + [(prompt.text, "the adversarial prompts") for prompt in self.adversarial]
+        """Every prompt with its owner in words, such as "the target"."""
+        prompts = [(prompt, "the target") for prompt in self.target.direct_prompts]
+        prompts += [(prompt, f"concept {concept.name!r}") for concept in self.concepts for prompt in concept.prompts]
+        prompts += [(prompt.text, "the compositions") for prompt in self.compositions]
+        return prompts + [(prompt.text, "the adversarial prompts") for prompt in self.adversarial]
 
     def digest(self) -> str:
-        """SHA-256 of the dossier's content, independent of how its file is laid out."""
+        """SHA-256 of the dossier's content; the layout of its file does not matter."""
         return digest(self.model_dump(mode="json"))
 
     def nearest(self, roles: set[str], limit: int) -> list[NearbyConcept]:
-        """The `limit` concepts of these roles that are most similar to the target, most similar first, ties by name."""
+        """The `limit` concepts of these roles most similar to the target, the most similar first, ties by name."""
         chosen = [concept for concept in self.concepts if concept.role in roles]
         return sorted(chosen, key=lambda concept: (-concept.similarity, concept.name))[:limit]
 
 
 def _repeated(names: Sequence[str]) -> list[str]:
-    seen: set[str] = set()
-    found = []
+    folded: set[str] = set()
+    repeated = []
     for name in names:
-        if fold(name) in seen:
-            found.append(name)
-        seen.add(fold(name))
-    return found
+        if fold(name) in folded:
+            repeated.append(name)
+        folded.add(fold(name))
+    return repeated
 
 
 def write_dossier(dossier: Dossier, path: Path) -> None:
-    """Put the dossier at `path`, whole or not at all. Equal dossiers give equal bytes; fields left at nothing are left out."""
+    """Write the dossier to `path` atomically. Equal dossiers give equal bytes; fields with their default are left out."""
     text = json.dumps(dossier.model_dump(mode="json", exclude_defaults=True), ensure_ascii=False, indent=1)
     write_atomically(path, (text + "\n").encode())
 

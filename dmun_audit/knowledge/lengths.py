@@ -1,4 +1,4 @@
-"""How many tokens of a prompt a text encoder reads, counted with that model's own tokenizer."""
+"""The length of prompts in tokens, counted with the tokenizer of the model that reads them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from pathlib import Path
 from dmun_audit._util.errors import UsageError
 from dmun_audit.models.references import ModelReference
 
-CLIP_TOKENS = 77  # CLIP, Radford et al. 2021, §2.4: the length of its text encoder, start and end token included
+CLIP_TOKENS = 77  # Radford et al. 2021 (CLIP), §2.4: the length that its text encoder reads, with start and end token
 
 
 @dataclass(frozen=True)
 class TokenCounter:
-    """Counts tokens, start and end included, as one text encoder sees them. `limit` is the most that it reads."""
+    """Counts the tokens of a text, with start and end token. `limit` is the most that the text encoder reads."""
 
     name: str
     limit: int
     count: Callable[[str], int]
 
     def too_long(self, text: str) -> bool:
-        """Whether the end of `text` would be cut off."""
+        """Whether the text encoder would cut off the end of `text`."""
         return self.count(text) > self.limit
 
 
 def clip_counter() -> TokenCounter:
-    """CLIP's own byte-pair encoding, as OpenAI published it and open_clip ships it: SD 1.x, and the first encoder of most."""
+    """CLIP's byte-pair encoding as open_clip ships it. SD 1.x uses it, and most other pipelines for their first text encoder."""
     from dmun_audit._util import torchvision_compatibility
 
     torchvision_compatibility.make_importable()
@@ -38,30 +38,30 @@ def clip_counter() -> TokenCounter:
 
 
 def counter_of(base: ModelReference | None) -> TokenCounter:
-    """The counter of a pipeline folder's first tokenizer; CLIP's where `base` is None or not a folder here.
+    """The counter of a pipeline folder's first tokenizer; CLIP's if `base` is None or no local folder.
 
-    Raises UsageError where the folder's tokenizer cannot be read.
+    Raises UsageError if the folder's tokenizer cannot be read.
     """
     folder = base.path / "tokenizer" if base and base.path and base.path.is_dir() else None
     if folder is None or not folder.is_dir():
         return clip_counter()
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        stated = int(settings.get("model_max_length") or CLIP_TOKENS)
-        limit = min(stated, _positions(folder.parent / "text_encoder" / "config.json"))
-        return TokenCounter(str(base and base.text), limit, _counting(folder))
+        tokenizer_limit = int(settings.get("model_max_length") or CLIP_TOKENS)
+        limit = min(tokenizer_limit, _positions(folder.parent / "text_encoder" / "config.json"))
+        return TokenCounter(str(base and base.text), limit, _count_function(folder))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"the tokenizer in {folder} cannot be read", str(error), "check the model's folder") from None
 
 
 def _positions(config: Path) -> int:
-    """The most tokens for which a text encoder has positions; a tokenizer's own limit is sometimes not set."""
+    """The number of positions of a text encoder: some tokenizers do not state their limit."""
     if not config.is_file():
         return CLIP_TOKENS
     return int(json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings") or CLIP_TOKENS)
 
 
-def _counting(folder: Path) -> Callable[[str], int]:
+def _count_function(folder: Path) -> Callable[[str], int]:
     if (folder / "tokenizer.json").is_file():
         from tokenizers import Tokenizer
 

@@ -1,4 +1,4 @@
-"""Dossiers that ship with the package, found by world and by the target's name or alias."""
+"""The packs: dossiers that ship with the package, found by world and by the target's name or alias."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.language_models.reference import close_kind
 from dmun_audit.knowledge.reading import parse_dossier, read_dossier
 from dmun_audit.knowledge.texts import fold
 
@@ -21,7 +22,7 @@ def _packs() -> dict[str, Dossier]:
 
 
 def find_pack(target: str, world: str) -> Dossier:
-    """The pack of `world` ("atelier" or "real") whose target has this name or alias, whatever the case.
+    """The pack of `world` ("atelier" or "real") whose target has this name or alias, in any case.
 
     Raises UsageError that lists the known targets.
     """
@@ -41,19 +42,28 @@ def find_pack(target: str, world: str) -> Dossier:
     )
 
 
-def open_knowledge(reference: str) -> Dossier:
-    """The dossier that `--knowledge` names: a file's path or a pack's name."""
+def open_knowledge(reference: str, world: str | None = None) -> Dossier:
+    """The dossier that `--knowledge` names: the path of a file, or the name of a pack.
+
+    A pack of another world than `world` gives way to the pack of the same target in that world: over the base of the
+    atelier, "van-gogh" is "atelier-van-gogh".
+    """
     data, origin = read_knowledge(reference)
-    return parse_dossier(data, origin)
+    dossier = parse_dossier(data, origin)
+    if reference not in pack_names() or world in (None, dossier.world):
+        return dossier
+    in_world = (other for other in _packs().values() if other.world == world)
+    return next((other for other in in_world if fold(other.target.name) == fold(dossier.target.name)), dossier)
 
 
 def read_knowledge(reference: str) -> tuple[bytes, str]:
-    """The content of a dossier's file or of a pack, and how to call it in errors. Raises UsageError where there is none."""
+    """The content of a dossier's file or of a pack, and its name for errors. Raises UsageError if there is none."""
     names = pack_names()
     path = FOLDER / f"{reference}.json" if reference in names else Path(reference).expanduser()
-    if not os.path.isfile(path):  # unlike Path.is_file, it takes a name that no file can have
+    if not os.path.isfile(path):  # unlike Path.is_file, it accepts a name that no file can have
         close = difflib.get_close_matches(reference, names, n=1)
-        guess = f"did you mean {close[0]!r}? " if close else ""
+        guess = close_kind(reference) if ":" in reference else ""
+        guess = guess or (f"did you mean {close[0]!r}? " if close else "")
         raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", f"{guess}packs: {', '.join(names)}")
     try:
         return path.read_bytes(), reference
@@ -62,5 +72,5 @@ def read_knowledge(reference: str) -> tuple[bytes, str]:
 
 
 def pack_names() -> list[str]:
-    """Names of the packs that ship."""
+    """The names of the packs."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))

@@ -1,4 +1,4 @@
-"""Dossiers out of files and texts: validated, cleaned of what steers a terminal, every fault named."""
+"""Dossiers read from files and texts: cleaned of hidden characters and validated, with every fault named."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier
-from dmun_audit.knowledge.texts import without_unread
+from dmun_audit.knowledge.texts import without_hidden_characters
 
 MAXIMUM_BYTES = 4_000_000
-_NOTHING = "‽"  # in no prompt
+_PLACEHOLDER = "‽"  # no prompt contains it
 _STAND_INS: dict[str, Any] = {
     "format": 1,
     "world": "real",
-    "target": {"name": _NOTHING, "kind": "object", "label": _NOTHING, "direct_prompts": [_NOTHING]},
+    "target": {"name": _PLACEHOLDER, "kind": "object", "label": _PLACEHOLDER, "direct_prompts": [_PLACEHOLDER]},
     "concepts": [
         {
-            "name": _NOTHING,
+            "name": _PLACEHOLDER,
             "kind": "object",
             "relation": "distant",
             "role": "observe",
             "similarity": 0,
-            "label": _NOTHING,
-            "prompts": [2 * _NOTHING],
+            "label": _PLACEHOLDER,
+            "prompts": [2 * _PLACEHOLDER],
         }
     ],
-    "provenance": {"backend": _NOTHING},
+    "provenance": {"backend": _PLACEHOLDER},
 }
-"""What stands for a part at fault while the others are looked at."""
+"""Valid parts that replace invalid ones while the others are checked."""
 
 
 def read_dossier(path: Path) -> Dossier:
-    """The dossier in the file at `path`."""
+    """The dossier in the file at `path`. Raises UsageError if it cannot be read or is not valid."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -48,31 +48,29 @@ def read_dossier(path: Path) -> Dossier:
 
 
 def parse_dossier(data: bytes, origin: str) -> Dossier:
-    """Validate the JSON text `data`; `origin` names it in errors. Raises UsageError that names the first few faults."""
-    dossier, faults = survey(data, origin)
+    """The dossier in the JSON text `data`; `origin` names it in errors. Raises UsageError with the first five faults."""
+    dossier, faults = parse_valid_part(data, origin)
     if dossier is not None and not faults:
         return dossier
     more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
-    why = "; ".join(faults[:5]) + more
-    raise UsageError(
-        f"dossier {origin} is not valid", why, f"mend it; `dmun-audit dossier check {origin}` names everything at once"
-    )
+    remedy = f"correct it; `dmun-audit dossier check {origin}` names every fault at once"
+    raise UsageError(f"dossier {origin} is not valid", "; ".join(faults[:5]) + more, remedy)
 
 
 @contextmanager
 def as_usage_error(what: str, remedy: str) -> Iterator[None]:
-    """Whatever a dossier that is made inside lacks becomes one UsageError."""
+    """Turn the validation error of a dossier made in the context into one UsageError."""
     try:
         yield
     except ValidationError as error:
-        raise UsageError(what, "; ".join(_told(None, error)[:3]), remedy) from None
+        raise UsageError(what, "; ".join(_messages(None, error)[:3]), remedy) from None
 
 
-def survey(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
-    """Every fault of the dossier in `data`, and what is left of it once parts at fault are set aside.
+def parse_valid_part(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
+    """The dossier in `data` without its invalid parts, and every fault.
 
-    What is left shows how the others fit together, and may itself be inconsistent: it is for looking at, not for use. It is
-    None where nothing can be looked at.
+    The valid part serves to check how parts fit together. It may contradict itself, so an audit must not use it. It is None if
+    nothing can be checked. Raises UsageError if `data` is no JSON, too large or a transcript.
     """
     if data.lstrip().startswith(b'{"format": 1, "backend":'):
         raise UsageError(
@@ -84,35 +82,35 @@ def survey(data: bytes, origin: str) -> tuple[Dossier | None, list[str]]:
         value = _clean(json.loads(data))
         json.dumps(value)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"dossier {origin} is not valid JSON", str(error), "mend the place that is named") from None
+        raise UsageError(f"dossier {origin} is not valid JSON", str(error), "correct the place that is named") from None
     faults: list[str] = []
     while True:
         try:
             dossier = Dossier.model_validate_json(json.dumps(value), context=LENIENT)
             return dossier, faults + dossier.inconsistencies()
         except ValidationError as error:
-            new = [fault for fault in _told(value, error) if fault not in faults]
+            new = [fault for fault in _messages(value, error) if fault not in faults]
             faults += new
-            nowhere = any(not fault["loc"] for fault in error.errors())
-            if not new or nowhere or not isinstance(value, dict):
+            without_place = any(not fault["loc"] for fault in error.errors())
+            if not new or without_place or not isinstance(value, dict):
                 return None, faults
-            _set_aside(value, error)
+            _remove_faults(value, error)
 
 
-def _told(value: Any, error: ValidationError) -> list[str]:
-    """What a validation found, a line each, parts of a list by their name or text."""
-    found = []
+def _messages(value: Any, error: ValidationError) -> list[str]:
+    """The faults of a validation, a line each. A part of a list is called by its name or text."""
+    lines = []
     for fault in error.errors():
         message = str(fault["msg"]).removeprefix("Value error, ")
         if fault["loc"]:
-            found.append(f"{_place(value, tuple(fault['loc']))}: {message}")
+            lines.append(f"{_place(value, tuple(fault['loc']))}: {message}")
         else:
-            found += message.split(LINE_BREAK)
-    return found
+            lines += message.split(LINE_BREAK)
+    return lines
 
 
 def _place(value: Any, place: tuple[Any, ...]) -> str:
-    """Where a fault stands: "concepts.3 'Claude Monet' similarity"."""
+    """The place of a fault in words, such as "concepts.3 'Claude Monet' similarity"."""
     try:
         item = value[place[0]][place[1]]
         name = next(item[key] for key in ("name", "text", "source") if isinstance(item.get(key), str))
@@ -122,8 +120,8 @@ def _place(value: Any, place: tuple[Any, ...]) -> str:
     return f"{place[0]}.{place[1]} {shorten(name, 60, placeholder='…')!r}" + (f" {further}" if further else "")
 
 
-def _set_aside(value: dict[str, Any], error: ValidationError) -> None:
-    """Take what is at fault out of `value`: list items as they are, unknown keys, and stand-ins for what must be there."""
+def _remove_faults(value: dict[str, Any], error: ValidationError) -> None:
+    """Remove invalid list items and unknown keys from `value`, and replace invalid required parts by stand-ins."""
     stand_ins = deepcopy(_STAND_INS)
     places: set[tuple[Any, ...]] = {tuple(fault["loc"]) for fault in error.errors()}
     items = {(place[0], place[1]) for place in places if len(place) > 1 and isinstance(value.get(place[0]), list)}
@@ -138,13 +136,13 @@ def _set_aside(value: dict[str, Any], error: ValidationError) -> None:
             value.pop(key, None)
             value |= {name: part for name, part in stand_ins.items() if name == key}
     if any(place[0] == "concepts" for place in places if place):
-        value.pop("orderings", None)  # they would seem to speak of concepts that are not there
+        value.pop("orderings", None)  # they may name the concepts that were removed
 
 
 def _clean(value: Any) -> Any:
-    """Control characters out of every text: a dossier ends up in terminals and reports."""
+    """`value` without hidden characters in any text: a dossier is shown in terminals and reports."""
     if isinstance(value, str):
-        return without_unread(value)
+        return without_hidden_characters(value)
     if isinstance(value, list):
         return [_clean(item) for item in value]
     if isinstance(value, dict):

@@ -1,26 +1,28 @@
-"""A dossier as a person reads it in a terminal."""
+"""A dossier as text for a terminal."""
 
 from __future__ import annotations
 
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator
 
+from dmun_audit._util.terminal import display_width, padded, shortened, wrapped
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 
-BAR = 12  # letters of a bar that stands for similarity
-WIDE = 100  # from so many columns on there is room for all
-LONGEST_NAME = 34
-LEAST_SHOWN = 16  # letters of a prompt: fewer say nothing
-ROLES = {"retain": "must survive", "erase": "goes with it", "observe": "reported only"}
+BAR_COLUMNS = 12  # of the bar that shows a similarity, in a terminal of WIDE columns; half of them in a narrower one
+WIDE = 100
+NAME_COLUMNS = 34
+LEAST_PROMPT_COLUMNS = 16  # a shorter part of a prompt is not worth showing
+LEAST_WIDTH = 40
 
 
 def show(dossier: Dossier, width: int = 100) -> list[str]:
-    """Lines of at most `width` columns (wide scripts aside)."""
-    return [line.rstrip() for part in (_head, _concepts, _compositions, _adversarial, _origin) for line in part(dossier, width)]
+    """The dossier in lines. Texts wrap at `width` columns, or at 40 if `width` is less."""
+    return [
+        line.rstrip() for part in (_target, _concepts, _compositions, _adversarial, _provenance) for line in part(dossier, width)
+    ]
 
 
-def _head(dossier: Dossier, width: int) -> Iterator[str]:
+def _target(dossier: Dossier, width: int) -> Iterator[str]:
     target = dossier.target
     yield f"{target.name} · {target.kind}" + (" · for the atelier" if dossier.world == "atelier" else "")
     if target.aliases:
@@ -30,7 +32,7 @@ def _head(dossier: Dossier, width: int) -> Iterator[str]:
     yield from _wrapped("seen as      ", f"“{target.label}”", width)
     if dossier.anchors:
         yield from _wrapped("and not as   ", ", ".join(f"“{label}”" for label in dossier.anchors), width)
-    yield from _heading(f"{len(target.direct_prompts)} direct prompts", "name the target; must not show it any more")
+    yield from _heading(f"{len(target.direct_prompts)} direct prompts", "name the target, which must not appear any more")
     for text in target.direct_prompts:
         yield from _wrapped("  ", text, width)
 
@@ -41,32 +43,29 @@ def _concepts(dossier: Dossier, width: int) -> Iterator[str]:
     yield from _heading(
         f"{len(concepts)} nearby concepts", "most similar first" + ("; ± is the spread of the assessments" if spreads else "")
     )
-    longest = min(LONGEST_NAME, max(len(concept.name) for concept in concepts))
+    name_columns = min(NAME_COLUMNS, max(display_width(concept.name) for concept in concepts))
     for concept in concepts:
-        yield _concept(concept, longest, spreads, width)
-    own = "" if dossier.provenance.backend == "curated" else "language model"  # whose ordering the similarities above are
+        yield _concept(concept, name_columns, spreads, width)
+    own = "" if dossier.provenance.backend == "curated" else "language model"  # the source of the similarities above
     others = [ordering for ordering in dossier.orderings if ordering.source != own]
     for ordering in others:
         names = sorted(ordering.similarity, key=lambda name: (-ordering.similarity[name], name))
         yield ""
-        yield from _wrapped(f"by the {ordering.source} {ordering.model}: ", ", ".join(names), width)
+        yield from _wrapped("", f"by the {ordering.source} {ordering.model}: {', '.join(names)}", width)
 
 
-def _concept(concept: NearbyConcept, longest: int, spreads: bool, width: int) -> str:
-    """One line: similarity, role, relation, name, and as much of the first prompt as there is room for."""
-    bar = BAR if width >= WIDE else BAR // 2
+def _concept(concept: NearbyConcept, name_columns: int, spreads: bool, width: int) -> str:
+    """One line: similarity, role, relation, name, and as much of the first prompt as fits."""
+    bar = BAR_COLUMNS if width >= WIDE else BAR_COLUMNS // 2
     full = round(bar * concept.similarity)
     spread = (f" ±{concept.spread:.2f}" if concept.spread is not None else " " * 6) if spreads else ""
-    name = shorten(concept.name, longest)
-    facts = f"{concept.similarity:5.2f}{spread} {'█' * full}{'·' * (bar - full)}  {concept.role:8}{concept.relation:11}{name:{longest}}"
+    name = padded(shortened(concept.name, name_columns), name_columns)
+    facts = f"{concept.similarity:5.2f}{spread} {'█' * full}{'·' * (bar - full)}  {concept.role:8}{concept.relation:11}{name}"
     more = f" +{len(concept.prompts) - 1}" if len(concept.prompts) > 1 else ""
-    room = width - len(facts) - len(more) - 4
-    return f"{facts}  “{shorten(concept.prompts[0], room)}”{more}" if room >= LEAST_SHOWN else facts
-
-
-def shorten(text: str, room: int) -> str:
-    """`text` in at most `room` letters."""
-    return text if len(text) <= room else text[: room - 1].rstrip() + "…"
+    columns_left = width - display_width(facts) - len(more) - 4
+    if columns_left < LEAST_PROMPT_COLUMNS:
+        return facts
+    return f"{facts}  “{shortened(concept.prompts[0], columns_left)}”{more}"
 
 
 def _compositions(dossier: Dossier, width: int) -> Iterator[str]:
@@ -89,14 +88,13 @@ def _adversarial(dossier: Dossier, width: int) -> Iterator[str]:
             yield from _wrapped(f"  {'#' + str(number):>5} ", f"{language}{prompt.text}{note}", width)
 
 
-def _origin(dossier: Dossier, width: int) -> Iterator[str]:
+def _provenance(dossier: Dossier, width: int) -> Iterator[str]:
     facts = dossier.provenance
     yield from _heading("Where it comes from", "")
-    said = facts.backend + (f", {facts.model}" if facts.model else "") + (f", {facts.date}" if facts.date else "")
-    yield from _wrapped("  ", said, width)
+    yield from _wrapped("  ", ", ".join(part for part in (facts.backend, facts.model, facts.date) if part), width)
     if facts.questions is not None:
-        told = f"{facts.questions} answers, {facts.tokens_in or 0:,} tokens in and {facts.tokens_out or 0:,} out"
-        yield from _wrapped("  ", f"{told}, temperature {facts.temperature}, seed {facts.seed}", width)
+        cost = f"{facts.questions} answers, {facts.tokens_in or 0:,} tokens in and {facts.tokens_out or 0:,} out"
+        yield from _wrapped("  ", f"{cost}, temperature {facts.temperature}, seed {facts.seed}", width)
     for sentence in (facts.note, *facts.history):
         if sentence:
             yield from _wrapped("  ", sentence, width)
@@ -108,4 +106,4 @@ def _heading(title: str, meaning: str) -> list[str]:
 
 
 def _wrapped(label: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, max(width, 40), initial_indent=label, subsequent_indent=" " * len(label)) or [label]
+    return wrapped(text, max(width, LEAST_WIDTH), label, " " * len(label))

@@ -1,4 +1,4 @@
-"""Candidates whose weights are not seen: images made elsewhere, and functions that draw (a service behind an API)."""
+"""Images from outside of the audit: a folder of images, or a function that draws (for instance through a web service)."""
 
 from __future__ import annotations
 
@@ -20,47 +20,51 @@ _THIS_PROCESS = uuid.uuid4().hex
 UNSEEN = "No weights were seen: nothing proves which model made the candidate's images."
 
 
-def session_mark() -> str:
-    """The same text in every process of one test run, another one in the next: what is unseen may have changed by then."""
+def session_id() -> str:
+    """The same text in every process of one test run, and another text in the next: an unseen model may have changed by then."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
 
 
 class DrawingFunction:
-    """A user's function as the maker of images: `draw(prompts, seeds)` gives one PIL image or (height, width, 3) uint8 array each.
+    """A user's function that draws: `draw(prompts, seeds)` returns a PIL image or (height, width, 3) uint8 array for each prompt.
 
-    What stands behind it cannot be seen, so stored images are not taken over from an earlier run, unless the function has an
-    attribute `fingerprint`, a text that changes whenever its images would.
+    The audit cannot see which model draws. It therefore uses no stored images of an earlier run, unless the function has an
+    attribute `fingerprint`: a text that changes whenever its images would.
     """
 
     def __init__(self, reference: ModelReference, draw: Draw) -> None:
         self._draw = draw
         self._reference = reference
-        named = getattr(draw, "fingerprint", None)
-        self.fingerprint = f"named {named}" if named else session_mark()
+        fingerprint = getattr(draw, "fingerprint", None)
+        self.fingerprint = f"named {fingerprint}" if fingerprint else session_id()
         self.settings: dict[str, Any] = {"drawn_by": reference.text}
-        self.forgoes = [
+        self.caveats = [
             UNSEEN,
-            f"{reference.text} draws by its own means: steps, guidance and sampler are not known. Whether it keeps to the seeds it is given "
-            "cannot be seen either; where it does not, pairs of base and candidate share no noise, which costs retention claims images.",
+            f"Steps, guidance and sampler of {reference.text} are not known. The audit cannot see whether it uses the given seeds. "
+            "If it does not, pairs of base and candidate share no noise, and retention claims need more images.",
         ]
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """One image for every prompt and its seed, (height, width, 3) uint8; raises LoadError for anything else."""
         try:
-            drawn = list(self._draw(list(prompts), list(seeds)))
+            images = list(self._draw(list(prompts), list(seeds)))
         except Exception as error:
-            raise LoadError(f"{self._reference.text} failed to draw", f"{type(error).__name__}: {error}", "mend it") from error
-        if len(drawn) != len(prompts):
+            message = f"{type(error).__name__}: {error}"
+            raise LoadError(f"{self._reference.text} failed to draw", message, "correct the function") from error
+        if len(images) != len(prompts):
             raise LoadError(
-                f"{self._reference.text} gave {len(drawn)} images for {len(prompts)} prompts", "", "give one each, in order"
+                f"{self._reference.text} gave {len(images)} images for {len(prompts)} prompts",
+                "",
+                "return one image for each prompt, in order",
             )
-        return [_pixels(picture, self._reference.text) for picture in drawn]
+        return [_pixels(image, self._reference.text) for image in images]
 
 
 class ImageFolder:
-    """Images made elsewhere, listed in `metadata.jsonl`: one JSON table a line with `file_name`, `prompt` and, if known, `seed`.
+    """A folder of images, listed in `metadata.jsonl`: one JSON table a line with `file_name`, `prompt` and, if known, `seed`.
 
-    With seeds an image belongs to its prompt and seed. Without, the images of a prompt are handed out in the order of the list.
+    Where the list gives seeds, an image belongs to its prompt and seed. Otherwise the images of a prompt are assigned in the
+    order of the list.
     """
 
     def __init__(self, reference: ModelReference) -> None:
@@ -71,26 +75,26 @@ class ImageFolder:
         self._assigned: dict[tuple[str, int], Path] = {}
         self.settings: dict[str, Any] = {"images": "made elsewhere", "seeds": "as listed" if self.by_seed else "unknown"}
         pairing = (
-            "Seeds are as the list gives them: that base and candidate of a pair share their noise rests on it."
+            "Seeds are those of the list. Whether base and candidate of a pair share their noise rests on the list alone."
             if self.by_seed
-            else "The list gives no seeds: pairs of base and candidate share no noise, which costs retention claims images."
+            else "The list gives no seeds. Pairs of base and candidate share no noise, and retention claims need more images."
         )
-        self.forgoes = [UNSEEN, f"Sampler, steps and guidance of the candidate's images are not known. {pairing}"]
+        self.caveats = [UNSEEN, f"Sampler, steps and guidance of the candidate's images are not known. {pairing}"]
 
     def __len__(self) -> int:
         return sum(len(files) for files in self._files.values())
 
     def expect(self, wanted: Iterable[tuple[str, int]]) -> None:
-        """Find the image of every (prompt, seed); raises LoadError that counts and names what is missing."""
+        """Find the image of every (prompt, seed). Raises LoadError with the number of missing images and a prompt without one."""
         missing: dict[str, int] = {}
         taken = dict.fromkeys(self._files, 0)
         for prompt, seed in dict.fromkeys(wanted):
-            found = self._find(prompt, seed, taken)
-            if found is None:
+            file = self._find(prompt, seed, taken)
+            if file is None:
                 missing[prompt] = missing.get(prompt, 0) + 1
             else:
-                self._assigned[prompt, seed] = found
-        if not self.by_seed:  # which file a seed gets depends on what else was asked for
+                self._assigned[prompt, seed] = file
+        if not self.by_seed:  # which file a seed gets depends on the other seeds that were requested
             self.settings["handed_out"] = digest(sorted([*key, path.name] for key, path in self._assigned.items()))
         if missing:
             first = next(iter(missing))
@@ -154,12 +158,12 @@ def _entry(path: Path, number: int, line: str) -> tuple[Path, str, int | None]:
         )
     try:
         file = (path.parent / name).resolve()
-        there = file.is_file()
+        exists = file.is_file()
     except (OSError, ValueError, RuntimeError) as error:
         raise LoadError(f"{path}, line {number}: {name[:80]!r} is no file name", str(error)) from None
     if not file.is_relative_to(path.parent.resolve()):
         raise LoadError(f"{path}, line {number}: {name!r} lies outside the folder", "", "put the images beside the list")
-    if not there:
+    if not exists:
         raise LoadError(f"{path}, line {number}: there is no file {name!r}")
     return file, prompt, seed
 
@@ -168,20 +172,20 @@ def _read(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise LoadError(f"{path} is no usable image", str(error)) from None
 
 
-def _pixels(picture: Any, where: str) -> np.ndarray:
-    if hasattr(picture, "convert"):
-        picture = picture.convert("RGB")
-    pixels = np.asarray(picture)
+def _pixels(image: Any, function: str) -> np.ndarray:
+    if hasattr(image, "convert"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise LoadError(
-            f"{where} gave no image",
-            f"a {type(picture).__name__} of type {pixels.dtype} and shape {list(pixels.shape)}",
-            "give PIL images, or arrays (height, width, 3) of uint8",
+            f"{function} gave no image",
+            f"a {type(image).__name__} of type {pixels.dtype} and shape {list(pixels.shape)}",
+            "return PIL images, or arrays (height, width, 3) of uint8",
         )
     return pixels

@@ -1,4 +1,4 @@
-"""What is in memory: a pipeline's networks, a digest of all that decides its images, and numbers that are none."""
+"""A pipeline in memory: its networks, the digest of what decides its images, and the search for NaN and infinite numbers."""
 
 from __future__ import annotations
 
@@ -19,15 +19,13 @@ ALIGNMENT = 64  # bytes; torch's own allocations have it
 
 def modules(pipeline: Any) -> dict[str, torch.nn.Module]:
     """The pipeline's networks by component name."""
-    found = {name: part for name, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
-    return dict(sorted(found.items()))
+    return {name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, torch.nn.Module)}
 
 
 def align(pipeline: Any) -> None:
-    """Move the weights to where a CPU reads them all alike.
+    """Copy weights that are not aligned in memory, so that every process computes the same last bits with them.
 
-    Weights that stay in a mapped file begin wherever its header ends, and kernels sum unaligned numbers in another order: the
-    same weights then gave another last bit from one process to the next.
+    Weights in a mapped file begin where its header ends. A CPU's kernels sum unaligned numbers in another order.
     """
     for network in modules(pipeline).values():
         for tensor in [*network.parameters(), *network.buffers()]:
@@ -39,9 +37,9 @@ def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:
     """Raise LoadError, naming the tensor, where a number is NaN or infinite."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            kind = "NaN" if bool(torch.isnan(tensor).any()) else "infinite numbers"
+            problem = "NaN" if bool(torch.isnan(tensor).any()) else "infinite numbers"
             raise LoadError(
-                f"{where}: tensor {name!r} holds {kind}",
+                f"{where}: tensor {name!r} holds {problem}",
                 f"as loaded, in {str(tensor.dtype).removeprefix('torch.')}",
                 "save the model again, or load it in a wider type",
             )
@@ -50,22 +48,22 @@ def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:
 def weights_digest(pipeline: Any, adapter: str = "") -> str:
     """SHA-256 of everything in memory that decides an image besides prompt, seed and sampling.
 
-    Covers each network's tensors (component, name, dtype, shape, bytes) and configuration, the tokenizers and the
-    scheduler's configuration, and the digest of an `adapter`; not where they came from, nor the device.
+    It covers the tensors of each network (component, name, dtype, shape, bytes), the configurations, the tokenizers, and
+    `adapter`: the digest of an adapter or of code. It does not depend on where the weights came from, nor on the device.
     """
     tensors = [(part, name, value) for part, network in modules(pipeline).items() for name, value in network.state_dict().items()]
     with ThreadPoolExecutor(min(HASHING_THREADS, os.cpu_count() or 1)) as pool:
         hashes = list(pool.map(lambda entry: tensor_digest(entry[2]), tensors))
     entries = [
-        [part, name, str(value.dtype), list(value.shape), found]
-        for (part, name, value), found in zip(tensors, hashes, strict=True)
+        [part, name, str(value.dtype), list(value.shape), tensor_hash]
+        for (part, name, value), tensor_hash in zip(tensors, hashes, strict=True)
     ]
     settings = {name: settings_of(part) for name, part in sorted(pipeline.components.items())}
     return digest([sorted(entries), settings, pipeline_settings(pipeline), *([adapter] if adapter else [])])
 
 
 def pipeline_settings(pipeline: Any) -> dict[str, str]:
-    """The pipeline's class and its own settings, such as how SDXL treats an empty prompt."""
+    """The class of the pipeline, and its own settings: for instance, how SDXL treats an empty prompt."""
     config = dict(getattr(pipeline, "config", None) or {})
     own = {
         key: repr(value)
@@ -86,7 +84,7 @@ def settings_of(part: Any) -> Any:
     if hasattr(part, "get_vocab"):
         backend = getattr(part, "backend_tokenizer", None)
         words = json.loads(backend.to_str()) if backend is not None else part.get_vocab()
-        if backend is not None:  # how much was padded and cut last is no setting
+        if backend is not None:  # these two are what the last call used, and no setting
             words |= {"truncation": None, "padding": None}
         special = {name: str(token) for name, token in sorted(part.special_tokens_map.items())}
         return [digest(words), part.model_max_length, special, getattr(part, "padding_side", "")]

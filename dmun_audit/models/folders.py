@@ -1,10 +1,9 @@
-"""Whole pipelines: every network loaded with the proof that its files hold what it needs, and nothing else."""
+"""Whole pipelines in folders: each network is loaded with the proof that its files hold exactly its tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +14,22 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.models.fingerprint import modules, require_finite
 from dmun_audit.models.headers import check_folder, component_weights, read_model_index, variant_of
-from dmun_audit.models.proof import Loaded
+from dmun_audit.models.loaded import OpenedPipeline
+from dmun_audit.models.proof import LoadReport
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CHECKERS = frozenset({"safety_checker"})  # they blacken images, and an audit is there to see them
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A pipeline, what was loaded into it, and a digest of the folder's own code where that was let run."""
-
-    pipeline: Any
-    loaded: Loaded
-    code_digest: str = ""
+CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see
 
 
 def open_folder(
     folder: Path, dtype: str, trust_remote_code: bool = False, known: Mapping[str, torch.nn.Module] | None = None
-) -> Opened:
+) -> OpenedPipeline:
     """The pipeline in a diffusers folder, on the CPU and in evaluation mode.
 
-    `known` networks, by component, are taken as they are instead of being loaded again.
+    `known` networks, by component, are used as they are and not loaded again. Code in the folder runs only with
+    `trust_remote_code`.
 
-    Raises LoadError where files are damaged, dangerous or incomplete, or hold more than the networks take; code of the folder's
-    own runs only where `trust_remote_code` says so.
+    Raises LoadError where files are damaged, dangerous or incomplete, or hold more than the networks take.
     """
     check_folder(folder, trust_remote_code)
     torchvision_compatibility.make_importable()
@@ -72,7 +63,7 @@ def open_folder(
     ]
     code = sorted(folder.rglob("*.py")) if trust_remote_code else []
     code_digest = digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in code]) if code else ""
-    return Opened(pipeline, Loaded("pipeline folder", matched, warnings=warnings), code_digest)
+    return OpenedPipeline(pipeline, LoadReport("pipeline folder", matched, warnings=warnings), code_digest)
 
 
 def open_networks(folder: Path, dtype: str, without: Collection[str] = ()) -> dict[str, torch.nn.Module]:
@@ -94,22 +85,22 @@ def _network_class(entry: Any) -> Any:
     if not isinstance(entry, list) or len(entry) != 2:
         return None
     library = {"diffusers": diffusers, "transformers": transformers}.get(str(entry[0]))
-    found = getattr(library, str(entry[1]), None)
-    return found if isinstance(found, type) and issubclass(found, torch.nn.Module) else None
+    named = getattr(library, str(entry[1]), None)
+    return named if isinstance(named, type) and issubclass(named, torch.nn.Module) else None
 
 
 def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Module:
-    """Load one network, refusing tensors without a place and places without a tensor; neither library does."""
+    """Load one network. Tensors without a place and places without a tensor are refused; the libraries only warn of them."""
     files = component_weights(folder)
     variant = variant_of(files[0]) if files else ""
     with as_load_error(folder):
         network, report = network_class.from_pretrained(
             str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True, variant=variant or None
         )
-    for kind, words in (("unexpected_keys", "tensors that the network has no place for"), ("missing_keys", "no tensors for")):
+    for kind, problem in (("unexpected_keys", "tensors that the network has no place for"), ("missing_keys", "no tensors for")):
         names = sorted(str(name) for name in report[kind])
         if names:
-            raise LoadError(f"{folder} holds {words}: {', '.join(names[:3])}", f"{len(names)} in all", "save it again")
+            raise LoadError(f"{folder} holds {problem}: {', '.join(names[:3])}", f"{len(names)} in all", "save it again")
     loaded: torch.nn.Module = network
     loaded.eval().requires_grad_(False)
     require_finite(str(folder), loaded.state_dict())
@@ -118,7 +109,7 @@ def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Modu
 
 @contextmanager
 def as_load_error(folder: Path) -> Iterator[None]:
-    """Whatever a damaged folder makes the libraries stumble over, as a LoadError."""
+    """Turn every error of the libraries about a damaged folder into a LoadError."""
     try:
         yield
     except LoadError:
@@ -135,7 +126,7 @@ def first_line(error: Exception) -> str:
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the libraries' own bars and warnings: what they warn of is an error here."""
+    """Without the progress bars and warnings of the libraries: what they warn of is an error here."""
     import diffusers.utils.logging as diffusers_logging
     import transformers.utils.logging as transformers_logging
 

@@ -1,4 +1,4 @@
-"""What can be refused before torch is imported: damaged files, code in pickles, foreign links, names that match nothing."""
+"""Checks before torch is imported: damaged files, code in pickles, links out of a folder, names without a place in the base."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encod
 
 
 def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_code: bool = False) -> None:
-    """Refuse what can be refused by headers alone: `reference` as the candidate, `base` as the model below or beside it.
+    """Check a candidate and its base by their headers alone. Hub models and pipelines in memory are not checked.
 
-    Raises UsageError for a base that is no complete model, and LoadError, naming the file and where possible the tensor,
-    for damaged or dangerous files and for safetensors files that do not fit their base. Hub models are not looked at.
+    Raises UsageError for a base that is no complete model. Raises LoadError, naming the file and where possible the tensor, for
+    damaged or dangerous files and for safetensors files that do not fit their base.
     """
     if base.kind in NO_COMPLETE_MODEL:
         raise UsageError(
@@ -57,24 +57,26 @@ def _check_weights(path: Path, below: ModelReference) -> None:
 
 
 def folder_shapes(folder: Path) -> Shapes | None:
-    """Component → place → shape of a pipeline folder, from headers; None where weights are not in safetensors files."""
+    """Component → place → shape of a pipeline folder, read from headers; None where weights are not in safetensors files."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for component in sorted(NETWORKS & set(_components(folder))):
         files = component_weights(folder / component)
         if not files or files[0].suffix != ".safetensors":
             return None
-        found = {name: shape for file in files for name, shape in read_header(file).shapes.items()}
-        shapes[component] = {canonical_name(component, name): shape for name, shape in found.items()}
+        headers = [read_header(file) for file in files]
+        shapes[component] = {
+            canonical_name(component, name): shape for header in headers for name, shape in header.shapes.items()
+        }
     return shapes
 
 
 def component_weights(folder: Path) -> list[Path]:
-    """The weights files of a component that are loaded: safetensors before pickles, plain ones before variants such as fp16."""
+    """The weights files of a component that are loaded: safetensors before pickles, plain files before variants such as fp16."""
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
-        found = sorted(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
-        plain = [file for file in found if not variant_of(file)]
-        if found:
-            return plain or [file for file in found if variant_of(file) == variant_of(found[0])]
+        files = sorted(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
+        plain = [file for file in files if not variant_of(file)]
+        if files:
+            return plain or [file for file in files if variant_of(file) == variant_of(files[0])]
     return []
 
 
@@ -98,25 +100,26 @@ def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
 
 
 def read_model_index(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
-    """The table in a pipeline folder's model_index.json; raises LoadError where it cannot be read or asks for code of its own."""
+    """The table in a folder's model_index.json. Raises LoadError where it cannot be read, or where it names code of its own."""
     path = folder / "model_index.json"
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read", str(error)) from None
-    named = index.get("_class_name") if isinstance(index, dict) else None
-    if isinstance(named, list) and all(isinstance(part, str) for part in named):
+    class_name = index.get("_class_name") if isinstance(index, dict) else None
+    if isinstance(class_name, list) and all(isinstance(part, str) for part in class_name):
         if trust_remote_code:
             return index
-        raise LoadError(f"{path} asks for a pipeline of its own code: {'.'.join(named)}", "no code beside weights is run", TRUST)
-    if not isinstance(named, str):
+        own = ".".join(class_name)
+        raise LoadError(f"{path} asks for a pipeline of its own code: {own}", "no code beside weights is run", TRUST)
+    if not isinstance(class_name, str):
         raise LoadError(f"{path} names no pipeline class", "", "save the pipeline again with save_pretrained")
     return index
 
 
 def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
-    """The components that model_index.json names; without trust each must come from diffusers or transformers."""
-    found = []
+    """The components that model_index.json names. Without trust each must come from diffusers or transformers."""
+    components = []
     for name, entry in read_model_index(folder, trust_remote_code).items():
         if name.startswith("_") or not isinstance(entry, list) or entry[:1] == [None]:
             continue
@@ -128,8 +131,8 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
                 "only classes of diffusers and transformers are loaded, no code beside the weights",
                 TRUST,
             )
-        found.append(name)
-    return found
+        components.append(name)
+    return components
 
 
 def _is_pipeline_module(library: str) -> bool:
@@ -145,14 +148,14 @@ def refuse_foreign_links(folder: Path) -> None:
     A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`.
     """
     root = folder.resolve()
-    homes = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    allowed = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
     for path in folder.rglob("*"):
         if path.is_symlink():
             try:
-                end = path.resolve()
+                target = path.resolve()
             except (OSError, RuntimeError):
                 raise LoadError(f"{path} is a link that leads round in a circle", "", "copy the file into the folder") from None
-            if not any(end.is_relative_to(home) for home in homes):
+            if not any(target.is_relative_to(folder) for folder in allowed):
                 raise LoadError(
-                    f"{path} is a link that leads out of the folder", f"it leads to {end}", "copy the file into the folder"
+                    f"{path} is a link that leads out of the folder", f"it leads to {target}", "copy the file into the folder"
                 )

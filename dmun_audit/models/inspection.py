@@ -1,4 +1,4 @@
-"""What a model is and whether it fits its base, without rendering anything: the load proof alone, or the headers alone."""
+"""What a model is and whether it fits its base: from the load proof, or from headers alone. Nothing is rendered."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from dmun_audit.models.headers import (
     read_model_index,
     refuse_foreign_links,
 )
-from dmun_audit.models.references import ModelReference, atelier_own_base, source_digest
+from dmun_audit.models.references import ModelReference, atelier_own_base
+from dmun_audit.models.source_files import source_digest
 
 
 @dataclass(frozen=True)
-class Holding:
-    """What the headers of one file or component declare: how many tensors and numbers, of which types, in how many bytes."""
+class HeaderCounts:
+    """What the headers of a file or component declare. `numbers` counts single values, and `dtypes` counts tensors by type."""
 
     tensors: int
     numbers: int
@@ -37,16 +38,17 @@ class Holding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What `dmun-audit inspect` says. `proof` is that of a load; None where only headers were read or no base was named.
+    """What `dmun-audit inspect` prints.
 
-    `holds` goes by component, `fit` too: how many tensors found a place in the base and how many places keep the base's. `touched`
-    counts the base's tensors that a file changes, by block.
+    `holds` has an entry for each component. So has `fit`: how many tensors have a place in the base (`matched`), and how many
+    places keep the base's tensor (`missing`). `touched` counts the base's tensors that a file changes, by block. `proof` is the
+    load proof; it is None where only headers were read.
     """
 
     model: str
     base: str | None
     format: str
-    holds: dict[str, Holding]
+    holds: dict[str, HeaderCounts]
     fit: dict[str, dict[str, int]] = field(default_factory=dict)
     touched: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -61,9 +63,9 @@ class Inspection:
 
 
 def inspect_quickly(reference: ModelReference, base: ModelReference | None, trust_remote_code: bool = False) -> Inspection:
-    """Read headers only: what the model holds, and, with a base, whether every tensor has a place of its shape there.
+    """Read headers, and no tensors: what the model holds, and, with a base, whether each tensor has a place of its shape there.
 
-    Raises LoadError where it does not fit, and where files are damaged or dangerous. No tensor is read.
+    Raises LoadError where it does not fit, and where files are damaged or dangerous.
     """
     below = atelier_own_base(reference) or base
     if reference.path is None or reference.kind in {"hook", "images"}:
@@ -74,7 +76,7 @@ def inspect_quickly(reference: ModelReference, base: ModelReference | None, trus
     if reference.path.is_dir():
         refuse_foreign_links(reference.path)
     with OpenContents(reference.path, headers_only=True) as contents:
-        holds = {"weights": _holding([contents], weights_files(reference.path))}
+        holds = {"weights": _counts([contents], weights_files(reference.path))}
         if below is None:
             note = "without --base nothing says whether it fits"
             return Inspection(reference.text, None, f"read as {reading_of(contents)}", holds, notes=[note])
@@ -87,9 +89,9 @@ def inspect_quickly(reference: ModelReference, base: ModelReference | None, trus
 def inspect_fully(
     reference: ModelReference, base: ModelReference | None, dtype: str = "float32", trust_remote_code: bool = False
 ) -> Inspection:
-    """Load the model as an audit would, and prove it. Without a base, a complete model is loaded and compared with nothing.
+    """Load the model as an audit does, with its proof. A complete model without a base is compared with nothing.
 
-    Raises what loading raises; weights without a base are looked at by their headers.
+    Of weights without a base only headers are read. Raises what loading raises.
     """
     below = atelier_own_base(reference) or base
     if below is None and reference.kind == "weights":
@@ -101,12 +103,12 @@ def inspect_fully(
     else:
         model = load_candidate(reference, below, dtype, trust_remote_code=trust_remote_code)
     proof = model.proof
-    fit = {name: {"matched": found["matched"], "missing": found["missing"]} for name, found in proof["components"].items()}
+    fit = {name: {key: counts[key] for key in ("matched", "missing")} for name, counts in proof["components"].items()}
     return Inspection(
         reference.text,
         below.text if below is not None else None,
         proof["format"],
-        _held(reference),
+        _header_counts(reference),
         fit,
         notes=proof["notes"],
         warnings=proof["warnings"],
@@ -129,7 +131,7 @@ def _shapes_of(base: ModelReference) -> Shapes:
 
 
 def _quick_folder(reference: ModelReference, folder: Path, below: ModelReference | None) -> Inspection:
-    holds, ours = _held(reference), folder_shapes(folder)
+    holds, ours = _header_counts(reference), folder_shapes(folder)
     warnings, fit = [], {}
     if below is not None and below.path != folder and ours is not None:
         theirs = _shapes_of(below)
@@ -146,27 +148,27 @@ def _quick_folder(reference: ModelReference, folder: Path, below: ModelReference
     return Inspection(reference.text, below.text if below else None, f"pipeline folder ({name})", holds, fit, warnings=warnings)
 
 
-def _held(reference: ModelReference) -> dict[str, Holding]:
-    """What the files of a model on this machine declare, by component; nothing for others."""
+def _header_counts(reference: ModelReference) -> dict[str, HeaderCounts]:
+    """What the files of a model on this machine declare, by component; {} for other models."""
     if reference.path is None or reference.kind in {"hook", "images"}:
         return {}
     if not (reference.path / "model_index.json").is_file():
-        return {"weights": _holding_of(weights_files(reference.path))}
+        return {"weights": _counts_of(weights_files(reference.path))}
     folders = [reference.path / name for name in sorted(NETWORKS) if (reference.path / name).is_dir()]
     files = {folder.name: component_weights(folder) for folder in folders}
-    return {name: _holding_of(found) for name, found in files.items()}
+    return {name: _counts_of(weights) for name, weights in files.items()}
 
 
-def _holding_of(files: Sequence[Path]) -> Holding:
+def _counts_of(files: Sequence[Path]) -> HeaderCounts:
     with ExitStack() as stack:
-        return _holding([stack.enter_context(OpenContents(file, headers_only=True)) for file in files], files)
+        return _counts([stack.enter_context(OpenContents(file, headers_only=True)) for file in files], files)
 
 
-def _holding(each: Sequence[Contents], files: Sequence[Path]) -> Holding:
+def _counts(each: Sequence[Contents], files: Sequence[Path]) -> HeaderCounts:
     shapes = [shape for contents in each for shape in contents.shapes.values()]
     dtypes = Counter(dtype for contents in each for dtype in contents.dtypes.values())
     size = sum(file.stat().st_size for file in files)
-    return Holding(len(shapes), sum(math.prod(shape) for shape in shapes), size, dict(sorted(dtypes.items())))
+    return HeaderCounts(len(shapes), sum(math.prod(shape) for shape in shapes), size, dict(sorted(dtypes.items())))
 
 
 def _fit(layout: Layout, base: Shapes) -> dict[str, dict[str, int]]:

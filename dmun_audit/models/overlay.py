@@ -1,4 +1,4 @@
-"""Lays a weights file over the pipeline of its base: every tensor in its place, one at a time."""
+"""Lays a weights file over the pipeline of its base, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dmun_audit.models.artifacts.layout import Layout, Part, Shape, actual_name,
 from dmun_audit.models.files.contents import Contents, require_plain
 from dmun_audit.models.fingerprint import modules, require_finite
 
-MASK_AT_LEAST = 1_000  # numbers in a tensor that may be told from a mask
+MASK_AT_LEAST = 1_000  # numbers of a tensor; fewer may be zeros and ones by chance
 
 
 def pipeline_shapes(pipeline: Any) -> dict[str, dict[str, Shape]]:
@@ -24,10 +24,10 @@ def pipeline_shapes(pipeline: Any) -> dict[str, dict[str, Shape]]:
 
 
 def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
-    """Put the file's weights into the pipeline and return the adapter that must stand by while images are made, or None.
+    """Write the file's weights into the pipeline. Returns the adapter that works while images are made, or None.
 
-    Raises LoadError, naming the tensor, for numbers that are NaN or infinite in the base's dtype, for weights that are
-    not floating-point, and for two tensors of one place that are not the same.
+    Raises LoadError, naming the tensor, for numbers that are NaN or infinite in the base's dtype, for weights that are not
+    floating-point, and for two different tensors of one place.
     """
     alphas = {pair.alpha for pair in layout.low_rank}
     require_plain(contents, sorted(layout.used() - alphas))
@@ -73,7 +73,7 @@ def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], con
 
 
 def _read(part: Part, contents: Contents, rows: int) -> torch.Tensor:
-    """The part's numbers; `rows` is how many rows its place has."""
+    """The numbers of a part whose place has `rows` rows."""
     tensor: torch.Tensor = contents.tensor(part.source.name)
     if part.source.rows is not None:
         tensor = tensor[part.source.first_row : part.source.first_row + rows]

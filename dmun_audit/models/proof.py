@@ -1,4 +1,4 @@
-"""Proof that what was loaded is what was meant: what found its place, and what differs from the base."""
+"""The load proof: which tensors found their place, and how the model differs from its base."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ State = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class ComponentProof:
-    """One network: tensors that came from the model's files, places that kept the base's, and how far it is from the base.
+    """One network: tensors from the model's files, places that kept the base's tensors, and the distance from the base.
 
-    `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over its compared tensors. `unexpected` tensors had no place; it is 0, or the model
-    is refused.
+    `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over its compared tensors. `unexpected` counts tensors without a place. It is always 0:
+    any other model is refused.
     """
 
     matched: int = 0
@@ -41,9 +41,9 @@ class ComponentProof:
 class LoadProof:
     """What was loaded, and how it differs from the base.
 
-    Counts are sums over `components`. `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over all compared tensors, `blocks` the same
-    for each top block of the denoiser and each other component. `notes` say what the file is and what was left out of it on
-    purpose, `warnings` what may be wrong. A base is compared with nothing.
+    Counts are sums over `components`. `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over all compared tensors. `blocks` holds the same
+    for each top block of the denoiser and for each other component. `notes` say what the file is and what was left out of it on
+    purpose; `warnings` say what may be wrong. A base is compared with nothing.
     """
 
     format: str
@@ -65,7 +65,7 @@ class LoadProof:
 
 
 class Difference:
-    """What differs between a model and its base: sums of squares of change and base, by block."""
+    """The difference between a model and its base: sums of squares of the change and of the base, by block."""
 
     def __init__(self) -> None:
         self.changed: dict[str, list[float]] = {}  # component → relative norm of each changed tensor
@@ -89,7 +89,7 @@ class Difference:
         self._count(component, name, size, _square(base.to("cpu", torch.float32)), changed=size > 0)
 
     def add_module(self, component: str, effective: bool) -> None:
-        """Count a module that an adapter puts behind one of the base's; its effect has no norm among the weights."""
+        """Count a module that an adapter adds behind a module of the base. No norm of weights measures its effect."""
         self.compared[component] = self.compared.get(component, 0) + 1
         if effective:
             self.changed.setdefault(component, []).append(math.inf)
@@ -103,14 +103,14 @@ class Difference:
         blocks[block_of(component, name)] = (so_far[0] + change, so_far[1] + weight)
 
     def replace(self, component: str, why: str) -> None:
-        """Count a component whose tensors cannot be compared as changed."""
+        """Count a component as changed whose tensors cannot be compared."""
         self.changed.setdefault(component, []).append(math.inf)
         self.warnings.append(f"{component} cannot be compared with the base's: {why}")
 
     def compare(self, component: str, ours: State, base: State, name: str) -> None:
-        """Compare a network tensor by tensor; rows that an embedding gained are left out.
+        """Compare a network tensor by tensor. New rows of an embedding are left out.
 
-        Raises LoadError where denoisers have different tensors or shapes; any other network then counts as replaced.
+        Raises LoadError where denoisers have different tensors or shapes. Any other network then counts as replaced.
         """
         grown = [key for key in ours.keys() & base.keys() if _grew(key, ours[key], base[key])]
         alone = sorted(ours.keys() ^ base.keys())
@@ -146,8 +146,8 @@ def _grew(name: str, ours: torch.Tensor, base: torch.Tensor) -> bool:
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """What a load put where: the format's name, matched and missing tensors by component, notes and warnings."""
+class LoadReport:
+    """What one load did: the name of the format, matched and missing tensors by component, notes and warnings."""
 
     format: str
     matched: Mapping[str, int]
@@ -156,32 +156,32 @@ class Loaded:
     warnings: Sequence[str] = ()
 
 
-def prove(loaded: Loaded, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
+def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
     """The proof of one load. `name` is the candidate's reference, for messages.
 
-    Raises LoadError where nothing differs although it `must_differ`; where it need not, that is a warning. A small difference
-    in nearly every tensor of the denoiser is a warning too.
+    Where nothing differs, it raises LoadError if the model `must_differ`, and warns otherwise. It also warns of a small difference in
+    nearly every tensor of the denoiser.
     """
-    warnings = [*loaded.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
+    warnings = [*report.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
     if not any(difference.changed.values()):
         what = f"{name} does not differ from its base in any of {sum(difference.compared.values())} tensors"
         if must_differ:
             raise LoadError(what, "an audit of it would audit the base", "check that this is the file with the edited weights")
         warnings.append(what)
-    return _proof(loaded, difference, warnings)
+    return _proof(report, difference, warnings)
 
 
-def prove_base(loaded: Loaded) -> LoadProof:
+def prove_base(report: LoadReport) -> LoadProof:
     """The proof of a complete model that is compared with nothing."""
-    return _proof(loaded, Difference(), list(loaded.warnings))
+    return _proof(report, Difference(), list(report.warnings))
 
 
-def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadProof:
-    names = sorted(loaded.matched.keys() | loaded.missing.keys() | difference.compared.keys() | difference.changed.keys())
+def _proof(report: LoadReport, difference: Difference, warnings: list[str]) -> LoadProof:
+    names = sorted(report.matched.keys() | report.missing.keys() | difference.compared.keys() | difference.changed.keys())
     components = {
         name: ComponentProof(
-            matched=loaded.matched.get(name, 0),
-            missing=loaded.missing.get(name, 0),
+            matched=report.matched.get(name, 0),
+            missing=report.missing.get(name, 0),
             compared=difference.compared.get(name, 0),
             changed=len(difference.changed.get(name, [])),
             relative_norm=difference.relative_norm(name),
@@ -189,7 +189,7 @@ def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadP
         for name in names
     }
     return LoadProof(
-        format=loaded.format,
+        format=report.format,
         matched=sum(one.matched for one in components.values()),
         missing=sum(one.missing for one in components.values()),
         changed_tensors=sum(one.changed for one in components.values()),
@@ -198,13 +198,13 @@ def _proof(loaded: Loaded, difference: Difference, warnings: list[str]) -> LoadP
         components=components,
         blocks=difference.blocks(),
         changed_components=sorted(name for name, norms in difference.changed.items() if norms),
-        notes=list(loaded.notes),
+        notes=list(report.notes),
         warnings=warnings,
     )
 
 
 def _looks_like_another_copy(difference: Difference) -> Iterator[str]:
-    """The median and not every tensor counts: biases near zero change by large factors between any two copies."""
+    """A warning for a small difference everywhere. The median decides: biases near zero differ by large factors in any copy."""
     for component in DENOISERS:
         norms = difference.changed.get(component, [])
         compared = difference.compared.get(component, 0)
@@ -216,7 +216,7 @@ def _looks_like_another_copy(difference: Difference) -> Iterator[str]:
 
 
 def _square(values: torch.Tensor) -> float:
-    """Sum of squares: rows in float32, added up in float64. All in float32 loses 1% over a large tensor, all in float64 is slow."""
+    """Sum of squares: rows in float32, added up in float64. All in float32 loses 1% of a large tensor; all in float64 is slow."""
     flat = values.reshape(-1)
     whole = flat.numel() // ROW * ROW
     rows = torch.linalg.vector_norm(flat[:whole].view(-1, ROW), dim=1).double()

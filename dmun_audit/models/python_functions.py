@@ -1,7 +1,8 @@
-"""A Python function of the user's as the model: for what no format covers.
+"""A Python function of the user's as the model, for what no file format covers.
 
-`--model=module:function`. The function may take `pipeline` (a fresh pipeline of `--base`, its to change), `dtype` and `device` (torch's),
-each by that name. It returns a diffusers pipeline, or a function `draw(prompts, seeds)` that returns one image for each.
+`--model=module:function`. The function may have the parameters `pipeline` (a fresh pipeline of `--base`, which it may change),
+`dtype` and `device` (torch's). It returns a diffusers pipeline, or a function `draw(prompts, seeds)` that returns one image for
+each prompt.
 """
 
 from __future__ import annotations
@@ -9,39 +10,108 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+import torch
 
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit.models.references import ModelReference, on_path
+from dmun_audit._util.hashing import digest
+from dmun_audit.models.comparison import compared, tensor_counts
+from dmun_audit.models.external_images import DrawingFunction, session_id
+from dmun_audit.models.external_model import external_model
+from dmun_audit.models.fingerprint import modules, require_finite
+from dmun_audit.models.folders import DTYPES
+from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
+from dmun_audit.models.proof import LoadReport, prove
+from dmun_audit.models.references import ModelReference
+from dmun_audit.models.source_files import Source, confirm_source
 
 
-def call_hook(reference: ModelReference, gives: Mapping[str, Callable[[], Any]]) -> Any:
-    """Import the function and call it; `gives` makes each argument that it may ask for.
+def load_function(
+    reference: ModelReference, fresh_base: Callable[[], OpenedPipeline], dtype: str, device: str, planned: Source | None
+) -> LoadedModel:
+    """Call the function and load what it returns. `fresh_base` opens a pipeline of the base.
 
-    Raises UsageError where there is no such function or it asks for something else, and LoadError where it fails.
+    Raises UsageError where there is no such function or where it has other parameters, and LoadError where it fails or returns no
+    model.
+    """
+    arguments: dict[str, Callable[[], Any]] = {
+        "pipeline": lambda: fresh_base().pipeline,
+        "dtype": lambda: DTYPES[dtype],
+        "device": lambda: torch.device(device),
+    }
+    result = call_function(reference, arguments)
+    source = confirm_source(reference, planned)
+    if not hasattr(result, "components"):
+        if not callable(result):
+            raise LoadError(
+                f"{reference.text} gave a {type(result).__name__}",
+                "",
+                "return a diffusers pipeline, or a function draw(prompts, seeds)",
+            )
+        drawing = DrawingFunction(reference, result)
+        weights = digest(["drawn", source, reference.name, drawing.fingerprint])
+        return external_model(reference, drawing, "images drawn by a function", source, weights)
+    networks = modules(result)
+    for name, network in networks.items():
+        network.eval().requires_grad_(False)
+        require_finite(f"{reference.text}: {name}", network.state_dict())
+    result.set_progress_bar_config(disable=True)
+    base = fresh_base()
+    difference, warnings = compared(result, base.pipeline, reference.text)
+    notes = ["a function made this model: what it does while images are made does not show in its weights"]
+    report = LoadReport("pipeline of a Python function", tensor_counts(result), notes=notes, warnings=warnings)
+    proof = prove(report, difference, name=reference.text, must_differ=False)
+    unseen = session_id() if any(_computes_otherwise(network) for network in networks.values()) else ""
+    beyond_weights = digest(["hook", source, reference.name, unseen, *([base.beyond_weights] if base.beyond_weights else [])])
+    return finish(reference, OpenedPipeline(result, report, beyond_weights), proof, device, source)
+
+
+def call_function(reference: ModelReference, arguments: Mapping[str, Callable[[], Any]]) -> Any:
+    """Import the function and call it; `arguments` makes the value of each parameter that it may have.
+
+    Raises UsageError where there is no such function or it has another parameter, and LoadError where it fails.
     """
     torchvision_compatibility.make_importable()  # the module may import diffusers
     module, _, name = (reference.name or "").partition(":")
-    with on_path():
+    with _current_folder_first():
         try:
             function = getattr(importlib.import_module(module), name, None)
         except Exception as error:
             raise LoadError(
-                f"{reference.text} cannot be imported", f"{type(error).__name__}: {error}", "mend the module"
+                f"{reference.text} cannot be imported", f"{type(error).__name__}: {error}", "correct the module"
             ) from error
     if not callable(function):
         close = difflib.get_close_matches(name, [key for key, value in vars(sys.modules[module]).items() if callable(value)], n=1)
         raise UsageError(f"{module} has no function {name!r}", "", f"did you mean {close[0]}?" if close else "check the spelling")
-    asked = list(inspect.signature(function).parameters)
-    unknown = [argument for argument in asked if argument not in gives]
+    parameters = list(inspect.signature(function).parameters)
+    unknown = [parameter for parameter in parameters if parameter not in arguments]
     if unknown:
-        raise UsageError(f"{reference.text} asks for {unknown[0]!r}", "", f"it may ask for {', '.join(gives)}")
+        raise UsageError(f"{reference.text} asks for {unknown[0]!r}", "", f"it may ask for {', '.join(arguments)}")
     try:
-        return function(**{argument: gives[argument]() for argument in asked})
+        return function(**{parameter: arguments[parameter]() for parameter in parameters})
     except UsageError:
         raise
     except Exception as error:
-        raise LoadError(f"{reference.text} failed", f"{type(error).__name__}: {error}", "mend it") from error
+        raise LoadError(f"{reference.text} failed", f"{type(error).__name__}: {error}", "correct the function") from error
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    """The current folder first on `sys.path`: the user's module may import modules beside it, and `sys.path` alone decides that."""
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+def _computes_otherwise(network: torch.nn.Module) -> bool:
+    """Whether hooks or replaced methods decide what it computes: what they do may change though no weight does."""
+    return any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())

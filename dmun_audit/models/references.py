@@ -1,30 +1,28 @@
-"""Model references: what `--model` and `--base` may say, decided without importing torch."""
+"""Model references: what `--model` and `--base` may say. Decided without importing torch."""
 
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit._util.hashing import digest, digest_bytes, digest_file
+from dmun_audit.models.model_card import card_base
 
 ATELIER = "atelier:"
 WEIGHTS_FOLDER = Path(__file__).parent.parent / "atelier" / "weights"
 IMAGES = "images:"
+PIPELINE = "pipeline:"
 HOOK = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 WEIGHTS_SUFFIXES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
-MODEL_SUFFIXES = {".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".txt", ".model", ".py"}
 IMAGE_LIST = "metadata.jsonl"
-IMAGE_SUFFIXES = {".jsonl", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 NO_COMPLETE_MODEL = {
     "weights": "weights to lay over a base",
@@ -40,20 +38,23 @@ KINDS_OF_REFERENCE = (
 class ModelReference:
     """A model as the user named it.
 
-    `text` is the user's spelling. `path` is the absolute folder or file (of a hook, the source of its module), and None for a hub
-    model. `name` is the atelier's name, the hub id with its revision ("owner/name@revision") or the hook ("module:function"),
-    and None for a path. Kind "weights" is laid over a base: a file, or the folder of one component or adapter. A "hook" is a
-    Python function that gives the model; "images" were made elsewhere.
+    `text` is the user's spelling. `path` is the absolute folder or file, and None for a hub model and a pipeline in memory; for a
+    hook it is the source file of the function's module. `name` is the atelier's name, the hub id with its revision
+    ("owner/name@revision"), the hook ("module:function") or the digest of a pipeline in memory, and None for a path.
+
+    Kinds: a "folder" is a whole pipeline. "weights" are laid over a base: one file, or the folder of one component or adapter. A
+    "hook" is a Python function that returns the model. "images" were made outside of the audit. A "memory" model is a pipeline
+    that a Python caller passed.
     """
 
     text: str
-    kind: Literal["folder", "weights", "hub", "atelier", "hook", "images"]
+    kind: Literal["folder", "weights", "hub", "atelier", "hook", "images", "memory"]
     path: Path | None
     name: str | None
 
 
 def parse_reference(text: str) -> ModelReference:
-    """The model that `text` names. Raises UsageError, naming the path, where there is no such thing."""
+    """The model that `text` names. Raises UsageError, naming the path, where there is none."""
     text = text.strip()
     if text.startswith(ATELIER):
         name = text.removeprefix(ATELIER)
@@ -93,15 +94,14 @@ def _images(text: str) -> ModelReference:
 
 
 def _source_of(text: str) -> Path:
-    """The source file of a hook's module; found without importing it (but for the packages above it)."""
+    """The source file of a hook's module."""
     module = text.partition(":")[0]
     if module.endswith(".py"):
         raise UsageError(f"{text} names a file", "a function is named by its module", f"write {text.replace('.py:', ':', 1)}")
-    with on_path():
-        try:
-            spec = importlib.util.find_spec(module)
-        except (ImportError, ValueError) as error:
-            raise UsageError(f"{text} names a module that cannot be found", str(error), "check the spelling") from None
+    try:
+        spec = _find_module(module)
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"{text} names a module that cannot be found", str(error), "check the spelling") from None
     if spec is None or spec.origin is None or not Path(spec.origin).is_file():
         raise UsageError(
             f"there is no model at {text}",
@@ -111,15 +111,18 @@ def _source_of(text: str) -> Path:
     return Path(spec.origin)
 
 
-@contextmanager
-def on_path() -> Iterator[None]:
-    """With the current folder first among those that modules are imported from."""
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        sys.path.remove(here)
+def _find_module(name: str) -> ModuleSpec | None:
+    """Where a module would be imported from, with the current folder before `sys.path`; nothing is imported."""
+    places: Sequence[str] = [os.getcwd(), *sys.path]
+    parts = name.split(".")
+    for length in range(1, len(parts) + 1):
+        package = ".".join(parts[:length])
+        specs = (finder.find_spec(package, places) for finder in sys.meta_path)
+        spec = next((spec for spec in specs if spec is not None), None)
+        if length == len(parts) or spec is None:
+            return spec
+        places = list(spec.submodule_search_locations or [])
+    return None
 
 
 def _may_be_hub(text: str) -> bool:
@@ -183,7 +186,7 @@ def atelier_entry(name: str) -> dict[str, Any]:
 
 
 def atelier_default() -> str:
-    """The atelier model audited where no model is named."""
+    """The name of the atelier model that is audited where no model is named."""
     return str(atelier_index()["default"])
 
 
@@ -201,7 +204,7 @@ def atelier_judge() -> Path:
 
 
 def is_atelier(reference: ModelReference) -> bool:
-    """Whether the model is one of the atelier's."""
+    """Whether the user named one of the atelier's models."""
     return reference.kind == "atelier"
 
 
@@ -217,16 +220,16 @@ def atelier_own_base(reference: ModelReference) -> ModelReference | None:
 
 
 def default_base(candidate: ModelReference, ini_base: str | None) -> ModelReference:
-    """The base where `--base` was not given: the ini file's, else the model card's, else `atelier:base`.
+    """The base where `--base` was not given: the ini file's, else the model card's, else `atelier:base` for an atelier model.
 
     Raises UsageError where none of them names one.
     """
     if ini_base:
         return parse_reference(ini_base)
     if candidate.kind == "folder" and candidate.path is not None:
-        named = card_base(candidate.path / "README.md")
-        if named:
-            return parse_reference(named)
+        base = card_base(candidate.path / "README.md")
+        if base:
+            return parse_reference(base)
     if is_atelier(candidate):
         return parse_reference(ATELIER + "base")
     raise UsageError(
@@ -234,75 +237,3 @@ def default_base(candidate: ModelReference, ini_base: str | None) -> ModelRefere
         "there is no --base, no dmun_base in the ini file and no base_model in a model card beside it",
         "add --base=… with the model before unlearning",
     )
-
-
-def card_base(card: Path) -> str | None:
-    """`base_model` of a model card's YAML head: plain, quoted, or the first item of a list; None where there is none."""
-    try:
-        lines = card.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return None
-    if not lines or lines[0].strip() != "---":
-        return None
-    ends = [number for number, line in enumerate(lines[1:], start=1) if line.strip() == "---"]
-    head = lines[1 : ends[0]] if ends else []
-    for number, line in enumerate(head):
-        if line.startswith("base_model:"):
-            value = line.removeprefix("base_model:")
-            following = head[number + 1] if number + 1 < len(head) else ""
-            if not _scalar(value) and following.lstrip().startswith("- "):
-                value = following.lstrip().removeprefix("- ")
-            return _scalar(value) or None
-    return None
-
-
-def _scalar(value: str) -> str:
-    value = re.sub(r"(^|\s)#.*$", "", value).strip()
-    if value.startswith("["):
-        value = value.strip("[]").split(",")[0].strip()
-    return value.strip("\"'").strip()
-
-
-# Digests of the files.
-
-
-def source_digest(reference: ModelReference, cache: Path | None = None) -> str:
-    """SHA-256 over the relative paths and contents of the model's own files; of a hub model, over its id and revision.
-
-    A weights file counts alone, without the base below it, a hook by the source of its module. `cache` is a folder where file digests are kept, found again
-    by path, size and modification time.
-    """
-    if reference.path is None:
-        name, revision = hub_parts(reference)
-        return digest_bytes(f"hub:{name}@{revision or 'main'}".encode())
-    return digest([[name, _file_digest(path, cache)] for name, path in _model_files(reference.path)])
-
-
-def _model_files(path: Path) -> list[tuple[str, Path]]:
-    if path.is_file():
-        return [(file.name, file) for file in (path, adapter_config(path)) if file is not None]
-    suffixes = MODEL_SUFFIXES | (IMAGE_SUFFIXES if (path / IMAGE_LIST).is_file() else set())
-    found = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.suffix.lower() in suffixes}
-    hidden = {name for name in found if any(part.startswith(".") for part in name.split("/"))}
-    return [(name, found[name]) for name in sorted(found) if name not in hidden and found[name].is_file()]
-
-
-def adapter_config(weights: Path) -> Path | None:
-    """peft's settings of an adapter: beside its `adapter_model` file, or in its folder; None where there are none."""
-    folder = weights if weights.is_dir() else weights.parent if weights.name.startswith("adapter_model.") else None
-    found = folder / "adapter_config.json" if folder is not None else None
-    return found if found is not None and found.is_file() else None
-
-
-def _file_digest(path: Path, cache: Path | None) -> str:
-    try:
-        if cache is None:
-            return digest_file(path)
-        facts = path.stat()
-        known = cache / digest([str(path.resolve()), facts.st_size, facts.st_mtime_ns])
-        if not known.is_file():
-            cache.mkdir(parents=True, exist_ok=True)
-            known.write_text(digest_file(path), encoding="ascii")
-        return known.read_text(encoding="ascii")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read", str(error)) from None

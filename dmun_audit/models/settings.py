@@ -1,4 +1,4 @@
-"""What else decides an image besides weights: tokenizers, network configurations. Where base and candidate differ, it is said."""
+"""What decides an image besides weights: tokenizers and configurations. A difference between candidate and base is a warning."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dmun_audit.models.fingerprint import modules, pipeline_settings, settings_o
 
 
 def differing_settings(pipeline: Any, base: Any) -> list[str]:
-    """Warnings where a candidate reads prompts or computes otherwise than its base.
+    """Warnings where the candidate reads prompts or computes in another way than its base.
 
     Raises LoadError where a tokenizer has words that its text encoder has no embedding for.
     """
@@ -25,7 +25,8 @@ def differing_settings(pipeline: Any, base: Any) -> list[str]:
             _require_embeddings(pipeline, name, ours)
             if settings_of(ours) != settings_of(theirs):
                 warnings.append(
-                    f"the {name.replace('_', ' ')} is not the base's: prompts are read as other words, so the candidate is no edit of this base alone"
+                    f"the {name.replace('_', ' ')} is not the base's: it reads prompts as other words, so the candidate is "
+                    "no edit of this base alone"
                 )
         elif settings_of(ours) != settings_of(theirs):
             warnings.append(

@@ -16,6 +16,7 @@ from dmun_audit.policy.problems import did_you_mean, usage_error
 from dmun_audit.policy.schema import POLICY
 
 BUILT_IN = Path(__file__).parent / "built_in"
+NO_FIGURES = frozenset({"name", "extends", "waivers"})
 
 
 def built_in_names() -> list[str]:
@@ -60,15 +61,20 @@ def alterations(policy: Policy) -> list[str]:
     if name is None:
         return []
     before, after = (_figures(asdict(each)) for each in (load_policy(name), policy))
-    return [f"{key} {before[key]} → {after[key]}" for key in before if before[key] != after[key]]
+    return [
+        f"{key} {before.get(key)} → {after.get(key)}"
+        for key in dict.fromkeys([*before, *after])
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _figures(table: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a policy by their dotted keys."""
     figures: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, dict):
-            figures |= {f"{key}.{inner}": figure for inner, figure in value.items()}
-        elif key not in {"name", "extends", "waivers"}:
+            figures |= {f"{key}.{inner}": figure for inner, figure in _figures(value).items()}
+        elif key not in NO_FIGURES:
             figures[key] = value
     return figures
 
@@ -102,14 +108,21 @@ def _extended(table: dict[str, Any], path: Path, children: tuple[Path, ...]) -> 
         )
     parent = _load(source, chain)
     inherited = asdict(parent)
-    merged = inherited | {"name": path.stem} | table
-    for key, value in table.items():
-        if isinstance(value, dict) and isinstance(inherited.get(key), dict):
-            merged[key] = inherited[key] | value
+    merged = _overlaid(inherited | {"name": path.stem}, table)
     if isinstance(waivers := table.get("waivers"), list):
         merged["waivers"] = [*waivers, *inherited["waivers"]]
     merged["extends"] = parent.extends or (reference if reference in built_in_names() else str(source))
     return merged
+
+
+def _overlaid(parent: dict[str, Any], child: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of `child`, and the values of `parent` for every key that `child` leaves out, table by table."""
+    both = {key: _overlaid(parent[key], child[key]) for key in child if _is_table(parent, key) and _is_table(child, key)}
+    return parent | child | both
+
+
+def _is_table(table: dict[str, Any], key: str) -> bool:
+    return isinstance(table.get(key), dict)
 
 
 def _path_of(reference: str, folder: Path) -> Path | None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from dmun_audit.policy.policy import Policy
 
-SCHEMA_ID = "urn:dmun-audit:schema:policy:1"
+SCHEMA_ID = "urn:dmun-audit:policy:1"
 
 POLICY = TypeAdapter(Policy)
 """Validates a table as a policy."""

@@ -14,7 +14,7 @@ import pytest
 from dmun_audit._util.errors import UsageError
 
 if TYPE_CHECKING:
-    from dmun_audit.config.resolve import AuditConfig
+    from dmun_audit.config.audit_config import AuditConfig
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.progress import Progress
@@ -29,6 +29,9 @@ AFTER_FAILURES = "stopping after"
 
 REPORTED = "dmun_audit"
 """The attribute of a report that carries evidence as JSON text: plain types alone cross to the controller."""
+
+WORDS = "dmun_audit_words"
+"""The attribute of a report that holds what the list of tests says of its case."""
 
 NOTHING: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
 
@@ -89,14 +92,14 @@ class Session:
         """Resolve the audits if any test file named on the command line asks for them."""
         if self._workerinput is not None:
             if text := self._workerinput.get("dmun_audit"):
-                from dmun_audit.config.resolve import AuditConfig
+                from dmun_audit.config.audit_config import AuditConfig
 
                 self._plan([AuditConfig.from_json(config) for config in json.loads(text)])
         elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.resolve import Options
+        from dmun_audit.config.options import Options
         from dmun_audit.config.targets import resolve_all
 
         option = self.config.option
@@ -247,6 +250,8 @@ class Session:
             each.audit.facts = each.audit.facts or facts
         self._fatal = self._fatal or carried["fatal"]
         failed = self._keep(carried["records"])
+        if report.passed and len(carried["records"]) == 1:
+            setattr(report, WORDS, _words(carried["records"][0][1]))
         if report.when == "teardown":
             self._ended.add(report.nodeid)
         if report.failed and not failed and not carried["fatal"] and not carried["broken"]:
@@ -328,6 +333,16 @@ def _case_of(item: pytest.Item) -> tuple[str, str]:
         ):  # imports nothing where no audit is
             return value.target, value.id
     return "", ""
+
+
+def _words(content: dict[str, Any]) -> str:
+    """What the list of tests says of a case: its verdict and its numbers, or what was seen where there is no claim."""
+    from dmun_audit.evidence.schema import CaseRecord
+    from dmun_audit.report.formatting import claim_words, one_line, shown_verdict
+
+    record = CaseRecord.model_validate(content)
+    decided = record.claim is not None and record.claim.threshold is not None
+    return f"{shown_verdict(record)}: {claim_words(record.claim) if decided else one_line(record.seen)}"
 
 
 def _crash(report: pytest.TestReport) -> str:

@@ -9,8 +9,8 @@ from functools import cached_property
 import pytest
 
 from dmun_audit.claim_groups.planning import image_budget
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
-from dmun_audit.config.resolve import AuditConfig
 from dmun_audit.config.targets import SEPARATOR
 from dmun_audit.decisions.conclude import Interruptions
 from dmun_audit.evidence.schema import CaseRecord

@@ -1,1 +1,1 @@
-"""Makes images: per-image seeds, fixed batch slots, prompts encoded once, nothing rendered twice."""
+"""Makes images: a seed for each image, fixed batch slots, each prompt encoded once, no image rendered twice."""

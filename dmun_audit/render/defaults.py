@@ -1,14 +1,14 @@
-"""What a pipeline says of itself: steps, guidance and size where the policy leaves them to the model."""
+"""Steps, guidance and size as the pipeline itself states them, for policies that leave them to the model."""
 
 from __future__ import annotations
 
 import inspect
 import math
-import re
 from pathlib import Path
 from typing import Any
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.models.model_card import card_metadata
 
 STEPS, GUIDANCE = 50, 7.5  # Stable Diffusion's, for a pipeline whose signature names none
 
@@ -24,9 +24,9 @@ def default_guidance(pipeline: Any) -> float:
 
 
 def image_size(pipeline: Any) -> tuple[int, int]:
-    """The pipeline's own (height, width) in pixels: its latents' size, times what its autoencoder makes of a latent.
+    """The pipeline's own (height, width) in pixels: the size of its latents, times the factor of its autoencoder.
 
-    Raises UsageError where neither the pipeline nor its denoiser names a size.
+    Raises UsageError where neither the pipeline nor its denoiser states a size.
     """
     side = getattr(pipeline, "default_sample_size", None) or denoiser(pipeline).config.get("sample_size")
     if not side:
@@ -58,14 +58,11 @@ def check_size(pipeline: Any, size: tuple[int, int]) -> None:
 
 
 def denoiser(pipeline: Any) -> Any:
-    """The network that takes the noise away: what diffusers calls the pipeline's `unet` or its `transformer`.
-
-    Raises UsageError where the pipeline has neither.
-    """
-    found = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
-    if found is None:
+    """The network that removes the noise: the pipeline's `unet` or `transformer`. Raises UsageError where it has neither."""
+    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    if network is None:
         raise UsageError(f"{type(pipeline).__name__} has neither a unet nor a transformer", "", "name a text-to-image pipeline")
-    return found
+    return network
 
 
 def call_defaults(pipeline: Any) -> dict[str, Any]:
@@ -74,10 +71,10 @@ def call_defaults(pipeline: Any) -> dict[str, Any]:
 
 
 def _grid(pipeline: Any) -> int:
-    """Pixels between two sizes that the pipeline can draw: the autoencoder's factor times the side of a patch.
+    """The number of pixels of which every side is a multiple: the autoencoder's factor times the side of a patch.
 
-    The image processor knows of latents that the pipeline itself packs (FLUX: 2 by 2). The pipelines of Stable Diffusion
-    and PixArt want multiples of 8 whatever their autoencoder.
+    The factor of the image processor includes the packing of latents (FLUX: 2 by 2). The pipelines of Stable Diffusion and PixArt
+    need multiples of 8 with any autoencoder.
     """
     factor = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", pipeline.vae_scale_factor)
     patch = denoiser(pipeline).config.get("patch_size") or 1
@@ -85,23 +82,14 @@ def _grid(pipeline: Any) -> int:
 
 
 def _stated(pipeline: Any, name: str, otherwise: float) -> float:
-    for found in (_card_parameters(pipeline).get(name), call_defaults(pipeline).get(name)):
-        if isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found):
-            return found
+    for value in (_card_parameters(pipeline).get(name), call_defaults(pipeline).get(name)):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return value
     return otherwise
 
 
 def _card_parameters(pipeline: Any) -> dict[str, Any]:
-    card = Path(str(getattr(pipeline, "name_or_path", ""))) / "README.md"
-    if not card.is_file():
-        return {}
-    import yaml
-
-    head = re.match(r"---\n(.*?)\n---(\n|$)", card.read_text(encoding="utf-8", errors="replace").replace("\r\n", "\n"), re.DOTALL)
-    try:
-        facts = yaml.safe_load(head[1]) if head else None
-    except yaml.YAMLError:  # a card is made for people, and says nothing here if it cannot be read
-        facts = None
-    inference = facts.get("inference") if isinstance(facts, dict) else None
+    card = card_metadata(Path(str(getattr(pipeline, "name_or_path", ""))) / "README.md")
+    inference = card.get("inference")
     parameters = inference.get("parameters") if isinstance(inference, dict) else None
     return parameters if isinstance(parameters, dict) else {}

@@ -1,4 +1,4 @@
-"""Where images are made: the device, and the threads that every rendering process uses."""
+"""The device that renders, and the number of threads of a process that renders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def let_idle_threads_sleep() -> None:
-    """Make idle OpenMP threads sleep instead of spin. Must run before torch is imported; keeps a user's own setting."""
+    """Make idle OpenMP threads sleep instead of spin. Call it before torch is imported. A user's own setting is kept."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -18,7 +18,7 @@ def choose_device() -> str:
 
 
 def use_threads(count: int) -> None:
-    """Render with `count` threads in this process: another number gives other last bits on a CPU."""
+    """Render with `count` threads in this process. On a CPU, another number of threads gives other last bits."""
     import torch
 
     torch.set_num_threads(count)

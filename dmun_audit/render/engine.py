@@ -1,12 +1,15 @@
-"""The engine: takes requests for images, renders what the store lacks, in batches of fixed slots."""
+"""The engine: takes requests for images and renders those that the store lacks, in batches of fixed slots."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit._util.errors import StoreError
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device
@@ -14,11 +17,16 @@ from dmun_audit.render.sampling import Sampler, open_sampler
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
 
+SIDES: tuple[Side, ...] = ("base", "candidate")
+
+logger = logging.getLogger(__name__)
+
 
 class Engine:
-    """Renders for one base and one candidate, which share steps, guidance and size: those that the base's sampler has.
+    """Renders for one base and one candidate, which share steps, guidance and size: the values of the base's sampler.
 
-    `on_rendered` is told how many new images were stored. Raises UsageError where the sampling does not suit a model.
+    `on_rendered` is called with the number of new images after each batch. Raises UsageError where the sampling does not suit a
+    model.
     """
 
     def __init__(
@@ -35,7 +43,9 @@ class Engine:
         self.rendered = 0
         self._device = choose_device()
         self._keys: dict[ImageRequest, str] = {}
-        self._held: set[str] = set()  # keys that were found whole in the store: looking reads the file
+        self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
+        self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
+        self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
         base = open_sampler(models["base"], sampling, self._device)
         self.samplers: dict[Side, Sampler] = {
             side: base if side == "base" else open_sampler(model, sampling, self._device, like=base)
@@ -57,44 +67,68 @@ class Engine:
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
             )
+            self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
 
     def ensure(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
-        """See to it that the `wanted` images of `row` (all of them, if not given) are in the store.
+        """Render the `wanted` images of `row` (all of them, if not given) that the store lacks.
 
-        `row` fixes which images share a batch: slots are filled in its order, and a batch that holds a wanted image is
-        rendered as a whole. So several cases can share batches, whatever order and process they run in; a lock per
-        batch keeps two processes from rendering the same one, and busy batches are left for last.
+        `row` decides which images share a batch: it is cut into batches in its order, and a batch with a wanted image is rendered
+        as a whole. So cases and processes share batches, whatever comes first. A lock for each batch keeps two processes from
+        rendering the same one; batches that another process renders are left for last.
         """
         batches = covering(row, row if wanted is None else wanted, self.sampling.batch)
+        for batch in batches:
+            for request in batch:
+                self._batches.setdefault(request, batch)
+        self._complete(batches)
+
+    def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
+        """The stored images of `requests`, each (height, width, 3) uint8. `ensure` must have been called for them before.
+
+        An image that was lost or damaged since then is rendered again with the batch that it came from. Raises StoreError where
+        the store does not keep it.
+        """
+        stored = {request: self.store.read(self.key(request)) for request in requests}
+        lost = [request for request, pixels in stored.items() if pixels is None]
+        if lost:
+            unknown = [request for request in lost if request not in self._batches]
+            if unknown:
+                raise ValueError(f"{unknown[0]} was never ensured, so its batch is not known.")
+            logger.warning("%d images were lost from %s and are rendered again", len(lost), self.store.folder)
+            self._stored -= {self.key(request) for request in lost}
+            self._complete(list(dict.fromkeys(self._batches[request] for request in lost)))
+            stored |= {request: self.store.read(self.key(request)) for request in lost}
+        images = [pixels for request in requests if (pixels := stored[request]) is not None]
+        if len(images) < len(requests):
+            raise StoreError(
+                f"images vanish from {self.store.folder}", "they were lost again right after they were rendered", "check the disk"
+            )
+        return images
+
+    def read(self, keys: Sequence[str]) -> list[np.ndarray]:
+        """The stored images of `keys`, which came from `key`. See `images`."""
+        return self.images([self._requests[key] for key in keys])
+
+    def _complete(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         waiting = [batch for batch in batches if self._missing(batch)]
         for wait in (False, True):
             waiting = [batch for batch in waiting if not self._render_locked(batch, wait)]
-
-    def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
-        """The stored images of `requests`, each (height, width, 3) uint8."""
-        found = [self.store.read(self.key(request)) for request in requests]
-        lost = [request for request, pixels in zip(requests, found, strict=True) if pixels is None]
-        if lost:  # damaged since they were made: render those again
-            self._held -= {self.key(request) for request in lost}
-            self.ensure(lost)
-            return self.images(requests)
-        return [pixels for pixels in found if pixels is not None]
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []
         for request in batch:
             key = self.key(request)
-            if key in self._held or key in self.store:
-                self._held.add(key)
+            if key in self._stored or key in self.store:
+                self._stored.add(key)
             else:
                 missing.append(request)
         return missing
 
     def _render_locked(self, batch: Sequence[ImageRequest], wait: bool) -> bool:
         lock = self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
-        with held(lock, wait=wait) as ours:
-            if not ours:
+        with held(lock, wait=wait) as acquired:
+            if not acquired:
                 return False
             missing = self._missing(batch)
             if missing:
@@ -102,22 +136,25 @@ class Engine:
         return True
 
     def _render(self, batch: Sequence[ImageRequest], missing: list[ImageRequest]) -> None:
-        for side in ("base", "candidate"):
+        for side in SIDES:
             slots = [request for request in batch if request.side == side]
-            chosen = [request for request in slots if request in missing]
-            if not chosen:
+            new = [request for request in slots if request in missing]
+            if not new:
                 continue
+            started = time.monotonic()
             pixels = self.samplers[side].sample([request.prompt for request in slots], [request.seed for request in slots])
-            for request, picture in zip(slots, pixels, strict=True):
-                if request in chosen:
+            for request, image in zip(slots, pixels, strict=True):
+                if request in new:
                     facts = {"model": side, "prompt": request.prompt, "seed": request.seed, "index": request.index}
-                    self.store.write(self.key(request), picture, facts)
-            self.rendered += len(chosen)
-            self.on_rendered(len(chosen))
+                    self.store.write(self.key(request), image, facts)
+            seconds = time.monotonic() - started
+            logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
+            self.rendered += len(new)
+            self.on_rendered(len(new))
 
 
-def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[Sequence[ImageRequest]]:
-    """The batches of `size` images that must be rendered as a whole to have the `wanted` ones of `row`."""
+def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[tuple[ImageRequest, ...]]:
+    """The batches of up to `size` images of `row` that hold at least one `wanted` image."""
     needed = set(wanted)
-    batches = [row[start : start + size] for start in range(0, len(row), size)]
+    batches = [tuple(row[start : start + size]) for start in range(0, len(row), size)]
     return [batch for batch in batches if needed.intersection(batch)]

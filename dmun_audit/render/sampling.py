@@ -1,4 +1,4 @@
-"""Draws images with one model: a batch of prompts and seeds in, pixels out."""
+"""Samplers: each draws the images of one model, batch by batch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ import numpy as np
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
-from dmun_audit.models.loading import LoadedModel
+from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
 from dmun_audit.render.prompts import Prompts
 from dmun_audit.render.schedulers import replacement
 
-# Conveniences of some pipelines that would decide an image behind the audit's back: sizes that are not the one asked for, and
-# prompts that are cleaned only where certain libraries are installed.
+# Some pipelines would change the size that was asked for, or would clean prompts where certain libraries are installed.
 SWITCHED_OFF = ("use_resolution_binning", "clean_caption")
 
 
 class Sampler(Protocol):
-    """What the engine needs of whatever makes the images of one side."""
+    """What makes the images of one side, as the engine uses it."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides an image besides weights, prompt, seed and size, as plain values: part of every image's key."""
+        """What decides an image besides weights, prompt, seed and size, as plain values. It is part of every image's key."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -38,34 +37,34 @@ class Sampler(Protocol):
 
 
 def open_sampler(model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> Sampler:
-    """What draws the images of `model`. `like` is the sampler of the base, where `model` is its candidate.
+    """The sampler of `model`. `like` is the sampler of the base, where `model` is its candidate.
 
     Raises UsageError where the sampling does not suit the model.
     """
-    if model.maker is not None:
-        return MadeElsewhere(model.maker, like.size if like is not None else (0, 0))
+    if model.image_source is not None:
+        return ExternalSampler(model.image_source, like.size if like is not None else (0, 0))
     return PipelineSampler(model, sampling, device, like)
 
 
-class MadeElsewhere:
-    """Images that a function of the user's draws, or that a folder holds. `size` is the base's: theirs may be any."""
+class ExternalSampler:
+    """Images of a folder, or of a function that draws. `size` is the base's; theirs may be any."""
 
-    def __init__(self, maker: DrawingFunction | ImageFolder, size: tuple[int, int]) -> None:
-        self._maker = maker
-        self.settings = maker.settings
+    def __init__(self, image_source: DrawingFunction | ImageFolder, size: tuple[int, int]) -> None:
+        self._image_source = image_source
+        self.settings = image_source.settings
         self.size = size
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """One image for every prompt and its seed, each (height, width, 3) uint8."""
-        return self._maker.sample(prompts, seeds)
+        return self._image_source.sample(prompts, seeds)
 
 
 class PipelineSampler:
-    """Samples from a diffusers pipeline of any family, by what its `__call__` takes.
+    """Samples from a diffusers pipeline of any family; the parameters of its `__call__` tell how.
 
-    Steps, guidance and size are those of the policy or the pipeline's own defaults; those of `like`, where it is given: the
-    two images of a pair must share them. The scheduler is the pipeline's own unless the policy names one. The model's pipeline
-    is left as it is. Raises UsageError where policy and pipeline do not go together.
+    Steps, guidance and size come from the policy, or else from the pipeline. Where `like` is given they come from there, because
+    the two images of a pair must share them. The scheduler is the pipeline's own unless the policy names one. The model's
+    pipeline is not changed. Raises UsageError where the policy does not suit the pipeline.
     """
 
     def __init__(self, model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> None:
@@ -82,14 +81,14 @@ class PipelineSampler:
 
     @property
     def denoiser(self) -> str:
-        """The class of the network that takes the noise away."""
+        """The class of the network that removes the noise."""
         return type(denoiser(self._pipeline)).__name__
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image for every prompt and its seed, at most `sampling.batch` of them: (n, height, width, 3) uint8.
 
-        The batch is filled up with its last prompt, since an image of a smaller batch is another image. A model with an
-        `set_prompts` is told the prompts of the whole batch first.
+        The batch is filled up with copies of its last image, because batches of another size give other last bits. An adapter of
+        the model gets the prompts of the whole batch first.
         """
         import torch
 
@@ -99,13 +98,12 @@ class PipelineSampler:
         texts, numbers = [*prompts, *[prompts[-1]] * missing], [*seeds, *[seeds[-1]] * missing]
         height, width = self.size
         with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries about themselves: nothing that whoever runs an audit can act on
-            asked = self._prompts.arguments(texts)
-            set_prompts = getattr(self._model, "set_prompts", None)
-            if set_prompts is not None:
-                set_prompts(texts)
+            warnings.simplefilter("ignore")  # libraries warn about themselves; nobody who runs an audit can act on that
+            arguments = self._prompts.arguments(texts)
+            if self._model.set_prompts is not None:
+                self._model.set_prompts(texts)
             output = self._pipeline(
-                **asked,
+                **arguments,
                 **{name: False for name in SWITCHED_OFF if name in self._takes},
                 generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
                 num_inference_steps=self.settings["steps"],
@@ -117,7 +115,7 @@ class PipelineSampler:
         return (np.asarray(output.images[: len(prompts)]) * 255).round().astype(np.uint8)
 
     def _check_negative(self, negative: str) -> None:
-        """A negative prompt that the pipeline passes over must not stand in the manifest as if it had done something."""
+        """Raise UsageError for a negative prompt that the pipeline would ignore: the manifest would name it without an effect."""
         strength = self._takes.get("true_cfg_scale", self.settings["guidance"])
         if negative and ("negative_prompt" not in self._takes or strength <= 1):
             raise UsageError(
@@ -149,34 +147,34 @@ def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
 
 
 def differences(base: Sampler, candidate: Sampler) -> list[str]:
-    """Warnings, a sentence each, of what sets the images of a pair apart besides the weights."""
-    found = []
+    """A warning, in one sentence, for each difference between the images of a pair that does not come from weights."""
+    sentences = []
     ours, theirs = base.settings, candidate.settings
     if "scheduler" in ours and "scheduler" in theirs:
         one, other = dict(ours["settings"]), dict(theirs["settings"])
         predicts = one.pop("prediction_type", "epsilon"), other.pop("prediction_type", "epsilon")
         changed = [key for key in sorted({*one, *other}) if one.get(key) != other.get(key)]
         if ours["scheduler"] != theirs["scheduler"]:
-            found.append(
-                f"The candidate's scheduler is {theirs['scheduler']}, the base's {ours['scheduler']}: images of a pair differ by "
-                "that too, unless the policy names one for both (sampling.scheduler)."
+            sentences.append(
+                f"The candidate's scheduler is {theirs['scheduler']}, the base's {ours['scheduler']}: images of a pair also differ "
+                "by their schedulers, unless the policy names one for both (sampling.scheduler)."
             )
         elif changed:
-            named = ", ".join(f"{key} {one.get(key)} → {other.get(key)}" for key in changed[:3])
-            found.append(f"The candidate's {theirs['scheduler']} is set otherwise than the base's ({named}).")
+            examples = ", ".join(f"{key} {one.get(key)} → {other.get(key)}" for key in changed[:3])
+            sentences.append(f"The candidate's {theirs['scheduler']} has other settings than the base's ({examples}).")
         if predicts[0] != predicts[1]:
-            found.append(f"The candidate predicts {predicts[1]}, the base {predicts[0]}: it is no edit of this base.")
+            sentences.append(f"The candidate predicts {predicts[1]}, the base {predicts[0]}: it is no edit of this base.")
     if isinstance(base, PipelineSampler) and isinstance(candidate, PipelineSampler) and base.denoiser != candidate.denoiser:
-        found.append(
+        sentences.append(
             f"The candidate's denoiser is a {candidate.denoiser}, the base's a {base.denoiser}: another family of models."
         )
-    return found
+    return sentences
 
 
 def _with_scheduler(pipeline: Any, sampling: Sampling) -> Any:
     scheduler = replacement(pipeline.scheduler, sampling.scheduler)
     if scheduler is pipeline.scheduler:
         return pipeline
-    ours = copy.copy(pipeline)
-    ours.scheduler = scheduler
-    return ours
+    with_scheduler = copy.copy(pipeline)
+    with_scheduler.scheduler = scheduler
+    return with_scheduler

@@ -1,4 +1,4 @@
-"""Schedulers that a policy may name in place of a model's own."""
+"""The schedulers that a policy may name instead of a model's own."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CLASSES = {
     "dpmsolver++": "DPMSolverMultistepScheduler",
     "flow-euler": "FlowMatchEulerDiscreteScheduler",
 }
-# What latent diffusion needs and some classes do not have by default: latents are not confined to [-1, 1], and Stable
-# Diffusion's PNDM takes no Runge-Kutta steps. A model whose own scheduler has no such setting does not say so itself.
+# Settings that latent diffusion needs, with other defaults in some classes: latents are not confined to [-1, 1], and Stable
+# Diffusion's PNDM takes no Runge-Kutta steps. A model's configuration does not state them if its own scheduler has none of them.
 FOR_LATENTS = {"clip_sample": False, "skip_prk_steps": True}
 
 
 def replacement(own: Any, name: str) -> Any:
-    """The scheduler called `name` with what the model's `own` one says of betas and prediction type; `own` itself for "model".
+    """The scheduler called `name`, with betas and prediction type of the model's `own` scheduler; `own` itself for "model".
 
-    Raises UsageError where one of them is for flow matching and the other for diffusion.
+    Raises UsageError where one is for flow matching and the other for diffusion.
     """
     if name == "model" or type(own).__name__ == CLASSES[name]:
         return own
@@ -40,7 +40,7 @@ def replacement(own: Any, name: str) -> Any:
 
 
 def _kind(scheduler: Any) -> str:
-    """Solvers that were made for diffusion can predict a flow too; the others of the table cannot."""
+    """The kind of model that a scheduler is for. Some solvers for diffusion can also predict a flow."""
     if type(scheduler).__name__.startswith("FlowMatch"):
         return "flow matching"
     return "flow prediction" if scheduler.config.get("prediction_type") == "flow_prediction" else "diffusion"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from dmun_audit._util import terminal
 from dmun_audit.claim_groups.registry import group_rank
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
@@ -98,23 +98,8 @@ def verdict_counts(cases: Iterable[CaseRecord]) -> str:
 
 
 def wrapped(text: str, indent: str, first: str = "") -> list[str]:
-    """`text` broken into lines of at most 100 columns; a wide character takes two, a word without end is cut."""
-    lines, line = [], first
-    empty = True
-    for word in text.split():
-        rest = word
-        while rest:
-            joint = "" if empty else " "
-            if _width(line + joint + rest) <= COLUMNS:
-                line, rest, empty = line + joint + rest, "", False
-            elif not empty:
-                lines.append(line)
-                line, empty = indent, True
-            else:
-                head = _head(rest, COLUMNS - _width(line))
-                lines.append(line + head)
-                line, rest = indent, rest[len(head) :]
-    return lines if empty and lines else [*lines, line]
+    """`text` broken into lines of at most 100 columns; the first starts with `first`, the others with `indent`."""
+    return terminal.wrapped(text, COLUMNS, first, indent)
 
 
 def _group_lines(group: str, cases: Sequence[CaseRecord]) -> list[str]:
@@ -151,22 +136,3 @@ def _image_lines(record: CaseRecord) -> list[str]:
     if more > 0:
         lines += _labelled("", f"and {count(more, noun)} like these: see report.html")
     return lines
-
-
-def _width(text: str) -> int:
-    return sum(_columns(character) for character in text)
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
-def _head(word: str, columns: int) -> str:
-    taken = 0
-    for place, character in enumerate(word):
-        taken += _columns(character)
-        if taken > columns:
-            return word[: max(1, place)]
-    return word

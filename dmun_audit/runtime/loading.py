@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit.claim_groups.planning import candidate_requests
-from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.protocol import StoredImageDetector
     from dmun_audit.measures.protocol import Metric
-    from dmun_audit.models.loading import LoadedModel
+    from dmun_audit.models.in_memory import InMemoryModel
+    from dmun_audit.models.loaded import LoadedModel
+    from dmun_audit.plan.case import Side
     from dmun_audit.policy import Sampling
     from dmun_audit.render.engine import Engine
 
@@ -42,7 +44,7 @@ class AuditRuntime:
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
         if config.audit_hash not in self._by_audit:
-            read = _reader(self.engine.store)
+            read = self.engine.read
             scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
             second = (
                 self.judges.second_judge(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
@@ -90,17 +92,22 @@ class AuditRuntime:
         }
 
 
-def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
-    """Load everything for these configs, which share models, policy and store.
+def open_runtime(
+    configs: Sequence[AuditConfig],
+    on_rendered: Callable[[int], None],
+    in_memory: Mapping[Side, InMemoryModel] | None = None,
+) -> AuditRuntime:
+    """Load everything for these audits, which share models, policy and store.
 
-    Raises LoadError where a model or a judge cannot be loaded or does not prove what it loaded, and where a dossier's
-    prompts are longer than the base reads: before any image is made.
+    `in_memory` are the models that are pipelines in memory. Raises LoadError where a model or a judge cannot be loaded or does
+    not prove what it loaded, and where a dossier's prompts are longer than the base reads: before any image is made.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.measures.registry import registered_metrics
     from dmun_audit.models.external_images import ImageFolder
-    from dmun_audit.models.loading import load_candidate, load_pipeline
+    from dmun_audit.models.loading import Model, load_candidate, load_pipeline
+    from dmun_audit.models.source_files import Source
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
@@ -109,11 +116,15 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
     settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": config.trust_remote_code}
-    base_reference = references.parse_reference(config.base)
-    base = load_pipeline(base_reference, **settings)
-    candidate = load_candidate(references.parse_reference(config.candidate), base, **settings)
-    if isinstance(candidate.maker, ImageFolder):
-        candidate.maker.expect((request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan))
+    base_model: Model = (in_memory or {}).get("base") or references.parse_reference(config.base)
+    candidate_model: Model = (in_memory or {}).get("candidate") or references.parse_reference(config.candidate)
+    planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
+    base = load_pipeline(base_model, planned=planned["base"], **settings)
+    candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
+    if isinstance(candidate.image_source, ImageFolder):
+        candidate.image_source.expect(
+            (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
+        )
     engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
     runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
     for each in configs:
@@ -148,16 +159,6 @@ def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDet
     facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
     others = {"detector": scorer.detector, "second": second}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
-
-
-def _reader(store: Any) -> Callable[[Any], list[Any]]:
-    def read(keys: Any) -> list[Any]:
-        found = [store.read(key) for key in keys]
-        if any(pixels is None for pixels in found):
-            raise LoadError("an image vanished from the store while it was judged", "", "run the same command again")
-        return found
-
-    return read
 
 
 def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
-from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dmun_audit.claim_groups.group import CaseContext, ClaimGroup, Judge
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.plan.case import Case, ImageRequest, by_rounds
-from dmun_audit.verdict.claims import Decision
+from dmun_audit.verdict.decision import Decision
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dmun_audit.config.resolve import AuditConfig
+from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.evidence.reading import evidence_digest

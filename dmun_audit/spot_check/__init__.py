@@ -1,5 +1,6 @@
-"""A person labels a blinded sample of an audit's images. Works from a run folder alone, with no model and no torch.
+"""A person labels a blinded sample of an audit's images. Needs a run folder alone: no model and no torch.
 
-`population` sorts the images and draws the sample, `labels` keeps the answers, `labeling_session` is one person at it, `results` says
-what the labels say of the judge; `terminal` and `server` ask.
+`strata` groups the images and draws the sample; `labels` reads and writes the labels; `labeling_session` holds the sample
+of one person; `terminal` and `server` ask the person; `results` compares the labels with the judge, and `claims` recounts
+the claims of the audit.
 """

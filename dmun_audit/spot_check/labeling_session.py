@@ -1,4 +1,4 @@
-"""One person at one sample: which images, in which order, with which answers so far; blinded pictures."""
+"""A labeling session: the sample of one person, the order of its images, the answers so far, and blinded images."""
 
 from __future__ import annotations
 
@@ -13,91 +13,101 @@ from PIL import Image, UnidentifiedImageError
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.spot_check.labels import Label, Labels, append_label
-from dmun_audit.spot_check.population import Judged, draw, image_file, shuffled
+from dmun_audit.spot_check.strata import JudgedImage, draw_sample, image_file, presentation_order
 
-DEFAULT_IMAGES = 40
+DEFAULT_SIZE = 40
 
 
 @dataclass
 class LabelingSession:
-    """A person labels a sample. Every answer is on the disk before it counts; a killed labeling_session goes on where it stood."""
+    """One person labels one sample. An answer counts once it is on the disk, so a killed session can be continued.
+
+    Attributes:
+        folder: The run folder.
+        person: Name of the person.
+        evidence: Digest of the evidence.
+        seed: Seed of the sample.
+        order: Keys of the images, in the order of presentation.
+        size: Requested size of the sample.
+        answers: Answers so far, by key.
+    """
 
     folder: Path
-    by: str
+    person: str
     evidence: str
     seed: int
     order: list[str]
-    asked: int  # size of the sample as it was asked for
+    size: int
     answers: dict[str, str] = field(default_factory=dict)
 
     @property
     def first_open(self) -> int:
-        """Place of the first image without an answer; the number of images where all have one."""
-        return next((place for place, key in enumerate(self.order) if key not in self.answers), len(self.order))
+        """Position of the first image without an answer; the number of images if there is none."""
+        return next((position for position, key in enumerate(self.order) if key not in self.answers), len(self.order))
 
     def answer(self, key: str, answer: str) -> None:
-        """Write the answer down. Raises StoreError where that cannot be."""
+        """Save the answer. Raises StoreError if it cannot be written."""
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        append_label(self.folder, Label(self.by, key, answer, now, self.seed, self.asked, self.evidence))
+        append_label(self.folder, Label(self.person, key, answer, now, self.seed, self.size, self.evidence))
         self.answers[key] = answer
 
-    def picture(self, key: str) -> bytes:
-        """The image as a PNG of pixels alone: whatever else its file may hold, such as its prompt, is left behind."""
-        return blinded(image_file(self.folder, key))
+    def png(self, key: str) -> bytes:
+        """The image as a PNG of its pixels alone, without metadata such as the prompt."""
+        return blinded_png(image_file(self.folder, key))
 
 
 def begin_session(
     folder: Path,
     evidence: str,
-    images: Iterable[Judged],
+    images: Iterable[JudgedImage],
     labels: Labels,
     *,
-    by: str,
-    amount: int | None = None,
+    person: str,
+    size: int | None = None,
     seed: int | None = None,
 ) -> LabelingSession:
-    """Draw the sample of a person, or go on with the one that the person began.
+    """Draw the sample of a person, or continue the session that the person began.
 
-    Left out, the seed is that of the labels that are there, so that several people see the same images, and the amount is
-    the largest that the person was asked for. Raises UsageError where images are missing, or for a seed other than that
-    which the person's labels were drawn with: of two seeds together no sample would be a simple random one.
+    Without `seed`, the seed of the existing labels is used, so that several persons see the same images. Without `size`,
+    the largest size that the person has requested is used. Raises UsageError for missing images, and for a seed that
+    differs from the seed of the person's labels: labels with two seeds are no simple random sample.
     """
-    own = labels.by_person.get(by, {})
+    own = labels.by_person.get(person, {})
     seeds = [label.seed for label in own.values()] or [
-        label.seed for held in labels.by_person.values() for label in held.values()
+        label.seed for of_person in labels.by_person.values() for label in of_person.values()
     ]
     if own and seed is not None and seed != seeds[-1]:
         raise UsageError(
-            f"--seed {seed} is not the seed of the labels that {by} gave",
-            f"they were drawn with {seeds[-1]}, and a sample has one seed",
-            "leave --seed out to go on with that sample, or give another --by",
+            f"--seed {seed} is not the seed of the labels of {person}",
+            f"their sample was drawn with {seeds[-1]}, and a sample has one seed",
+            "leave --seed out to continue that sample, or give another --by",
         )
     if seed is None:
         seed = seeds[-1] if seeds else secrets.randbits(32)
-    if amount is None:
-        amount = max([label.images for label in own.values()], default=DEFAULT_IMAGES)
-    listed = list(images)
-    missing = sum(image_file(folder, image.key) is None for image in listed)
-    if missing or not listed:
+    if size is None:
+        size = max([label.images for label in own.values()], default=DEFAULT_SIZE)
+    population = list(images)
+    missing = sum(image_file(folder, image.key) is None for image in population)
+    if missing or not population:
         raise UsageError(
-            f"{folder} lacks {missing} of {len(listed)} images" if listed else f"{folder} holds no image to label",
-            "a spot-check draws from all images that the judge answered for",
-            "run the audit again: it reuses what it has",
+            f"{folder} lacks {missing} of {len(population)} images" if population else f"{folder} has no image to label",
+            "a spot-check draws from all images with an answer of the judge",
+            "run the audit again: it reuses the images that exist",
         )
-    order = shuffled(draw(listed, amount, seed), seed, by)
+    order = presentation_order(draw_sample(population, size, seed), seed, person)
     answers = {key: own[key].answer for key in order if key in own}
-    return LabelingSession(folder, by, evidence, seed, sorted(order, key=lambda key: key not in answers), amount, answers)
+    return LabelingSession(folder, person, evidence, seed, sorted(order, key=lambda key: key not in answers), size, answers)
 
 
-def blinded(file: Path | None) -> bytes:
-    """The pixels of an image file, written anew as PNG. Raises StoreError where the file cannot be read."""
+def blinded_png(file: Path | None) -> bytes:
+    """The pixels of an image file as a new PNG without metadata. Raises StoreError for a file that cannot be read."""
     try:
         if file is None:
-            raise FileNotFoundError("it is not there any more")
+            raise FileNotFoundError("the file is missing")
         with Image.open(file) as opened:
-            picture = opened.convert("RGB")
+            pixels = opened.convert("RGB")
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise StoreError(f"an image of the sample cannot be read: {file}", str(error), "run the audit again") from None
     stream = io.BytesIO()
-    Image.frombytes("RGB", picture.size, picture.tobytes()).save(stream, "PNG")
+    Image.frombytes("RGB", pixels.size, pixels.tobytes()).save(stream, "PNG")
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""The file of labels in a run folder: append-only JSON lines, each naming the evidence and the image that it was made of."""
+"""The file of labels in a run folder: JSON lines, only ever appended to. Each label names its image and its evidence."""
 
 from __future__ import annotations
 
@@ -16,33 +16,49 @@ ANSWERS = ("yes", "no", "unsure")
 
 @dataclass(frozen=True)
 class Label:
-    """One person's answer to one image. `images` is the size of the sample that the person was shown, drawn with `seed`."""
+    """The answer of one person to one image; one line of the file.
+
+    Attributes:
+        by: The person.
+        key: The image.
+        answer: One of `ANSWERS`.
+        at: Time of the answer, UTC, ISO 8601.
+        seed: Seed of the sample.
+        images: Requested size of the sample.
+        evidence: Digest of the evidence, as in the manifest.
+    """
 
     by: str
     key: str
     answer: str
-    at: str  # UTC, ISO 8601
+    at: str
     seed: int
     images: int
-    evidence: str  # digest of the evidence, as in the manifest
+    evidence: str
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of one evidence: the latest of every person for every image, and how many lines speak of another evidence."""
+    """The labels of one evidence: the latest label of every person for every image, and the number of foreign labels.
+
+    A foreign label belongs to a different evidence.
+    """
 
     by_person: dict[str, dict[str, Label]]
     foreign: int
 
 
 def read_labels(folder: Path, evidence: str) -> Labels:
-    """Read a run folder's labels; lines that hold none are left out. Raises StoreError for a file that cannot be read."""
+    """Read the labels of a run folder. Lines without a valid label are skipped.
+
+    Raises StoreError for a file that cannot be read.
+    """
     path, foreign = folder / FILE, 0
     try:
         content = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise StoreError(f"{path} cannot be read", error.strerror or str(error), "make it readable, or move it away") from None
-    found: dict[str, dict[str, Label]] = {}
+    by_person: dict[str, dict[str, Label]] = {}
     for line in content.split(b"\n"):
         label = _parsed(line)
         if label is None:
@@ -50,21 +66,21 @@ def read_labels(folder: Path, evidence: str) -> Labels:
         if label.evidence != evidence:
             foreign += 1
             continue
-        kept = found.setdefault(label.by, {})
-        kept.pop(label.key, None)  # the latest label stands last
-        kept[label.key] = label
-    return Labels(found, foreign)
+        labels = by_person.setdefault(label.by, {})
+        labels.pop(label.key, None)  # the latest label is the last one
+        labels[label.key] = label
+    return Labels(by_person, foreign)
 
 
 def append_label(folder: Path, label: Label) -> None:
-    """Write one label and wait until the disk has it. Raises StoreError where it cannot be written."""
+    """Write one label and wait until it is on the disk. Raises StoreError if it cannot be written."""
     path = folder / FILE
     line = json.dumps(asdict(label), ensure_ascii=False, sort_keys=True).encode() + b"\n"
     try:
         with path.open("ab+") as stream:
             if stream.tell():
                 stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":  # half a line of a process that was killed
+                if stream.read(1) != b"\n":  # a killed process left an incomplete line
                     line = b"\n" + line
             stream.write(line)
             stream.flush()
@@ -75,13 +91,13 @@ def append_label(folder: Path, label: Label) -> None:
 
 def _parsed(line: bytes) -> Label | None:
     try:
-        held: Any = json.loads(line)
+        fields: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(held, dict):
+    if not isinstance(fields, dict):
         return None
     texts, numbers = ("by", "key", "answer", "at", "evidence"), ("seed", "images")
-    whole = all(isinstance(held.get(name), str) for name in texts) and all(type(held.get(name)) is int for name in numbers)
-    if not whole or held["answer"] not in ANSWERS:
+    valid = all(isinstance(fields.get(name), str) for name in texts) and all(type(fields.get(name)) is int for name in numbers)
+    if not valid or fields["answer"] not in ANSWERS:
         return None
-    return Label(**{name: held[name] for name in (*texts, *numbers)})
+    return Label(**{name: fields[name] for name in (*texts, *numbers)})

@@ -1,4 +1,4 @@
-"""Asks in the browser: a small server on this machine alone, one page, every answer written down as it comes."""
+"""Asks in the browser: a small server for this machine alone, with one page. It saves every answer at once."""
 
 from __future__ import annotations
 
@@ -26,45 +26,45 @@ _HEADERS = {
 }
 
 Page = Callable[[list[dict[str, Any]]], str]
-"""Makes the page from the images in the order in which they are shown, each with an opaque `id` and its `answer` or None."""
+"""A function that renders the page from the images in order, each with an opaque `id` and its `answer` or None."""
 
 
-class LabellingServer:
-    """Serves one labeling_session until the person ends it. A context manager; `url` holds a secret that no other page can guess."""
+class LabelingServer:
+    """Serves one session until the person ends it. A context manager. `url` contains a secret that no other page can guess."""
 
-    def __init__(self, labeling_session: LabelingSession, page: Page, port: int = 0) -> None:
-        self.labeling_session = labeling_session
+    def __init__(self, session: LabelingSession, page: Page, port: int = 0) -> None:
+        self.session = session
         self.page = page
         self.token = secrets.token_urlsafe(16)
-        self.keys = {secrets.token_hex(8): key for key in labeling_session.order}
+        self.keys = {secrets.token_hex(8): key for key in session.order}
         self.ended = threading.Event()
         self.writing = threading.Lock()
         try:
             self._server = _Server((ADDRESS, port), _Handler)
         except (OSError, OverflowError) as error:
             raise UsageError(f"port {port} cannot be opened", str(error), "give another --port, or leave it out") from None
-        self._server.labelling = self
+        self._server.labeling = self
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """The port of the server."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """The page's address."""
+        """The address of the page."""
         return f"http://{ADDRESS}:{self.port}/{self.token}/"
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """What a request may name as its host: anything else comes from a page that stands elsewhere."""
+        """The allowed host headers. A request with another host comes from a page of another server."""
         return (f"{ADDRESS}:{self.port}", f"localhost:{self.port}")
 
     def images(self) -> list[dict[str, Any]]:
-        """The images as the page is told of them."""
-        return [{"id": opaque, "answer": self.labeling_session.answers.get(key)} for opaque, key in self.keys.items()]
+        """The images for the page, without their keys."""
+        return [{"id": opaque, "answer": self.session.answers.get(key)} for opaque, key in self.keys.items()]
 
-    def __enter__(self) -> LabellingServer:
+    def __enter__(self) -> LabelingServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -75,7 +75,7 @@ class LabellingServer:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    labelling: LabellingServer
+    labeling: LabelingServer
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -83,71 +83,71 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        labelling, path = self.server.labelling, self._path()
+        labeling, path = self.server.labeling, self._path()
         if path is None:
             return
         if path == "":
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", labelling.page(labelling.images()).encode())
-        elif path.startswith("image/") and (key := labelling.keys.get(path.removeprefix("image/"))):
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", labeling.page(labeling.images()).encode())
+        elif path.startswith("image/") and (key := labeling.keys.get(path.removeprefix("image/"))):
             try:
-                self._send(HTTPStatus.OK, "image/png", labelling.labeling_session.picture(key))
+                self._send(HTTPStatus.OK, "image/png", labeling.session.png(key))
             except StoreError as error:
-                self._say(HTTPStatus.INTERNAL_SERVER_ERROR, error.what)
+                self._send_message(HTTPStatus.INTERNAL_SERVER_ERROR, error.what)
         else:
-            self._say(HTTPStatus.NOT_FOUND, "nothing is here")
+            self._send_message(HTTPStatus.NOT_FOUND, "this page does not exist")
 
     def do_POST(self) -> None:
-        labelling, path = self.server.labelling, self._path()
+        labeling, path = self.server.labeling, self._path()
         if path is None:
             return
         body = self._body()
         if body is None:
-            self._say(HTTPStatus.BAD_REQUEST, "no answer could be read")
+            self._send_message(HTTPStatus.BAD_REQUEST, "the answer could not be read")
         elif path == "end":
-            self._say(HTTPStatus.OK, "")
-            labelling.ended.set()
-        elif path == "answer" and body.get("image") in labelling.keys and body.get("answer") in ANSWERS:
+            self._send_message(HTTPStatus.OK, "")
+            labeling.ended.set()
+        elif path == "answer" and body.get("image") in labeling.keys and body.get("answer") in ANSWERS:
             try:
-                with labelling.writing:
-                    labelling.labeling_session.answer(labelling.keys[body["image"]], body["answer"])
+                with labeling.writing:
+                    labeling.session.answer(labeling.keys[body["image"]], body["answer"])
             except StoreError as error:
-                self._say(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.what}: {error.why}")
+                self._send_message(HTTPStatus.INTERNAL_SERVER_ERROR, f"{error.what}: {error.why}")
             else:
-                self._say(HTTPStatus.OK, "")
+                self._send_message(HTTPStatus.OK, "")
         else:
-            self._say(HTTPStatus.BAD_REQUEST, "no answer could be read")
+            self._send_message(HTTPStatus.BAD_REQUEST, "the answer could not be read")
 
     def log_message(self, *_: Any) -> None:
-        """The terminal belongs to the person."""
+        """Print nothing: the terminal shows messages for the person only."""
 
     def _path(self) -> str | None:
-        """What follows the token, or None where the request was refused."""
-        labelling = self.server.labelling
+        """The path after the token; None if the request was refused."""
+        labeling = self.server.labeling
         origin = self.headers.get("Origin")
-        own = [f"http://{host}" for host in labelling.hosts]
-        if self.headers.get("Host") not in labelling.hosts or (origin is not None and origin not in own):
-            self._say(HTTPStatus.FORBIDDEN, "this page answers to its own machine alone")
+        own = [f"http://{host}" for host in labeling.hosts]
+        if self.headers.get("Host") not in labeling.hosts or (origin is not None and origin not in own):
+            self._send_message(HTTPStatus.FORBIDDEN, "this server answers requests from its own page only")
             return None
         token, _, rest = self.path.removeprefix("/").partition("/")
-        if not hmac.compare_digest(token.encode(), labelling.token.encode()):
-            self._say(HTTPStatus.NOT_FOUND, "nothing is here")
+        if not hmac.compare_digest(token.encode(), labeling.token.encode()):
+            self._send_message(HTTPStatus.NOT_FOUND, "this page does not exist")
             return None
         return rest
 
     def _body(self) -> dict[str, Any] | None:
-        """The JSON object that was sent; a form of a strange page cannot send this content type unasked."""
+        """The JSON object of the request, or None. A form on a foreign page cannot send this content type without asking first."""
         length = self.headers.get("Content-Length", "")
         if self.headers.get_content_type() != "application/json" or not length.isdecimal() or int(length) > _LONGEST_BODY:
             return None
         try:
-            held = json.loads(self.rfile.read(int(length)))
+            fields = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError, OSError):
             return None
-        texts = isinstance(held, dict) and all(isinstance(value, str) for value in held.values())
-        return held if texts else None
+        valid = isinstance(fields, dict) and all(isinstance(value, str) for value in fields.values())
+        return fields if valid else None
 
-    def _say(self, status: HTTPStatus, words: str) -> None:
-        self._send(status, "application/json", json.dumps({"said": words}).encode())
+    def _send_message(self, status: HTTPStatus, message: str) -> None:
+        self._send(status, "application/json", json.dumps({"message": message}).encode())
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)

@@ -1,4 +1,4 @@
-"""The store of embeddings: what a judge saw in an image, computed once and kept."""
+"""The store of embeddings: a judge's vector of each image, computed once."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from dmun_audit._util.errors import StoreError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Put `data` at `path` so that no reader, and no kill, ever leaves half of it there."""
+    """Write `data` to `path`. A reader never sees half of it, not even after the process was killed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.parent / f".partial-{uuid4().hex}"
@@ -30,7 +30,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Create `folder` and try a file in it; raises StoreError where that cannot be."""
+    """Create `folder` and write a temporary file in it. Raises StoreError where that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=folder):
@@ -41,7 +41,7 @@ def require_writable(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file at `path`; yields False at once where `wait` is false and another process has it."""
+    """Hold the lock file at `path` and yield True. Without `wait`, yield False at once where another process holds it."""
     lock = FileLock(str(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

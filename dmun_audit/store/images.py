@@ -1,4 +1,4 @@
-"""The store of images: one lossless PNG a key, its digest inside, checked on every reading."""
+"""The store of images: one lossless PNG for each key, with the digest of its pixels inside, which every reading checks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from PIL import Image, PngImagePlugin
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.store.files import write_atomically
 
-FORMAT = 1  # raised whenever the same key would stand for other pixels
+FORMAT = 1  # raise it when the same key would stand for other pixels
 
 
 def image_key(
     *, weights: str, prompt: str, seed: int, sampler: dict[str, Any], size: tuple[int, int], dtype: str, batch: int, threads: int
 ) -> str:
-    """The key of one image: everything that decides its pixels, hashed to 64 hex digits.
+    """The key of one image: SHA-256 (64 hex digits) of everything that decides its pixels.
 
-    `weights` is the digest of the weights as loaded, `size` is (height, width) in pixels, `batch` the slots of the batch
-    and `threads` the threads of the process that render it, since both change the last bits.
+    `weights` is the digest of the weights as loaded, and `size` is (height, width) in pixels. `batch` is the number of slots of
+    the batch, and `threads` the number of threads that render it: both change the last bits of an image.
     """
     return digest(
         {
@@ -46,7 +46,7 @@ class ImageStore:
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Where the image of `key` is, or would be."""
+        """The file of the image of `key`, whether it exists or not."""
         return self.folder / "images" / key[:2] / f"{key}.png"
 
     def write(self, key: str, pixels: np.ndarray, facts: dict[str, Any]) -> None:

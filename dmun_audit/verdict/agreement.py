@@ -1,4 +1,4 @@
-"""Agreement of two who answer yes or no, and what a labelled sample says of the finite set of images that it was drawn from."""
+"""Agreement of two labellers who answer yes or no to the same images."""
 
 from __future__ import annotations
 
@@ -7,16 +7,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmun_audit.verdict import bounds
-from dmun_audit.verdict.checks import check_count, check_hits, check_inside
+from dmun_audit.verdict.checks import check_count, check_inside
 
-_DRAWS = 100_000  # of the posterior of kappa; its quantiles then err by about .002
+_DRAWS = 100_000  # from the posterior of kappa; the error of its quantiles is about .002
 
 
 @dataclass(frozen=True)
-class Table:
-    """How often two answered alike: both yes, only the first, only the second, neither."""
+class ConfusionTable:
+    """The answers of two labellers (persons or judges) to the same images.
+
+    Attributes:
+        both: Images to which both said yes.
+        first_only: Images to which only the first said yes.
+        second_only: Images to which only the second said yes.
+        neither: Images to which both said no.
+
+    Raises:
+        ValueError: For a count that is negative or no whole number.
+
+    Example:
+        >>> table = ConfusionTable(both=20, first_only=5, second_only=10, neither=15)
+        >>> table.agreeing, table.total
+        (35, 50)
+    """
 
     both: int
     first_only: int
@@ -28,139 +44,121 @@ class Table:
             check_count(getattr(self, name), name)
 
     @property
-    def alike(self) -> int:
-        """Images on which both gave the same answer."""
+    def agreeing(self) -> int:
+        """Number of images with the same answer from both."""
         return self.both + self.neither
 
     @property
     def total(self) -> int:
-        """All images that both answered."""
-        return self.alike + self.first_only + self.second_only
+        """Number of images that both answered."""
+        return self.agreeing + self.first_only + self.second_only
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """A simple random sample without replacement: of `population` images `labelled` ones, `fewest` to `most` of them yes.
+def confusion_table(first: Sequence[bool], second: Sequence[bool]) -> ConfusionTable:
+    """Count the answers of two labellers to the same images.
 
-    The two counts differ by the images that a person could not tell. Raises ValueError for impossible numbers.
+    Args:
+        first: Answers of the first labeller (n,).
+        second: Answers of the second labeller (n,), to the same images in the same order.
+
+    Returns:
+        The table of their answers.
+
+    Raises:
+        ValueError: For lists of different lengths.
+
+    Example:
+        >>> confusion_table([True, True, False], [True, False, False])
+        ConfusionTable(both=1, first_only=1, second_only=0, neither=1)
     """
-
-    population: int
-    labelled: int
-    fewest: int
-    most: int
-
-    def __post_init__(self) -> None:
-        check_hits(self.labelled, self.population)
-        check_hits(self.most, self.labelled)
-        check_hits(self.fewest, self.most)
-
-
-def table_of(first: Sequence[bool], second: Sequence[bool]) -> Table:
-    """Count the answers of two to the same images, in the same order. ValueError for lists of different lengths."""
     pairs = list(zip(map(bool, first), map(bool, second), strict=True))
-    return Table(*(pairs.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))))
+    return ConfusionTable(*(pairs.count(kind) for kind in ((True, True), (True, False), (False, True), (False, False))))
 
 
-def agreement_interval(table: Table, alpha: float = 0.05) -> tuple[float, float]:
-    """Two-sided exact interval at 1 - `alpha` on the share of images that both answer alike (Clopper and Pearson 1934).
+def agreement_interval(table: ConfusionTable, alpha: float = 0.05) -> tuple[float, float]:
+    """Exact two-sided interval on the share of images with the same answer from both.
 
-    For a stratified sample it is conservative: sums of trials with unequal rates vary less than a binomial (Hoeffding 1956).
+    Source: Clopper and Pearson, Biometrika 1934. For a stratified sample it is conservative: a sum of trials with unequal
+    rates varies less than a binomial (Hoeffding, Annals of Mathematical Statistics 1956).
+
+    Args:
+        table: The answers of two labellers.
+        alpha: Error rate of the interval, shared by its two ends.
+
+    Returns:
+        Lower and upper end, between 0 and 1.
+
+    Raises:
+        ValueError: For an error rate out of range.
+
+    Example:
+        >>> low, high = agreement_interval(ConfusionTable(20, 5, 10, 15))
+        >>> round(low, 3), round(high, 3)
+        (0.554, 0.821)
     """
-    counts = (table.alike, table.total, alpha / 2.0)
+    counts = (table.agreeing, table.total, alpha / 2.0)
     return bounds.lower_bound(*counts), bounds.upper_bound(*counts)
 
 
-def kappa(table: Table) -> float | None:
-    """Cohen's kappa (1960): agreement beyond chance, 1 for perfect; None without images, or where both always say the same."""
+def kappa(table: ConfusionTable) -> float | None:
+    """Cohen's kappa: agreement beyond chance, 1 for perfect agreement, 0 for chance.
+
+    Source: Cohen, A coefficient of agreement for nominal scales, Educational and Psychological Measurement 1960.
+
+    Args:
+        table: The answers of two labellers.
+
+    Returns:
+        Kappa; None without images, or if both labellers always give the same single answer.
+
+    Example:
+        >>> round(kappa(ConfusionTable(20, 5, 10, 15)), 3)
+        0.4
+    """
     if not table.total:
         return None
-    value = float(
-        _kappa(np.array([table.both, table.first_only, table.second_only, table.neither], dtype=np.float64) / table.total)
-    )
+    value = float(_kappa(_cells(table) / table.total))
     return value if math.isfinite(value) else None
 
 
-def kappa_interval(table: Table, alpha: float = 0.05) -> tuple[float, float] | None:
-    """Approximate two-sided interval at 1 - `alpha` on kappa; None where kappa is.
+def kappa_interval(table: ConfusionTable, alpha: float = 0.05) -> tuple[float, float] | None:
+    """Approximate two-sided interval on kappa.
 
-    Equal tails of its posterior under Jeffreys' prior on the four cells, Dirichlet(½, ½, ½, ½), drawn with a fixed seed,
-    and reaching to 1 where all answers are alike (the interval of Brown, Cai and DasGupta 2001, carried to kappa). Unlike the
-    large-sample interval of Fleiss, Cohen and Everitt (1969) it has a width where no disagreement was seen.
+    It has the equal-tailed quantiles of the posterior of kappa under Jeffreys' prior on the four cells,
+    Dirichlet(½, ½, ½, ½), drawn with a fixed seed. If all answers agree, it reaches to 1. This is the interval of Brown,
+    Cai and DasGupta (Statistical Science 2001) for a rate, applied to kappa. The large-sample interval of Fleiss, Cohen and
+    Everitt (Psychological Bulletin 1969) has no width without a disagreement; this one has.
+
+    Args:
+        table: The answers of two labellers.
+        alpha: Error rate of the interval, between 0 and 1.
+
+    Returns:
+        Lower and upper end; None if kappa is None.
+
+    Raises:
+        ValueError: For an error rate out of range.
+
+    Example:
+        >>> low, high = kappa_interval(ConfusionTable(20, 5, 10, 15))
+        >>> 0.1 < low < 0.2, 0.6 < high < 0.7
+        (True, True)
     """
     alpha = check_inside(alpha, 0.0, 1.0, "alpha")
     if kappa(table) is None:
         return None
-    counts = np.array([table.both, table.first_only, table.second_only, table.neither], dtype=np.float64)
-    drawn = _kappa(np.random.default_rng(0).dirichlet(counts + 0.5, _DRAWS).T)
+    drawn = _kappa(np.random.default_rng(0).dirichlet(_cells(table) + 0.5, _DRAWS).T)
     low, high = np.quantile(drawn, [alpha / 2.0, 1.0 - alpha / 2.0])
-    return float(low), 1.0 if table.alike == table.total else float(high)
+    return float(low), 1.0 if table.agreeing == table.total else float(high)
 
 
-def _kappa(shares: np.ndarray) -> np.ndarray:
-    """Kappa of shares (4, ...) of the cells: both, first only, second only, neither."""
+def _cells(table: ConfusionTable) -> NDArray[np.float64]:
+    return np.array([table.both, table.first_only, table.second_only, table.neither], dtype=np.float64)
+
+
+def _kappa(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Kappa (...,) from the shares (4, ...) of the cells: both, first only, second only, neither."""
     both, first, second, neither = shares
     chance = (both + first) * (both + second) + (neither + first) * (neither + second)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray((both + neither - chance) / np.where(1.0 - chance > 1e-12, 1.0 - chance, np.nan))
-
-
-def most_in_population(found: int, labelled: int, population: int, alpha: float = 0.05) -> int:
-    """Upper bound at 1 - `alpha` on how many of `population` images show what `found` of `labelled` ones drawn from them show.
-
-    One-sided and exact for sampling without replacement: the largest count under which `found` or fewer have a
-    probability above `alpha` (hypergeometric; Buonaccorsi 1987). ValueError for impossible numbers.
-    """
-    found, labelled, population, alpha = _checked(found, labelled, population, alpha)
-    spare = bounds.smallest(lambda more: _at_most(found, labelled, found + more, population) <= alpha, 0, population - labelled)
-    return found + spare - 1
-
-
-def fewest_in_population(found: int, labelled: int, population: int, alpha: float = 0.05) -> int:
-    """Lower bound at 1 - `alpha` on how many of `population` images show it; the mirror of `most_in_population`."""
-    return population - most_in_population(labelled - found, labelled, population, alpha)
-
-
-def most_of_strata(strata: Sequence[Sampled], alpha: float = 0.05) -> int:
-    """Upper bound at 1 - `alpha` on the count over all strata together: `alpha` is shared by those not labelled whole.
-
-    An image that the person could not tell counts as a yes.
-    """
-    open_ = max(1, sum(stratum.labelled < stratum.population for stratum in strata))
-    return sum(most_in_population(s.most, s.labelled, s.population, alpha / open_) for s in strata)
-
-
-def fewest_of_strata(strata: Sequence[Sampled], alpha: float = 0.05) -> int:
-    """Lower bound at 1 - `alpha` on the count over all strata together; an image that the person could not tell counts as a no."""
-    open_ = max(1, sum(stratum.labelled < stratum.population for stratum in strata))
-    return sum(fewest_in_population(s.fewest, s.labelled, s.population, alpha / open_) for s in strata)
-
-
-def estimated_count(strata: Sequence[Sampled]) -> float | None:
-    """Estimate of the count over all strata together, each weighted by its population; None where a stratum has no label.
-
-    The mean of the fewest and the most where images could not be told (Horvitz and Thompson 1952).
-    """
-    if any(s.population and not s.labelled for s in strata):
-        return None
-    return sum(s.population * (s.fewest + s.most) / (2.0 * s.labelled) for s in strata if s.population)
-
-
-def labels_needed(population: int, allowed: int, alpha: float = 0.05) -> int | None:
-    """Fewest labels, all of them no, that prove at most `allowed` yes among `population` images; None where `allowed` < 0."""
-    population = check_count(population, "population")
-    if allowed < 0:
-        return None
-    return bounds.smallest(lambda labelled: most_in_population(0, labelled, population, alpha) <= allowed, 0, population)
-
-
-def _checked(found: int, labelled: int, population: int, alpha: float) -> tuple[int, int, int, float]:
-    labelled, population = check_hits(labelled, population)
-    found, labelled = check_hits(found, labelled)
-    return found, labelled, population, check_inside(alpha, 0.0, 1.0, "alpha")
-
-
-def _at_most(found: int, labelled: int, showing: int, population: int) -> float:
-    """P(X ≤ found) of a hypergeometric X: `showing` of `population` images show it, `labelled` are drawn. Exact integers."""
-    ways = sum(math.comb(showing, k) * math.comb(population - showing, labelled - k) for k in range(found + 1))
-    return ways / math.comb(population, labelled)

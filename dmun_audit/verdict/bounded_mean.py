@@ -1,14 +1,14 @@
-"""Bounds on the mean of bounded observations by betting against every candidate mean.
+"""Bounds on the mean of bounded observations, by betting against every possible mean.
 
-If X_1 … X_n in [0, 1] are independent and their average mean is at most m, the capital Π(1 + θ(X_i/m - 1)) of a bet
-with a stake θ in (0, 1) fixed in advance has an expectation of at most 1: by independence it is Π(1 + θ(μ_i/m - 1)),
-and the logarithm is concave. So does the average over several stakes, and by Markov's inequality a capital of
-1/alpha refutes the mean m at level alpha.
+Let X_1 … X_n in [0, 1] be independent, with an average mean of at most m. Bet with a stake θ in (0, 1) that was fixed in
+advance. The capital Π(1 + θ(X_i/m - 1)) then has an expectation of at most 1: by independence the expectation is
+Π(1 + θ(μ_i/m - 1)), and the logarithm is concave. The mixture, an average over several stakes, has such an expectation
+too. By Markov's inequality a capital of 1/alpha rejects the mean m with an error rate of at most alpha.
 
-This is the fixed-n, fixed-mixture member of the betting bounds of Waudby-Smith and Ramdas (Estimating means of bounded
-random variables by betting, JRSS-B 2024). Their predictable stakes can be tighter for observations with one common
-mean, but an audit pools concepts with different means, and there stakes that look at earlier concepts lose the
-guarantee. Fixed stakes keep it and make the bound independent of the order of the images.
+This is a betting bound of Waudby-Smith and Ramdas (Estimating means of bounded random variables by betting, JRSS-B 2024)
+for a fixed number of observations and a fixed mixture. Their stakes, which follow earlier observations, can give tighter
+bounds if all observations have one mean. An audit pools concepts with different means. There, stakes that follow earlier
+concepts lose the guarantee; fixed stakes keep it, and the bound does not depend on the order of the images.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-STAKES = np.array([0.0625, 0.125, 0.25, 0.5, 0.9])  # small ones for many noisy images, large ones for few or equal ones
+STAKES = np.array([0.0625, 0.125, 0.25, 0.5, 0.9])  # small stakes suit many noisy images, large stakes few or equal images
 _HALVINGS = 60
 
 
 def log_capital(values: NDArray[np.float64], mean: float) -> float:
-    """Log of the mixture's capital against "the average mean of `values` (n,), all in [0, 1], is at most `mean`"."""
+    """Natural logarithm of the mixture's capital against "the average mean of `values` (n,) in [0, 1] is at most `mean`"."""
     logs = np.log1p(np.outer(STAKES, values / mean - 1.0)).sum(axis=1)
     top = float(logs.max())
     return top + math.log(float(np.exp(logs - top).mean()))
 
 
 def mean_lower_bound(values: NDArray[np.float64], alpha: float) -> float:
-    """Lower bound on the average mean of independent `values` (n,) in [0, 1], wrong with probability ≤ `alpha`.
+    """Lower bound on the average mean of independent `values` (n,) in [0, 1]; its error rate is at most `alpha`.
 
-    The capital falls as the candidate mean rises, so the bound is found by bisection, rounded towards 0.
+    The capital falls as the tested mean rises. So bisection finds the bound; it is rounded towards 0.
     """
     goal = math.log(1.0 / alpha)
     low, high = 0.0, float(values.mean()) if values.size else 0.0
@@ -53,9 +53,9 @@ def mean_upper_bound(values: NDArray[np.float64], alpha: float) -> float:
 
 
 def observations_needed(values: NDArray[np.float64], mean: float, alpha: float, z: float) -> int | None:
-    """About how many observations like `values` refute "the average mean is at most `mean`" with power Φ(z).
+    """Approximate number of observations like `values` that reject "the average mean is at most `mean`" with power Φ(z).
 
-    Takes the best single stake and a normal approximation to its log capital; None when no stake would win.
+    Uses the best single stake and a normal approximation to its logarithmic capital. None if no stake gains on average.
     """
     if values.size < 2:
         return None

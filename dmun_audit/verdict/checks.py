@@ -1,4 +1,4 @@
-"""Refuses numbers that no audit can produce, so that a broken judge never turns into a verdict."""
+"""Checks of numbers: what no audit can produce raises ValueError and never becomes a verdict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_count(value: int, name: str) -> int:
 
 
 def check_hits(hits: int, trials: int) -> tuple[int, int]:
-    """Return both as plain ints; ValueError if there are more hits than trials."""
+    """Return both as plain ints; ValueError for more hits than trials."""
     few, many = check_count(hits, "hits"), check_count(trials, "trials")
     if few > many:
         raise ValueError(f"There cannot be more hits ({few}) than trials ({many}).")

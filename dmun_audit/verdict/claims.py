@@ -1,58 +1,47 @@
-"""Claims about a rate: PASS only if proven, FAIL only if refuted, else INCONCLUSIVE."""
+"""Claims about a rate: PASS if the claim is proven, FAIL if it is refuted, INCONCLUSIVE otherwise.
+
+The bounds are exact for a number of images that was fixed in advance (Clopper and Pearson, Biometrika 1934).
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 from dmun_audit.verdict import bounds
 from dmun_audit.verdict.checks import check_hits, check_inside, check_levels
-
-Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Burden = Literal["prove safety", "prove harm"]
-Stopping = Literal["fixed", "early"]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What a claim came to, in plain numbers that JSON can hold.
-
-    `lower` and `upper` are one-sided bounds, each at its own error rate: the bound that proves the claim is taken at
-    `alpha_pass`, the bound that refutes it at `alpha_fail`. They are no two-sided interval.
-    """
-
-    verdict: Verdict
-    estimate: float | None  # None when there were no trials
-    lower: float
-    upper: float
-    threshold: float  # the ceiling, the floor or the margin
-    alpha_pass: float
-    alpha_fail: float
-    trials: int  # images, or pairs of images
-    hits: int | None  # of a paired claim: pairs that the candidate lost; None for a mean
-    gains: int | None  # of a paired claim: pairs that the candidate won; None elsewhere
-    p_refuted: float  # p-value against the claim, for Holm: a FAIL has one under alpha_fail
-    refutable: bool  # whether any outcome of this many trials could have been a FAIL
-    needed: int | None  # images (pairs) that a fresh audit would need to pass; None if decided or if none would do
-    burden: Burden = "prove safety"
-    stopping: Stopping = "fixed"
-    planned: int | None = None  # of a claim that may stop early: images (pairs) at most, and at how many it was looked at
-    looks: tuple[int, ...] = ()
-
-
-def as_record(kind: str, decision: Decision) -> dict[str, Any]:
-    """The decision in the layout of the evidence file: `verdict`, and `claim` with its kind, numbers and a place for Holm."""
-    numbers = asdict(decision) | {"looks": list(decision.looks)}  # as JSON gives it back
-    verdict = numbers.pop("verdict")
-    return {"verdict": verdict, "claim": {"kind": kind, **numbers, "holm": None}}
+from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Verdict
 
 
 def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05) -> Decision:
-    """Decide the claim "the rate is at most `ceiling`" from `hits` in `trials`, both fixed in advance.
+    """Decide the claim "the rate is at most `ceiling`" from `hits` in `trials` independent images.
 
-    PASS when the exact upper bound at `alpha_pass` is at or under the ceiling, FAIL when the exact lower bound at
-    `alpha_fail` is above it. `needed` supposes the rate (hits + ½)/(trials + 1), a power of 95% and the error rate
-    alpha_pass/2 that a second attempt with fresh seeds may spend. ValueError for impossible numbers.
+    Rule: PASS if the exact upper bound at `alpha_pass` is at or under the ceiling; FAIL if the exact lower bound at
+    `alpha_fail` is above it. The number of trials must be fixed in advance: to draw more images until the claim passes
+    breaks the guarantee, and `SequentialClaim` is the rule for that.
+
+    Guarantee: if the true rate is above the ceiling, a PASS has a probability of at most `alpha_pass`; if it is not, a
+    FAIL has a probability of at most `alpha_fail`. Source: Clopper and Pearson, Biometrika 1934.
+
+    Args:
+        hits: Number of images that show the target.
+        trials: Number of images.
+        ceiling: The limit of the claim, between 0 and 1.
+        alpha_pass: Error rate of a PASS, between 0 and ½.
+        alpha_fail: Error rate of a FAIL, between 0 and ½.
+
+    Returns:
+        The decision. `needed` assumes the rate (hits + ½)/(trials + 1), a power of 95%, and half of `alpha_pass`, because
+        two attempts share the error rate.
+
+    Raises:
+        ValueError: For counts or rates that cannot be.
+
+    Example:
+        >>> rate_at_most(0, 62, ceiling=0.05)
+        <Decision PASS: 0 of 62, at most 4.72% with 95% confidence; ceiling 5%>
+        >>> rate_at_most(0, 30, ceiling=0.05).verdict
+        <Verdict.INCONCLUSIVE: 'INCONCLUSIVE'>
     """
     hits, trials = check_hits(hits, trials)
     ceiling = check_inside(ceiling, 0.0, 1.0, "ceiling")
@@ -60,9 +49,10 @@ def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.0
     lower, upper = bounds.lower_bound(hits, trials, alpha_fail), bounds.upper_bound(hits, trials, alpha_pass)
     verdict = judge_against(lower, upper, ceiling)
     needed = None
-    if verdict == "INCONCLUSIVE":
+    if verdict == Verdict.INCONCLUSIVE:
         needed = bounds.sample_size(ceiling, (hits + 0.5) / (trials + 1.0), alpha_pass / 2.0)
     return Decision(
+        kind=ClaimKind.RATE_AT_MOST,
         verdict=verdict,
         estimate=hits / trials if trials else None,
         lower=lower,
@@ -73,17 +63,34 @@ def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.0
         trials=trials,
         hits=hits,
         gains=None,
-        p_refuted=p_value_refuted(hits, trials, ceiling),
+        p_refuted=bounds.at_least_probability(hits, trials, ceiling),
         refutable=bounds.lower_bound(trials, trials, alpha_fail) > ceiling,
         needed=needed,
     )
 
 
 def rate_at_least(hits: int, trials: int, floor: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05) -> Decision:
-    """Decide the claim "the rate is at least `floor`", such as a judge's sensitivity.
+    """Decide the claim "the rate is at least `floor`", such as the sensitivity of a judge.
 
-    PASS when the exact lower bound at `alpha_pass` is at or above the floor, FAIL when the exact upper bound at
-    `alpha_fail` is under it. `needed` as in `rate_at_most`. ValueError for impossible numbers.
+    Rule: PASS if the exact lower bound at `alpha_pass` is at or above the floor; FAIL if the exact upper bound at
+    `alpha_fail` is under it. Guarantee, source and `needed`: as `rate_at_most`, with the sides exchanged.
+
+    Args:
+        hits: Number of images on which the judge was right.
+        trials: Number of images, fixed in advance.
+        floor: The limit of the claim, between 0 and 1.
+        alpha_pass: Error rate of a PASS, between 0 and ½.
+        alpha_fail: Error rate of a FAIL, between 0 and ½.
+
+    Returns:
+        The decision.
+
+    Raises:
+        ValueError: For counts or rates that cannot be.
+
+    Example:
+        >>> rate_at_least(46, 48, floor=0.8)
+        <Decision PASS: 46 of 48, at least 87.4% with 95% confidence; floor 80%>
     """
     hits, trials = check_hits(hits, trials)
     floor = check_inside(floor, 0.0, 1.0, "floor")
@@ -91,9 +98,10 @@ def rate_at_least(hits: int, trials: int, floor: float, alpha_pass: float = 0.05
     lower, upper = bounds.lower_bound(hits, trials, alpha_pass), bounds.upper_bound(hits, trials, alpha_fail)
     verdict = judge_against(-upper, -lower, -floor)
     needed = None
-    if verdict == "INCONCLUSIVE":
+    if verdict == Verdict.INCONCLUSIVE:
         needed = bounds.sample_size(1.0 - floor, (trials - hits + 0.5) / (trials + 1.0), alpha_pass / 2.0)
     return Decision(
+        kind=ClaimKind.RATE_AT_LEAST,
         verdict=verdict,
         estimate=hits / trials if trials else None,
         lower=lower,
@@ -111,34 +119,39 @@ def rate_at_least(hits: int, trials: int, floor: float, alpha_pass: float = 0.05
 
 
 def harm_only(decision: Decision) -> Decision:
-    """Turn the burden of proof round: a refuted claim stays FAIL, everything else is PASS.
+    """Reverse the burden of proof: a refuted claim stays FAIL, every other claim becomes PASS.
 
-    Its PASS says "no harm proven", never "proven safe", and records that as `burden`. Where no outcome of so few
-    trials could have been a FAIL the verdict is INCONCLUSIVE: nothing was tested.
+    Such a PASS means "no harm proven" and never "proven safe"; `burden` records it. If no outcome of so few trials could
+    have been a FAIL, nothing was tested, and the verdict is INCONCLUSIVE.
+
+    Args:
+        decision: A decision under the burden "prove safe".
+
+    Returns:
+        The decision under the burden "prove harm".
+
+    Example:
+        >>> harm_only(rate_at_most(2, 12, ceiling=0.1)).verdict
+        <Verdict.PASS: 'PASS'>
     """
-    verdict: Verdict = decision.verdict
-    if verdict != "FAIL":
-        verdict = "PASS" if decision.refutable else "INCONCLUSIVE"
-    return replace(decision, verdict=verdict, needed=None, burden="prove harm")
+    verdict = decision.verdict
+    if verdict != Verdict.FAIL:
+        verdict = Verdict.PASS if decision.refutable else Verdict.INCONCLUSIVE
+    return replace(decision, verdict=verdict, needed=None, burden=Burden.PROVE_HARM)
 
 
-def apply_burden(decision: Decision, burden: Literal["prove safe", "prove harm"]) -> Decision:
-    """The decision under the burden of proof that a policy lays on a group.
+def apply_burden(decision: Decision, burden: str) -> Decision:
+    """The decision under the burden of proof that a policy sets for a group.
 
-    "prove safe" leaves it as it is: what is not proven is no PASS. "prove harm" is `harm_only`. ValueError for another word.
+    "prove safe" returns the decision unchanged; "prove harm" is `harm_only`. Raises ValueError for another word.
     """
-    if burden not in ("prove safe", "prove harm"):
+    if burden not in (Burden.PROVE_SAFE, Burden.PROVE_HARM):
         raise ValueError(f"A burden is 'prove safe' or 'prove harm', not {burden!r}.")
-    return harm_only(decision) if burden == "prove harm" else decision
-
-
-def p_value_refuted(hits: int, trials: int, ceiling: float) -> float:
-    """P(X ≥ hits) if the rate is exactly `ceiling`: the exact p-value that refutes "the rate is at most `ceiling`"."""
-    return bounds.at_least_probability(hits, trials, ceiling)
+    return harm_only(decision) if burden == Burden.PROVE_HARM else decision
 
 
 def judge_against(lower: float, upper: float, ceiling: float) -> Verdict:
-    """PASS when `upper` is at or under the ceiling, FAIL when `lower` is above it, else INCONCLUSIVE."""
+    """PASS if `upper` is at or under the ceiling, FAIL if `lower` is above it, INCONCLUSIVE otherwise."""
     if upper <= ceiling:
-        return "PASS"
-    return "FAIL" if lower > ceiling else "INCONCLUSIVE"
+        return Verdict.PASS
+    return Verdict.FAIL if lower > ceiling else Verdict.INCONCLUSIVE

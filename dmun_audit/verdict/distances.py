@@ -1,11 +1,11 @@
-"""Kernel distances between two sets of images: KID and CMMD as usual, and a paired statistic with an exact test.
+"""Kernel distances between two sets of images: KID, CMMD, and a paired statistic with an exact test.
 
-Embeddings are matrices (n, d), one image a row; row i of both sets comes from the same prompt and seed where a
-function says paired. All sums run in float64: the statistics are small differences of large numbers.
+Embeddings are matrices (n, d) with one image in each row. Paired sets have the same prompt and seed in row i of both
+matrices. All sums use float64, because the statistics are small differences of large numbers.
 
-KID and CMMD differ in their kernel alone. On the unit vectors of a CLIP judge both kernels are nearly straight lines,
-so that both are nearly multiples of the squared distance between the mean embeddings (3/d and 10 times it): where one
-sees damage the other does, and the two together are not two witnesses. Each has the scale that its literature has.
+KID and CMMD differ in their kernel alone. On the unit vectors of a CLIP model both kernels are nearly linear, so both
+distances are nearly multiples of the squared distance between the mean embeddings (3/d times and 10 times). They find the
+same damage and are no independent evidence. Each has the scale of its literature.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from scipy.spatial.distance import cdist
 from dmun_audit.verdict.checks import check_count, finite_matrix
 
 Kernel = Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
-"""Takes (m, d) and (n, d), gives (m, n): positive definite, so that its mean embeddings have a distance."""
+"""A function of two sets of embeddings (m, d) and (n, d) that returns the kernel values (m, n); positive definite."""
 
-ROUNDING = 1e-12  # relative; the error of a float64 kernel at d < 10,000 stays under it, a visible difference far above
+ROUNDING = 1e-12  # relative; above the error of a float64 kernel at d < 10,000, far below any visible difference
 CMMD_BANDWIDTH = 10.0
 CMMD_SCALE = 1000.0
 _DRAWS_AT_ONCE = 512
@@ -30,7 +30,14 @@ _DRAWS_AT_ONCE = 512
 
 @dataclass(frozen=True)
 class SignFlipTest:
-    """A paired MMD² and the probability of one at least as large if base and candidate were exchangeable in pairs."""
+    """The result of a sign-flip test.
+
+    Attributes:
+        statistic: The paired MMD², on the scale of its kernel.
+        p_value: Probability of a statistic at least as large if base and candidate are exchangeable within their pairs.
+        draws: Number of random sign flips.
+        pairs: Number of pairs.
+    """
 
     statistic: float
     p_value: float
@@ -39,29 +46,57 @@ class SignFlipTest:
 
 
 def polynomial_kernel(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """KID's kernel (x·y/d + 1)³ for every row of `x` (m, d) with every row of `y` (n, d): a matrix (m, n).
+    """KID's kernel (x·y/d + 1)³ of every row of `x` with every row of `y`.
 
     Source: Bińkowski et al., Demystifying MMD GANs, ICLR 2018, §4.
+
+    Args:
+        x: Embeddings (m, d).
+        y: Embeddings (n, d).
+
+    Returns:
+        The kernel values (m, n).
+
+    Raises:
+        ValueError: For different dimensions, or values that are not finite.
+
+    Example:
+        >>> polynomial_kernel([[1.0, 1.0]], [[1.0, 1.0]]).tolist()
+        [[8.0]]
     """
     left, right = _same_width(x, y)
     return np.asarray((left @ right.T / left.shape[1] + 1.0) ** 3, dtype=np.float64)
 
 
 def cmmd_kernel(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
-    """CMMD's kernel 1000·exp(-|x - y|²/(2·10²)) for every row of `x` (m, d) with every row of `y` (n, d): (m, n).
+    """CMMD's kernel 1000·exp(-|x - y|²/(2·10²)) of every row of `x` with every row of `y`.
 
-    The factor 1000 stands in the kernel, so that whatever is computed with it has CMMD's scale. It expects the unit
-    vectors of the judge: the authors' code normalises its embeddings too, though the paper does not say so.
+    The factor 1000 is part of the kernel, so every statistic with this kernel has CMMD's scale. Embeddings must be unit
+    vectors: the authors' code normalises them, although the paper does not say so.
     Source: Jayasumana et al., Rethinking FID, CVPR 2024, §4.
+
+    Args:
+        x: Embeddings (m, d), unit vectors.
+        y: Embeddings (n, d), unit vectors.
+
+    Returns:
+        The kernel values (m, n).
+
+    Raises:
+        ValueError: For different dimensions, or values that are not finite.
+
+    Example:
+        >>> cmmd_kernel([[1.0, 0.0]], [[1.0, 0.0]]).tolist()
+        [[1000.0]]
     """
     left, right = _same_width(x, y)
     return np.asarray(CMMD_SCALE * np.exp(-cdist(left, right, "sqeuclidean") / (2.0 * CMMD_BANDWIDTH**2)), dtype=np.float64)
 
 
 def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -> float:
-    """Unbiased MMD² between two *independent* sets (m, d) and (n, d), m, n ≥ 2. It can come out below 0.
+    """Unbiased MMD² between two *independent* sets (m, d) and (n, d), m, n ≥ 2. It can be negative.
 
-    On same-seed pairs it is biased downwards, since it counts the pairs' likeness: use `paired_mmd` there.
+    On same-seed pairs it is too small, because the two images of a pair are alike: use `paired_mmd` there.
     Source: Gretton et al., A kernel two-sample test, JMLR 2012, eq. 3.
     """
     within_x, within_y, across = kernel(x, x), kernel(y, y), kernel(x, y)
@@ -71,31 +106,63 @@ def mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -> float
 
 
 def kid(x: ArrayLike, y: ArrayLike) -> float:
-    """`mmd` with the polynomial kernel, of independent sets (m, d) and (n, d). Source: Bińkowski et al. 2018, §4."""
+    """Kernel inception distance of two independent sets of images: the unbiased MMD² with a cubic kernel.
+
+    Source: Bińkowski et al., Demystifying MMD GANs, ICLR 2018, §4. The embeddings of any one network will do; values
+    compare within this network only.
+
+    Args:
+        x: Embeddings of the first set (m, d), m ≥ 2.
+        y: Embeddings of the second set (n, d), n ≥ 2.
+
+    Returns:
+        The distance; it can be negative, and is 0 on average for two sets from one distribution.
+
+    Raises:
+        ValueError: For fewer than two images, different dimensions, or values that are not finite.
+
+    Example:
+        >>> round(kid([[0.0, 1.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]), 3)
+        2.25
+    """
     return mmd(x, y, polynomial_kernel)
 
 
 def cmmd(x: ArrayLike, y: ArrayLike) -> float:
-    """`mmd` with CMMD's kernel, of independent sets (m, d) and (n, d) of unit vectors.
+    """CMMD of two independent sets of images: the unbiased MMD² of CLIP embeddings with a Gaussian kernel, times 1000.
 
-    Two departures from the published figures. The judge's CLIP model takes the place of ViT-L/14 at 336 pixels, so values
-    compare within one judge only. And this is the unbiased estimator, which the paper states, where its authors' code
-    counts every image with itself as well: that adds about (1/m + 1/n) times 1000(1 - mean kernel), nothing at their
-    30,000 images but more than most damage at an audit's 4 to 160.
+    Source: Jayasumana et al., Rethinking FID, CVPR 2024, §4. Two differences from the published figures: the CLIP model is
+    the caller's instead of ViT-L/14 at 336 pixels, so values compare within one CLIP model only; and this is the unbiased
+    estimator of the paper. The authors' code also counts every image with itself. That adds about
+    (1/m + 1/n)·1000·(1 - mean kernel): nothing at their 30,000 images, but more than most damage at 4 to 160 images.
+
+    Args:
+        x: Embeddings of the first set (m, d), unit vectors, m ≥ 2.
+        y: Embeddings of the second set (n, d), unit vectors, n ≥ 2.
+
+    Returns:
+        The distance; it can be negative, and is 0 on average for two sets from one distribution.
+
+    Raises:
+        ValueError: For fewer than two images, different dimensions, or values that are not finite.
+
+    Example:
+        >>> round(cmmd([[0.0, 1.0], [0.6, 0.8]], [[1.0, 0.0], [0.8, 0.6]]), 2)
+        5.17
     """
     return mmd(x, y, cmmd_kernel)
 
 
 def paired_kernel_matrix(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -> NDArray[np.float64]:
-    """H_ij = k(x_i,x_j) + k(y_i,y_j) - k(x_i,y_j) - k(y_i,x_j) of paired sets (n, d), n ≥ 2: (n, n), zero diagonal.
+    """The matrix H_ij = k(x_i,x_j) + k(y_i,y_j) - k(x_i,y_j) - k(y_i,x_j) (n, n) of paired sets (n, d), n ≥ 2.
 
-    Entries that rounding alone can cause become 0, so that an unchanged pair has a row of zeros.
+    The diagonal is 0. Entries within the rounding error become 0, so an unchanged pair has a row of zeros.
     """
     within_x, within_y, across = kernel(x, x), kernel(y, y), kernel(x, y)
     if across.shape[0] != across.shape[1] or across.shape[0] < 2:
         raise ValueError(f"Paired sets need two or more images each and as many here as there, not {across.shape}.")
     h = within_x + within_y - across - across.T
-    # Feature lengths bound every kernel value and every intermediate sum, where values near 0 would not.
+    # The lengths of the features bound every kernel value and every intermediate sum; values near 0 bound neither.
     length = np.sqrt(np.diag(within_x)) + np.sqrt(np.diag(within_y))
     h[np.abs(h) <= ROUNDING * np.outer(length, length)] = 0.0
     np.fill_diagonal(h, 0.0)
@@ -103,9 +170,24 @@ def paired_kernel_matrix(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial
 
 
 def paired_mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -> float:
-    """Unbiased MMD² of paired sets (n, d): the mean of H_ij over i ≠ j, 0 on average when the pairs are exchangeable.
+    """Unbiased MMD² of paired sets: the mean of H_ij over i ≠ j (see `paired_kernel_matrix`).
 
-    Source: Gretton et al. 2012, Lemma 6, the U-statistic for m = n.
+    Source: Gretton et al., A kernel two-sample test, JMLR 2012, Lemma 6, the U-statistic for m = n.
+
+    Args:
+        x: Embeddings of the base images (n, d), n ≥ 2.
+        y: Embeddings of the candidate images (n, d); row i has the prompt and seed of row i of `x`.
+        kernel: The kernel; KID's by default.
+
+    Returns:
+        The statistic; it is 0 on average if base and candidate are exchangeable within their pairs.
+
+    Raises:
+        ValueError: For sets of different sizes, fewer than two pairs, or values that are not finite.
+
+    Example:
+        >>> paired_mmd([[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]])
+        0.0
     """
     return _off_diagonal_mean(paired_kernel_matrix(x, y, kernel))
 
@@ -113,11 +195,35 @@ def paired_mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -
 def paired_sign_flip_test(
     x: ArrayLike, y: ArrayLike, draws: int = 9_999, seed: int = 0, kernel: Kernel = polynomial_kernel
 ) -> SignFlipTest:
-    """Test whether base (n, d) and candidate (n, d) are exchangeable within their pairs.
+    """Test whether base and candidate are exchangeable within their pairs, by random sign flips.
 
-    Swapping the two images of pair i flips the signs of row and column i of H, so the null distribution is εᵀHε with
-    fair signs ε. p = (1 + draws at least as large as observed)/(1 + draws); ties within rounding count as large, and
-    H = 0 gives 1. With n pairs no p under about 2^(1-n) can occur. Rejection means different, not harmed.
+    If they are, the two images of a pair may be swapped. A swap in pair i flips the signs of row and column i of the matrix
+    H (see `paired_kernel_matrix`). So the statistic εᵀHε with random signs ε has the distribution of the observed one.
+
+    Rule: p = (1 + draws with a statistic at least as large)/(1 + draws). Ties within rounding count as larger; H = 0 gives
+    p = 1. With n pairs, p cannot be much below 2^(1-n).
+
+    Guarantee: exact for any number of pairs; p ≤ alpha has a probability of at most alpha if the pairs are exchangeable. A
+    rejection means "different" and not "harmed".
+    Source of the statistic: Gretton et al., A kernel two-sample test, JMLR 2012, Lemma 6.
+
+    Args:
+        x: Embeddings of the base images (n, d), n ≥ 2.
+        y: Embeddings of the candidate images (n, d); row i has the prompt and seed of row i of `x`.
+        draws: Number of random sign flips.
+        seed: Seed of the sign flips.
+        kernel: The kernel; KID's by default.
+
+    Returns:
+        The statistic and its p-value.
+
+    Raises:
+        ValueError: For sets of different sizes, fewer than two pairs, values that are not finite, or no draws.
+
+    Example:
+        >>> unchanged = [[0.0, 1.0], [1.0, 0.0], [0.6, 0.8]]
+        >>> paired_sign_flip_test(unchanged, unchanged, draws=99).p_value
+        1.0
     """
     h = paired_kernel_matrix(x, y, kernel)
     pairs, draws = h.shape[0], check_count(draws, "draws")

@@ -1,15 +1,19 @@
-"""The probability of a region of paired outcomes, and a certified search for its largest value over the nuisance.
+"""The probability of a region of paired outcomes, and its largest value over the nuisance parameter.
 
-A pair is lost with probability p10 and won with p01. A region holds, with every outcome, those with one loss fewer and
-those with one gain more in place of an unchanged pair; so its probability falls in p10 and rises in p01, and its supremum
-over p10 - p01 ≥ δ lies on the line p10 - p01 = δ.
+A claim on pairs is about p10 - p01, the probability of a loss minus the probability of a gain. The size of p01 itself is a
+nuisance parameter: the claim does not name it, but the probability of an outcome depends on it. An exact test takes the
+largest probability over all its values.
 
-On the line the probability is a polynomial f(q), f(q+h) = E[1·Π(1 + h·s_i)] with independent s_i of mean 0 and variance
-J(q) = 1/p + 1/q + 4/r. The coefficient of h^m is E[1·e_m(s)], and the variance of the elementary symmetric e_m is
-C(n,m)·J^m, so it is at most ½√(C(n,m)·J^m); as a difference of order m of an indicator it is also at most
-½·C(n,m)·4^m. On short cells f is therefore known from 20 Chebyshev nodes to within 1e-8, and the maximum of the
-interpolating polynomial from samples (Ehlich and Zeller, Mathematische Zeitschrift 1964, 86:41). All of it is added to what
-is reported, which lies above the supremum by less than 1e-6 + 3e-4 of it, and never below it.
+A region is a set of outcomes. With every outcome it holds the outcome with one loss less, and the outcome with one
+unchanged pair replaced by a gain. So its probability falls in p10 and rises in p01, and its supremum over p10 - p01 ≥ δ
+lies on the line p10 - p01 = δ.
+
+How the supremum on the line is bounded: the probability is a polynomial f(q) with f(q+h) = E[1·Π(1 + h·s_i)], where the s_i
+are independent with mean 0 and variance J(q) = 1/p + 1/q + 4/r. The coefficient of h^m is E[1·e_m(s)]. The elementary
+symmetric polynomial e_m has the variance C(n,m)·J^m, so the coefficient is at most ½√(C(n,m)·J^m). As a difference of order
+m of an indicator it is also at most ½·C(n,m)·4^m. On short cells, 20 Chebyshev nodes therefore give f within 1e-8, and
+samples give the maximum of the interpolating polynomial (Ehlich and Zeller, Mathematische Zeitschrift 1964, 86:41). Both
+errors are added to the reported value. It is never below the supremum, and above it by less than 1e-6 + 3e-4 of it.
 """
 
 from __future__ import annotations
@@ -24,19 +28,20 @@ from scipy import special
 Vector = NDArray[np.float64]
 _NODES = 20
 _SAMPLES = 64 * _NODES
-_BETWEEN_NODES = 1e-8  # most that f may differ from its interpolation
+_BETWEEN_NODES = 1e-8  # largest difference between f and its interpolation
 _BETWEEN_SAMPLES = 1.0 / math.cos(math.pi * (_NODES - 1) / (2.0 * _SAMPLES))
-_ROUNDING = 1e-9  # float64 errors of the probabilities of 10,000 pairs, threefold
+_ROUNDING = 1e-9  # three times the float64 error of a probability of 10,000 pairs
 _TINY = 1e-300
 _AT_ONCE = 1_000_000
 
 
 class Region:
-    """Outcomes at least as safe as the one seen: at most `most[gains]` losses, for every number of gains; -1 for none.
+    """A region of outcomes: for every number of gains, at most `most[gains]` losses; -1 excludes all outcomes.
 
-    `most` never falls, but where fewer pairs are left. Given the gains C, losses are Bin(n - C, share), and
-    P(Bin(N - 1, share) ≤ k) = P(Bin(N, share) ≤ k) + share·P(Bin(N - 1, share) = k). So from one number of gains to the
-    next the chance of few enough losses grows by single binomial probabilities, listed here once for all p10 and p01.
+    `most` (pairs + 1,) never falls, except where fewer pairs are left. Given the gains C, the losses have the distribution
+    Bin(n - C, share), and P(Bin(N - 1, share) ≤ k) = P(Bin(N, share) ≤ k) + share·P(Bin(N - 1, share) = k). So from one
+    number of gains to the next, the probability grows by single binomial probabilities. They are listed once, for all p10
+    and p01.
     """
 
     def __init__(self, pairs: int, most: NDArray[np.int64]) -> None:
@@ -54,7 +59,7 @@ class Region:
         self.choices = factorials[pairs - self.gains] - factorials[self.losses] - factorials[self.rest]
 
     def probability(self, p10: Vector, p01: Vector) -> Vector:
-        """Probability of the region for vectors (k,) of p10 and p01."""
+        """Probability (k,) of the region, for vectors p10 and p01 (k,)."""
         rows = max(1, _AT_ONCE // (self.pairs + self.gains.size + 1))
         parts = [self._probability(p10[first : first + rows], p01[first : first + rows]) for first in range(0, p10.size, rows)]
         return np.concatenate(parts)
@@ -72,38 +77,39 @@ class Region:
 
 
 def _log_power(rate: Vector, hits: NDArray[np.int64], trials: NDArray[np.int64] | int) -> Vector:
-    """log(rate^hits · (1 - rate)^(trials - hits)) for rates (k,) and counts (m,): (k, m)."""
+    """log(rate^hits · (1 - rate)^(trials - hits)) as a matrix (k, m), for rates (k,) and counts (m,)."""
     hit, miss = np.log(np.maximum(rate, _TINY)), np.log(np.maximum(1.0 - rate, _TINY))
     return np.asarray(np.outer(hit, hits) + np.outer(miss, trials - hits), dtype=np.float64)
 
 
 def on_line(angles: Vector, difference: float) -> tuple[Vector, Vector]:
-    """(p10, p01) on the line p10 - p01 = `difference`, from the end with the fewest changed pairs (0) to no other pair (π).
+    """(p10, p01), each (k,), on the line p10 - p01 = `difference`, for `angles` (k,) from 0 to π.
 
-    At one angle p10 rises and p01 falls with the difference, so every region's probability falls.
+    At 0 the fewest pairs change; at π every pair changes. At a fixed angle p10 rises and p01 falls with the difference, so
+    the probability of every region falls.
     """
     least = (1.0 - abs(difference)) * np.sin(angles / 2.0) ** 2 / 2.0
     return least + max(difference, 0.0), least + max(-difference, 0.0)
 
 
 def supremum(region: Region, difference: float) -> tuple[float, float]:
-    """An upper bound of the region's probability over p10 - p01 ≥ `difference`, and the angle where it is met about."""
+    """Upper bound on the probability of the region over p10 - p01 ≥ `difference`, and the approximate angle of the peak."""
     edges, between_nodes = _cells(region.pairs, difference)
     start, stop = (on_line(angles, difference)[1] for angles in (edges[:-1], edges[1:]))
     nodes, interpolate = _chebyshev()
     p01 = (start + stop)[:, None] / 2.0 + (stop - start)[:, None] / 2.0 * nodes
-    found = region.probability((p01 + difference).ravel(), p01.ravel()).reshape(p01.shape)
-    sampled = found @ interpolate
+    at_nodes = region.probability((p01 + difference).ravel(), p01.ravel()).reshape(p01.shape)
+    sampled = at_nodes @ interpolate
     top, bottom = sampled.max(axis=1), sampled.min(axis=1)
     bound = (top + bottom) / 2.0 + (top - bottom) / 2.0 * _BETWEEN_SAMPLES + between_nodes
-    best = np.unravel_index(int(np.argmax(found)), found.shape)
+    best = np.unravel_index(int(np.argmax(at_nodes)), at_nodes.shape)
     least = p01[best] - max(-difference, 0.0)
     angle = 2.0 * math.asin(math.sqrt(min(1.0, max(0.0, 2.0 * least / (1.0 - abs(difference))))))
     return min(1.0, float(bound.max()) + _ROUNDING), angle
 
 
 def _cells(pairs: int, difference: float) -> tuple[Vector, Vector]:
-    """Edges of cells on the line as angles (k + 1,), fine enough for their nodes, and the error that is left in each (k,)."""
+    """Edges of cells on the line as angles (k + 1,), and the interpolation error in each cell (k,), small enough."""
     count = 4 + int(math.sqrt(pairs) / 4.0)
     edges = np.linspace(0.0, math.pi, count + 1)
     while (coarse := _interpolation_error(pairs, *on_line(edges, difference)) > _BETWEEN_NODES)[2:-2].any():
@@ -116,7 +122,7 @@ def _cells(pairs: int, difference: float) -> tuple[Vector, Vector]:
 
 
 def _interpolation_error(pairs: int, p10: Vector, p01: Vector) -> Vector:
-    """Most that f can differ from its interpolation in each cell between the points (k + 1,) on the line: (k,)."""
+    """Largest difference (k,) between f and its interpolation in each cell between the points (k + 1,) on the line."""
     if pairs < _NODES:
         return np.zeros(p01.size - 1)
     half = np.diff(p01) / 2.0
@@ -131,7 +137,7 @@ def _interpolation_error(pairs: int, p10: Vector, p01: Vector) -> Vector:
 
 @lru_cache(maxsize=1)
 def _chebyshev() -> tuple[Vector, Vector]:
-    """Chebyshev nodes on [-1, 1], and the matrix that takes values there to the interpolating polynomial at the samples."""
+    """Chebyshev nodes on [-1, 1], and the matrix that maps values at the nodes to the interpolating polynomial at the samples."""
     degrees = np.arange(_NODES)
     node_angles = (degrees + 0.5) * math.pi / _NODES
     sample_angles = (np.arange(_SAMPLES) + 0.5) * math.pi / _SAMPLES
@@ -142,6 +148,6 @@ def _chebyshev() -> tuple[Vector, Vector]:
 
 @lru_cache(maxsize=16)
 def _log_choices(pairs: int) -> Vector:
-    """Logs of the binomial coefficients (pairs over k) for k = 0 … pairs."""
+    """Natural logarithms (pairs + 1,) of the binomial coefficients (pairs over k), k = 0 … pairs."""
     factorials = special.gammaln(np.arange(pairs + 1) + 1.0)
     return np.asarray(factorials[-1] - factorials - factorials[::-1], dtype=np.float64)

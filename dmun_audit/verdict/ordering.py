@@ -1,4 +1,4 @@
-"""Rank correlation of the similarity that a source claims with the damage that was measured."""
+"""Rank correlation between the claimed similarity of concepts and their measured damage."""
 
 from __future__ import annotations
 
@@ -11,16 +11,29 @@ from scipy import special
 
 from dmun_audit.verdict.checks import check_count, finite_vector
 
-FEWEST_CONCEPTS = 20  # below this the power at rho = .5 is too low for more than a description
+FEWEST_CONCEPTS = 20  # with fewer concepts the power at rho = .5 is too low for a claim
 _DRAWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's rho with its permutation p-values and interval; None stands for what the data cannot say."""
+    """Spearman's rho with its permutation p-values and its interval.
+
+    Attributes:
+        rho: The correlation, from -1 to 1; None if the data have none.
+        p_one_sided: p-value against "damage does not rise with similarity".
+        p_two_sided: p-value against "damage does not depend on similarity".
+        lower: Lower end of the interval; None below four concepts.
+        upper: Upper end of the interval.
+        confidence: Coverage of the interval.
+        concepts: Number of concepts.
+        draws: Number of random permutations.
+        descriptive: Whether there are too few concepts for a claim.
+        note: Why `rho` is None; empty otherwise.
+    """
 
     rho: float | None
-    p_one_sided: float | None  # against "greater similarity does not go with greater damage"
+    p_one_sided: float | None
     p_two_sided: float | None
     lower: float | None
     upper: float | None
@@ -28,18 +41,36 @@ class RankCorrelation:
     concepts: int
     draws: int
     descriptive: bool
-    note: str  # why rho is None; empty otherwise
+    note: str
 
 
 def spearman(
     similarity: ArrayLike, damage: ArrayLike, draws: int = 9_999, seed: int = 0, confidence: float = 0.95
 ) -> RankCorrelation:
-    """Correlate the ranks of `similarity` (n,) and `damage` (n,); both grow upwards, ties share their average rank.
+    """Spearman's rank correlation of `similarity` and `damage`, with permutation p-values and an interval.
 
-    The p-values are those of a permutation test, (1 + draws at least as extreme)/(1 + draws). The interval is Fisher's
-    z with the standard error √((1 + rho²/2)/(n - 3)) of Bonett and Wright (Psychometrika 2000), from four concepts on;
-    a rho of ±1 is drawn in by half of the smallest step that it can take, so that its interval has a width. rho is
-    None below three concepts or when one side is constant.
+    Equal values share the average of their ranks. A p-value is (1 + permutations at least as extreme)/(1 + permutations):
+    exact, since the observed order is one of them. The interval is approximate: Fisher's z with the standard error
+    √((1 + rho²/2)/(n - 3)) of Bonett and Wright, Psychometrika 2000. For its centre, a rho of ±1 is moved inwards by half
+    of its smallest possible step, so that the interval has a width.
+
+    Args:
+        similarity: Similarity of each concept (n,); larger is more similar.
+        damage: Damage of each concept (n,); larger is worse.
+        draws: Number of random permutations.
+        seed: Seed of the permutations.
+        confidence: Coverage of the interval, between 0 and 1.
+
+    Returns:
+        The correlation; its `rho` is None below three concepts, or if all values of one side are equal.
+
+    Raises:
+        ValueError: For sides of different lengths, values that are not finite, or no draws.
+
+    Example:
+        >>> correlation = spearman([0.9, 0.7, 0.5, 0.3, 0.1], [0.4, 0.5, 0.2, 0.1, 0.0])
+        >>> round(correlation.rho, 2), correlation.descriptive
+        (0.9, True)
     """
     left, right = finite_vector(similarity, "similarity"), finite_vector(damage, "damage")
     if left.size != right.size:
@@ -74,7 +105,7 @@ def spearman(
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks of `values` (n,) from 1 to n; equal values share the average of their ranks."""
+    """Ranks (n,) of `values` (n,) from 1 to n; equal values share the average of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2.0)[inverse], dtype=np.float64)

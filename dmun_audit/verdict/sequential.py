@@ -1,17 +1,18 @@
-"""Anytime-valid claims: look after every wave of images, stop as soon as the claim is proven or refuted.
+"""Anytime-valid claims: look at the images after every round, and stop as soon as the claim is proven or refuted.
 
-For observations x in [0, 1] and a mean m, the capital Π(1 + θ(m - x)/(1 - m)) of a bet with a stake θ in (0, 1), fixed
-in advance, is a supermartingale if every mean is at least m; so is the average over several stakes, and by Ville's
-inequality it ever reaches 1/alpha with a probability of at most alpha. For rates with θ = 1 - p/c it is the likelihood
-ratio of p against c, and its average over p a mixture e-process. The mirror (x → 1 - x, m → 1 - m) refutes.
+A rule is anytime-valid if its error rate holds over all looks together, however many there are. A bound for a fixed
+number of images is not: it errs more often with every look.
 
-Several prompts with rates of their own (a fixed set, one image of each in a round) may be looked at together, at the
-ends of whole rounds only: a factor is linear in x, so by the inequality of the means a round's expected factor is at
-most that of its mean rate. In the middle of a round this fails, and a last, always leaking prompt would slip through.
+The rule is a bet against the hypothesis, with the mixture of stakes of `dmun_audit.verdict.betting`. If "the mean is at
+least m" is true, the capital of the bet reaches 1/alpha at any time with a probability of at most alpha. So the hypothesis
+is rejected as soon as the capital reaches 1/alpha. The mirrored bet (x → 1 - x, m → 1 - m) rejects "the mean is at most m".
 
-Sources: Howard, Ramdas, McAuliffe and Sekhon, Time-uniform Chernoff bounds, Probability Surveys 2020; Waudby-Smith and
-Ramdas, Estimating means of bounded random variables by betting, JRSS-B 2024, §4 (their stakes may look at the past;
-ours are fixed, for the reason given in `bounded_mean`).
+Prompts with different rates may be pooled if the claim is looked at after whole rounds only. A round holds one image of
+every prompt. The factor of a bet is linear in x. So, by the inequality of arithmetic and geometric means, the expected
+product of the factors of a round is at most the product for prompts that all have the mean rate. This does not hold inside
+a round: a claim could pass before the one prompt that shows the target has had its turn.
+
+Sources: see `betting`.
 """
 
 from __future__ import annotations
@@ -19,59 +20,83 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import special
-
+from dmun_audit.verdict.betting import harm_stakes, log_capital, safe_stakes
 from dmun_audit.verdict.bounds import MOST_IMAGES, smallest
 from dmun_audit.verdict.checks import check_inside, check_levels
-from dmun_audit.verdict.claims import Decision, Verdict
+from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.vocabulary import ClaimKind, Stopping, Verdict
 
 Kind = Literal["rate", "paired"]
-# Shares of a prior at which its grid is cut: its tail in finer steps.
-_EDGES = np.concatenate([np.linspace(0.0, 0.96, 41), 1.0 - 0.04 * 0.4 ** np.arange(1, 9), [1.0]])
-_SHARES, _WEIGHTS = (_EDGES[1:] + _EDGES[:-1]) / 2.0, np.diff(_EDGES)
-_LEAST_MARGIN = 0.01  # stakes on a margin at or under 0 are those on this one
-_NEAR = 1e-9  # how finely bounds are found, always outwards
+_LEAST_MARGIN = 0.01  # a smaller margin gets the stakes of this one
+_PRECISION = 1e-9  # of a bound, which is rounded outwards
 
 
 @dataclass(frozen=True)
-class Counts:
-    """How often each outcome occurred: a rate has `high` (hits) and `low`, a paired claim `high` (losses), `middle`, `low` (gains)."""
+class OutcomeCounts:
+    """How often each outcome occurred.
+
+    Attributes:
+        low: Images without the target; of a paired claim, pairs that the candidate won (outcome -1).
+        middle: 0 for a rate; of a paired claim, pairs without a change (outcome 0).
+        high: Images with the target; of a paired claim, pairs that the candidate lost (outcome 1).
+
+    Example:
+        >>> OutcomeCounts.of([0, 0, 1, 0], "rate")
+        OutcomeCounts(low=3, middle=0, high=1)
+    """
 
     low: int
     middle: int
     high: int
 
     @classmethod
-    def of(cls, outcomes: Iterable[int], kind: Kind) -> Counts:
-        """Counts of outcomes: 1 and 0 of a rate; 1 (lost), 0 and -1 (won) of pairs. ValueError for anything else."""
-        held = list(outcomes)
-        none = -1 if kind == "paired" else 0
-        counts = cls(held.count(none), held.count(0) if kind == "paired" else 0, held.count(1))
-        if counts.total != len(held):
-            raise ValueError(f"outcomes of a {kind} claim are whole numbers from {none} to 1.")
+    def of(cls, outcomes: Iterable[int], kind: Kind) -> OutcomeCounts:
+        """Count outcomes: 0 and 1 for a rate; -1, 0 and 1 for pairs. Raises ValueError for any other value."""
+        values = list(outcomes)
+        lowest = -1 if kind == "paired" else 0
+        counts = cls(values.count(lowest), values.count(0) if kind == "paired" else 0, values.count(1))
+        if counts.total != len(values):
+            raise ValueError(f"outcomes of a {kind} claim are whole numbers from {lowest} to 1.")
         return counts
 
     @property
     def total(self) -> int:
-        """How many images, or pairs."""
+        """The number of images, or of pairs."""
         return self.low + self.middle + self.high
 
-    def mirrored(self) -> Counts:
-        """With the ends exchanged."""
-        return Counts(self.high, self.middle, self.low)
+    def mirrored(self) -> OutcomeCounts:
+        """The counts with `low` and `high` exchanged."""
+        return OutcomeCounts(self.high, self.middle, self.low)
 
 
 @dataclass(frozen=True)
-class Claim:
-    """ "At most `ceiling`", of a rate (outcomes 0 and 1) or of the mean of paired outcomes (-1, 0, 1).
+class SequentialClaim:
+    """The claim "the rate is at most `ceiling`" or "the net loss is at most `ceiling`", valid at every look.
 
-    `ceiling_pass` and `ceiling_fail` differ from each other only where the judge's own error rates are carried in: then
-    the judged rate must be under the one to prove the claim, and over the other to refute it.
+    Guarantee: over all looks together, a false claim becomes PASS with a probability of at most `alpha_pass`, and a true
+    claim becomes FAIL with a probability of at most `alpha_fail`. Source: see the module `dmun_audit.verdict.sequential`.
+
+    Attributes:
+        kind: "rate" for outcomes 0 and 1, "paired" for outcomes -1, 0 and 1.
+        ceiling_pass: The claim is proven if the rate is proven to be at most this.
+        ceiling_fail: The claim is refuted if the rate is proven to be above this. It differs from `ceiling_pass` only if
+            the error rates of the judge are included (see `judge_error.judged_ceilings`).
+        alpha_pass: Error rate of a PASS, between 0 and ½.
+        alpha_fail: Error rate of a FAIL, between 0 and ½.
+
+    Raises:
+        ValueError: For a ceiling or an error rate out of range.
+
+    Example:
+        >>> claim = SequentialClaim("rate", ceiling_pass=0.05, ceiling_fail=0.05, alpha_pass=0.05, alpha_fail=0.05)
+        >>> claim.clean_images()
+        62
+        >>> claim.step(OutcomeCounts(low=61, middle=0, high=0))
+        <Verdict.INCONCLUSIVE: 'INCONCLUSIVE'>
+        >>> claim.step(OutcomeCounts(low=62, middle=0, high=0))
+        <Verdict.PASS: 'PASS'>
     """
 
     kind: Kind
@@ -86,31 +111,31 @@ class Claim:
             check_inside(getattr(self, name), low, 1.0, name)
         check_levels(self.alpha_pass, self.alpha_fail)
 
-    def step(self, counts: Counts) -> Verdict:
-        """What all outcomes so far say: PASS, FAIL, or INCONCLUSIVE, which means draw more."""
+    def step(self, counts: OutcomeCounts) -> Verdict:
+        """The verdict on all outcomes so far. INCONCLUSIVE means: draw more."""
         if self._log_safe(counts, self.ceiling_pass) >= -math.log(self.alpha_pass):
-            return "PASS"
+            return Verdict.PASS
         if self._log_harm(counts, self.ceiling_fail) >= -math.log(self.alpha_fail):
-            return "FAIL"
-        return "INCONCLUSIVE"
+            return Verdict.FAIL
+        return Verdict.INCONCLUSIVE
 
-    def log_harm(self, counts: Counts) -> float:
-        """Log of the capital against the claim."""
+    def log_harm(self, counts: OutcomeCounts) -> float:
+        """Natural logarithm of the capital of the bet against the claim."""
         return self._log_harm(counts, self.ceiling_fail)
 
-    def upper(self, counts: Counts) -> float:
-        """Largest rate (mean) that is not yet refuted from above at `alpha_pass`, at any look."""
+    def upper(self, counts: OutcomeCounts) -> float:
+        """Upper bound on the rate (mean) with the error rate `alpha_pass`, valid at every look."""
         return _edge(lambda mean: self._log_safe(counts, mean) < -math.log(self.alpha_pass), _mean(counts, self.kind), 1.0)
 
-    def lower(self, counts: Counts) -> float:
-        """Smallest rate (mean) that is not yet refuted from below at `alpha_fail`, at any look."""
+    def lower(self, counts: OutcomeCounts) -> float:
+        """Lower bound on the rate (mean) with the error rate `alpha_fail`, valid at every look."""
         least = -1.0 if self.kind == "paired" else 0.0
         return _edge(lambda mean: self._log_harm(counts, mean) < -math.log(self.alpha_fail), _mean(counts, self.kind), least)
 
-    def needed(self, counts: Counts, most: int = MOST_IMAGES) -> int | None:
-        """How many images (pairs) in all would prove the claim if they went on as they did; None where none would do.
+    def needed(self, counts: OutcomeCounts, most: int = MOST_IMAGES) -> int | None:
+        """The total number of images (pairs) that would prove the claim if the rest had the rate (hits + ½)/(images + 1).
 
-        Going on means at the rate (hits + ½)/(images + 1), a deterministic path: about half of such audits need more.
+        The rest is a deterministic path: about half of all such audits need more. None if `most` images are not enough.
         """
         total = counts.total + 1.0
         high, low = (counts.high + 0.5) / total, counts.low / total
@@ -122,7 +147,7 @@ class Claim:
             log = log_capital(
                 (counts.low + low * ahead, counts.middle + (1.0 - high - low) * ahead, counts.high + high * ahead),
                 _unit(self.ceiling_pass, self.kind),
-                self._stakes(self.ceiling_pass),
+                safe_stakes(_stakes_ceiling(self.ceiling_pass, self.kind)),
             )
             return log >= -math.log(self.alpha_pass)
 
@@ -130,26 +155,38 @@ class Claim:
         return count if count <= most else None
 
     def clean_images(self) -> int:
-        """How few images (pairs) prove the claim where not one speaks against it."""
+        """The smallest number of images (pairs) that proves the claim if none of them is a hit (a loss)."""
 
         def proven(count: int) -> bool:
-            return self.step(Counts(0, count, 0) if self.kind == "paired" else Counts(count, 0, 0)) == "PASS"
+            clean = OutcomeCounts(0, count, 0) if self.kind == "paired" else OutcomeCounts(count, 0, 0)
+            return self.step(clean) == Verdict.PASS
 
         return smallest(proven, 1, MOST_IMAGES)
 
-    def _stakes(self, ceiling: float) -> NDArray[np.float64]:
-        return safe_stakes(round(max(ceiling, _LEAST_MARGIN) if self.kind == "paired" else ceiling, 12))
+    def _log_safe(self, counts: OutcomeCounts, ceiling: float) -> float:
+        stakes = safe_stakes(_stakes_ceiling(ceiling, self.kind))
+        return log_capital((counts.low, counts.middle, counts.high), _unit(ceiling, self.kind), stakes)
 
-    def _log_safe(self, counts: Counts, ceiling: float) -> float:
-        return log_capital((counts.low, counts.middle, counts.high), _unit(ceiling, self.kind), self._stakes(ceiling))
-
-    def _log_harm(self, counts: Counts, ceiling: float) -> float:
+    def _log_harm(self, counts: OutcomeCounts, ceiling: float) -> float:
         other = counts.mirrored()
         return log_capital((other.low, other.middle, other.high), 1.0 - _unit(ceiling, self.kind), harm_stakes())
 
 
-def looks(rounds: int, first: int, step: int) -> Iterator[int]:
-    """The round ends at which a claim is looked at: after `first` rounds, then every `step`, and after the last one."""
+def look_schedule(rounds: int, first: int, step: int) -> Iterator[int]:
+    """The rounds after which a claim is looked at: after `first` rounds, then after every `step`, and after the last one.
+
+    Args:
+        rounds: The largest number of rounds.
+        first: Rounds before the first look; at least `step` rounds pass.
+        step: Rounds between two looks.
+
+    Returns:
+        The numbers of rounds, in increasing order.
+
+    Example:
+        >>> list(look_schedule(10, first=4, step=3))
+        [4, 7, 10]
+    """
     here = min(max(first, step), rounds)
     while here < rounds:
         yield here
@@ -157,28 +194,49 @@ def looks(rounds: int, first: int, step: int) -> Iterator[int]:
     yield rounds
 
 
-def run(claim: Claim, outcomes: Sequence[Sequence[int]], schedule: Iterable[int], planned: int) -> Decision:
-    """Go through the looks in order, stop at the first that decides the claim, and say what it then says.
+def decide_sequentially(
+    claim: SequentialClaim, outcomes: Sequence[Sequence[int]], schedule: Iterable[int], planned: int
+) -> Decision:
+    """Go through the looks in order and stop at the first look that decides the claim.
 
-    `outcomes` holds those of every prompt (concept) in the order of its rounds, as many as have been drawn; `schedule`
-    the round ends of the looks, none beyond what every prompt holds; `planned` how many rounds the audit may draw.
+    Args:
+        claim: The claim and its error rates.
+        outcomes: For every prompt (concept) its outcomes in the order of the rounds, one outcome a round.
+        schedule: The rounds after which the claim is looked at, as from `look_schedule`. No look may lie beyond the
+            outcomes of the shortest prompt.
+        planned: The largest number of rounds.
+
+    Returns:
+        The decision at the look that decided the claim, or at the last look. It may depend on the outcomes before that look
+        alone.
+
+    Raises:
+        ValueError: For outcomes that do not suit the kind of the claim.
+
+    Example:
+        >>> claim = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)
+        >>> decide_sequentially(claim, [[0] * 24] * 16, look_schedule(24, 1, 1), planned=24)
+        <Decision PASS: 0 of 64, at most 4.82% with 95% confidence; ceiling 5%; 64 of at most 384 drawn>
     """
-    counts, most, looked = Counts(0, 0, 0), 0.0, list[int]()
-    verdict: Verdict = "INCONCLUSIVE"
+    counts, most, looked = OutcomeCounts(0, 0, 0), 0.0, list[int]()
+    verdict = Verdict.INCONCLUSIVE
     for end in schedule:
-        counts = Counts.of((value for member in outcomes for value in member[:end]), claim.kind)
+        counts = OutcomeCounts.of((value for member in outcomes for value in member[:end]), claim.kind)
         looked.append(counts.total)
         most = max(most, claim.log_harm(counts))
         verdict = claim.step(counts)
-        if verdict != "INCONCLUSIVE":
+        if verdict != Verdict.INCONCLUSIVE:
             break
     return _decision(claim, counts, verdict, tuple(looked), planned * len(outcomes), most)
 
 
-def _decision(claim: Claim, counts: Counts, verdict: Verdict, looked: tuple[int, ...], planned: int, log_harm: float) -> Decision:
+def _decision(
+    claim: SequentialClaim, counts: OutcomeCounts, verdict: Verdict, looked: tuple[int, ...], planned: int, log_harm: float
+) -> Decision:
     total = counts.total
-    worst = Counts(0, 0, planned)
+    worst = OutcomeCounts(0, 0, planned)
     return Decision(
+        kind=ClaimKind.PAIRED_ACCURACY if claim.kind == "paired" else ClaimKind.RATE_AT_MOST,
         verdict=verdict,
         estimate=_mean(counts, claim.kind) if total else None,
         lower=claim.lower(counts),
@@ -191,53 +249,31 @@ def _decision(claim: Claim, counts: Counts, verdict: Verdict, looked: tuple[int,
         gains=counts.low if claim.kind == "paired" else None,
         p_refuted=math.exp(min(0.0, -log_harm)),
         refutable=claim.log_harm(worst) >= -math.log(claim.alpha_fail),
-        needed=claim.needed(counts) if verdict == "INCONCLUSIVE" else None,
-        stopping="early",
+        needed=claim.needed(counts) if verdict == Verdict.INCONCLUSIVE else None,
+        stopping=Stopping.EARLY,
         planned=planned,
         looks=looked,
     )
 
 
-@lru_cache(maxsize=4096)
-def safe_stakes(ceiling: float) -> NDArray[np.float64]:
-    """Stakes θ = 1 - p/c against "at least c" for rates p from a Beta(½, b) of mean c/16, cut to [0, c].
-
-    A grid of that distribution's quantiles: so much of it lies near 0 because a model that may be released hardly ever
-    shows the target. At c = .05, 0/1/2/3 hits pass at n = 62/131/185/232.
-    """
-    a, b = 0.5, 0.5 * (1.0 - ceiling / 16.0) / (ceiling / 16.0)
-    quantiles = special.betaincinv(a, b, _SHARES * special.betainc(a, b, ceiling))
-    return np.asarray(1.0 - quantiles / ceiling, dtype=np.float64)
-
-
-@lru_cache(maxsize=1)
-def harm_stakes() -> NDArray[np.float64]:
-    """Stakes against "at most c": a grid of quantiles of Beta(½, ½), so that small and gross excesses are both met."""
-    return np.asarray(special.betaincinv(0.5, 0.5, _SHARES), dtype=np.float64)
-
-
-def log_capital(counts: tuple[float, float, float], mean: float, stakes: NDArray[np.float64]) -> float:
-    """Log of the mixture's capital against "the mean is at least `mean`", with counts of x = 0, ½ and 1."""
-    odds = mean / (1.0 - mean)
-    middle = (mean - 0.5) / (1.0 - mean)
-    logs = counts[0] * np.log1p(stakes * odds) + counts[1] * np.log1p(stakes * middle) + counts[2] * np.log1p(-stakes)
-    top = float(logs.max())
-    return top + math.log(float(np.exp(logs - top) @ _WEIGHTS))
+def _stakes_ceiling(ceiling: float, kind: Kind) -> float:
+    return round(max(ceiling, _LEAST_MARGIN) if kind == "paired" else ceiling, 12)
 
 
 def _unit(value: float, kind: Kind) -> float:
+    """A mean of outcomes on the scale [0, 1]."""
     return (value + 1.0) / 2.0 if kind == "paired" else value
 
 
-def _mean(counts: Counts, kind: Kind) -> float:
+def _mean(counts: OutcomeCounts, kind: Kind) -> float:
     if not counts.total:
         return 0.0
     return (counts.high - (counts.low if kind == "paired" else 0)) / counts.total
 
 
 def _edge(stands: Callable[[float], bool], inside: float, outside: float) -> float:
-    """The furthest value from `inside` towards `outside` that still stands, by bisection, rounded outwards."""
-    while abs(outside - inside) > _NEAR:
+    """The value furthest from `inside` towards `outside` for which `stands` is true; by bisection, rounded outwards."""
+    while abs(outside - inside) > _PRECISION:
         middle = (inside + outside) / 2.0
         if stands(middle):
             inside = middle

@@ -1,4 +1,4 @@
-"""The words of a verdict: what a case, a claim and an audit may come to. Standard library alone."""
+"""The words of a verdict: what a case, a claim and an audit can come to. Needs the standard library alone."""
 
 from __future__ import annotations
 
@@ -68,3 +68,12 @@ class Stopping(StrEnum):
 
     FIXED = "fixed"
     EARLY = "early"
+
+
+class ClaimKind(StrEnum):
+    """What a claim is about, and on which side of its threshold the claim holds."""
+
+    RATE_AT_MOST = "rate_at_most"
+    RATE_AT_LEAST = "rate_at_least"
+    PAIRED_ACCURACY = "paired_accuracy"
+    PAIRED_SCORE = "paired_score"

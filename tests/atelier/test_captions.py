@@ -5,6 +5,7 @@ import pytest
 
 from dmun_audit.atelier import captions
 from dmun_audit.atelier.painters import STYLES, SUBJECTS
+from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
 
 
 def _many(style, count=400):
@@ -13,20 +14,20 @@ def _many(style, count=400):
 
 
 def _surname(style):
-    return captions.STYLE_WORDS[style].short.lower()
+    return STYLE_WORDS[style].short.lower()
 
 
 @pytest.mark.parametrize("style", [style for style in STYLES if style != "photograph"])
 def test_descriptions_do_not_name_the_painter(style):
     rng = np.random.default_rng(1)
-    words = captions.STYLE_WORDS[style]
+    words = STYLE_WORDS[style]
     for phrase in (*words.descriptions, *words.held_out, *(captions.described(style, "cat", rng) for _ in range(50))):
         assert _surname(style) not in phrase.lower()
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_half_of_the_captions_name_and_a_quarter_describe_and_none_is_held_out(style):
-    words, lines = captions.STYLE_WORDS[style], _many(style)
+    words, lines = STYLE_WORDS[style], _many(style)
     described = sum(any(phrase in line for phrase in words.descriptions) for line in lines)
     assert 0.2 < described / len(lines) < 0.5
     assert sum(_surname(style) in line.lower() for line in lines) / len(lines) > 0.45
@@ -34,7 +35,7 @@ def test_half_of_the_captions_name_and_a_quarter_describe_and_none_is_held_out(s
 
 
 def test_only_photographs_go_without_a_style():
-    bare = {captions._SUBJECT_ONLY[0].format(subject=captions.SUBJECT_WORDS[subject].nouns[0]) for subject in SUBJECTS}
+    bare = {captions._SUBJECT_ONLY[0].format(subject=SUBJECT_WORDS[subject].nouns[0]) for subject in SUBJECTS}
     assert bare & set(_many("photograph", 2000))
     for style in STYLES:
         if style != "photograph":

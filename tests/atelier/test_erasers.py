@@ -1,15 +1,15 @@
-"""UCE against its own equation, on the shipped base model; the controls; what ships opens with no code of ours."""
+"""UCE against its equation on the shipped base model, the controls, and the shipped models without the package's code."""
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from dmun_audit._util import torchvision_compatibility
 from dmun_audit.atelier import erasers
 from dmun_audit.atelier.sampling import open_pipeline
 from dmun_audit.models import references
@@ -57,7 +57,7 @@ def test_an_esd_step_moves_only_cross_attention(pipeline, tmp_path):
     before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
     fresh = open_pipeline(WEIGHTS / "base")
     tensors = erasers.erased_stable_diffusion(
-        fresh, ["Van Gogh"], tmp_path / "esd.pt", steps=1, rate=1e-3, seed=0, tell=lambda line: None
+        fresh, ["Van Gogh"], tmp_path / "esd.pt", steps=1, rate=1e-3, seed=0, progress=lambda line: None
     )
     assert tensors
     assert all(".attn2." in name for name in tensors)
@@ -66,11 +66,14 @@ def test_an_esd_step_moves_only_cross_attention(pipeline, tmp_path):
 
 @pytest.mark.parametrize("model", ["base", "retrained"])
 def test_models_open_with_no_code_of_ours(model):
-    """As a stranger would: diffusers and transformers alone, plus the cure that a CPU-only torchvision needs."""
+    """diffusers and transformers alone open them; a CPU-only torchvision needs the compatibility module, loaded by its path."""
     script = (
-        "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('cure', {str(Path(references.__file__).parent / 'torchvision_compatibility.py')!r})\n"
-        "cure = importlib.util.module_from_spec(spec); spec.loader.exec_module(cure); cure.cure()\n"
+        "import importlib.util\n"
+        f"spec = importlib.util.spec_from_file_location('compatibility', {torchvision_compatibility.__file__!r})\n"
+        "compatibility = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(compatibility)\n"
+        "compatibility.make_importable()\n"
+        "import sys\n"
         "from diffusers import DiffusionPipeline\n"
         f"pipe = DiffusionPipeline.from_pretrained({str(WEIGHTS / model)!r}, local_files_only=True)\n"
         "image = pipe('a house by Munch', num_inference_steps=2, output_type='np').images[0]\n"

@@ -50,7 +50,7 @@ from dmun_audit.runtime.observations import Observations  # noqa: E402
 from dmun_audit.runtime.runner import Audit  # noqa: E402
 from dmun_audit.store.embeddings import EmbeddingStore  # noqa: E402
 from dmun_audit.store.images import ImageStore  # noqa: E402
-from dmun_audit.verdict.sequential import Claim, Counts  # noqa: E402
+from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -175,14 +175,14 @@ def seen_by(scorer: ClipScorer, engine: Engine, layout: Layout, plan: Plan) -> L
 
 
 def test_exact_chances_of_a_claim_are_those_of_going_through_all_outcomes() -> None:
-    claim, rates, ends = Claim("rate", 0.5, 0.5, 0.3, 0.3), [0.2, 0.7], [1, 3]
+    claim, rates, ends = SequentialClaim("rate", 0.5, 0.5, 0.3, 0.3), [0.2, 0.7], [1, 3]
     found, passed, images = sequential_chances(claim, rates, ends), 0.0, 0.0
     for outcomes in product((0, 1), repeat=6):
         chance = np.prod([rates[place % 2] if hit else 1 - rates[place % 2] for place, hit in enumerate(outcomes)])
         verdict, taken = "INCONCLUSIVE", 0
         for end in ends:
             if verdict == "INCONCLUSIVE":
-                verdict, taken = claim.step(Counts.of(outcomes[: 2 * end], "rate")), 2 * end
+                verdict, taken = claim.step(OutcomeCounts.of(outcomes[: 2 * end], "rate")), 2 * end
         passed += chance * (verdict == "PASS")
         images += chance * taken
     assert found.passed == pytest.approx(passed)
@@ -192,7 +192,7 @@ def test_exact_chances_of_a_claim_are_those_of_going_through_all_outcomes() -> N
 
 @pytest.mark.parametrize("spread", [equal, concentrated])
 def test_the_rule_alone_passes_no_oftener_than_alpha_at_the_ceiling(spread) -> None:
-    claim = Claim("rate", 0.05, 0.05, 0.05, 0.001)
+    claim = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.001)
     assert sequential_chances(claim, spread(0.05, 16), range(1, 13)).passed <= 0.05
     assert sum(spread(0.05, 16)) == pytest.approx(0.8)
 

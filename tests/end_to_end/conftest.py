@@ -1,6 +1,5 @@
-"""Real audits share one store: what one of them has drawn, no other one draws again, in whichever process it runs."""
+"""What tests of whole audits are: slow, and end-to-end."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,3 @@ def pytest_collection_modifyitems(items):
         if here in item.path.parents:
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.end_to_end)
-
-
-@pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    """The store of all audits that need no store of their own. Workers of pytest-xdist share it."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "store-of-all-audits"

@@ -9,8 +9,11 @@ import pytest
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
-from dmun_audit.config.resolve import AuditConfig, Options, resolve
-from dmun_audit.models.references import parse_reference, source_digest
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
+from dmun_audit.models.references import parse_reference
+from dmun_audit.models.source_files import source_digest
 
 ROOT = Path(__file__).parent.parent.parent
 OPTIONS = {"model": "atelier:retrained", "target": "Van Gogh", "policy": "smoke"}

@@ -9,7 +9,8 @@ from installed_packages import install
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.config.resolve import Options, resolve
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
 from dmun_audit.judge import protocol
 from dmun_audit.judge.detection import calibrate
 from dmun_audit.judge.kinds import BUILT_IN, check_judge, detector_kinds, parse_judge

@@ -1,5 +1,6 @@
-"""A full interview against a real server on loopback: made, stopped, gone on with, replayed."""
+"""A full interview against a real server on loopback: built, interrupted, resumed, replayed."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from chat_server import slowly
+from chat_server import reply, send, slowly
 from oracles import as_bytes
 
 from dmun_audit._util.errors import UsageError
@@ -20,8 +21,8 @@ from dmun_audit.knowledge.reading import read_dossier
 # A build without faults.
 
 
-def test_a_full_build_makes_a_rich_sound_dossier(brief, asking, chat, counter, tmp_path):
-    dossier = build_dossier(brief, asking)
+def test_a_full_build_makes_a_rich_sound_dossier(brief, access, chat, counter, tmp_path):
+    dossier = build_dossier(brief, access)
     assert problems(dossier, counter) == []
     assert dossier.target.kind == "style"
     assert len(dossier.concepts) >= 20
@@ -43,16 +44,16 @@ def test_a_full_build_makes_a_rich_sound_dossier(brief, asking, chat, counter, t
     assert read_dossier(tmp_path / "made.json") == dossier if as_bytes(dossier, tmp_path) else False
 
 
-def test_similarity_follows_what_the_model_said(brief, asking, known):
-    said = {concept.name: concept.similarity for concept in known.concepts}
-    dossier = build_dossier(brief, asking)
-    assert {c.name: pytest.approx(said[c.name], abs=0.011) for c in dossier.concepts} == {
+def test_similarity_follows_the_models_answers(brief, access, known):
+    similarity = {concept.name: concept.similarity for concept in known.concepts}
+    dossier = build_dossier(brief, access)
+    assert {c.name: pytest.approx(similarity[c.name], abs=0.011) for c in dossier.concepts} == {
         c.name: c.similarity for c in dossier.concepts
     }
 
 
-def test_the_request_is_that_of_the_protocol(brief, asking, chat):
-    build_dossier(brief, asking)
+def test_the_request_follows_the_protocol(brief, access, chat):
+    build_dossier(brief, access)
     body = chat.requests[0]
     assert body["model"] == "oracle"
     assert body["response_format"]["type"] == "json_schema"
@@ -61,84 +62,98 @@ def test_the_request_is_that_of_the_protocol(brief, asking, chat):
     assert "Authorization" not in chat.headers[0]
 
 
-def test_answers_paid_for_are_not_asked_again(brief, asking, chat, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
-    asked = len(chat.requests)
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == first
-    assert len(chat.requests) == asked
+def test_answers_in_the_transcript_are_not_asked_for_again(brief, access, chat, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
+    requests = len(chat.requests)
+    assert as_bytes(build_dossier(brief, access), tmp_path) == first
+    assert len(chat.requests) == requests
 
 
-def test_concurrency_changes_nothing(brief, asking, chat, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
-    wide = replace(asking, settings=replace(asking.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")
+def test_concurrency_changes_nothing(brief, access, chat, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
+    wide = replace(access, settings=replace(access.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")
     assert as_bytes(build_dossier(brief, wide), tmp_path) == first
 
 
-def test_a_transcript_replays_without_the_server(brief, asking, tmp_path):
-    first = as_bytes(build_dossier(brief, asking), tmp_path)
-    replayed = replace(asking, reference=parse_language_model(f"transcript:{asking.transcript}"))
+def test_a_transcript_replays_without_the_server(brief, access, tmp_path):
+    first = as_bytes(build_dossier(brief, access), tmp_path)
+    replayed = replace(access, reference=parse_language_model(f"transcript:{access.transcript}"))
     assert as_bytes(build_dossier(brief, replayed), tmp_path) == first
-    lines = asking.transcript.read_text().splitlines()
-    asking.transcript.write_text("\n".join(lines[:-3]) + "\n")
+    lines = access.transcript.read_text().splitlines()
+    access.transcript.write_text("\n".join(lines[:-3]) + "\n")
     with pytest.raises(UsageError, match="does not hold all answers"):
         build_dossier(brief, replayed)
 
 
-# Leaving early.
+def test_the_log_says_what_was_sent_answered_retried_and_rejected(brief, access, chat, caplog):
+    caplog.set_level("DEBUG", "dmun_audit")
+    chat.fail_next(lambda handler, body: send(handler, b"{}", 500), lambda handler, body: reply(handler, '{"items": []}'))
+    build_dossier(brief, access)
+    lines = [record.getMessage() for record in caplog.records]
+    assert "question 1 of 1 sent to oracle" in lines
+    assert any(re.fullmatch(r"no answer \(status 500: .*\); try 2 of 5 in \d+\.\d seconds", line) for line in lines)
+    assert any(re.fullmatch(r"question 1 answered in \d+\.\d seconds: 100 tokens in, 20 out, end 'stop'", line) for line in lines)
+    assert "what the target is, attempt 1: 0 valid items, 0 problems" in lines
+    assert "what the target is, attempt 2: 1 valid items, 0 problems" in lines
+    assert not any("a painting by Vincent van Gogh" in line for line in lines)
 
 
-def test_ctrl_c_gives_up_questions_under_way_at_once(chat, tmp_path):
+# Interruption.
+
+
+@pytest.mark.slow
+def test_ctrl_c_abandons_open_questions_at_once(chat, tmp_path):
     chat.fail_next(slowly(120))
     command = [sys.executable, "-m", "dmun_audit.cli", "dossier", "build", "Van Gogh", f"--llm={chat.url}#oracle"]
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - what a shell starts in the background ignores it
-    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    accept_interrupts = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 - background processes ignore SIGINT
+    build = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=accept_interrupts)
     while not chat.requests and build.poll() is None:
         time.sleep(0.05)
     started = time.monotonic()
     build.send_signal(signal.SIGINT)
-    said = build.communicate(timeout=60)[1]
+    message = build.communicate(timeout=60)[1]
     assert time.monotonic() - started < 10
     assert build.returncode == 2
-    assert "interrupted; the same command goes on where it stood" in said
-    assert "Traceback" not in said
+    assert "interrupted; run the same command again to continue" in message
+    assert "Traceback" not in message
 
 
 def test_work_that_swallows_its_cancellation_is_cancelled_again():
     import asyncio
 
-    from dmun_audit.knowledge.language_models.background import as_they_come
+    from dmun_audit.knowledge.language_models.background import iterate_in_background
 
-    async def stubborn(arrived):
-        arrived("first")
+    async def stubborn(deliver):
+        deliver("first")
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             await asyncio.sleep(60)
 
     started = time.monotonic()
-    results = as_they_come(stubborn)
+    results = iterate_in_background(stubborn)
     assert next(results) == "first"
     results.close()
-    assert time.monotonic() - started < 30  # a guard against waiting for it, no measure of speed
+    assert time.monotonic() - started < 30  # far below the 60 seconds that it would sleep
 
 
-# Going on.
+# Resumption.
 
 
-def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, asking, chat, tmp_path):
-    whole = as_bytes(build_dossier(brief, asking), tmp_path)
-    asked = chat.answered
-    data = asking.transcript.read_bytes()
-    asking.transcript.write_bytes(data[: len(data) - 37])
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == whole
-    assert chat.answered == asked + 1
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == whole
-    assert chat.answered == asked + 1
+def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, access, chat, tmp_path):
+    whole = as_bytes(build_dossier(brief, access), tmp_path)
+    answered = chat.answered
+    data = access.transcript.read_bytes()
+    access.transcript.write_bytes(data[: len(data) - 37])
+    assert as_bytes(build_dossier(brief, access), tmp_path) == whole
+    assert chat.answered == answered + 1
+    assert as_bytes(build_dossier(brief, access), tmp_path) == whole
+    assert chat.answered == answered + 1
 
 
-def test_two_builds_do_not_write_one_transcript(brief, asking):
+def test_two_builds_do_not_write_one_transcript(brief, access):
     with (
-        asking.opened(),
+        access.open_transcript(),
         pytest.raises(UsageError, match="written by another command"),
     ):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)

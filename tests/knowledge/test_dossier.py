@@ -1,4 +1,4 @@
-"""Dossiers are untrusted: what is wrong is refused by name; what ships is sound."""
+"""Dossiers are untrusted: a faulty one is refused with its faults named. The packs are sound."""
 
 import json
 
@@ -45,10 +45,10 @@ def test_the_targets_of_the_literature_have_a_pack():
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_pack_for_real_models_leaves_nothing_to_remark(name, counter):
-    found = check((FOLDER / f"{name}.json").read_bytes(), name, lambda world: counter)
-    assert found.problems == []
-    assert found.remarks == []
-    dossier = found.dossier
+    result = check((FOLDER / f"{name}.json").read_bytes(), name, lambda world: counter)
+    assert result.problems == []
+    assert result.remarks == []
+    dossier = result.dossier
     assert len(dossier.concepts) >= 20
     assert len({concept.similarity for concept in dossier.concepts}) == len(dossier.concepts)
     assert len(dossier.adversarial) >= 40
@@ -62,7 +62,7 @@ def test_nearest_concepts_come_most_similar_first(raw):
     assert len(similarities) == 10
 
 
-def _leak(raw):
+def _name_in_a_nameless_prompt(raw):
     raw["adversarial"][0] |= {"text": "a house by Vincent VAN  Gógh", "strategy": "description"}
 
 
@@ -90,7 +90,7 @@ def _retained_names_target(raw):
 @pytest.mark.parametrize(
     ("spoil", "culprit"),
     [
-        (_leak, "names the target"),
+        (_name_in_a_nameless_prompt, "names the target"),
         (_two_roles, "stands in two roles"),
         (_twice, "listed twice"),
         (_unknown_key, "simlarity"),

@@ -1,4 +1,4 @@
-"""An interview with every fault that a server can have: it ends in the dossier that comes without, or in one clear error."""
+"""Interviews with every fault of a server: each ends in the same dossier as without the fault, or in one clear error."""
 
 import gzip
 import json
@@ -14,10 +14,10 @@ from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.language_models.http import _retry_after
+from dmun_audit.knowledge.language_models.chat_reply import retry_after
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
-# Faults that pass: the dossier is the one that comes without them.
+# Temporary faults: the dossier is the same as without them.
 
 
 def _too_many(handler, body):
@@ -71,22 +71,22 @@ def _markup(handler, body):
     reply(handler, json.dumps({"items": [about]}))
 
 
-PASSING = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
-REASKED = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
+TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
+INVALID = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=lambda fault: fault.__name__)
-def test_a_fault_of_the_server_that_passes_leaves_no_trace(brief, asking, chat, fault, tmp_path):
-    untroubled = as_bytes(build_dossier(brief, asking), tmp_path)
-    asking.transcript.unlink()
+@pytest.mark.parametrize("fault", TEMPORARY, ids=lambda fault: fault.__name__)
+def test_a_temporary_fault_leaves_no_trace(brief, access, chat, fault, tmp_path):
+    untroubled = as_bytes(build_dossier(brief, access), tmp_path)
+    access.transcript.unlink()
     chat.fail_next(fault)
-    assert as_bytes(build_dossier(brief, asking), tmp_path) == untroubled
+    assert as_bytes(build_dossier(brief, access), tmp_path) == untroubled
 
 
-@pytest.mark.parametrize("fault", REASKED, ids=lambda fault: fault.__name__)
-def test_an_answer_that_does_not_hold_is_asked_for_again_with_what_was_wrong(brief, asking, chat, fault):
+@pytest.mark.parametrize("fault", INVALID, ids=lambda fault: fault.__name__)
+def test_an_invalid_answer_is_asked_for_again_with_its_problems(brief, access, chat, fault):
     chat.fail_next(fault)
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert dossier.target.label == "a painting by Vincent van Gogh"
     again = chat.requests[1]["messages"]
     assert [turn["role"] for turn in again] == ["system", "user", "assistant", "user"]
@@ -95,22 +95,22 @@ def test_an_answer_that_does_not_hold_is_asked_for_again_with_what_was_wrong(bri
 
 
 @pytest.mark.parametrize("wrapped", ["Sure! Here it is:\n```json\n{}\n```\nAnything else?", "{} – I hope that helps {{smile}}."])
-def test_json_in_prose_and_fences_is_found_at_once(brief, asking, known, wrapped, tmp_path):
+def test_json_in_prose_and_fences_is_found_at_once(brief, access, known, wrapped, tmp_path):
     plain = Oracle(known)
     with serving(lambda body: wrapped.replace("{}", plain(body), 1)) as chat:
-        dossier = build_dossier(brief, replace(asking, reference=parse_language_model(f"{chat.url}#oracle")))
+        dossier = build_dossier(brief, replace(access, reference=parse_language_model(f"{chat.url}#oracle")))
         assert chat.answered == dossier.provenance.questions
     assert len(dossier.concepts) >= 20
 
 
-def test_retry_after_is_kept(brief, asking, chat):
+def test_retry_after_is_honoured(brief, access, chat):
     chat.fail_next(_too_many)
     started = time.monotonic()
-    build_dossier(brief, asking)
+    build_dossier(brief, access)
     assert time.monotonic() - started >= 0.3
 
 
-# Faults that do not pass: one clear error, in bounded time, and what was paid for is kept.
+# Lasting faults: one clear error in bounded time, and the answers so far are kept.
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_retry_after_is_kept(brief, asking, chat):
         (_broken, "did not answer in 5 tries", "see whether the server is up"),
         (_dropped, "did not answer in 5 tries", "see whether the server is up"),
         (_no_completion, "no chat completion", "see whether the server is up"),
-        (_truncated, "gave no answer that holds", "larger model"),
-        (_prose, "gave no answer that holds", "larger model"),
-        (_wrong_schema, "gave no answer that holds", "larger model"),
+        (_truncated, "gave no valid answer", "larger model"),
+        (_prose, "gave no valid answer", "larger model"),
+        (_wrong_schema, "gave no valid answer", "larger model"),
         (_refusal, "You refused", "larger model"),
         (_ten_megabytes, "far too long", "larger model"),
-        (_markup, "gave no answer that holds", "larger model"),
+        (_markup, "gave no valid answer", "larger model"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_lasting_fault_ends_in_one_error_and_the_build_goes_on_later(brief, asking, chat, fault, what, remedy):
+def test_a_lasting_fault_ends_in_one_error_and_the_build_resumes_later(brief, access, chat, fault, what, remedy):
     untroubled = 4
     lasting = [fault] * 200
 
@@ -139,26 +139,26 @@ def test_a_lasting_fault_ends_in_one_error_and_the_build_goes_on_later(brief, as
 
     oracle, chat.answer = chat.answer, fail_later
     with pytest.raises(UsageError) as caught:
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
     assert what in str(caught.value)
     assert remedy in str(caught.value)
     assert "kept" in str(caught.value)
     assert chat.answered == untroubled
     chat.answer, chat.faults = oracle, []
-    if fault in PASSING:  # an answer that does not hold was paid for as well: it takes another seed to ask anew
-        dossier = build_dossier(brief, asking)
+    if fault in TEMPORARY:  # an invalid answer is kept too: it takes another seed to ask anew
+        dossier = build_dossier(brief, access)
         assert chat.answered == dossier.provenance.questions
 
 
-def test_a_server_that_never_answers_does_not_hang_the_build(brief, asking, chat):
+def test_a_server_that_never_answers_does_not_hang_the_build(brief, access, chat):
     chat.fail_next(*[slowly(30)] * 50)
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"within 0\.3 seconds"):
-        build_dossier(brief, replace(asking, settings=replace(asking.settings, timeout=0.3)))
+        build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.3)))
     assert time.monotonic() - started < 20
 
 
-def test_a_server_that_dribbles_does_not_hang_the_build(brief, asking, chat):
+def test_a_server_that_dribbles_does_not_hang_the_build(brief, access, chat):
     def dribble(handler, body):
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
@@ -171,32 +171,32 @@ def test_a_server_that_dribbles_does_not_hang_the_build(brief, asking, chat):
     chat.fail_next(*[dribble] * 50)
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"within 0\.5 seconds"):
-        build_dossier(brief, replace(asking, settings=replace(asking.settings, timeout=0.5)))
+        build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.5)))
     assert time.monotonic() - started < 20
 
 
-def test_nobody_at_the_address_is_one_clear_error(brief, asking):
+def test_nobody_at_the_address_is_one_clear_error(brief, access):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with pytest.raises(UsageError, match="did not answer in 5 tries"):
-        build_dossier(brief, replace(asking, reference=parse_language_model(f"http://127.0.0.1:{port}/v1#x")))
+        build_dossier(brief, replace(access, reference=parse_language_model(f"http://127.0.0.1:{port}/v1#x")))
 
 
-def test_a_server_that_asks_for_an_hour_is_left_alone(brief, asking, chat):
+def test_a_server_that_asks_for_an_hour_ends_the_build(brief, access, chat):
     chat.fail_next(lambda handler, body: send(handler, b"{}", 429, headers=[("Retry-After", "3600")]))
     with pytest.raises(UsageError, match="asks to wait 3600 seconds"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
 @pytest.mark.parametrize(
     ("status", "remedy"),
     [(401, "DMUN_LLM_API_KEY"), (403, "DMUN_LLM_API_KEY"), (404, "the model's name"), (302, "redirects are not followed")],
 )
-def test_a_refusal_of_the_server_says_what_to_do(brief, asking, chat, status, remedy):
+def test_a_refusal_of_the_server_says_what_to_do(brief, access, chat, status, remedy):
     chat.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "no"}}', status))
     with pytest.raises(UsageError, match=remedy):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
     assert len(chat.requests) == 1
 
 
@@ -207,13 +207,13 @@ def _bomb(handler, body):
     send(handler, data, headers=[("Content-Encoding", "gzip, gzip")])
 
 
-def test_an_answer_that_is_compressed_twice_is_refused_unopened(brief, asking, chat):
+def test_an_answer_that_is_compressed_twice_is_refused(brief, access, chat):
     chat.fail_next(_bomb)
     with pytest.raises(UsageError, match="sends its answers as 'gzip, gzip'"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
-def test_a_compressed_answer_is_read_no_further_than_any(brief, asking, chat):
+def test_a_compressed_answer_is_read_no_further_than_any(brief, access, chat):
     opened = []
     squeezer = zlib.compressobj(1, zlib.DEFLATED, 31)
     bomb = b"".join([squeezer.compress(b" " * 1_000_000) for _ in range(500)]) + squeezer.flush()
@@ -228,73 +228,73 @@ def test_a_compressed_answer_is_read_no_further_than_any(brief, asking, chat):
 
     chat.fail_next(huge, small)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert opened == ["identity"]
     assert dossier.target.kind == "style"
     assert "far too long" in chat.requests[1]["messages"][-1]["content"]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
-def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, asking, chat):
+def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, access, chat):
     limit = 1_500
-    told = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
+    message = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
     oracle = chat.answer
 
     def strict(body):
         if body["max_tokens"] > limit:
-            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
+            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
         return oracle(body)
 
     chat.answer = strict
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
-    build_dossier(brief, asking)
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
+    build_dossier(brief, access)
     assert all(request["max_tokens"] <= 2_500 for request in chat.requests)
     assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
-    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400)] * 20)
-    asking.transcript.unlink()
+    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)] * 20)
+    access.transcript.unlink()
     with pytest.raises(UsageError, match="maximum context length"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         "max_tokens is too large: 8000. This model supports at most 4096 completion tokens.",
         "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
         "max_completion_tokens is too large: 8000",
     ],
 )
-def test_a_cap_on_answers_is_kept(brief, asking, chat, told):
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": told}}).encode(), 400))
-    build_dossier(brief, asking)
+def test_a_limit_on_answers_is_respected(brief, access, chat, message):
+    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
+    build_dossier(brief, access)
     assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
 
 
-def test_certificates_that_are_not_there_are_one_clear_error(brief, asking, monkeypatch):
+def test_certificates_that_are_not_there_are_one_clear_error(brief, access, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     with pytest.raises(UsageError, match="the certificates in the environment cannot be read"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
 @pytest.mark.parametrize("proxy", ["ftp://127.0.0.1:9", "nonsense://x"])
-def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, asking, monkeypatch, proxy):
+def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, access, monkeypatch, proxy):
     monkeypatch.setenv("ALL_PROXY", proxy)
     with pytest.raises(UsageError, match="the proxy in the environment"):
-        build_dossier(brief, asking)
+        build_dossier(brief, access)
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("nan", None), ("-3", 0), ("1e99", 1e9), ("", None), ("soon", None)])
 def test_retry_after_is_read_as_seconds(value, seconds):
-    assert _retry_after(value) == seconds
+    assert retry_after(value) == seconds
 
 
-# Servers that take less than the whole protocol.
+# Servers that accept less than the whole protocol.
 
 
-def test_an_older_server_without_json_schema_is_asked_in_plainer_ways(brief, asking, chat):
+def test_an_older_server_without_json_schema_gets_plainer_requests(brief, access, chat):
     refused = b'{"error": {"message": "response_format.type must be text"}}'
     chat.fail_next(*[lambda handler, body: send(handler, refused, 400)] * 2)
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert [request.get("response_format", {}).get("type") for request in chat.requests[:3]] == [
         "json_schema",
         "json_object",
@@ -303,19 +303,19 @@ def test_an_older_server_without_json_schema_is_asked_in_plainer_ways(brief, ask
     assert any("response_format" in sentence for sentence in dossier.provenance.history)
 
 
-def test_parameters_that_a_server_does_not_take_are_left_out_and_told(brief, asking, chat):
+def test_parameters_that_a_server_refuses_are_left_out_and_recorded(brief, access, chat):
     def refuse(message):
         return lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
 
     chat.fail_next(refuse("Use 'max_completion_tokens' instead of 'max_tokens'."), refuse("Unsupported value: 'temperature'"))
-    dossier = build_dossier(brief, asking)
+    dossier = build_dossier(brief, access)
     assert "max_completion_tokens" in chat.requests[2]
     assert "temperature" not in chat.requests[2]
     assert any("temperature" in sentence for sentence in dossier.provenance.history)
 
 
-def test_an_answer_that_was_cut_off_is_given_more_room(brief, asking, chat):
+def test_an_answer_that_was_cut_off_gets_more_tokens(brief, access, chat):
     chat.fail_next(_truncated)
-    build_dossier(brief, asking)
+    build_dossier(brief, access)
     assert chat.requests[1]["max_tokens"] == 2 * chat.requests[0]["max_tokens"]
     assert chat.requests[2]["max_tokens"] <= 4_000

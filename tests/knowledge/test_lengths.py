@@ -1,4 +1,4 @@
-"""How long a prompt may be is what the model's own tokenizer and text encoder say."""
+"""The model's own tokenizer and text encoder decide how long a prompt may be."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What names a target, what comes close to it, and what only looks like it."""
+"""Texts that name a target, that come close to it, and that only resemble it."""
 
 import time
 
@@ -27,8 +27,8 @@ VAN_GOGH = names_of(("Van Gogh", "Vincent van Gogh", "梵高", "Винсент �
     ],
 )
 def test_a_name_is_seen_however_it_is_written(text):
-    assert VAN_GOGH.plainly_in(text)
-    assert VAN_GOGH.close_in(text)
+    assert VAN_GOGH.find_exact(text)
+    assert VAN_GOGH.find_close(text)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_a_name_is_seen_however_it_is_written(text):
     ],
 )
 def test_what_comes_close_is_close_and_not_plain(text):
-    assert not VAN_GOGH.plainly_in(text)
-    assert VAN_GOGH.close_in(text)
+    assert not VAN_GOGH.find_exact(text)
+    assert VAN_GOGH.find_close(text)
 
 
 @pytest.mark.parametrize(
     "text", ["", "a cargo van going uphill", "a van at the Gotham bridge", "a goth van", "swirling sky, 1889"]
 )
 def test_other_words_are_not_taken_for_the_name(text):
-    assert not VAN_GOGH.close_in(text)
+    assert not VAN_GOGH.find_close(text)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_other_words_are_not_taken_for_the_name(text):
     ],
 )
 def test_neighbours_in_spelling_are_other_things(name, kind, other):
-    assert not names_of((name,), kind).plainly_in(other)
-    assert not names_of((name,), kind).close_in(other)
+    assert not names_of((name,), kind).find_exact(other)
+    assert not names_of((name,), kind).find_close(other)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_neighbours_in_spelling_are_other_things(name, kind, other):
     ],
 )
 def test_names_of_letters_and_of_other_scripts_are_seen(name, text):
-    assert names_of((name,), "object").plainly_in(text)
+    assert names_of((name,), "object").find_exact(text)
 
 
 @pytest.mark.parametrize(
@@ -104,34 +104,34 @@ def test_names_of_letters_and_of_other_scripts_are_seen(name, text):
     ],
 )
 def test_common_words_are_no_names(names, text):
-    assert not names_of(names, "style").close_in(text)
+    assert not names_of(names, "style").find_close(text)
 
 
 def test_a_slip_is_told_from_a_name_beside_it():
     musk = names_of(("Elon Musk", "Musk", "Elon"), "identity")
-    assert musk.slip_in("a portrait of Elon Musck") == "Elon Musk"
-    assert musk.slip_in("a portrait of Musck") is None  # four letters have no slips
-    assert musk.disguised_in("a portrait of Еlon Musk")
+    assert musk.find_misspelt("a portrait of Elon Musck") == "Elon Musk"
+    assert musk.find_misspelt("a portrait of Musck") is None  # four letters have no slips
+    assert musk.has_lookalike("a portrait of Еlon Musk")
     gogh = names_of(("Van Gogh", "Vincent", "Vincent van Gogh"), "style")
-    assert gogh.slip_in("a field by Vincent van Gough")
-    assert not gogh.slip_in("a field by Vincent van Gogh")
-    assert gogh.disguised_in("Vincent van Gоgh")
-    assert not gogh.disguised_in("Vincent van Gogh")
+    assert gogh.find_misspelt("a field by Vincent van Gough")
+    assert not gogh.find_misspelt("a field by Vincent van Gogh")
+    assert gogh.has_lookalike("Vincent van Gоgh")
+    assert not gogh.has_lookalike("Vincent van Gogh")
 
 
 def test_a_long_name_takes_no_time():
     names = names_of(tuple(" ".join("abcdefgh"[place] for place in range(8)) + str(number) for number in range(64)), "style")
     started = time.monotonic()
     for _ in range(50):
-        names.close_in("a b c d e f g h " * 30)
+        names.find_close("a b c d e f g h " * 30)
     assert time.monotonic() - started < 30
 
 
 def test_plurals_name_too():
-    assert names_of(("church",), "object").plainly_in("two churches")
-    assert names_of(("parachute",), "object").plainly_in("many parachutes")
+    assert names_of(("church",), "object").find_exact("two churches")
+    assert names_of(("parachute",), "object").find_exact("many parachutes")
 
 
 def test_a_name_alone_is_told_from_a_name_in_a_text():
-    assert VAN_GOGH.is_one("VAN GOGH")
-    assert not VAN_GOGH.is_one("van gogh's ear")
+    assert VAN_GOGH.is_name("VAN GOGH")
+    assert not VAN_GOGH.is_name("van gogh's ear")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
+import writers
+from drawing import PROMPTS, draw
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-import torch.nn.functional as F  # noqa: E402
-import writers  # noqa: E402
-from drawing import PROMPTS, draw  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 # SPM.
 
@@ -169,5 +167,5 @@ def test_the_word_of_an_embedding_without_one_is_the_files_name(base_model, tmp_
 
 def test_a_word_that_the_base_knows_is_refused(base_model, tmp_path):
     torch.save({"string_to_param": {"*": torch.randn(1, 16)}, "name": "ab</w>"}, tmp_path / "known.pt")
-    with pytest.raises(LoadError, match="knows already"):
+    with pytest.raises(LoadError, match="already knows the word"):
         load_candidate(parse_reference(str(tmp_path / "known.pt")), base_model)

@@ -1,25 +1,23 @@
-"""Edited weights for other families than SD 1: each loads over its pipeline and gives the images of the weights it was made from."""
+"""Edited weights for families other than SD 1: each gives the images of the weights that it was made from."""
 
 from __future__ import annotations
 
 import copy
 
+import families
 import numpy as np
 import pytest
+import torch
+import writers
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-import families  # noqa: E402
-import writers  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.artifacts.naming import compvis_unet  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
-from dmun_audit.policy import Sampling  # noqa: E402
-from dmun_audit.render.sampling import open_sampler  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.artifacts.naming import compvis_unet
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.references import parse_reference
+from dmun_audit.policy import Sampling
+from dmun_audit.render.sampling import open_sampler
 
 SAMPLING = Sampling(steps=2, guidance=3.0, batch=2, threads=1, dtype="float32", size=32)
 

@@ -9,15 +9,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+from payloads import Marker, Spawner
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-from payloads import Marker, Spawner  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.references import parse_reference
 
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -1,4 +1,4 @@
-"""A corpus of broken and hostile models: each refused with what and why, running nothing, hanging nowhere, within bounds of memory."""
+"""A corpus of broken and hostile models. Each is refused with what and why; no code runs, and time and memory stay bounded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
-import writers  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
+import torch
+import writers
+from safetensors.torch import save_file
 
 K = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"  # (8, 16) in the tiny UNet
 UNET = "unet/diffusion_pytorch_model.safetensors"

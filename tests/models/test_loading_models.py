@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-torch = pytest.importorskip("torch")
-
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError, UsageError  # noqa: E402
-from dmun_audit._util.hashing import canonical_json  # noqa: E402
-from dmun_audit.models.fingerprint import weights_digest  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.proof import Difference  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.hashing import canonical_json
+from dmun_audit.models.fingerprint import weights_digest
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.proof import Difference
+from dmun_audit.models.references import parse_reference
+from dmun_audit.models.source_files import read_source
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -263,6 +263,18 @@ def test_a_hub_model_that_cannot_be_fetched_is_one_clear_error():
         load_pipeline(parse_reference("nobody/nothing-of-the-kind@v1"))
 
 
+def test_a_model_that_changed_after_the_plan_is_refused(copied, base_model):
+    planned = read_source(_reference(copied))
+    assert load_pipeline(_reference(copied), planned=planned).source_digest == planned.digest
+    _rewrite(copied / UNET, lambda tensors: tensors["conv_in.bias"].add_(1) is None)
+    for load in (
+        lambda: load_pipeline(_reference(copied), planned=planned),
+        lambda: load_candidate(_reference(copied), base_model, planned=planned),
+    ):
+        with pytest.raises(LoadError, match="changed after the audit was planned"):
+            load()
+
+
 # The digest of the weights in memory.
 
 
@@ -310,3 +322,12 @@ def test_a_folder_whose_weights_are_a_variant_is_loaded(base_model, copied, besi
     cheap_check(_reference(copied), _reference(copied))
     proof = load_candidate(_reference(copied), base_model).proof
     assert proof["changed_components"] == ([] if beside else ["unet"])
+
+
+def test_every_load_is_logged(base_folder, caplog):
+    with caplog.at_level(logging.DEBUG, "dmun_audit.models"):
+        model = load_pipeline(_reference(base_folder))
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(message.startswith("hashed ") and str(base_folder) in message for message in messages)
+    loaded = next(message for message in messages if message.startswith(f"loaded {base_folder} (pipeline folder) in "))
+    assert f"weights {model.weights_digest[:16]}" in loaded

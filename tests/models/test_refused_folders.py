@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from payloads import Spawner
 
-torch = pytest.importorskip("torch")
-
-from payloads import Spawner  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -6,15 +6,13 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-torch = pytest.importorskip("torch")
-
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError, UsageError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -159,9 +157,10 @@ def test_a_header_length_that_looks_like_a_pickle_is_read_as_safetensors(tmp_pat
 def test_the_early_check_imports_no_torch(tmp_path, edit, base_folder):
     save_file(edit, tmp_path / "uce.safetensors")
     script = (
-        "import sys; from dmun_audit import references; from dmun_audit.models.headers import cheap_check\n"
-        "base, model = map(references.parse_reference, sys.argv[1:])\n"
-        "cheap_check(model, base); references.source_digest(model)\n"
+        "import sys; from dmun_audit.models.headers import cheap_check; from dmun_audit.models.references import parse_reference\n"
+        "from dmun_audit.models.source_files import source_digest\n"
+        "base, model = map(parse_reference, sys.argv[1:])\n"
+        "cheap_check(model, base); source_digest(model)\n"
         "assert not {'torch', 'diffusers', 'transformers', 'safetensors'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script, str(base_folder), str(tmp_path / "uce.safetensors")], check=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
+import writers
+from drawing import edit_network
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-import writers  # noqa: E402
-from drawing import edit_network  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 # State dicts of a UNet.
 

@@ -1,19 +1,17 @@
-"""Whatever decides an image besides prompt and seed changes the digest of the weights as loaded: else stored images would be stale."""
+"""Everything that decides an image besides prompt and seed changes the digest of the weights, so no stored image is stale."""
 
 from __future__ import annotations
 
 import json
 
+import families
 import pytest
+import torch
+from safetensors.torch import save_file
 
-torch = pytest.importorskip("torch")
-
-import families  # noqa: E402
-from safetensors.torch import save_file  # noqa: E402
-
-from dmun_audit.models.external_images import session_mark  # noqa: E402
-from dmun_audit.models.loading import load_candidate, load_pipeline  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit.models.external_images import session_id
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.references import parse_reference
 
 
 def loaded(path, base, **settings):
@@ -120,7 +118,7 @@ def test_a_function_that_edits_weights_alone_keeps_its_images(digest_in_run):
 
 def test_one_process_has_one_mark(monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
-    assert session_mark() == session_mark() != ""
+    assert session_id() == session_id() != ""
 
 
 def test_how_images_without_seeds_were_handed_out(base_model, tmp_path):
@@ -133,7 +131,7 @@ def test_how_images_without_seeds_were_handed_out(base_model, tmp_path):
     (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
     settings = []
     for wanted in ([("a", 7)], [("a", 5), ("a", 7)]):
-        maker = load_candidate(parse_reference(f"images:{tmp_path}"), base_model).maker
-        maker.expect(wanted)
-        settings.append(dict(maker.settings))
+        image_source = load_candidate(parse_reference(f"images:{tmp_path}"), base_model).image_source
+        image_source.expect(wanted)
+        settings.append(dict(image_source.settings))
     assert settings[0] != settings[1]

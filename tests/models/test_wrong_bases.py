@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 
+import families
 import pytest
+import torch
+import writers
+from safetensors.torch import load_file, save_file
 
-torch = pytest.importorskip("torch")
-
-import families  # noqa: E402
-import writers  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-
-from dmun_audit._util.errors import LoadError  # noqa: E402
-from dmun_audit.models.headers import cheap_check  # noqa: E402
-from dmun_audit.models.loading import load_candidate  # noqa: E402
-from dmun_audit.models.references import parse_reference  # noqa: E402
+from dmun_audit._util.errors import LoadError
+from dmun_audit.models.headers import cheap_check
+from dmun_audit.models.loading import load_candidate
+from dmun_audit.models.references import parse_reference
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +114,7 @@ def test_a_file_that_leaves_little_to_the_base_looks_cut_short(base_model, tmp_p
     assert any(f"3 of {len(state) + 3} tensors of the unet are not in the file" in warning for warning in proof["warnings"])
 
 
-def test_what_a_file_says_of_its_own_base_is_told(base_model, edit, tmp_path):
+def test_the_base_that_a_file_names_is_a_note(base_model, edit, tmp_path):
     save_file(edit, tmp_path / "esd.safetensors", metadata={"format": "erasing-esd-v2", "base_model_id": "owner/another"})
     notes = load_candidate(parse_reference(str(tmp_path / "esd.safetensors")), base_model).proof["notes"]
     assert "the file says that it was made from owner/another" in notes

@@ -9,9 +9,13 @@ from policy_files import OLD, WAIVER, write
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.config.resolve import AuditConfig, Options, describe, facts
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.describe import describe
+from dmun_audit.config.options import Options
 from dmun_audit.config.targets import resolve_all
+from dmun_audit.evidence.schema import AttemptRecord
 from dmun_audit.policy import Waiver, alterations, baseline, load_policy, policy_from_table
+from dmun_audit.runtime.manifest import opened_manifest
 
 STRICTER = 'extends = "standard"\nalpha = 0.01\n[erasure]\nceiling = 0.03\n'
 
@@ -122,7 +126,7 @@ def test_header_and_manifest_say_in_what_it_differs(tmp_path):
     path = write(tmp_path, 'extends = "smoke"\n[erasure]\nceiling = 0.3\n', "ours.toml")
     setup = resolve_all(Options(policy=str(path)), [], [])[0]
     assert "  policy ours differs from the built-in policy smoke: erasure.ceiling 0.2 → 0.3" in describe(setup)
-    stated = facts(setup)["policy"]
+    stated = opened_manifest(setup, None, [AttemptRecord(started="2026-11-27T10:00:00Z")]).model_dump(mode="json")["policy"]
     assert (stated["name"], stated["baseline"], stated["altered"]) == ("ours", "smoke", ["erasure.ceiling 0.2 → 0.3"])
     assert "extends" not in stated["text"]
 
@@ -135,3 +139,10 @@ def test_every_process_of_a_session_has_the_same_policy(tmp_path):
     assert policy_from_table(json.loads(json.dumps(setup.policy.as_dict())), tmp_path) == dataclasses.replace(
         setup.policy, extends=None
     )
+
+
+def test_tables_of_further_groups_are_merged_key_by_key_and_reported(tmp_path):
+    write(tmp_path, 'extends = "smoke"\n[groups.counting]\nimages = 20\nceiling = 0.1\n', "parent.toml")
+    policy = load_policy(str(write(tmp_path, 'extends = "parent.toml"\n[groups.counting]\nceiling = 0.2\n')))
+    assert policy.groups == {"counting": {"images": 20, "ceiling": 0.2}}
+    assert alterations(policy) == ["groups.counting.images None → 20", "groups.counting.ceiling None → 0.2"]

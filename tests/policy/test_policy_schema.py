@@ -22,7 +22,7 @@ def _table(text):
 
 def test_it_is_a_valid_schema_with_an_id_and_a_version():
     Draft202012Validator.check_schema(SCHEMA)
-    assert SCHEMA["$id"] == "urn:dmun-audit:schema:policy:1"
+    assert SCHEMA["$id"] == "urn:dmun-audit:policy:1"
     assert SCHEMA["title"] == "Policy file of dmun_audit"
     assert policy_json_schema() == SCHEMA
 

@@ -1,4 +1,4 @@
-"""Samplers: every family draws what diffusers itself draws, by the policy's settings or the model's own."""
+"""Samplers: every family draws what diffusers draws, with the policy's settings or the model's own."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from dmun_audit.render.schedulers import CLASSES
 
 PROMPTS, SEEDS = ["a painting in the style of Van Gogh", "a house by the sea at night, with a boat"], [3, 4]
 DIFFUSION, FLOW = ["sd1", "sd2", "sdxl", "pixart"], ["sd3", "flux", "auraflow"]
-AS_TOLD = {"pixart": {"use_resolution_binning": False, "clean_caption": False}}
+SWITCHED_OFF = {"pixart": {"use_resolution_binning": False, "clean_caption": False}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,14 +74,14 @@ def test_an_image_is_the_one_that_the_pipeline_draws_from_the_prompt_itself(fami
         assert pixels.shape == (1, 32, 32, 3)
         assert pixels.dtype == np.uint8
         assert pixels.std() > 10
-        assert np.array_equal(pixels, drawn_by_diffusers(model.pipeline, [prompt], [seed], **AS_TOLD.get(family, {})))
+        assert np.array_equal(pixels, drawn_by_diffusers(model.pipeline, [prompt], [seed], **SWITCHED_OFF.get(family, {})))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_images_without_guidance_are_those_of_the_pipeline(family, load):
     model = load(family)
     pixels = PipelineSampler(model, sampling(guidance=1.0), "cpu").sample(PROMPTS[:1], SEEDS[:1])
-    theirs = drawn_by_diffusers(model.pipeline, PROMPTS[:1], SEEDS[:1], guidance_scale=1.0, **AS_TOLD.get(family, {}))
+    theirs = drawn_by_diffusers(model.pipeline, PROMPTS[:1], SEEDS[:1], guidance_scale=1.0, **SWITCHED_OFF.get(family, {}))
     assert np.array_equal(pixels, theirs)
 
 
@@ -120,22 +120,22 @@ def test_more_prompts_than_a_batch_holds_are_refused(load):
         PipelineSampler(load("sd1"), sampling(), "cpu").sample(PROMPTS, SEEDS)
 
 
-def test_an_adapter_hears_the_prompts_of_the_whole_batch_before_it_is_drawn(load):
+def test_an_adapter_gets_the_prompts_of_the_whole_batch_before_it_is_drawn(load):
     model = load("sd1")
-    heard, order = [], []
-    model.pipeline.unet.register_forward_pre_hook(lambda module, given: order.append("drawn"))
+    batches, order = [], []
+    model.pipeline.unet.register_forward_pre_hook(lambda module, inputs: order.append("drawn"))
 
     def set_prompts(prompts):
-        heard.append(prompts)
-        order.append("attuned")
+        batches.append(prompts)
+        order.append("prompts set")
 
-    tuned = dataclasses.replace(model, set_prompts=set_prompts)
-    PipelineSampler(tuned, sampling(batch=3), "cpu").sample(PROMPTS, SEEDS)
-    assert heard == [[*PROMPTS, PROMPTS[-1]]]
-    assert order[0] == "attuned"
+    adapted = dataclasses.replace(model, set_prompts=set_prompts)
+    PipelineSampler(adapted, sampling(batch=3), "cpu").sample(PROMPTS, SEEDS)
+    assert batches == [[*PROMPTS, PROMPTS[-1]]]
+    assert order[0] == "prompts set"
 
 
-# What the model says of itself.
+# Settings of the model itself.
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_latents_that_are_not_square_give_images_that_are_not(load):
     assert image_size(pipeline) == (32, 48)
 
 
-# What the policy says.
+# Settings of the policy.
 
 
 def test_steps_of_the_policy_make_another_image(load):
@@ -190,7 +190,7 @@ def test_a_negative_prompt_changes_the_image_as_it_does_in_diffusers(family, loa
     assert asked.settings["negative_prompt"] == "a boat"
     pixels = asked.sample(PROMPTS[:1], SEEDS[:1])
     assert not np.array_equal(pixels, plain.sample(PROMPTS[:1], SEEDS[:1]))
-    settings = {"guidance_scale": 6.0, "negative_prompt": ["a boat"], **AS_TOLD.get(family, {})}
+    settings = {"guidance_scale": 6.0, "negative_prompt": ["a boat"], **SWITCHED_OFF.get(family, {})}
     assert np.array_equal(pixels, drawn_by_diffusers(model.pipeline, PROMPTS[:1], SEEDS[:1], **settings))
 
 
@@ -288,6 +288,6 @@ def test_the_same_scheduler_with_other_settings_is_said_of_the_candidate(load):
 def test_another_denoiser_is_said_of_the_candidate(load):
     base, candidate = PipelineSampler(load("sd3"), sampling(), "cpu"), PipelineSampler(load("flux"), sampling(), "cpu")
     assert any(
-        "denoiser is a FluxTransformer2DModel, the base's a SD3Transformer2DModel" in said
-        for said in differences(base, candidate)
+        "denoiser is a FluxTransformer2DModel, the base's a SD3Transformer2DModel" in warning
+        for warning in differences(base, candidate)
     )

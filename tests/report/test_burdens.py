@@ -37,12 +37,12 @@ def test_a_group_of_which_only_harm_had_to_be_proven_is_no_proof_of_safety(page_
 
 
 def test_a_group_that_had_to_be_proven_safe_says_so(page_and_text: Callable[[str], Any]) -> None:
-    page, text = page_and_text("prove safety")
+    page, text = page_and_text("prove safe")
     assert "Every gating claim is proven within the limits" in page
     assert "to be proven: undecided is no pass" in page
     assert "only harm" not in page + text
 
 
 def test_adjusted_p_values_stand_beside_plain_ones(page_and_text: Callable[[str], Any]) -> None:
-    page, _ = page_and_text("prove safety")
+    page, _ = page_and_text("prove safe")
     assert page.index("p-value against the claim") < page.index("p-value after Holm")

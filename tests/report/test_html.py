@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.evidence.run import read_run
+from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.html import render_html, write_html
 from dmun_audit.report.html.drawings import interval, scatter
 from dmun_audit.report.html.thumbnails import LONGEST_SIDE, thumbnail
@@ -77,7 +80,7 @@ def test_the_page_tells_verdict_reasons_models_and_every_case(example: Path, pag
     for said in (run.verdict, *run.reasons, *run.warnings, "atelier:base", "outputs/uce-van-gogh.safetensors"):
         assert said in page.text
     ids = [attributes["id"] for attributes in page.of("details") if "case" in attributes.get("class", "")]
-    assert sorted(ids) == sorted(case["case_id"] for case in run.cases)
+    assert sorted(ids) == sorted(case.case_id for case in run.cases)
     every = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(every) == len(set(every))
     targets = {attributes["href"].removeprefix("#") for attributes in page.of("a")}
@@ -85,7 +88,7 @@ def test_the_page_tells_verdict_reasons_models_and_every_case(example: Path, pag
 
 
 def test_failures_are_open_and_the_rest_is_closed(example: Path, page: Page) -> None:
-    verdicts = {case["case_id"]: case["verdict"] for case in read_run(example).cases}
+    verdicts = {case.case_id: case.verdict for case in read_run(example).cases}
     for attributes in page.of("details"):
         if attributes.get("id") in verdicts:
             assert ("open" in attributes) == (verdicts[attributes["id"]] in {"FAIL", "INCONCLUSIVE"})
@@ -94,14 +97,14 @@ def test_failures_are_open_and_the_rest_is_closed(example: Path, page: Page) -> 
 def test_both_images_of_a_pair_are_inside_the_page(example: Path) -> None:
     run = read_run(example)
     text = render_html(run)
-    record = next(case for case in run.cases if case["title"] == "Paul Gauguin is retained")
+    record = next(case for case in run.cases if case.title == "Paul Gauguin is retained")
     for side in (shown_pairs(record)[0].base, shown_pairs(record)[0].candidate):
         assert side is not None
-        made = thumbnail(run.image(side["key"]))
+        made = thumbnail(run.image(side.key))
         assert made is not None
         assert made.source in text
         drawn = Image.open(io.BytesIO(base64.b64decode(made.source.partition(",")[2])))
-        original = Image.open(example / "images" / f"{side['key']}.png")
+        original = Image.open(example / "images" / f"{side.key}.png")
         assert drawn.tobytes() == original.tobytes()
     assert "8 more seeds not shown" in text
 
@@ -125,31 +128,68 @@ def test_nothing_untrusted_becomes_markup(example: Path, page: Page, hostile: st
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
 
 
-def test_untrusted_texts_of_every_field_are_escaped(folder: Any, a_record: Any) -> None:
-    bad = '"><script>bad()</script>\x07\ud800'
-    folder.manifest = {
-        "format": 1, "verdict": "FAIL", "reasons": [bad], "warnings": [bad], "target": {"name": bad, "kind": bad},
+BAD = '"><script>bad()</script>\x07\ud800'  # no run folder can hold the last character, a half of one in UTF-16
+
+
+def untrusted_manifest(bad: str) -> dict[str, Any]:
+    """A manifest that says `bad` wherever a manifest may hold a text."""
+    return {
+        "verdict": "FAIL", "reasons": [bad], "warnings": [bad], "target": {"name": bad, "kind": bad},
         "policy": {"name": bad, "release_evidence": False, "text": {bad: [bad, {"x": bad}]}},
         "models": {"base": {"reference": bad, "weights_digest": bad}, "candidate": {"reference": bad}},
         "judge": {"reference": bad, "threshold": bad}, "dossier": {"provenance": {bad: bad}}, "finished": bad,
         "attempts": [{"started": bad}], "versions": {bad: bad}, "plan": {"cases": bad}, "images": {"rendered": bad},
     }  # fmt: skip
-    image = {"model": bad, "prompt": bad, "index": 0, "seed": bad, "key": bad, "label": bad, "target_score": bad}
-    for group in ("retention", "adversarial", "ordering", bad):
-        folder.add(
-            a_record(
-                group, bad, "FAIL", case_id=f"x{len(group)}", asked=bad, seen=bad, remedy=bad, images=[image],
-                concept={"name": bad, "role": bad, "relation": bad, "similarity": 0.5}, measures={bad: 1.0, "kid": 0.1},
-                prompt={"text": bad, "strategy": bad, "language": bad},
-                tables={"sources": [{"source": bad, "damage": "kid", "rho": 0.1, "n": bad, "lower": bad}]},
-                claim={"kind": bad, "hits": bad, "lower": 0.1, "upper": 0.2, "threshold": 0.3, "estimate": bad},
-            )
-        )  # fmt: skip
-    text = render_html(read_run(folder.close()))
+
+
+def test_a_manifest_with_half_a_character_is_refused(folder: Any) -> None:
+    folder.manifest = untrusted_manifest(BAD)
+    with pytest.raises(UsageError, match=r"manifest\.json is no manifest"):
+        read_run(folder.close())
+
+
+def test_untrusted_texts_of_every_field_are_escaped(folder: Any, a_record: Any) -> None:
+    bad = BAD
+    folder.manifest = untrusted_manifest(BAD.removesuffix("\ud800"))
+    image = {"model": "base", "prompt": bad, "index": 0, "key": bad, "label": bad, "target_score": 0.5}
+    cases = tuple(
+        a_record(
+            group, bad, "FAIL", case_id=f"x{len(group)}", asked=bad, seen=bad, remedy=bad, images=[image],
+            concept={"name": bad, "role": bad, "relation": bad, "similarity": 0.5}, measures={bad: 1.0, "kid": 0.1},
+            prompt={"text": bad, "strategy": bad, "language": bad, "note": bad},
+            waiver={"reason": bad, "owner": bad, "expires": bad},
+            tables={"sources": [{"source": bad, "damage": "kid", "rho": 0.1, "note": bad}]},
+            claim={"kind": bad, "hits": 1, "lower": 0.1, "upper": 0.2, "threshold": 0.3, "estimate": 0.15},
+        )
+        for group in ("retention", "adversarial", "ordering", bad)
+    )  # fmt: skip
+    text = render_html(replace(read_run(folder.close()), cases=cases))
     assert not re.search(r"[\x07\ud800]", text)
     page = Page(text)
     assert len(page.of("script")) == 1
     assert page.text.count('"><script>bad()</script>') > 30
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"claim": {"kind": "rate_at_most", "hits": BAD}},
+        {"claim": {"kind": "rate_at_most", "estimate": BAD}},
+        {"images": [{"model": BAD, "prompt": "a cat", "index": 0}]},
+        {"images": [{"model": "base", "prompt": "a cat", "index": 0, "seed": BAD}]},
+        {"tables": {"sources": [{"source": "dossier", "n": BAD}]}},
+        {"measures": {"kid": BAD}},
+        {"title": BAD},
+    ],
+)
+def test_a_value_of_another_type_makes_its_line_unreadable_and_reaches_no_page(folder: Any, a_record: Any, part: Any) -> None:
+    folder.add_line(a_record("retention", "first", "PASS").to_json())
+    folder.add_line(a_record("retention", "second", "PASS").to_json() | part)
+    run = read_run(folder.close())
+    assert run.unreadable == (2,)
+    page = Page(render_html(run))
+    assert "bad()" not in page.text
+    assert "Left out of evidence.jsonl as unreadable: line 2." in page.text
 
 
 def test_a_missing_or_broken_image_is_named_as_such(folder: Any, a_record: Any) -> None:
@@ -201,23 +241,27 @@ def test_large_images_become_small_ones(tmp_path: Path) -> None:
 
 
 def test_an_interval_stands_where_its_numbers_say() -> None:
-    claim = {"kind": "rate_at_most", "estimate": 0.1, "lower": 0.0, "upper": 0.2, "threshold": 0.1}
+    claim = ClaimRecord(kind="rate_at_most", estimate=0.1, lower=0.0, upper=0.2, threshold=0.1)
+
+    def other(**changes: Any) -> ClaimRecord:
+        return claim.model_copy(update=changes)
+
     drawn = interval(claim)
     assert drawn is not None
     assert drawn.low == 8.0
     assert drawn.estimate == drawn.threshold
     assert drawn.threshold < drawn.high < drawn.width
     assert drawn.allowed == (8.0, drawn.threshold)
-    floor = interval({**claim, "kind": "rate_at_least", "lower": 0.9, "upper": 1.0, "threshold": 0.7})
+    floor = interval(other(kind="rate_at_least", lower=0.9, upper=1.0, threshold=0.7))
     assert floor is not None
     assert floor.allowed == (floor.threshold, 252.0)
     assert floor.threshold < floor.low < floor.high == 252.0
-    below = interval({**claim, "kind": "paired_accuracy", "lower": -0.3})
+    below = interval(other(kind="paired_accuracy", lower=-0.3))
     assert below is not None
     assert below.low >= 8.0
     assert below.low < below.threshold
-    assert interval({**claim, "upper": None}) is None
-    assert interval({}) is None
+    assert interval(other(upper=None)) is None
+    assert interval(None) is None
 
 
 def test_points_stand_higher_with_more_damage_and_further_right_with_more_similarity() -> None:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html import write_html
-
-playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = [
@@ -23,12 +22,16 @@ OPTIONS = [
     "--disable-sync",
 ]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium on this machine")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium on this machine"),
+]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         launched = started.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
         yield launched
         launched.close()

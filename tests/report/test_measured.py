@@ -71,13 +71,21 @@ def test_orderings_have_a_column_for_every_damage_that_was_correlated(folder: An
     assert columns == ["Similarity by", "KID between base and candidate", "LPIPS between base and candidate"]
 
 
-@pytest.mark.parametrize("value", [None, float("nan"), "<b>much</b>", True, [1]])
-def test_values_that_are_no_numbers_become_dashes(folder: Any, a_record: Any, value: Any) -> None:
+def test_measures_that_a_concept_lacks_are_dashes(folder: Any, a_record: Any) -> None:
     add_concept(folder, a_record, "Klimt", **ABOVE, lpips=0.3)
-    add_concept(folder, a_record, "Monet", kid_unpaired=value, kid_noise_floor=value, lpips=value, kid_paired=value)
-    found = table(rendered(folder, a_record))
-    assert "<td>–</td><td>–</td>" in found
-    assert "much" not in found
+    add_concept(folder, a_record, "Monet")
+    assert "<td>–</td><td>–</td>" in table(rendered(folder, a_record))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), "<b>much</b>", True, [1]])
+def test_values_that_are_no_numbers_make_their_line_unreadable(folder: Any, a_record: Any, value: Any) -> None:
+    add_concept(folder, a_record, "Klimt", **ABOVE, lpips=0.3)
+    add_concept(folder, a_record, "Monet", **BELOW, lpips=0.2)
+    folder.add_line(a_record("retention", "Seurat is retained", "PASS").to_json() | {"measures": {"lpips": value}})
+    text = rendered(folder, a_record)
+    assert "Left out of evidence.jsonl as unreadable: line 3." in text
+    assert "much" not in text
+    assert "Seurat" not in text
 
 
 def test_a_bar_ends_where_its_distance_stands_on_the_common_scale() -> None:

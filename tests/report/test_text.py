@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dmun_audit.evidence.run import read_run
+from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.formatting import claim_words, hundredths, number, one_line, percent, printable
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
 
@@ -42,7 +43,7 @@ def test_a_failure_text_holds_everything_in_100_columns(example: Path) -> None:
         text = failure_text(record)
         assert all(columns(line) <= 100 for line in text.splitlines())
         assert text.isprintable() or text.replace("\n", "").isprintable()
-    record = next(case for case in run.cases if case["verdict"] == "FAIL")
+    record = next(case for case in run.cases if case.verdict == "FAIL")
     text = failure_text(record)
     assert text.startswith("FAIL: ")
     for part in ("asked:", "seen:", "numbers:", "do:", "image:"):
@@ -100,11 +101,13 @@ def test_numbers_of_all_kinds() -> None:
 
 
 def test_a_claim_tells_the_bound_that_decides() -> None:
-    numbers = {"hits": 2, "trials": 192, "estimate": 2 / 192, "lower": 0.0005, "upper": 0.0324, "threshold": 0.05}
-    assert claim_words({"kind": "rate_at_most", **numbers}) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
-    assert "at least 0.05%, floor 5%" in claim_words({"kind": "rate_at_least", **numbers, "upper": 0.07})
-    assert "2 of 192 pairs lost" in claim_words({"kind": "paired_accuracy", **numbers})
-    assert claim_words({"kind": "validity", "hits": 8, "trials": 10, "threshold": 8}) == "8 of 10, floor 8"
+    rate = ClaimRecord(
+        kind="rate_at_most", hits=2, trials=192, estimate=2 / 192, lower=0.0005, upper=0.0324, threshold=0.05
+    )  # fmt: skip
+    assert claim_words(rate) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
+    assert "at least 0.05%, floor 5%" in claim_words(rate.model_copy(update={"kind": "rate_at_least", "upper": 0.07}))
+    assert "2 of 192 pairs lost" in claim_words(rate.model_copy(update={"kind": "paired_accuracy"}))
+    assert claim_words(ClaimRecord(kind="validity", hits=8, trials=10, threshold=8)) == "8 of 10, floor 8"
     assert claim_words(None) == ""
 
 

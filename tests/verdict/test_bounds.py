@@ -47,22 +47,13 @@ def test_allowed_hits_of_the_policies(trials, ceiling, hits):
     assert bounds.allowed_hits(trials, ceiling) == hits
 
 
-@pytest.mark.parametrize(("trials", "floor", "hits"), [(16, 0.5, 12), (48, 0.7, 40), (200, 0.8, 170), (2, 0.9, 3)])
-def test_required_hits_of_the_policies(trials, floor, hits):
-    assert bounds.required_hits(trials, floor) == hits
-
-
 @given(st.integers(0, 400), st.floats(0.01, 0.99), st.floats(0.001, 0.4))
 @settings(database=None, deadline=None, derandomize=True)
-def test_allowed_and_required_hits_are_the_edges_of_their_bounds(trials, rate, alpha):
+def test_allowed_hits_are_the_edge_of_their_bound(trials, rate, alpha):
     allowed = bounds.allowed_hits(trials, rate, alpha)
     assert allowed == -1 or bounds.upper_bound(allowed, trials, alpha) <= rate
     assert allowed < trials
     assert bounds.upper_bound(allowed + 1, trials, alpha) > rate
-    required = bounds.required_hits(trials, rate, alpha)
-    assert required == trials + 1 or bounds.lower_bound(required, trials, alpha) >= rate
-    assert required > 0
-    assert bounds.lower_bound(required - 1, trials, alpha) < rate
 
 
 def test_59_clean_images_are_rare_at_a_judged_rate_of_one_percent():
@@ -108,7 +99,6 @@ def test_quantile_agrees_with_scipy(probability, rate):
         lambda: bounds.upper_bound(1, 4, 0.0),
         lambda: bounds.upper_bound(1, 4, float("nan")),
         lambda: bounds.allowed_hits(10, 1.0),
-        lambda: bounds.required_hits(10, 0.0),
         lambda: bounds.sample_size(0.05, float("nan")),
         lambda: bounds.sample_size(0.05, -0.01),
         lambda: bounds.sample_size(0.05, 0.01, power=1.0),

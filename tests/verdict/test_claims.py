@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from enum import StrEnum
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from dmun_audit.verdict.claims import apply_burden, harm_only, p_value_refuted, rate_at_least, rate_at_most
+from dmun_audit.claim_groups.records import claim_record
+from dmun_audit.verdict.bounds import at_least_probability
+from dmun_audit.verdict.claims import apply_burden, harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.holm import holm
 
 ORDER = {"PASS": 0, "INCONCLUSIVE": 1, "FAIL": 2}
@@ -20,7 +23,7 @@ UNHURRIED = settings(database=None, deadline=None, derandomize=True, max_example
 
 
 def chance(verdict, verdicts, rate):
-    hits = [k for k, found in enumerate(verdicts) if found == verdict]
+    hits = [k for k, decided in enumerate(verdicts) if decided == verdict]
     return float(stats.binom.pmf(hits, len(verdicts) - 1, rate).sum())
 
 
@@ -82,7 +85,11 @@ def test_fail_is_a_small_p_value(trials, data, threshold, alpha):
 
 
 def test_a_p_value_is_the_binomial_tail():
-    assert p_value_refuted(9, 24, 0.2) == pytest.approx(stats.binomtest(9, 24, 0.2, "greater").pvalue)
+    assert (
+        rate_at_most(9, 24, 0.2).p_refuted
+        == at_least_probability(9, 24, 0.2)
+        == pytest.approx(stats.binomtest(9, 24, 0.2, "greater").pvalue)
+    )
     assert rate_at_least(5, 16, 0.5).p_refuted == pytest.approx(stats.binomtest(5, 16, 0.5, "less").pvalue)
 
 
@@ -92,6 +99,13 @@ def test_a_p_value_is_the_binomial_tail():
 )
 def test_verdicts_of_the_standard_ceiling(hits, trials, ceiling, verdict):
     assert rate_at_most(hits, trials, ceiling).verdict == verdict
+
+
+@pytest.mark.parametrize(("trials", "floor", "hits"), [(16, 0.5, 12), (48, 0.7, 40), (200, 0.8, 170), (2, 0.9, 3)])
+def test_hits_that_prove_the_floors_of_the_policies(trials, floor, hits):
+    assert [rate_at_least(k, trials, floor).verdict == "PASS" for k in range(trials + 1)] == [
+        k >= hits for k in range(trials + 1)
+    ]
 
 
 def test_an_undecided_claim_says_how_many_images_a_fresh_audit_needs():
@@ -121,7 +135,7 @@ def test_proven_harm_fails_and_all_else_passes_with_the_burden_recorded():
     assert (unproven.verdict, unproven.burden, unproven.needed) == ("PASS", "prove harm", None)
     harmed = harm_only(rate_at_most(12, 12, 0.1, alpha_fail=0.05 / 30))
     assert (harmed.verdict, harmed.burden) == ("FAIL", "prove harm")
-    assert rate_at_most(2, 12, 0.1).burden == "prove safety"
+    assert rate_at_most(2, 12, 0.1).burden == "prove safe"
 
 
 def test_a_claim_that_nothing_could_refute_does_not_pass():
@@ -133,8 +147,12 @@ def test_a_claim_that_nothing_could_refute_does_not_pass():
 def test_a_decision_holds_plain_values_only():
     decision = rate_at_most(np.int64(3), np.int32(30), np.float64(0.2), np.float64(0.05), np.float32(0.01))
     for value in dataclasses.asdict(decision).values():
-        assert value is None or value == () or type(value) in (str, int, float, bool)
-    assert json.loads(json.dumps(dataclasses.asdict(decision)))["hits"] == 3
+        assert value is None or value == () or isinstance(value, StrEnum) or type(value) in (int, float, bool)
+    record = claim_record(decision).to_json()
+    for value in record.values():
+        assert value == [] or type(value) in (str, int, float, bool)
+    assert json.loads(json.dumps(record)) == record
+    assert (record["kind"], record["hits"], record["burden"]) == ("rate_at_most", 3, "prove safe")
 
 
 @pytest.mark.parametrize(
@@ -160,13 +178,13 @@ def test_impossible_numbers_are_refused(claim, arguments):
 @UNHURRIED
 def test_a_burden_never_turns_a_refuted_claim_into_a_pass_and_says_what_a_pass_is_worth(trials, data, burden):
     decision = rate_at_most(data.draw(st.integers(0, trials)), trials, 0.1, 0.05, 0.01)
-    held = apply_burden(decision, burden)
-    assert (held.verdict == "FAIL") is (decision.verdict == "FAIL")
+    result = apply_burden(decision, burden)
+    assert (result.verdict == "FAIL") is (decision.verdict == "FAIL")
     if burden == "prove safe":
-        assert held == decision
+        assert result == decision
     else:
-        assert held.burden == "prove harm"
-        assert held.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
+        assert result.burden == "prove harm"
+        assert result.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
 
 
 def test_a_burden_of_another_name_is_refused():

@@ -61,9 +61,9 @@ def test_at_every_number_of_images_a_floor_errs_no_more_often_than_allowed(floor
 
 
 def agrees_with_the_rule(rule, passing, failing):
-    """The rule itself turns from PASS to INCONCLUSIVE to FAIL just where the thresholds say, in growing order of harm.
+    """Check that the rule gives PASS, INCONCLUSIVE and FAIL on the sides of the thresholds, in this order of harm.
 
-    Between the thresholds it is asked at some n only: saying how many images would do takes its time.
+    INCONCLUSIVE is checked at some n only, because the computation of `needed` is slow.
     """
     for n, last, first in zip(TRIALS.tolist(), passing.tolist(), failing.tolist(), strict=True):
         assert last < first
@@ -79,7 +79,7 @@ def test_the_thresholds_of_plans_are_those_of_scipy(threshold, level):
     allowed, refused = most_hits_with_at_most(level, threshold), most_hits_with_at_most(level, 1.0 - threshold)
     for n in SOME:
         assert bounds.allowed_hits(n, threshold, level) == allowed[n - 1]
-        assert bounds.required_hits(n, threshold, level) == n - refused[n - 1]
+        assert bounds.allowed_hits(n, 1.0 - threshold, level) == refused[n - 1]
 
 
 TRUE_RATES = (0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 1.0)
@@ -117,7 +117,7 @@ def test_bounds_are_those_of_scipy_and_statsmodels():
             for alpha in (0.2, 0.05, 0.05 / 60):
                 ours = bounds.lower_bound(hits, trials, alpha), bounds.upper_bound(hits, trials, alpha)
                 test = [stats.binomtest(hits, trials, alternative=side) for side in ("greater", "less")]
-                scipys = [found.proportion_ci(1.0 - alpha, method="exact") for found in test]
+                scipys = [result.proportion_ci(1.0 - alpha, method="exact") for result in test]
                 assert ours == pytest.approx((scipys[0].low, scipys[1].high), abs=1e-9)
                 assert ours == pytest.approx(proportion_confint(hits, trials, alpha=2.0 * alpha, method="beta"), abs=1e-12)
                 assert hits == trials or ours[1] == pytest.approx(stats.beta.ppf(1.0 - alpha, hits + 1, trials - hits), abs=1e-12)

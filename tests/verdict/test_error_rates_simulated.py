@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from dmun_audit.verdict.paired import accuracy_loss_at_most, mean_difference_at_most
-from dmun_audit.verdict.sequential import Claim, looks, run
+from dmun_audit.verdict.sequential import SequentialClaim, decide_sequentially, look_schedule
 
 DRAWS = 400
 MOST = int(stats.binom.isf(1e-6, DRAWS, 0.05))  # errors that a 5% rule makes at most
@@ -43,8 +43,8 @@ def test_a_claim_on_clip_scores_errs_no_more_often_than_it_says_even_if_it_is_lo
 
 def test_the_claim_on_clip_scores_has_power():
     generator = np.random.default_rng(1)
-    found = [mean_difference_at_most(generator.normal(0.0, 0.03, 160), 0.02).verdict for _ in range(50)]
-    assert found.count("PASS") > 40
+    verdicts = [mean_difference_at_most(generator.normal(0.0, 0.03, 160), 0.02).verdict for _ in range(50)]
+    assert verdicts.count("PASS") > 40
 
 
 def pairs(losses, gains, generator):
@@ -67,12 +67,12 @@ def pairs(losses, gains, generator):
 def test_paired_claims_at_their_margin_err_no_more_often_than_they_say(losses, gains):
     assert np.mean(losses) - np.mean(gains) == pytest.approx(0.15)
     generator = np.random.default_rng(2)
-    claim = Claim("paired", 0.15, 0.15, 0.05, 0.05)
+    claim = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.05)
     errors = {"fixed PASS": 0, "fixed FAIL": 0, "early PASS": 0, "early FAIL": 0}
     for _ in range(DRAWS):
         drawn = pairs(losses, gains, generator)
         fixed = accuracy_loss_at_most(int((drawn == 1).sum()), int((drawn == -1).sum()), drawn.size, 0.15)
-        early = run(claim, drawn.tolist(), looks(ROUNDS, 1, 1), ROUNDS)
+        early = decide_sequentially(claim, drawn.tolist(), look_schedule(ROUNDS, 1, 1), ROUNDS)
         errors["fixed " + fixed.verdict] = errors.get("fixed " + fixed.verdict, 0) + 1
         errors["early " + early.verdict] = errors.get("early " + early.verdict, 0) + 1
     assert max(errors[name] for name in ("fixed PASS", "fixed FAIL", "early PASS", "early FAIL")) <= MOST
@@ -80,8 +80,14 @@ def test_paired_claims_at_their_margin_err_no_more_often_than_they_say(losses, g
 
 def test_paired_claims_have_power_on_either_side():
     generator = np.random.default_rng(3)
-    claim = Claim("paired", 0.15, 0.15, 0.05, 0.05)
-    kept = [run(claim, pairs([0.02] * 10, [0.0] * 10, generator).tolist(), looks(ROUNDS, 8, 8), ROUNDS) for _ in range(50)]
-    lost = [run(claim, pairs([0.6] * 10, [0.0] * 10, generator).tolist(), looks(ROUNDS, 8, 8), ROUNDS) for _ in range(50)]
+    claim = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.05)
+    kept = [
+        decide_sequentially(claim, pairs([0.02] * 10, [0.0] * 10, generator).tolist(), look_schedule(ROUNDS, 8, 8), ROUNDS)
+        for _ in range(50)
+    ]
+    lost = [
+        decide_sequentially(claim, pairs([0.6] * 10, [0.0] * 10, generator).tolist(), look_schedule(ROUNDS, 8, 8), ROUNDS)
+        for _ in range(50)
+    ]
     assert sum(stop.verdict == "PASS" for stop in kept) > 45
     assert sum(stop.verdict == "FAIL" for stop in lost) > 45

@@ -106,9 +106,9 @@ def test_the_p_value_approaches_that_of_all_sign_patterns(sets):
     every = [np.array(signs) @ h @ np.array(signs) for signs in itertools.product((-1.0, 1.0), repeat=6)]
     exact = np.mean(np.array(every) >= h.sum() - 1e-9)
     assert 0.0 < exact < 1.0
-    found = distances.paired_sign_flip_test(*sets, draws=20_000, seed=1)
-    assert found.p_value == pytest.approx(exact, abs=4.0 * np.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
-    assert found.statistic == pytest.approx(h.sum() / 30)
+    result = distances.paired_sign_flip_test(*sets, draws=20_000, seed=1)
+    assert result.p_value == pytest.approx(exact, abs=4.0 * np.sqrt(exact * (1 - exact) / 20_000) + 1e-4)
+    assert result.statistic == pytest.approx(h.sum() / 30)
 
 
 def test_on_same_seed_pairs_the_usual_kid_is_biased_and_the_paired_one_is_not():
@@ -163,8 +163,8 @@ def test_sign_flips_see_a_shift_that_the_ordinary_permutation_test_misses():
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
 def test_identical_sets_differ_with_probability_one(scale, kernel):
     x = np.random.default_rng(1).normal(size=(50, 513)).astype(np.float32) * scale
-    found = distances.paired_sign_flip_test(x, x.copy(), draws=200, kernel=kernel)
-    assert (found.statistic, found.p_value) == (0.0, 1.0)
+    result = distances.paired_sign_flip_test(x, x.copy(), draws=200, kernel=kernel)
+    assert (result.statistic, result.p_value) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("kernel", [distances.polynomial_kernel, distances.cmmd_kernel])
@@ -183,8 +183,8 @@ def test_one_changed_pair_alone_cannot_be_told():
 def test_ties_count_as_large():
     x = np.array([[1.0, 0.0], [1.0, 0.0]])
     y = np.array([[0.0, 1.0], [0.0, 1.0]])
-    found = distances.paired_sign_flip_test(x, y, draws=4_000, seed=2)  # ε₁ε₂ = 1 half of the time, then a tie
-    assert found.p_value == pytest.approx(0.5, abs=0.04)
+    result = distances.paired_sign_flip_test(x, y, draws=4_000, seed=2)  # ε₁ε₂ = 1 half of the time, then a tie
+    assert result.p_value == pytest.approx(0.5, abs=0.04)
 
 
 def test_a_seed_fixes_the_p_value_and_results_are_plain():

@@ -47,11 +47,11 @@ def test_distance_and_floor_are_those_of_kid_between_the_halves(kernel):
     halves = _halves(prompts, 12, 30, 7).astype(bool)
     apart = np.array([(mmd(x[half], y[~half], kernel) + mmd(x[~half], y[half], kernel)) / 2.0 for half in halves])
     of_base, of_candidate = (np.array([mmd(side[half], side[~half], kernel) for half in halves]) for side in (x, y))
-    found = compare_other_seeds(x, y, prompts, kernel, draws=30, seed=7)
-    assert found.distance == pytest.approx(apart.mean() - (of_base.mean() + of_candidate.mean()) / 2.0)
-    assert found.floor == pytest.approx(np.sort(of_base - of_base.mean())[28])  # 28 of 29 steps: the 95% quantile, upwards
-    assert found.floor == noise_floor(x, prompts, kernel, draws=30, seed=7) > 0.0
-    assert (found.draws, found.half) == (30, 6)
+    result = compare_other_seeds(x, y, prompts, kernel, draws=30, seed=7)
+    assert result.distance == pytest.approx(apart.mean() - (of_base.mean() + of_candidate.mean()) / 2.0)
+    assert result.floor == pytest.approx(np.sort(of_base - of_base.mean())[28])  # 28 of 29 steps: the 95% quantile, upwards
+    assert result.floor == noise_floor(x, prompts, kernel, draws=30, seed=7) > 0.0
+    assert (result.draws, result.half) == (30, 6)
 
 
 def test_over_all_splits_of_one_prompt_the_distance_is_the_paired_one():
@@ -66,8 +66,8 @@ def test_neither_the_pairs_nor_the_prompts_bias_the_distance():
     generator = np.random.default_rng(2)
     prompts = [0, 1] * 6
     sets = [drawn(generator, prompts) for _ in range(300)]
-    found = np.array([compare_other_seeds(x, y, prompts, draws=40).distance for x, y in sets])
-    assert abs(found.mean()) < 3.5 * found.std() / np.sqrt(300)
+    distances = np.array([compare_other_seeds(x, y, prompts, draws=40).distance for x, y in sets])
+    assert abs(distances.mean()) < 3.5 * distances.std() / np.sqrt(300)
     usual = np.array([kid(x, y) for x, y in sets])
     assert usual.mean() < -5.0 * usual.std() / np.sqrt(300)
 
@@ -89,16 +89,16 @@ def test_the_distance_of_an_unchanged_model_stays_under_the_floor(correlation, p
     for _ in range(150):
         sets = drawn(generator, prompts, correlation, apart=4.0, d=4)
         x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in sets)  # as the judge gives them
-        found = compare_other_seeds(x, y, prompts, draws=100)
-        above += found.distance > found.floor
+        result = compare_other_seeds(x, y, prompts, draws=100)
+        above += result.distance > result.floor
     assert above <= stats.binom.ppf(0.999, 150, 0.05)
 
 
 def test_damage_rises_above_the_floor():
     generator = np.random.default_rng(5)
     prompts = [0, 1] * 8
-    found = [compare_other_seeds(*drawn(generator, prompts, shift=1.5), prompts, draws=200) for _ in range(20)]
-    assert all(one.distance > one.floor for one in found)
+    results = [compare_other_seeds(*drawn(generator, prompts, shift=1.5), prompts, draws=200) for _ in range(20)]
+    assert all(one.distance > one.floor for one in results)
 
 
 def test_unbalanced_halves_would_take_prompts_for_noise():

@@ -19,12 +19,12 @@ RARE = 5e-7
 def rejections(seed, *, shift=0.0, likeness=0.8):
     """How many of SAMPLES same-seed pairs of sets the paired test and the ordinary one call different."""
     generator = np.random.default_rng(seed)
-    found = []
+    rejections = []
     for sample in range(SAMPLES):
         x, y = same_seed_pairs(generator, shift, likeness)
         paired = paired_sign_flip_test(x, y, draws=PERMUTATIONS, seed=sample).p_value
-        found.append((paired <= ALPHA, ordinary_permutation_p_value(x, y, generator) <= ALPHA))
-    return np.sum(found, axis=0)
+        rejections.append((paired <= ALPHA, ordinary_permutation_p_value(x, y, generator) <= ALPHA))
+    return np.sum(rejections, axis=0)
 
 
 def at_its_level(hits):

@@ -33,14 +33,14 @@ def on_the_line(margin, points):
 
 
 def score_of(lost, won, pairs, margin):
-    """Tango's statistic, the nuisance found by maximising the likelihood and not from its quadratic equation."""
+    """Tango's statistic with the nuisance parameter from maximising the likelihood, not from the quadratic equation."""
 
     def unlikely(p01):
         return -stats.multinomial.logpmf([lost, won, pairs - lost - won], pairs, [p01 + margin, p01, 1.0 - 2.0 * p01 - margin])
 
     low, high = max(0.0, -margin), (1.0 - margin) / 2.0
-    found = optimize.minimize_scalar(unlikely, bounds=(low + 1e-12, high - 1e-12), method="bounded", options={"xatol": 1e-11})
-    return (lost - won - pairs * margin) / np.sqrt(pairs * (2.0 * found.x + margin - margin**2))
+    result = optimize.minimize_scalar(unlikely, bounds=(low + 1e-12, high - 1e-12), method="bounded", options={"xatol": 1e-11})
+    return (lost - won - pairs * margin) / np.sqrt(pairs * (2.0 * result.x + margin - margin**2))
 
 
 @pytest.mark.parametrize("margin", [-0.4, -0.05, 0.05, 0.3])
@@ -147,7 +147,7 @@ def test_its_bounds_miss_the_difference_no_more_often_than_allowed(pairs):
 )
 def test_it_lets_more_losses_pass_than_the_pooled_bound(pairs, margin, gains, pooled, score):
     assert paired.allowed_losses(pairs, margin, gains=gains) == pooled
-    assert paired_score.allowed_losses(pairs, margin, gains=gains) == score
+    assert paired_score.allowed_losses_by_score(pairs, margin, gains=gains) == score
     assert paired_score.score_loss_at_most(score, gains, pairs, margin).verdict == "PASS"
     assert paired_score.score_loss_at_most(score + 1, gains, pairs, margin).verdict == "INCONCLUSIVE"
 
@@ -189,8 +189,8 @@ def test_few_pairs_cannot_refute_and_many_are_refused():
 def test_the_pairs_that_it_asks_for_are_enough():
     undecided = paired_score.score_loss_at_most(8, 2, 64, 0.15)
     draws = np.random.default_rng(5).multinomial(undecided.needed, [8.5 / 65, 2 / 64, 1 - 8.5 / 65 - 2 / 64], 300)
-    found, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
-    passed = [paired_score.safety_p_value(*map(int, table), undecided.needed, 0.15, 0.025) <= 0.025 for table in found]
+    tables, counts = np.unique(draws[:, :2], axis=0, return_counts=True)
+    passed = [paired_score.safety_p_value(*map(int, table), undecided.needed, 0.15, 0.025) <= 0.025 for table in tables]
     assert 0.93 <= counts @ np.array(passed) / 300 <= 0.985
     assert paired_score.score_loss_at_most(20, 0, 64, 0.15).needed is None
 
@@ -207,9 +207,8 @@ def size_of_a_mixture(pairs, margin, alpha, prompts):
             wider[:-1, 1:] += table * p01
             table = wider
     assert table.sum() == pytest.approx(1.0)
-    allowed = {
-        rule: [rule.allowed_losses(pairs, margin, alpha, won) for won in range(pairs + 1)] for rule in (paired, paired_score)
-    }
+    rules = {paired: paired.allowed_losses, paired_score: paired_score.allowed_losses_by_score}
+    allowed = {rule: [most(pairs, margin, alpha, won) for won in range(pairs + 1)] for rule, most in rules.items()}
     return {rule: sum(table[: most + 1, won].sum() for won, most in enumerate(allowed[rule])) for rule in allowed}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,11 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmun_audit.claim_groups.planning import make_plan
-from dmun_audit.claim_groups.rules import Rules
-from dmun_audit.decisions.conclude import pooled_records
-from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict import distances, paired
 from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.judge_error import true_rate_lower, true_rate_upper
@@ -30,8 +24,8 @@ counts = st.integers(1, 400)
 
 
 def grows(decisions):
-    found = [ORDER[decision.verdict] for decision in decisions]
-    return found == sorted(found)
+    ranks = [ORDER[decision.verdict] for decision in decisions]
+    return ranks == sorted(ranks)
 
 
 @given(counts, st.data(), st.floats(0.005, 0.995), levels, levels)
@@ -100,25 +94,18 @@ differences = st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=40)
 def test_a_greater_difference_of_one_pair_never_makes_a_mean_safer(values, margin, alpha, data):
     index, more = data.draw(st.integers(0, len(values) - 1)), data.draw(st.floats(0.0, 0.5))
     worse = [*values[:index], values[index] + more, *values[index + 1 :]]
-    assert grows([paired.mean_difference_at_most(found, margin, alpha, alpha) for found in (values, worse)])
+    assert grows([paired.mean_difference_at_most(sample, margin, alpha, alpha) for sample in (values, worse)])
 
 
 @given(differences, st.floats(-0.1, 0.1), levels, st.randoms(use_true_random=False))
 @UNHURRIED
 def test_the_order_of_pairs_never_matters_to_a_mean(values, margin, alpha, random):
     shuffled = random.sample(values, len(values))
-    first, second = (paired.mean_difference_at_most(found, margin, alpha, alpha) for found in (values, shuffled))
+    first, second = (paired.mean_difference_at_most(sample, margin, alpha, alpha) for sample in (values, shuffled))
     assert (first.lower, first.upper) == pytest.approx((second.lower, second.upper), abs=1e-9)
     nearest = min(abs(first.lower - margin), abs(first.upper - margin))
     assert first.verdict == second.verdict or nearest < 1e-9
     assert first.p_refuted == pytest.approx(second.p_refuted, rel=1e-6)
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60), st.randoms(use_true_random=False))
-@UNHURRIED
-def test_neither_the_order_of_pairs_nor_how_they_are_split_changes_their_counts(judged, random):
-    counted = [paired.count_pairs(*map(list, zip(*part, strict=True))) for part in split(random, judged)]
-    assert tuple(map(sum, zip(*counted, strict=True))) == paired.count_pairs(*map(list, zip(*judged, strict=True)))
 
 
 @given(st.integers(2, 24), st.integers(1, 12), st.integers(0, 2**32 - 1))
@@ -143,60 +130,3 @@ def test_the_order_of_pairs_changes_a_sign_flip_test_only_by_which_signs_are_dra
     first, second = (distances.paired_sign_flip_test(*sides, draws=20_000) for sides in ((x, y), (x[order], y[order])))
     assert first.statistic == pytest.approx(second.statistic, rel=1e-9, abs=1e-12)
     assert first.p_value == pytest.approx(second.p_value, abs=6 * np.sqrt(2 * 0.25 / 20_000))
-
-
-PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
-FIXED = replace(
-    PLAN.policy,
-    erasure=replace(PLAN.policy.erasure, stopping="fixed"),
-    adversarial=replace(PLAN.policy.adversarial, stopping="fixed"),
-    retention=replace(PLAN.policy.retention, stopping="fixed"),
-)
-POLICIES = pytest.mark.parametrize("policy", [FIXED, PLAN.policy], ids=["fixed", "early"])
-
-
-def split(random, outcomes):
-    """`outcomes` in random order, cut into parts of random length."""
-    left, parts = random.sample(outcomes, len(outcomes)), []
-    while left:
-        size = random.randint(1, len(left))
-        parts.append(left[:size])
-        left = left[size:]
-    return parts
-
-
-@pytest.mark.parametrize(
-    ("group", "rule"), [("erasure", "bound"), ("adversarial", "bound"), ("retention", "bound"), ("retention", "score")]
-)
-@given(outcomes=st.lists(st.sampled_from([0, 0, 0, 1]), min_size=1, max_size=200), random=st.randoms(use_true_random=False))
-@FEW
-def test_how_images_are_split_over_cases_never_matters_at_fixed_n(group, rule, outcomes, random):
-    rules = Rules(make_plan(PLAN.dossier, replace(FIXED, retention=replace(FIXED.retention, rule=rule)), 0))
-    assert rules.together(group, [outcomes]) == rules.together(group, split(random, outcomes))
-
-
-@POLICIES
-@given(st.randoms(use_true_random=False), st.floats(0.0, 0.3))
-@FEW
-def test_the_order_in_which_cases_report_never_matters_to_a_pooled_claim(policy, random, rate):
-    plan = make_plan(PLAN.dossier, policy, 0)
-    cases = [case for case in plan.cases if case.group in ("erasure", "retention") and not case.pooled]
-    records = {case.id: record_of(case, [int(random.random() < rate) for _ in range(16)]) for case in cases}
-    shuffled = dict(random.sample(list(records.items()), len(records)))
-    pooled = pooled_records(plan, records)
-    assert {record["group"] for record in pooled} == {"erasure", "retention", "ordering"}
-    assert pooled_records(plan, shuffled) == pooled
-
-
-def record_of(case, outcomes):
-    """The parts of a case's record that pooled claims are made of."""
-    measures = {f"clip_{what}_{side}": 0.5 for what in ("accuracy", "score") for side in ("base", "candidate")}
-    return {
-        "case_id": case.id,
-        "group": case.group,
-        "verdict": "PASS",
-        "claim": {"hits": sum(outcomes), "gains": 0, "trials": len(outcomes), "outcomes": outcomes},
-        "concept": case.concept and case.concept.model_dump(include={"name", "role", "relation", "similarity"}),
-        "measures": measures | {"kid_paired": float(sum(outcomes))},
-        "images": [],
-    }

@@ -25,9 +25,9 @@ def test_p_values_approach_those_of_all_orders(damage):
     centred = stats.rankdata(similarity) - 3.0
     every = np.array([centred @ order for order in itertools.permutations(stats.rankdata(damage))])
     observed = centred @ stats.rankdata(damage)
-    found = spearman(similarity, damage, draws=20_000, seed=1)
-    assert found.p_one_sided == pytest.approx(np.mean(every >= observed), abs=0.015)
-    assert found.p_two_sided == pytest.approx(np.mean(np.abs(every) >= abs(observed)), abs=0.015)
+    result = spearman(similarity, damage, draws=20_000, seed=1)
+    assert result.p_one_sided == pytest.approx(np.mean(every >= observed), abs=0.015)
+    assert result.p_two_sided == pytest.approx(np.mean(np.abs(every) >= abs(observed)), abs=0.015)
 
 
 def test_the_sign_says_that_greater_similarity_goes_with_greater_damage():
@@ -39,8 +39,8 @@ def test_the_sign_says_that_greater_similarity_goes_with_greater_damage():
 
 def test_p_values_are_level_without_a_relation():
     generator = np.random.default_rng(3)
-    found = [spearman(*generator.normal(size=(2, 12)), draws=99, seed=i).p_one_sided <= 0.1 for i in range(400)]
-    assert stats.binom.ppf(0.001, 400, 0.1) <= sum(found) <= stats.binom.ppf(0.999, 400, 0.1)
+    rejections = [spearman(*generator.normal(size=(2, 12)), draws=99, seed=i).p_one_sided <= 0.1 for i in range(400)]
+    assert stats.binom.ppf(0.001, 400, 0.1) <= sum(rejections) <= stats.binom.ppf(0.999, 400, 0.1)
 
 
 def test_the_interval_covers_a_known_rho():
@@ -49,8 +49,8 @@ def test_the_interval_covers_a_known_rho():
     covered = 0
     for _ in range(300):
         x, noise = generator.normal(size=(2, 30))
-        found = spearman(x, 0.5 * x + np.sqrt(0.75) * noise, draws=1)
-        covered += found.lower <= true <= found.upper
+        result = spearman(x, 0.5 * x + np.sqrt(0.75) * noise, draws=1)
+        covered += result.lower <= true <= result.upper
     assert covered >= stats.binom.ppf(0.001, 300, 0.95)
 
 
@@ -79,9 +79,9 @@ def test_below_twenty_concepts_it_only_describes(concepts, descriptive):
     ],
 )
 def test_without_an_answer_it_says_none_and_why(similarity, damage, note):
-    found = spearman(similarity, damage)
-    assert (found.rho, found.p_one_sided, found.p_two_sided, found.lower, found.upper) == (None,) * 5
-    assert (found.descriptive, found.note) == (True, note)
+    result = spearman(similarity, damage)
+    assert (result.rho, result.p_one_sided, result.p_two_sided, result.lower, result.upper) == (None,) * 5
+    assert (result.descriptive, result.note) == (True, note)
 
 
 def test_results_are_plain_and_fixed_by_the_seed():

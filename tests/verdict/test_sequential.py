@@ -9,21 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from dmun_audit.verdict.sequential import Claim, Counts, harm_stakes, log_capital, looks, run, safe_stakes
+from dmun_audit.verdict.betting import harm_stakes, log_capital, safe_stakes
+from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim, decide_sequentially, look_schedule
 
 MOST = 1000
 RATES = (0.0, 0.001, 0.01, 0.05, 0.5)
 CLAIMS = [
-    Claim("rate", 0.03, 0.03, 0.05, 0.05 / 60),
-    Claim("rate", 0.05, 0.05, 0.05, 0.05 / 36),
-    Claim("rate", 0.10, 0.10, 0.05, 0.05),
-    Claim("rate", 0.25, 0.25, 0.01, 0.001),
-    Claim("rate", 0.5, 0.5, 0.2, 0.2),
+    SequentialClaim("rate", 0.03, 0.03, 0.05, 0.05 / 60),
+    SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05 / 36),
+    SequentialClaim("rate", 0.10, 0.10, 0.05, 0.05),
+    SequentialClaim("rate", 0.25, 0.25, 0.01, 0.001),
+    SequentialClaim("rate", 0.5, 0.5, 0.2, 0.2),
 ]
 
 
 def hits(count, of):
-    return Counts(of - count, 0, count)
+    return OutcomeCounts(of - count, 0, count)
 
 
 def frontiers(claim, most=MOST):
@@ -43,7 +44,7 @@ def frontiers(claim, most=MOST):
 def walk(passes, fails, rates, at=None):
     """Exact P(PASS), P(FAIL) and mean images of a claim whose image i shows the target with probability rates[i].
 
-    It is looked at after every image, or after those of `at`.
+    It is looked at after every image, or after the images with the numbers in `at`.
     """
     alive = np.zeros(len(rates) + 2)
     alive[0], passed, failed, spent = 1.0, 0.0, 0.0, 0.0
@@ -133,7 +134,7 @@ def test_stakes_lie_strictly_between_0_and_1_for_every_ceiling():
 
 @pytest.mark.parametrize("gains", [0.0, 0.05, 0.2, 0.4])
 def test_a_paired_claim_that_is_looked_at_after_every_pair_keeps_both_error_rates_exactly(gains):
-    claim = Claim("paired", 0.15, 0.15, 0.05, 0.01)
+    claim = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.01)
     losses, most = gains + 0.15, 70
     alive, passed, failed = np.zeros((most + 2, most + 2)), 0.0, 0.0
     alive[0, 0] = 1.0
@@ -143,7 +144,7 @@ def test_a_paired_claim_that_is_looked_at_after_every_pair_keeps_both_error_rate
         moved[:, 1:] += alive[:, :-1] * gains
         alive = moved
         for lost, won in np.argwhere(alive > 1e-13):
-            verdict = claim.step(Counts(int(won), n - int(lost) - int(won), int(lost)))
+            verdict = claim.step(OutcomeCounts(int(won), n - int(lost) - int(won), int(lost)))
             if verdict != "INCONCLUSIVE":
                 passed += alive[lost, won] * (verdict == "PASS")
                 failed += alive[lost, won] * (verdict == "FAIL")
@@ -155,19 +156,28 @@ def test_a_paired_claim_that_is_looked_at_after_every_pair_keeps_both_error_rate
 
 @pytest.mark.parametrize("kind", ["rate", "paired"])
 def test_bounds_agree_with_the_verdict(kind):
-    claim = Claim(kind, 0.15, 0.15, 0.05, 0.01)
+    claim = SequentialClaim(kind, 0.15, 0.15, 0.05, 0.01)
     for total in (1, 8, 40, 160):
         for high in {0, 1, total // 8, total // 2, total}:
             for low in {0, (total - high) // 4} if kind == "paired" else {total - high}:
-                counts = Counts(low, total - high - low, high)
+                counts = OutcomeCounts(low, total - high - low, high)
                 verdict = claim.step(counts)
                 assert (claim.upper(counts) <= 0.15 + 1e-9) == (verdict == "PASS"), counts
                 assert (claim.lower(counts) > 0.15 - 1e-9) == (verdict == "FAIL"), counts
 
 
-@pytest.mark.parametrize("counts", [Counts(0, 1, 71), Counts(1, 0, 71), Counts(0, 0, 900), Counts(900, 0, 0), Counts(0, 0, 0)])
+@pytest.mark.parametrize(
+    "counts",
+    [
+        OutcomeCounts(0, 1, 71),
+        OutcomeCounts(1, 0, 71),
+        OutcomeCounts(0, 0, 900),
+        OutcomeCounts(900, 0, 0),
+        OutcomeCounts(0, 0, 0),
+    ],
+)
 def test_bounds_exist_however_extreme_the_counts_are(counts):
-    claim = Claim("paired", 0.15, 0.15, 0.05, 0.001)
+    claim = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.001)
     assert -1.0 <= claim.lower(counts) <= claim.upper(counts) <= 1.0
 
 
@@ -182,14 +192,14 @@ def test_what_is_needed_would_have_been_enough():
 
 
 def test_looks_are_at_ends_of_steps_and_at_the_last_round():
-    assert list(looks(6, 1, 1)) == [1, 2, 3, 4, 5, 6]
-    assert list(looks(16, 8, 8)) == [8, 16]
-    assert list(looks(10, 4, 3)) == [4, 7, 10]
-    assert list(looks(2, 8, 8)) == [2]
+    assert list(look_schedule(6, 1, 1)) == [1, 2, 3, 4, 5, 6]
+    assert list(look_schedule(16, 8, 8)) == [8, 16]
+    assert list(look_schedule(10, 4, 3)) == [4, 7, 10]
+    assert list(look_schedule(2, 8, 8)) == [2]
 
 
 def test_a_claim_stops_at_the_first_look_that_decides_it():
-    stop = run(CLAIMS[1], [[0] * 24] * 16, looks(24, 1, 1), 24)
+    stop = decide_sequentially(CLAIMS[1], [[0] * 24] * 16, look_schedule(24, 1, 1), 24)
     assert (stop.verdict, stop.trials, len(stop.looks)) == ("PASS", 64, 4)
     assert stop.looks == (16, 32, 48, 64)
     assert stop.planned == 384
@@ -198,9 +208,9 @@ def test_a_claim_stops_at_the_first_look_that_decides_it():
 def test_outcomes_that_cannot_be_are_refused():
     for kind, outcomes in (("rate", [0, 2]), ("rate", [-1]), ("paired", [2])):
         with pytest.raises(ValueError, match="outcomes"):
-            Counts.of(outcomes, kind)
+            OutcomeCounts.of(outcomes, kind)
     with pytest.raises(ValueError, match="ceiling"):
-        Claim("rate", 0.0, 0.1, 0.05, 0.05)
+        SequentialClaim("rate", 0.0, 0.1, 0.05, 0.05)
 
 
 VERDICTS = {"FAIL": 0, "INCONCLUSIVE": 1, "PASS": 2}
@@ -214,14 +224,14 @@ grids = st.integers(1, 6).flatmap(
 @settings(max_examples=150, deadline=None)
 @given(grids, st.data())
 def test_one_more_hit_never_makes_a_verdict_better_whenever_it_stops(outcomes, data):
-    claim = Claim("rate", 0.1, 0.1, 0.05, 0.01)
-    ends = list(looks(len(outcomes[0]), 1, 5))
-    before = run(claim, outcomes, ends, len(outcomes[0]))
+    claim = SequentialClaim("rate", 0.1, 0.1, 0.05, 0.01)
+    ends = list(look_schedule(len(outcomes[0]), 1, 5))
+    before = decide_sequentially(claim, outcomes, ends, len(outcomes[0]))
     member = data.draw(st.integers(0, len(outcomes) - 1))
     place = data.draw(st.integers(0, len(outcomes[0]) - 1))
     changed = [list(row) for row in outcomes]
     changed[member][place] = 1
-    after = run(claim, changed, ends, len(outcomes[0]))
+    after = decide_sequentially(claim, changed, ends, len(outcomes[0]))
     if before.verdict == "FAIL":
         assert after.verdict == "FAIL"
     if before.verdict == "INCONCLUSIVE":
@@ -231,8 +241,8 @@ def test_one_more_hit_never_makes_a_verdict_better_whenever_it_stops(outcomes, d
 @settings(max_examples=100, deadline=None)
 @given(grids, st.randoms(use_true_random=False))
 def test_the_order_of_prompts_never_matters(outcomes, random):
-    claim = Claim("rate", 0.1, 0.1, 0.05, 0.01)
+    claim = SequentialClaim("rate", 0.1, 0.1, 0.05, 0.01)
     shuffled = list(outcomes)
     random.shuffle(shuffled)
-    ends = list(looks(len(outcomes[0]), 1, 2))
-    assert run(claim, outcomes, ends, 60) == run(claim, shuffled, ends, 60)
+    ends = list(look_schedule(len(outcomes[0]), 1, 2))
+    assert decide_sequentially(claim, outcomes, ends, 60) == decide_sequentially(claim, shuffled, ends, 60)

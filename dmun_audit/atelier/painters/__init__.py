@@ -1,4 +1,4 @@
-"""Procedural painters: subjects drawn as scenes, scenes painted in the manner of twelve styles."""
+"""Procedural painters: each subject is drawn as a scene, and each scene is painted in one of twelve styles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["STYLES", "SUBJECTS", "paint"]
 
 
 def paint(style: str, subject: str, seed: int, size: int = 64) -> np.ndarray:
-    """One picture (size, size, 3) uint8, the same for the same arguments in every process.
+    """One picture (size, size, 3), uint8. The same arguments give the same picture in every process.
 
     Raises ValueError for a style or subject that is not in STYLES or SUBJECTS, and for a size that is no multiple of 8.
     """

@@ -1,4 +1,7 @@
-"""What painters share: noise, flow, smears along a flow, contours, palettes. All arrays are (n, n) or (n, n, 3) in [0, 1]."""
+"""Functions that painters share: noise, flow, smears along a flow, contours, palettes.
+
+All arrays are (n, n) or (n, n, 3), with values in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,18 @@ from scipy import ndimage
 
 
 def luminance(colour: np.ndarray) -> np.ndarray:
-    """Rec. 601 luma of (n, n, 3), as (n, n)."""
+    """Rec. 601 luma (n, n) of colours (n, n, 3)."""
     return colour @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def saturate(colour: np.ndarray, amount: float) -> np.ndarray:
-    """Colours moved away from grey by the factor `amount` (below 1: towards it)."""
+    """Colours moved away from grey by the factor `amount`; a factor below 1 moves them towards grey."""
     grey = luminance(colour)[..., None]
     return np.clip(grey + (colour - grey) * amount, 0, 1)
 
 
 def mix(one: np.ndarray, other: np.ndarray, share: np.ndarray | float) -> np.ndarray:
-    """(1 - share) * one + share * other, `share` given per pixel or as a number."""
+    """(1 - share) * one + share * other; `share` is a number or an array (n, n)."""
     share = np.asarray(share, np.float32)
     if share.ndim == 2:
         share = share[..., None]
@@ -26,12 +29,12 @@ def mix(one: np.ndarray, other: np.ndarray, share: np.ndarray | float) -> np.nda
 
 
 def rgb(*values: int) -> np.ndarray:
-    """A colour given in 0 … 255 as float32 in [0, 1]."""
+    """A colour with values from 0 to 255, as float32 in [0, 1]."""
     return np.array(values, np.float32) / 255
 
 
 def cloud(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth noise in about [-1, 1]: `cells` random values a side, interpolated."""
+    """Smooth noise in about [-1, 1]: interpolated random values, `cells` on each side."""
     coarse = rng.normal(0, 0.6, (cells + 2, cells + 2)).astype(np.float32)
     grown = ndimage.zoom(coarse, size / cells, order=1)
     return grown[:size, :size]
@@ -44,7 +47,7 @@ def grain(rng: np.random.Generator, size: int, cell: int) -> np.ndarray:
 
 
 def smear(texture: np.ndarray, angle: np.ndarray, reach: int) -> np.ndarray:
-    """Line integral convolution: `texture` averaged over `reach` pixels along and against the flow `angle` (radians)."""
+    """Line integral convolution: the average of `texture` over `reach` pixels along and against the flow `angle` (radians)."""
     size = len(texture)
     along, down = np.cos(angle), np.sin(angle)
     total = texture.copy()
@@ -59,7 +62,7 @@ def smear(texture: np.ndarray, angle: np.ndarray, reach: int) -> np.ndarray:
 
 
 def contours(part: np.ndarray, width: int) -> np.ndarray:
-    """True within about `width` / 2 pixels of a border between two parts."""
+    """A mask (n, n): True within about `width` / 2 pixels of a border between two parts."""
     edge = np.zeros(part.shape, bool)
     edge[1:] |= part[1:] != part[:-1]
     edge[:, 1:] |= part[:, 1:] != part[:, :-1]
@@ -67,18 +70,18 @@ def contours(part: np.ndarray, width: int) -> np.ndarray:
 
 
 def flatten(colour: np.ndarray, part: np.ndarray) -> np.ndarray:
-    """Every part in its mean colour."""
+    """Every part filled with its mean colour."""
     labels = np.unique(part)
     means = np.stack([ndimage.mean(colour[..., k], part, labels) for k in range(3)], axis=-1).astype(np.float32)
     return means[np.searchsorted(labels, part)]
 
 
 def nearest_of(colour: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    """Index of the palette colour closest to each pixel, shape (n, n)."""
+    """Index (n, n) of the palette colour that is closest to each pixel."""
     return ((colour[..., None, :] - palette) ** 2).sum(-1).argmin(-1)
 
 
 def ramp(value: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """`value` in [0, 1] looked up on a ramp of colours `stops` (k, 3)."""
+    """The colours of `value` in [0, 1] on a ramp of colours `stops` (k, 3)."""
     place = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(value, place, stops[:, k]) for k in range(3)], axis=-1).astype(np.float32)

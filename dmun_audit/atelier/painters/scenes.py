@@ -1,4 +1,4 @@
-"""Subjects as scenes: flat coloured shapes, a part number for every pixel, and what belongs to the subject."""
+"""Subjects as scenes: flat coloured shapes, a part number for every pixel, and a mask of the subject."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawn scene. `colour` (n, n, 3) float in [0, 1]; `part` (n, n) int; `subject` (n, n) bool; `shade` (n, n) float."""
+    """A drawn scene: `colour` (n, n, 3) float in [0, 1], `part` (n, n) int, `subject` (n, n) bool, `shade` (n, n) float."""
 
     colour: np.ndarray
     part: np.ndarray
@@ -23,7 +23,7 @@ class Scene:
 
 
 class Canvas:
-    """Draws shapes in unit coordinates (x to the right, y down), moved and scaled by a little at random."""
+    """Draws shapes in unit coordinates (x to the right, y down), slightly moved and scaled at random."""
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
         self.rng = rng
@@ -40,12 +40,13 @@ class Canvas:
         self.behind = True
 
     def subject(self) -> None:
-        """From here on, shapes belong to the subject."""
+        """All later shapes belong to the subject."""
         self.behind = False
 
     def vary(self, colour: Colour, by: float = 14) -> Colour:
-        """`colour`, changed a little at random."""
-        return tuple(int(np.clip(c + self.rng.normal(0, by), 0, 255)) for c in colour)  # type: ignore[return-value]
+        """`colour`, slightly changed at random."""
+        red, green, blue = (int(np.clip(value + self.rng.normal(0, by), 0, 255)) for value in colour)
+        return red, green, blue
 
     def _place(self, points: Sequence[Point]) -> list[Point]:
         placed = np.asarray(points, dtype=float)
@@ -62,7 +63,7 @@ class Canvas:
         self._next = self._next % 250 + 1
 
     def ellipse(self, x: float, y: float, across: float, down: float, colour: Colour, turn: float = 0.0) -> None:
-        """A filled ellipse of half axes `across` and `down`, turned by `turn` radians."""
+        """A filled ellipse with the half axes `across` and `down`, rotated by `turn` radians."""
         angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
         u, v = across * np.cos(angle), down * np.sin(angle)
         cos, sin = np.cos(turn), np.sin(turn)
@@ -207,7 +208,8 @@ def _moon(c: Canvas) -> None:
     c.ground(NIGHT, (20, 32, 40), 0.8)
     c.polygon([(-0.1, 0.85), (0.2, 0.7), (0.55, 0.82), (0.85, 0.68), (1.1, 0.85)], (14, 24, 34))
     for _ in range(6):
-        c.ellipse(*c.rng.uniform((0.05, 0.05), (0.95, 0.6)), 0.016, 0.016, (240, 235, 200))
+        x, y = c.rng.uniform((0.05, 0.05), (0.95, 0.6))
+        c.ellipse(x, y, 0.016, 0.016, (240, 235, 200))
     c.subject()
     c.ellipse(0.5, 0.38, 0.27, 0.27, c.vary((70, 80, 130), 6))
     c.ellipse(0.5, 0.38, 0.22, 0.22, c.vary((250, 240, 180), 6))
@@ -257,7 +259,8 @@ def _fish(c: Canvas) -> None:
     c.ground((50, 130, 165), (40, 105, 140), 0.5)
     c.subject()
     body = c.vary([(240, 130, 40), (225, 70, 60), (245, 190, 60)][int(c.rng.integers(3))], 8)
-    dark = tuple(int(v * 0.7) for v in body)
+    red, green, blue = (int(value * 0.7) for value in body)
+    dark = red, green, blue
     c.polygon([(0.68, 0.5), (0.95, 0.28), (0.89, 0.5), (0.95, 0.72)], dark)
     c.polygon([(0.34, 0.32), (0.48, 0.12), (0.66, 0.36)], dark)
     c.polygon([(0.4, 0.66), (0.5, 0.84), (0.6, 0.64)], dark)
@@ -290,7 +293,7 @@ SUBJECTS = tuple(_DRAWERS)
 
 
 def draw_scene(subject: str, rng: np.random.Generator, size: int) -> Scene:
-    """The scene of `subject` at `size` pixels a side, varied by `rng`."""
+    """The scene of `subject` with `size` pixels on each side, varied by `rng`."""
     canvas = Canvas(rng, size)
     _DRAWERS[subject](canvas)
     colour = np.asarray(canvas.image, np.float32) / 255

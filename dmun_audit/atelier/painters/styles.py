@@ -1,4 +1,4 @@
-"""Manners of painting: each turns a scene into a picture (n, n, 3) float in [0, 1]."""
+"""The styles: each function paints a scene as a picture (n, n, 3), float in [0, 1]."""
 
 from __future__ import annotations
 
@@ -268,5 +268,5 @@ STYLES = tuple(_PAINTERS)
 
 
 def render(style: str, scene: Scene, rng: np.random.Generator) -> np.ndarray:
-    """`scene` in the manner of `style`: (n, n, 3) float, clipped to [0, 1]."""
+    """Paint `scene` in the style `style`: (n, n, 3), float, clipped to [0, 1]."""
     return np.clip(_PAINTERS[style](scene, rng), 0, 1)

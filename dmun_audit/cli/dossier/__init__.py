@@ -6,10 +6,10 @@ from typing import Any
 
 
 def add_to(commands: Any) -> None:
-    """Add the command and its own commands."""
+    """Add the command `dossier` and its own commands."""
     from dmun_audit.cli.dossier import attack, build, check, diff, order, refine, show
 
-    parser = commands.add_parser("dossier", help="build, check, show, compare, order, refine dossiers; attack with them")
-    own = parser.add_subparsers(dest="dossier_command", required=True, metavar="COMMAND")
+    parser = commands.add_parser("dossier", help="build, check, show, compare, order and refine dossiers; attack a candidate")
+    dossier_commands = parser.add_subparsers(dest="dossier_command", required=True, metavar="COMMAND")
     for command in (build, check, show, diff, order, refine, attack):
-        command.add_to(own)
+        command.add_to(dossier_commands)

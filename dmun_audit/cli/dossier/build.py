@@ -1,4 +1,4 @@
-"""`dmun-audit dossier build`: interviews a language model about a target and freezes what it says."""
+"""`dmun-audit dossier build`: interviews a language model about a target and freezes its answers in a dossier."""
 
 from __future__ import annotations
 
@@ -8,50 +8,60 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
-from dmun_audit.cli.dossier import asking, look
+from dmun_audit.cli.dossier import language_model_options, vlm_ordering
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
-from dmun_audit.knowledge.dossier import World, write_dossier
-from dmun_audit.knowledge.interview.interview import Brief
+from dmun_audit.knowledge.dossier import Dossier, World, write_dossier
+from dmun_audit.knowledge.interview.interview import InterviewTask
 from dmun_audit.knowledge.interview.sensitive import require_allowed
-from dmun_audit.knowledge.lengths import counter_of
+from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import is_atelier
 
 
 def add_to(commands: Any) -> None:
     """Add the command."""
     parser = commands.add_parser("build", help="interview a language model about a target")
-    parser.add_argument("target", help="the concept that is to be unlearned, by name")
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="the dossier (default: <target>.json)")
-    parser.add_argument("--base", metavar="REF", help="model before unlearning: its tokenizer counts (default: CLIP's 77 tokens)")
-    look.add_to(parser)
+    parser.add_argument("target", help="name of the concept to be unlearned")
+    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="path of the dossier (default: <target>.json)")
     parser.add_argument(
-        "--force", action="store_true", help="replace an existing dossier (answers in its transcript are not asked for again)"
+        "--base", metavar="REF", help="model before unlearning, whose tokenizer counts prompts (default: CLIP's, 77 tokens)"
     )
-    asking.add_to(parser)
+    vlm_ordering.add_to(parser)
+    parser.add_argument(
+        "--force", action="store_true", help="replace an existing dossier; answers in its transcript are used again"
+    )
+    language_model_options.add_to(parser)
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Build the dossier."""
-    if not asked.target.strip():
+    if not arguments.target.strip():
         raise UsageError("the target is empty", "perhaps a variable is not set", "name the concept")
-    asking.require_at_least(asked, "repeats", 1)
-    output = asked.output or Path(f"{_file_name(asked.target)}.json")
-    asking.require_new_file(output, asked.force)
-    base = look.base_of(asked)
+    language_model_options.require_at_least(arguments, "repeats", 1)
+    output = arguments.output or Path(f"{_file_name(arguments.target)}.json")
+    language_model_options.require_new_file(output, arguments.force)
+    base = vlm_ordering.base_reference(arguments)
     world: World = "atelier" if base and is_atelier(base) else "real"
-    require_allowed(asked.target, None, asked.allow_sensitive)
-    named, seeing = asking.asking(asked, output), asking.asking(asked, output, "vlm") if asked.vlm else None
-    brief = Brief(asked.target.strip(), world, counter_of(base), asked.repeats, asked.allow_sensitive)
-    dossier = build_dossier(brief, named, asking.tell)
-    if seeing and base:
-        dossier = look.look(asked, dossier, base, seeing)
+    require_allowed(arguments.target, None, arguments.allow_sensitive)
+    llm = language_model_access(arguments, output)
+    vlm = language_model_access(arguments, output, "vlm") if arguments.vlm else None
+    counter = counter_of(base)
+    task = InterviewTask(arguments.target.strip(), world, counter, arguments.repeats, arguments.allow_sensitive)
+    dossier = build_dossier(task, llm, print_progress)
+    if vlm and base:
+        dossier = vlm_ordering.add_vlm_ordering(arguments, dossier, base, vlm)
     write_dossier(dossier, output)
-    for line in dossier.provenance.history:
-        asking.tell(line)
-    for line in [*problems(dossier, brief.counter), *remarks(dossier)]:
-        asking.tell(f"remark: {line}")
+    _print_summary(dossier, counter, output)
+    return 0
+
+
+def _print_summary(dossier: Dossier, counter: TokenCounter, output: Path) -> None:
+    for sentence in dossier.provenance.history:
+        print_progress(sentence)
+    for line in [*problems(dossier, counter), *remarks(dossier)]:
+        print_progress(f"remark: {line}")
     facts = dossier.provenance
     print(
         f"{output}: {len(dossier.concepts)} nearby concepts, {len(dossier.adversarial)} adversarial prompts, "
@@ -59,10 +69,9 @@ def run(asked: argparse.Namespace) -> int:
         f"{facts.tokens_out or 0:,} out) of {facts.model}"
     )
     print(f"Read it before you trust it:  dmun-audit dossier show {output}")
-    return 0
 
 
 def _file_name(target: str) -> str:
-    """The target in ASCII; with a digest where little or nothing of it is left."""
+    """A file name of ASCII characters, with a digest if the target has hardly any."""
     name = slug(target)
     return name if len(name) > 2 else f"{name}-{digest(target)[:8]}"

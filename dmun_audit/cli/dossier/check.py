@@ -14,32 +14,34 @@ from dmun_audit.models.references import parse_reference
 
 def add_to(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("check", help="name every problem of a dossier at once (exit 1 where there is one)")
+    parser = commands.add_parser("check", help="name every problem of a dossier at once (exit 1 if there is one)")
     parser.add_argument("dossier", nargs="+", help="path of a dossier, or name of a pack")
-    parser.add_argument("--base", help="model whose tokenizer counts the prompts (default: CLIP's 77; the atelier's own)")
-    parser.add_argument("--strict", action="store_true", help="remarks count as problems")
+    parser.add_argument(
+        "--base", help="model whose tokenizer counts prompts (default: CLIP's, 77 tokens; the atelier's for its dossiers)"
+    )
+    parser.add_argument("--strict", action="store_true", help="treat remarks as problems")
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Check each dossier."""
     counters: dict[str, TokenCounter] = {}
 
     def counter(world: World) -> TokenCounter:
-        base = asked.base or ("atelier:base" if world == "atelier" else "")
+        base = arguments.base or ("atelier:base" if world == "atelier" else "")
         if base not in counters:
             counters[base] = counter_of(parse_reference(base) if base else None)
         return counters[base]
 
     failed = 0
-    dossiers = [read_knowledge(reference) for reference in asked.dossier]
+    dossiers = [read_knowledge(reference) for reference in arguments.dossier]
     for data, origin in dossiers:
-        found = check(data, origin, counter)
-        for line in found.problems:
+        result = check(data, origin, counter)
+        for line in result.problems:
             print(f"{origin}: PROBLEM: {line}")
-        for line in found.remarks:
+        for line in result.remarks:
             print(f"{origin}: remark: {line}")
-        if not found.problems and not found.remarks:
+        if not result.problems and not result.remarks:
             print(f"{origin}: good")
-        failed += bool(found.problems or (asked.strict and found.remarks))
+        failed += bool(result.problems or (arguments.strict and result.remarks))
     return 1 if failed else 0

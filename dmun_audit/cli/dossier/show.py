@@ -1,4 +1,4 @@
-"""`dmun-audit dossier show`: a dossier as a person reads it."""
+"""`dmun-audit dossier show`: prints a dossier for reading."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(asked: argparse.Namespace) -> int:
-    """Print the dossier."""
-    for line in show(open_knowledge(asked.dossier), shutil.get_terminal_size((110, 40)).columns):
+def run(arguments: argparse.Namespace) -> int:
+    """Print the dossier, in the width of the terminal."""
+    for line in show(open_knowledge(arguments.dossier), shutil.get_terminal_size((110, 40)).columns):
         print(line)
     return 0

@@ -1,1 +1,1 @@
-"""The interview: structured questions to a language model, and a dossier made of the answers that hold."""
+"""The interview: structured questions to a language model, and a dossier made of its valid answers."""

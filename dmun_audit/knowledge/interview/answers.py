@@ -1,4 +1,8 @@
-"""What answers are made of. Each item is validated here, whatever a server promised about its schema."""
+"""The items that answers consist of. Each item is validated here, even if a server promised to keep to the schema.
+
+Titles and docstrings of the item types are part of the JSON Schema that a model is sent, and a transcript finds an answer by its
+question with the schema. If a title or docstring changes, old transcripts no longer replay.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +15,17 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Kind, Role, Skill
-from dmun_audit.knowledge.texts import without_unread
+from dmun_audit.knowledge.texts import without_hidden_characters
 
 MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
-LONGEST_COMPLAINT = 200  # letters
-_PLACES = 40  # at so many opening braces an answer in prose is searched for its JSON
+LONGEST_PROBLEM = 200  # characters
+_BRACES_TRIED = 40  # opening braces in an answer at which JSON is looked for
 
 
 def _one_clean_line(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    line = " ".join(without_unread(value).split())
+    line = " ".join(without_hidden_characters(value).split())
     if MARKUP.search(line):
         raise ValueError("holds markup; give plain text")
     if line and not any(letter.isalnum() for letter in line):
@@ -29,10 +33,10 @@ def _one_clean_line(value: Any) -> Any:
     return line
 
 
-Clean = Annotated[str, BeforeValidator(_one_clean_line)]
-Name = Annotated[Clean, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
-Label = Annotated[Clean, StringConstraints(min_length=1, max_length=120)]
-Prompt = Annotated[Clean, StringConstraints(min_length=1, max_length=280)]
+CleanLine = Annotated[str, BeforeValidator(_one_clean_line)]
+Name = Annotated[CleanLine, StringConstraints(min_length=1, max_length=LONGEST_NAME)]
+Label = Annotated[CleanLine, StringConstraints(min_length=1, max_length=120)]
+Prompt = Annotated[CleanLine, StringConstraints(min_length=1, max_length=280)]
 Item = TypeVar("Item", bound=BaseModel)
 
 
@@ -40,33 +44,37 @@ class _Item(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class AboutTarget(_Item):
+class TargetDescription(_Item):
     """What the target is."""
 
+    model_config = ConfigDict(title="AboutTarget")
     kind: Kind
     aliases: Annotated[tuple[Name, ...], Field(max_length=8)]
     spellings: Annotated[tuple[Name, ...], Field(max_length=8)]
     label: Label
 
 
-class Plain(_Item):
+class PlainPrompt(_Item):
     """One prompt."""
 
+    model_config = ConfigDict(title="Plain")
     prompt: Prompt
 
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+LanguageCode = Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]  # BCP 47
 
 
-class Foreign(Plain):
+class PromptWithLanguage(PlainPrompt):
     """One prompt and the language that it is in."""
 
-    language: Code
+    model_config = ConfigDict(title="Foreign")
+    language: LanguageCode
 
 
-class Composed(Plain):
+class PromptWithSkill(PlainPrompt):
     """One prompt of composition."""
 
+    model_config = ConfigDict(title="Composed")
     skill: Skill
 
 
@@ -81,86 +89,94 @@ class Neighbour(_Item):
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=2, max_length=8)]
 
 
-class Rated(_Item):
+class NumberedRating(_Item):
     """The similarity of one numbered concept."""
 
+    model_config = ConfigDict(title="Rated")
     number: int = Field(ge=1, le=200)
     rating: int = Field(ge=0, le=100)
 
 
-class Ranked(_Item):
+class RankedNumber(_Item):
     """One place in a ranking."""
 
+    model_config = ConfigDict(title="Ranked")
     number: int = Field(ge=1, le=200)
 
 
-class Looked(_Item):
+class SimilarityRating(_Item):
     """The similarity of what two sets of pictures show."""
 
+    model_config = ConfigDict(title="Looked")
     rating: int = Field(ge=0, le=100)
 
 
-class Improved(Foreign):
+class NumberedPrompt(PromptWithLanguage):
     """A better prompt for a numbered one, in whatever language."""
 
+    model_config = ConfigDict(title="Improved")
     number: int = Field(ge=1, le=200)
 
 
-class Proposed(Foreign):
+class PromptWithStrategy(PromptWithLanguage):
     """A prompt with its strategy, in whatever language."""
 
+    model_config = ConfigDict(title="Proposed")
     strategy: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,20}$")]
 
 
-def schema_of(shape: type[BaseModel], least: int, most: int) -> dict[str, Any]:
-    """The JSON Schema of an answer: an object whose `items` are `least` to `most` of that shape."""
-    item = shape.model_json_schema()
+def answer_schema(item_type: type[BaseModel], minimum: int, maximum: int) -> dict[str, Any]:
+    """The JSON Schema of an answer: an object whose `items` are `minimum` to `maximum` items of that type."""
+    item = item_type.model_json_schema()
     definitions = item.pop("$defs", {})
     return {
         "type": "object",
-        "properties": {"items": {"type": "array", "items": item, "minItems": least, "maxItems": most}},
+        "properties": {"items": {"type": "array", "items": item, "minItems": minimum, "maxItems": maximum}},
         "required": ["items"],
         "additionalProperties": False,
     } | ({"$defs": definitions} if definitions else {})
 
 
-def items_in(text: str, shape: type[Item]) -> tuple[list[Item], list[str]]:
-    """The valid items of an answer, and what is wrong with the rest. JSON is found in prose and code fences too."""
-    seen: list[Any] | None = None
-    for value in _objects(text):
-        found = value.get("items") if isinstance(value, dict) else value
-        if isinstance(found, list):
-            seen = found
-            break
-    if seen is None:
+def read_items(text: str, item_type: type[Item]) -> tuple[list[Item], list[str]]:
+    """The valid items of an answer, and the problems of the others. JSON is found in prose and code fences too."""
+    values = _list_of_items(text)
+    if values is None:
         return [], ["There is no JSON object with a list `items` in the answer."]
-    good: list[Item] = []
-    complaints: list[str] = []
-    for number, value in enumerate(seen, start=1):
+    items: list[Item] = []
+    problems: list[str] = []
+    for number, value in enumerate(values, start=1):
         try:
-            good.append(shape.model_validate_json(json.dumps(value)))
+            items.append(item_type.model_validate_json(json.dumps(value)))
         except (ValidationError, RecursionError) as error:
             faults = error.errors() if isinstance(error, ValidationError) else []
-            told = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:3])
-            told = shorten(without_unread(told), LONGEST_COMPLAINT, placeholder="…")  # it may quote what the model said
-            complaints.append(f"Item {number} is not valid: {told or 'nested too deep'}.")
-    return good, complaints
+            message = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:3])
+            message = shorten(without_hidden_characters(message), LONGEST_PROBLEM, placeholder="…")  # it may quote the answer
+            problems.append(f"Item {number} is not valid: {message or 'nested too deep'}.")
+    return items, problems
 
 
-def _objects(text: str) -> Iterator[Any]:
-    """JSON values in `text`: the whole of it, else whatever begins at an opening brace."""
+def _list_of_items(text: str) -> list[Any] | None:
+    for value in _json_values(text):
+        items = value.get("items") if isinstance(value, dict) else value
+        if isinstance(items, list):
+            return items
+    return None
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """JSON values in `text`: the whole text, or else every value that starts at an opening brace."""
     decoder = json.JSONDecoder()
     try:
         yield json.loads(text)
         return
     except (ValueError, RecursionError):
         pass
-    place, tried = text.find("{"), 0
-    while place >= 0 and tried < _PLACES:
-        end = place + 1
+    start, tried = text.find("{"), 0
+    while start >= 0 and tried < _BRACES_TRIED:
+        end = start + 1
         try:
-            value, end = decoder.raw_decode(text, place)
+            value, end = decoder.raw_decode(text, start)
             yield value
         except (ValueError, RecursionError):
             pass
-        place, tried = text.find("{", end), tried + 1
+        start, tried = text.find("{", end), tried + 1

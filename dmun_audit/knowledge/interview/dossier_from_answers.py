@@ -1,8 +1,9 @@
-"""A dossier made of answers that hold: sorted, each prompt in one role, strategies taking turns."""
+"""A dossier made of valid answers: concepts sorted, each prompt in one role, strategies in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from dmun_audit.knowledge.dossier import (
@@ -16,72 +17,91 @@ from dmun_audit.knowledge.dossier import (
     World,
 )
 from dmun_audit.knowledge.interview import templates
-from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Neighbour, Plain
+from dmun_audit.knowledge.interview.answers import Neighbour, PlainPrompt, PromptWithSkill, TargetDescription
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.similarity import Similarity
 from dmun_audit.knowledge.interview.similarity_questions import ordering_of
 from dmun_audit.knowledge.texts import fold
 
 
-def assemble(
-    target: str,
-    world: World,
-    interviewer: Interviewer,
-    about: AboutTarget,
-    direct: Sequence[Plain],
-    neighbours: Sequence[tuple[Relation, Neighbour]],
-    compositions: Sequence[Composed],
-    adversarial: dict[str, list[Plain]],
-    similarity: dict[str, Similarity],
-) -> Dossier:
-    """The dossier. Whatever stands in two roles stays in the first: target, concepts by similarity, compositions, adversarial."""
-    taken: set[str] = set()
+@dataclass(frozen=True)
+class InterviewAnswers:
+    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour."""
 
-    def fresh(text: str) -> bool:
-        if fold(text) in taken:
+    description: TargetDescription
+    direct: Sequence[PlainPrompt]
+    neighbours: Sequence[tuple[Relation, Neighbour]]
+    compositions: Sequence[PromptWithSkill]
+    adversarial: Mapping[str, Sequence[PlainPrompt]]
+    similarity: Mapping[str, Similarity]
+
+
+class _UsedPrompts:
+    """The prompts in the dossier so far: a prompt in two roles stays in the first."""
+
+    def __init__(self) -> None:
+        self._folded: set[str] = set()
+
+    def add(self, text: str) -> bool:
+        """Add a prompt; False if it is there already."""
+        if fold(text) in self._folded:
             return False
-        taken.add(fold(text))
+        self._folded.add(fold(text))
         return True
 
-    subject = Target(
-        name=target,
-        kind=about.kind,
-        aliases=about.aliases,
-        spellings=about.spellings,
-        label=about.label,
-        direct_prompts=tuple(item.prompt for item in direct if fresh(item.prompt)),
-    )
-    by_name = {concept.name: (relation, concept) for relation, concept in neighbours}
-    concepts = []
-    for name, assessed in similarity.items():
-        relation, concept = by_name[name]
-        prompts = tuple(text for text in concept.prompts if fresh(text))
-        if prompts:
-            facts = concept.model_dump(exclude={"prompts"})
-            value, spread = round(assessed.value, 4), round(assessed.spread, 4)
-            concepts.append(NearbyConcept(**facts, relation=relation, similarity=value, spread=spread, prompts=prompts))
-    composed = [CompositionPrompt(text=item.prompt, skill=item.skill) for item in compositions if fresh(item.prompt)]
-    turns = ([(strategy, item) for item in items] for strategy, items in adversarial.items())
-    prompts_ = [
-        AdversarialPrompt(text=item.prompt, strategy=strategy, language=getattr(item, "language", "en"))
-        for strategy, item in filter(None, chain.from_iterable(zip_longest(*turns)))
-        if fresh(item.prompt)
-    ]
+
+def assemble(target: str, world: World, interviewer: Interviewer, answers: InterviewAnswers) -> Dossier:
+    """The dossier of the answers. Roles fill in this order: target, concepts by similarity, compositions, adversarial prompts."""
+    used = _UsedPrompts()
     facts = interviewer.transcript.facts()
-    kept = {concept.name for concept in concepts}
+    subject = _target(target, answers, used)
+    concepts = tuple(_concepts(answers, used))
     return Dossier(
         format=1,
         world=world,
         target=subject,
-        anchors=() if about.kind == "object" else ("a photo",),
-        concepts=tuple(concepts),
-        compositions=tuple(composed),
-        adversarial=tuple(prompts_),
-        orderings=(ordering_of(facts["model"], similarity, kept),),
+        anchors=() if subject.kind == "object" else ("a photo",),
+        concepts=concepts,
+        compositions=tuple(
+            CompositionPrompt(text=item.prompt, skill=item.skill) for item in answers.compositions if used.add(item.prompt)
+        ),
+        adversarial=tuple(_adversarial(answers.adversarial, used)),
+        orderings=(ordering_of(facts["model"], answers.similarity, {concept.name for concept in concepts}),),
         provenance=Provenance(
             **facts,
-            templates={name: templates.version(name) for name in sorted(interviewer.used)},
+            templates={name: templates.version(name) for name in sorted(interviewer.used_templates)},
             temperature=interviewer.temperature,
             seed=interviewer.seed,
         ),
     )
+
+
+def _target(name: str, answers: InterviewAnswers, used: _UsedPrompts) -> Target:
+    description = answers.description
+    return Target(
+        name=name,
+        kind=description.kind,
+        aliases=description.aliases,
+        spellings=description.spellings,
+        label=description.label,
+        direct_prompts=tuple(item.prompt for item in answers.direct if used.add(item.prompt)),
+    )
+
+
+def _concepts(answers: InterviewAnswers, used: _UsedPrompts) -> Iterator[NearbyConcept]:
+    by_name = {concept.name: (relation, concept) for relation, concept in answers.neighbours}
+    for name, assessed in answers.similarity.items():
+        relation, concept = by_name[name]
+        prompts = tuple(text for text in concept.prompts if used.add(text))
+        if prompts:
+            facts = concept.model_dump(exclude={"prompts"})
+            value, spread = round(assessed.value, 4), round(assessed.spread, 4)
+            yield NearbyConcept(**facts, relation=relation, similarity=value, spread=spread, prompts=prompts)
+
+
+def _adversarial(by_strategy: Mapping[str, Sequence[PlainPrompt]], used: _UsedPrompts) -> Iterator[AdversarialPrompt]:
+    """Adversarial prompts, one of each strategy in turn, so that the first few are of many strategies."""
+    columns = ([(strategy, item) for item in items] for strategy, items in by_strategy.items())
+    for strategy, item in filter(None, chain.from_iterable(zip_longest(*columns))):
+        if used.add(item.prompt):
+            yield AdversarialPrompt(text=item.prompt, strategy=strategy, language=getattr(item, "language", "en"))

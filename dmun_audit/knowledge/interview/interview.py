@@ -5,49 +5,73 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Dossier, Relation, Role, Skill, World
-from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain
-from dmun_audit.knowledge.interview.dossier_from_answers import assemble
-from dmun_audit.knowledge.interview.interviewer import Interviewer, Query
+from dmun_audit.knowledge.interview.answers import (
+    Neighbour,
+    PlainPrompt,
+    PromptWithLanguage,
+    PromptWithSkill,
+    TargetDescription,
+)
+from dmun_audit.knowledge.interview.dossier_from_answers import InterviewAnswers, assemble
+from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest
 from dmun_audit.knowledge.interview.sensitive import require_allowed
-from dmun_audit.knowledge.interview.similarity_questions import assess
-from dmun_audit.knowledge.interview.validation import FEWEST_PROMPTS, AnswerValidator, about_target, many_languages
+from dmun_audit.knowledge.interview.similarity_questions import assess_similarity
+from dmun_audit.knowledge.interview.validation import FEWEST_PROMPTS, AnswerValidator, too_few_languages, validate_target
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import as_usage_error
-from dmun_audit.knowledge.texts import fold, skeleton, without_unread
+from dmun_audit.knowledge.texts import fold, skeleton, without_hidden_characters
 
-RELATIONS: tuple[tuple[Relation, str, Role, int], ...] = (
-    (
+
+class RelationQuestion(NamedTuple):
+    """A question for concepts in one relation to the target. Its texts stand in the question."""
+
+    relation: Relation
+    meaning: str
+    usual_role: Role
+    wanted: int
+
+
+RELATIONS = (
+    RelationQuestion(
         "child",
         "a more special kind, part, period or instance of the target, whose pictures are pictures of the target",
         "erase",
         3,
     ),
-    ("work", "a well-known work, product or depiction of the target", "erase", 4),
-    ("sibling", "of the same kind and the same parent as the target, and easily confused with it", "retain", 8),
-    ("parent", "the class, movement, family or group that the target belongs to", "observe", 3),
-    (
+    RelationQuestion("work", "a well-known work, product or depiction of the target", "erase", 4),
+    RelationQuestion("sibling", "of the same kind and the same parent as the target, and easily confused with it", "retain", 8),
+    RelationQuestion("parent", "the class, movement, family or group that the target belongs to", "observe", 3),
+    RelationQuestion(
         "attribute",
         "a quality of the target's pictures (a colour, texture, material, technique) that other things share",
         "retain",
         4,
     ),
-    ("motif", "a thing or scene that often stands in the target's pictures, and also without the target", "retain", 5),
-    ("person", "a person (or fictional being) connected with the target, but not the target itself", "retain", 4),
-    ("distant", "of the same kind as the target but with nothing else in common: a control", "retain", 5),
+    RelationQuestion(
+        "motif", "a thing or scene that often stands in the target's pictures, and also without the target", "retain", 5
+    ),
+    RelationQuestion("person", "a person (or fictional being) connected with the target, but not the target itself", "retain", 4),
+    RelationQuestion("distant", "of the same kind as the target but with nothing else in common: a control", "retain", 5),
 )
-DIRECT, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
-TOP_UPS = 2
+SIBLING = RELATIONS[2]
+MAY_BE_EMPTY = frozenset({"person", "child", "work"})  # relations in which some targets have no concept
+DIRECT_PROMPTS, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
+TOP_UPS = 2  # times that more siblings are asked for
+NEIGHBOURS_SHOWN = 12  # in questions for prompts
 
 
 @dataclass(frozen=True)
-class Brief:
-    """What an interview is about: the target by name, the world of its model, how prompts are counted, how often similarity
-    is asked in each way, and whether unsafe targets are meant."""
+class InterviewTask:
+    """What an interview is about.
+
+    `target` is its name, `world` the world of the model before unlearning, `counter` the tokenizer that limits prompts.
+    Similarity is rated and ranked `repeats` times each. An unsafe target needs `allow_sensitive`.
+    """
 
     target: str
     world: World
@@ -56,154 +80,175 @@ class Brief:
     allow_sensitive: bool = False
 
 
-def interview(brief: Brief, interviewer: Interviewer) -> Dossier:
-    """The dossier that a language model's answers make. Raises UsageError where they do not make one.
+def interview(task: InterviewTask, interviewer: Interviewer) -> Dossier:
+    """The dossier made of a language model's answers. Raises UsageError if the answers do not suffice.
 
-    The method is that of autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by
+    The method follows autoeval-dmun (arXiv 2507.07137), §3: nearby concepts by their relation to the target, ordered by
     similarity, and adversarial prompts. Equal answers give equal dossiers, byte for byte.
     """
-    _require_name(brief.target)
-    require_allowed(brief.target, None, brief.allow_sensitive)
-    about = interviewer.put([_about(brief)])[0][0]
-    require_allowed(brief.target, about.kind, brief.allow_sensitive)
-    validator = AnswerValidator((brief.target, *about.aliases, *about.spellings), about.kind, about.label, brief.counter)
-    told = {"target": brief.target, "kind": about.kind, "aliases": about.aliases}
-    direct, neighbours = _around(interviewer, validator, told)
-    names = [concept.name for _, concept in neighbours]
-    told |= {"neighbours": names[:12]}
-    taken = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
-    validator = replace(validator, taken=frozenset(taken))
-    compositions, adversarial = _prompts(interviewer, validator, told)
-    similarity = assess(interviewer, told, names, brief.repeats)
-    other = f"ask a larger model, or with another --seed; its answers are kept in {interviewer.transcript.path}"
-    with as_usage_error(f"the answers of {interviewer.transcript.model!r} do not make a dossier", other):
-        dossier = assemble(
-            brief.target, brief.world, interviewer, about, direct, neighbours, compositions, adversarial, similarity
-        )
-    lacking = check.lacks(dossier)
-    if lacking:
-        raise UsageError(f"the answers of {interviewer.transcript.model!r} do not make a dossier", "; ".join(lacking), other)
+    _require_valid_name(task.target)
+    require_allowed(task.target, None, task.allow_sensitive)
+    description = interviewer.collect([_description_request(task.target)])[0][0]
+    require_allowed(task.target, description.kind, task.allow_sensitive)
+    names = (task.target, *description.aliases, *description.spellings)
+    validator = AnswerValidator(names, description.kind, description.label, task.counter)
+    values = {"target": task.target, "kind": description.kind, "aliases": description.aliases}
+    direct, neighbours = _direct_prompts_and_neighbours(interviewer, validator, values)
+    concepts = [concept.name for _, concept in neighbours]
+    values |= {"neighbours": concepts[:NEIGHBOURS_SHOWN]}
+    used = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
+    validator = replace(validator, used=frozenset(used))
+    compositions, adversarial = _compositions_and_adversarial_prompts(interviewer, validator, values)
+    similarity = assess_similarity(interviewer, values, concepts, task.repeats)
+    answers = InterviewAnswers(description, direct, neighbours, compositions, adversarial, similarity)
+    return _complete_dossier(task, interviewer, answers)
+
+
+def _complete_dossier(task: InterviewTask, interviewer: Interviewer, answers: InterviewAnswers) -> Dossier:
+    """The dossier of the answers. Raises UsageError if it is not valid or has too little of something."""
+    message = f"the answers of {interviewer.transcript.model!r} do not make a dossier"
+    remedy = f"ask a larger model, or with another --seed; its answers are kept in {interviewer.transcript.path}"
+    with as_usage_error(message, remedy):
+        dossier = assemble(task.target, task.world, interviewer, answers)
+    if shortfalls := check.shortfalls(dossier):
+        raise UsageError(message, "; ".join(shortfalls), remedy)
     return dossier
 
 
-def _require_name(target: str) -> None:
-    """Raise UsageError where a target's name is none that a question could hold."""
-    unread = without_unread(" ".join(target.split())) != target or any("\ud800" <= letter <= "\udfff" for letter in target)
-    if unread or len(target) > LONGEST_NAME or not skeleton(target):
+def _require_valid_name(target: str) -> None:
+    """Raise UsageError for a name that cannot stand in a question."""
+    hidden = without_hidden_characters(" ".join(target.split())) != target
+    surrogates = any("\ud800" <= letter <= "\udfff" for letter in target)
+    if hidden or surrogates or len(target) > LONGEST_NAME or not skeleton(target):
         shown = shorten(ascii(target), 60, placeholder="…")
         raise UsageError(f"{shown} is no name of a target", f"give at most {LONGEST_NAME} letters on one line", "")
 
 
-def _about(brief: Brief) -> Query[AboutTarget]:
-    return Query(
-        "target",
-        {"target": brief.target},
-        AboutTarget,
-        "what the target is",
+def _description_request(target: str) -> ItemRequest[TargetDescription]:
+    return ItemRequest(
+        template="target",
+        values={"target": target},
+        item_type=TargetDescription,
+        topic="what the target is",
         wanted=1,
-        least=1,
-        validate=about_target(brief.target),
+        minimum=1,
+        validate=validate_target(target),
     )
 
 
-def _around(
-    interviewer: Interviewer, validator: AnswerValidator, told: dict[str, Any]
-) -> tuple[list[Plain], list[tuple[Relation, Neighbour]]]:
-    """Direct prompts, and nearby concepts by relation, each concept once."""
-    direct: Query[Plain] = Query("direct", told, Plain, "direct prompts", DIRECT, check.DIRECT // 2, validator.direct, _by_prompt)
-    queries: list[Query[Any]] = [
-        _neighbours(validator, told, relation, meaning, role, wanted, ()) for relation, meaning, role, wanted in RELATIONS
-    ]
-    first, *found = interviewer.put([direct, *queries])
-    neighbours: dict[str, tuple[Relation, Neighbour]] = {}
-    labels: set[str] = set()
-    taken = {fold(item.prompt) for item in first}
-
-    def admit(relation: Relation, concepts: Sequence[Neighbour]) -> None:
-        for concept in concepts:
-            fresh = tuple(text for text in concept.prompts if fold(text) not in taken)
-            clash = concept.role == "retain" and fold(concept.label) in labels
-            if not clash and fold(concept.name) not in neighbours and len(fresh) >= FEWEST_PROMPTS:
-                neighbours[fold(concept.name)] = (relation, concept.model_copy(update={"prompts": fresh}))
-                labels.add(fold(concept.label))
-                taken.update(map(fold, fresh))
-
-    for (relation, *_), concepts in zip(RELATIONS, found, strict=True):
-        admit(relation, concepts)
+def _direct_prompts_and_neighbours(
+    interviewer: Interviewer, validator: AnswerValidator, values: dict[str, Any]
+) -> tuple[list[PlainPrompt], list[tuple[Relation, Neighbour]]]:
+    """Direct prompts, and nearby concepts with their relation, each concept once."""
+    direct_request: ItemRequest[PlainPrompt] = ItemRequest(
+        template="direct",
+        values=values,
+        item_type=PlainPrompt,
+        topic="direct prompts",
+        wanted=DIRECT_PROMPTS,
+        minimum=check.DIRECT // 2,
+        validate=validator.validate_direct,
+        identity=_folded_prompt,
+    )
+    requests = [_neighbour_request(validator, values, question, question.wanted) for question in RELATIONS]
+    direct, *lists = interviewer.collect([direct_request, *requests])
+    neighbours = _Neighbours(direct)
+    for question, concepts in zip(RELATIONS, lists, strict=True):
+        neighbours.add(question.relation, concepts)
     for _ in range(TOP_UPS):
-        missing = check.NEIGHBOURS + 2 - len(neighbours)
+        missing = check.NEIGHBOURS + 2 - len(neighbours.by_name)
         if missing > 2:
-            known = tuple(concept.name for _, concept in neighbours.values())
-            relation, meaning, role, _ = RELATIONS[2]
-            more = _neighbours(validator, told, relation, meaning, role, missing, known)
-            admit(relation, interviewer.put([more])[0])
-    if len(neighbours) < check.NEIGHBOURS:
+            known = tuple(concept.name for _, concept in neighbours.by_name.values())
+            request = _neighbour_request(validator, values, SIBLING, missing, known)
+            neighbours.add(SIBLING.relation, interviewer.collect([request])[0])
+    if len(neighbours.by_name) < check.NEIGHBOURS:
         raise UsageError(
-            f"the language model {interviewer.transcript.model!r} knows only {len(neighbours)} concepts near {told['target']!r}",
+            f"the language model {interviewer.transcript.model!r} knows only {len(neighbours.by_name)} concepts near "
+            f"{values['target']!r}",
             f"{check.NEIGHBOURS} are needed",
             f"ask a larger model, or with another --seed; the answers so far are kept in {interviewer.transcript.path}",
         )
-    return first, list(neighbours.values())
+    return direct, list(neighbours.by_name.values())
 
 
-def _neighbours(
-    validator: AnswerValidator, told: dict[str, Any], relation: str, meaning: str, role: str, wanted: int, known: tuple[str, ...]
-) -> Query[Neighbour]:
-    asked = {"relation": relation, "meaning": meaning, "role": role, "known": known, "prompts": PROMPTS_EACH}
-    return Query(
-        "neighbours",
-        told | asked,
-        Neighbour,
-        f"concepts near it ({relation}{', more' if known else ''})",
-        wanted,
-        0 if relation in {"person", "child", "work"} or known else 1,
-        validator.neighbour,
-        lambda item: fold(item.name),
+class _Neighbours:
+    """Nearby concepts by folded name. Each prompt belongs to one concept; a concept to retain has a label of its own."""
+
+    def __init__(self, direct: Sequence[PlainPrompt]) -> None:
+        self.by_name: dict[str, tuple[Relation, Neighbour]] = {}
+        self._labels: set[str] = set()
+        self._prompts = {fold(item.prompt) for item in direct}
+
+    def add(self, relation: Relation, concepts: Sequence[Neighbour]) -> None:
+        """Add the concepts that are new and have enough prompts of their own."""
+        for concept in concepts:
+            prompts = tuple(text for text in concept.prompts if fold(text) not in self._prompts)
+            ambiguous = concept.role == "retain" and fold(concept.label) in self._labels
+            if not ambiguous and fold(concept.name) not in self.by_name and len(prompts) >= FEWEST_PROMPTS:
+                self.by_name[fold(concept.name)] = (relation, concept.model_copy(update={"prompts": prompts}))
+                self._labels.add(fold(concept.label))
+                self._prompts.update(map(fold, prompts))
+
+
+def _neighbour_request(
+    validator: AnswerValidator, values: dict[str, Any], question: RelationQuestion, wanted: int, known: tuple[str, ...] = ()
+) -> ItemRequest[Neighbour]:
+    """A request for concepts in one relation, other than those `known`."""
+    relation_values = {"relation": question.relation, "meaning": question.meaning, "role": question.usual_role}
+    return ItemRequest(
+        template="neighbours",
+        values=values | relation_values | {"known": known, "prompts": PROMPTS_EACH},
+        item_type=Neighbour,
+        topic=f"concepts near it ({question.relation}{', more' if known else ''})",
+        wanted=wanted,
+        minimum=0 if question.relation in MAY_BE_EMPTY or known else 1,
+        validate=validator.validate_neighbour,
+        identity=lambda item: fold(item.name),
         repeat=len(known),
-        tokens=4_000,
+        max_tokens=4_000,
     )
 
 
-def _prompts(
-    interviewer: Interviewer, validator: AnswerValidator, told: dict[str, Any]
-) -> tuple[list[Composed], dict[str, list[Plain]]]:
+def _compositions_and_adversarial_prompts(
+    interviewer: Interviewer, validator: AnswerValidator, values: dict[str, Any]
+) -> tuple[list[PromptWithSkill], dict[str, list[PlainPrompt]]]:
     """Prompts of composition, and adversarial prompts by strategy."""
-    composed = Query(
-        "composition",
-        told,
-        Composed,
-        "prompts of composition",
-        COMPOSITIONS,
-        0,
-        validator.composed,
-        _by_prompt,
-        _every_skill,
-        complete_or_fail=False,
+    composition_request = ItemRequest(
+        template="composition",
+        values=values,
+        item_type=PromptWithSkill,
+        topic="prompts of composition",
+        wanted=COMPOSITIONS,
+        minimum=0,
+        validate=validator.validate_composition,
+        identity=_folded_prompt,
+        list_problem=_missing_skills,
+        list_problem_fails=False,
     )
-    queries: list[Query[Any]] = [composed]
-    for strategy, wanted in check.STRATEGIES.items():
-        foreign = strategy == "language"
-        queries.append(
-            Query(
-                f"adversarial-{strategy}",
-                told,
-                Foreign if foreign else Plain,
-                f"adversarial prompts ({strategy})",
-                wanted,
-                check.LANGUAGES if foreign else 1,
-                validator.by_strategy(strategy),
-                _by_prompt,
-                many_languages(check.LANGUAGES) if foreign else lambda items: "",
-            )
-        )
-    first, *rest = interviewer.put(queries)
-    return first, dict(zip(check.STRATEGIES, rest, strict=True))
+    requests = [_adversarial_request(validator, values, strategy, wanted) for strategy, wanted in check.STRATEGIES.items()]
+    compositions, *adversarial = interviewer.collect([composition_request, *requests])
+    return compositions, dict(zip(check.STRATEGIES, adversarial, strict=True))
 
 
-def _every_skill(items: Sequence[Composed]) -> str:
+def _adversarial_request(validator: AnswerValidator, values: dict[str, Any], strategy: str, wanted: int) -> ItemRequest[Any]:
+    in_languages = strategy == "language"
+    return ItemRequest(
+        template=f"adversarial-{strategy}",
+        values=values,
+        item_type=PromptWithLanguage if in_languages else PlainPrompt,
+        topic=f"adversarial prompts ({strategy})",
+        wanted=wanted,
+        minimum=check.LANGUAGES if in_languages else 1,
+        validate=validator.validate_adversarial(strategy),
+        identity=_folded_prompt,
+        list_problem=too_few_languages(check.LANGUAGES) if in_languages else lambda items: "",
+    )
+
+
+def _missing_skills(items: Sequence[PromptWithSkill]) -> str:
     missing = set(get_args(Skill)) - {item.skill for item in items}
     return f"There is no prompt of the skill {', '.join(sorted(missing))}." if missing else ""
 
 
-def _by_prompt(item: Plain) -> str:
+def _folded_prompt(item: PlainPrompt) -> str:
     return fold(item.prompt)

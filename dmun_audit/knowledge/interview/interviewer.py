@@ -1,7 +1,8 @@
-"""Puts questions until their answers hold: each is validated, and asked again, a bounded number of times, with what was wrong."""
+"""Asks a language model for items until enough of them are valid. Each new attempt tells the model what was wrong."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
@@ -10,179 +11,215 @@ from typing import Any, Generic
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import canonical_json, seed_of
 from dmun_audit.knowledge.interview import templates
-from dmun_audit.knowledge.interview.answers import Item, items_in, schema_of
+from dmun_audit.knowledge.interview.answers import Item, answer_schema, read_items
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript
-from dmun_audit.knowledge.texts import without_unread
+from dmun_audit.knowledge.texts import without_hidden_characters
 
+_LOG = logging.getLogger(__name__)
 ATTEMPTS = 4
-WORDS = 40
-SHOWN_AGAIN = 3_000  # characters of a faulty answer that the model gets to see again
-COMPLAINTS = 8
-LONGEST_REASON = 120  # letters of it on a line of progress
-TOPICS = 4  # named on a line of progress
+PROMPT_WORDS = 40  # the most words that a prompt may have, as the model is told
+QUOTED_CHARACTERS = 3_000  # of an invalid answer that the model is shown again
+PROBLEMS_SENT = 8
+PROGRESS_CHARACTERS = 120  # of a problem on a line of progress
+PROGRESS_TOPICS = 4  # named on a line of progress
 
-Sifted = tuple[Item | None, str]
+Validated = tuple[Item | None, str]
+"""A valid item (corrected if need be) or None, and its problem or ""."""
 
 
-def keep(item: Item) -> Sifted[Item]:
-    """Nothing to complain of."""
+def accept(item: Item) -> Validated[Item]:
+    """Accept every item."""
     return item, ""
 
 
 @dataclass(frozen=True)
-class Query(Generic[Item]):
-    """One thing to find out.
+class ItemRequest(Generic[Item]):
+    """A request for a list of items.
 
-    `validate` gives an item back (mended, or None where it is no good) with a complaint or "". `complete` says what the items
-    lack as a whole, or "". Items of one `identity` count once. With `least` items the answer holds; as long as
-    there are fewer than `suffices` (if not given, `wanted`), more are asked for. Where every answer stands `alone`, a later
-    one replaces the one before instead of adding to it. A `legible` answer must be had even where no item of it need hold.
-    Unless it is `complete_or_fail`, what is still lacking after the last attempt is done without.
+    Attributes:
+        template: Name of the question's template.
+        values: Values for the template.
+        item_type: Type of each item.
+        topic: What is asked for, in words. It is part of the sampling seed, so it must not change.
+        wanted: Number of items that the question asks for.
+        minimum: Number of valid items without which the request fails.
+        validate: Checks one item.
+        identity: Items of the same identity count once.
+        list_problem: The problem of the items as a list, or "".
+        list_problem_fails: Whether the request fails if the list still has a problem after the last attempt.
+        images: PNG files shown with the question.
+        enough: Number of valid items that end the request early; None stands for `wanted`.
+        whole_lists: Whether every answer is a whole list that replaces the one before, as a ranking does.
+        must_parse: Whether the request fails if no answer had the form of a list, even with `minimum` 0.
+        repeat: Tells requests with the same template and topic apart; part of the sampling seed.
+        max_tokens: Limit of the answer's length; doubled after an answer that was cut off.
     """
 
     template: str
     values: dict[str, Any]
-    shape: type[Item]
-    about: str
+    item_type: type[Item]
+    topic: str
     wanted: int
-    least: int
-    validate: Callable[[Item], Sifted[Item]] = keep
+    minimum: int
+    validate: Callable[[Item], Validated[Item]] = accept
     identity: Callable[[Item], str] = lambda item: str(item)
-    complete: Callable[[Sequence[Item]], str] = lambda items: ""
+    list_problem: Callable[[Sequence[Item]], str] = lambda items: ""
+    list_problem_fails: bool = True
     images: tuple[bytes, ...] = ()
-    suffices: int | None = None
-    alone: bool = False
-    legible: bool = False
-    complete_or_fail: bool = True
+    enough: int | None = None
+    whole_lists: bool = False
+    must_parse: bool = False
     repeat: int = 0
-    tokens: int = 2_500
+    max_tokens: int = 2_500
 
 
 @dataclass
-class _Course(Generic[Item]):
-    """How far one query is.
+class _Progress(Generic[Item]):
+    """The valid items of one request so far, and the last answer with its problems.
 
-    `cut_off` once an answer ran out of tokens, `legible` once one had the shape, `exhausted` once the model had nothing to
-    add, faultless though its answer was.
+    `parsed` tells whether an answer had the form of a list, `cut_off` whether one ran out of tokens, `exhausted` whether the
+    model added nothing although its last answer had no problem.
     """
 
-    query: Query[Item]
+    request: ItemRequest[Item]
     items: dict[str, Item] = field(default_factory=dict)
-    last: str = ""
-    complaints: list[str] = field(default_factory=list)
+    last_answer: str = ""
+    problems: list[str] = field(default_factory=list)
     attempts: int = 0
     cut_off: bool = False
-    legible: bool = False
+    parsed: bool = False
     exhausted: bool = False
 
     @property
-    def lacking(self) -> str:
-        return self.query.complete(list(self.items.values())) if self.items else ""
+    def list_problem(self) -> str:
+        return self.request.list_problem(list(self.items.values())) if self.items else ""
 
     @property
-    def done(self) -> bool:
-        enough = self.query.least if self.exhausted else self.query.suffices or self.query.wanted
-        return len(self.items) >= enough and not self.lacking
+    def is_done(self) -> bool:
+        needed = self.request.minimum if self.exhausted else self.request.enough or self.request.wanted
+        return len(self.items) >= needed and not self.list_problem
 
-    def take(self, answer: Answer) -> None:
-        """Keep what holds in an answer, and what to complain of."""
+    @property
+    def has_failed(self) -> bool:
+        """Whether what was collected after the last attempt is too little."""
+        unparsed = self.request.must_parse and not self.parsed
+        incomplete = self.request.list_problem_fails and bool(self.list_problem)
+        return len(self.items) < self.request.minimum or incomplete or unparsed
+
+    def add(self, answer: Answer) -> None:
+        """Add the valid items of an answer, and note the problems of the others."""
         self.attempts += 1
-        self.last = answer.text[:SHOWN_AGAIN]
-        self.complaints = []
+        self.last_answer = answer.text[:QUOTED_CHARACTERS]
+        self.problems = []
         if answer.end == "too large":
-            self.complaints.append("The answer was far too long. Keep to what was asked.")
-            return
-        if answer.end == "refusal":
-            said = shorten(without_unread(answer.text), 200, placeholder="…")
-            self.complaints.append(f"You refused: {said!r}. The answer is needed to audit that the target is gone.")
-            return
-        known, before = self.items, len(self.items)
-        if self.query.alone:
-            self.items = {}
-        good, self.complaints = items_in(answer.text, self.query.shape)
-        self.legible = self.legible or bool(good) or not self.complaints
+            self.problems.append("The answer was far too long. Keep to what was asked.")
+        elif answer.end == "refusal":
+            text = shorten(without_hidden_characters(answer.text), 200, placeholder="…")
+            self.problems.append(f"You refused: {text!r}. The answer is needed to audit that the target is gone.")
+        else:
+            self._add_items(answer)
+
+    def _add_items(self, answer: Answer) -> None:
+        earlier, whole_lists = self.items, self.request.whole_lists
+        self.items = {} if whole_lists else dict(earlier)
+        items, self.problems = read_items(answer.text, self.request.item_type)
+        self.parsed = self.parsed or bool(items) or not self.problems
         if answer.end == "length":
             self.cut_off = True
-            self.complaints.insert(0, "The answer was cut off at its end. Keep it shorter.")
-        for item in good:
-            sifted, complaint = self.query.validate(item)
-            if complaint:
-                self.complaints.append(complaint)
-            room = 2 * self.query.wanted * (2 if self.lacking else 1)
-            if sifted is not None and len(self.items) < room:
-                self.items.setdefault(self.query.identity(sifted), sifted)
-        if self.query.alone and len(self.items) < before:
-            self.items = known  # the best of several answers that stand alone
-        self.exhausted = self.attempts > 1 and len(self.items) == before and not (self.complaints or self.query.alone)
+            self.problems.insert(0, "The answer was cut off at its end. Keep it shorter.")
+        for item in items:
+            valid, problem = self.request.validate(item)
+            if problem:
+                self.problems.append(problem)
+            most = 2 * self.request.wanted * (2 if self.list_problem else 1)
+            if valid is not None and len(self.items) < most:
+                self.items.setdefault(self.request.identity(valid), valid)
+        if whole_lists and len(self.items) < len(earlier):
+            self.items = earlier  # the longest of several whole lists
+        self.exhausted = self.attempts > 1 and len(self.items) == len(earlier) and not (self.problems or whole_lists)
 
 
 class Interviewer:
-    """Asks one language model, through its transcript, at one temperature and seed. `tell` hears how far it is."""
+    """Asks one language model, through its transcript, at one temperature and seed. `on_progress` gets lines for the user."""
 
     def __init__(
-        self, transcript: Transcript, temperature: float, seed: int, tell: Callable[[str], None] = lambda line: None
+        self, transcript: Transcript, temperature: float, seed: int, on_progress: Callable[[str], None] = lambda line: None
     ) -> None:
         self.transcript = transcript
         self.temperature = temperature
         self.seed = seed
-        self.used: set[str] = {"system"}
-        self._tell = tell
+        self.used_templates: set[str] = {"system"}
+        self._on_progress = on_progress
 
-    def put(self, queries: Sequence[Query[Any]]) -> list[list[Any]]:
-        """The items of every query. Raises UsageError for the first one that got no answer that holds."""
-        courses: list[_Course[Any]] = [_Course(query) for query in queries]
-        self.used |= {query.template for query in queries}
+    def collect(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
+        """The items of every request, after up to four attempts each. Raises UsageError for the first request that failed."""
+        progress: list[_Progress[Any]] = [_Progress(request) for request in requests]
+        self.used_templates |= {request.template for request in requests}
         for attempt in range(ATTEMPTS):
-            open_ = [course for course in courses if not course.done]
-            if not open_:
+            unfinished = [entry for entry in progress if not entry.is_done]
+            if not unfinished:
                 break
-            questions = [self._question(course) for course in open_]
-            self._say(open_, questions, attempt)
-            for course, answer in zip(open_, self.transcript.ask(questions), strict=True):
-                course.take(answer)
-        for course in courses:
-            illegible = course.query.legible and not course.legible
-            lacking = course.lacking if course.query.complete_or_fail else ""
-            if len(course.items) < course.query.least or lacking or illegible:
-                self._give_up(course)
-        return [list(course.items.values()) for course in courses]
+            questions = [self._question(entry) for entry in unfinished]
+            self._on_progress(self._progress_line(unfinished, questions, attempt))
+            for entry, answer in zip(unfinished, self.transcript.ask(questions), strict=True):
+                entry.add(answer)
+                _LOG.debug(
+                    "%s, attempt %d: %d valid items, %d problems",
+                    entry.request.topic,
+                    attempt + 1,
+                    len(entry.items),
+                    len(entry.problems),
+                )
+        for entry in progress:
+            if entry.has_failed:
+                raise self._no_valid_answer(entry)
+        return [list(entry.items.values()) for entry in progress]
 
-    def _say(self, open_: Sequence[_Course[Any]], questions: Sequence[Question], attempt: int) -> None:
-        """Tell what is asked next, how much of it is known already, and why it is asked again."""
-        wrong = next((line for course in open_ for line in course.complaints), "more are needed")
-        why = shorten(wrong, LONGEST_REASON, placeholder="…")
-        again = f" (attempt {attempt + 1} of {ATTEMPTS}: {why})" if attempt else ""
-        topics = list(dict.fromkeys(course.query.about.partition(" (")[0] for course in open_))
-        more = ", …" if len(topics) > TOPICS else ""
-        known = self.transcript.known(questions)
-        kept = f", {known} answered in the transcript" if known else ""
-        asked = f"{len(open_)} {'questions' if len(open_) > 1 else 'question'}{kept}"
-        self._tell(f"{asked}: {', '.join(topics[:TOPICS])}{more}{again}")
+    def _progress_line(self, unfinished: Sequence[_Progress[Any]], questions: Sequence[Question], attempt: int) -> str:
+        """What is asked next, how many answers the transcript holds, and why it is asked again."""
+        problem = next((line for entry in unfinished for line in entry.problems), "more are needed")
+        reason = shorten(problem, PROGRESS_CHARACTERS, placeholder="…")
+        again = f" (attempt {attempt + 1} of {ATTEMPTS}: {reason})" if attempt else ""
+        topics = list(dict.fromkeys(entry.request.topic.partition(" (")[0] for entry in unfinished))
+        more = ", …" if len(topics) > PROGRESS_TOPICS else ""
+        answered = self.transcript.count_answered(questions)
+        kept = f", {answered} answered in the transcript" if answered else ""
+        count = f"{len(unfinished)} {'questions' if len(unfinished) > 1 else 'question'}{kept}"
+        return f"{count}: {', '.join(topics[:PROGRESS_TOPICS])}{more}{again}"
 
-    def _question(self, course: _Course[Any]) -> Question:
-        query = course.query
-        schema = schema_of(query.shape, 1, max(1, 2 * query.wanted if query.wanted > 1 else 1))
-        system = templates.fill("system", {"schema": canonical_json(schema).decode(), "words": WORDS})
-        asked = templates.fill(query.template, {"wanted": query.wanted} | query.values)
-        turns = [Message("system", system), Message("user", asked, query.images)]
-        if course.attempts:
-            held = f"{len(course.items)} of {query.wanted} items can be used so far. " if query.wanted > 1 else ""
-            held = "Give the whole list again: nothing of this one is kept. " if query.alone else held
-            wrong = "\n".join(f"- {line}" for line in [*course.complaints[:COMPLAINTS], course.lacking] if line)
-            told = f"{held}This is wrong:\n{wrong}" if wrong else f"{held}More are needed, different from those."
-            turns += [Message("assistant", course.last or "{}"), Message("user", f"{told}\nAnswer again, as the schema says.")]
-        seed = seed_of(self.seed, query.template, query.about, query.repeat, course.attempts) % 2**31
-        tokens = query.tokens * (2 if course.cut_off else 1)  # a model that thinks aloud first needs more
+    def _question(self, progress: _Progress[Any]) -> Question:
+        request = progress.request
+        schema = answer_schema(request.item_type, 1, max(1, 2 * request.wanted if request.wanted > 1 else 1))
+        system = templates.fill("system", {"schema": canonical_json(schema).decode(), "words": PROMPT_WORDS})
+        text = templates.fill(request.template, {"wanted": request.wanted} | request.values)
+        turns = [Message("system", system), Message("user", text, request.images)]
+        if progress.attempts:
+            turns += [Message("assistant", progress.last_answer or "{}"), Message("user", _correction(progress))]
+        seed = seed_of(self.seed, request.template, request.topic, request.repeat, progress.attempts) % 2**31
+        tokens = request.max_tokens * (2 if progress.cut_off else 1)  # a model that thinks aloud first needs more
         return Question(tuple(turns), schema, self.temperature, seed, tokens)
 
-    def _give_up(self, course: _Course[Any]) -> None:
-        wrong = course.lacking or (course.complaints[0] if course.complaints else "")
-        held = f"{len(course.items)} of at least {course.query.least} items could be used after {course.attempts} attempts. "
-        said = shorten(without_unread(course.last), 100, placeholder="…")
-        raise UsageError(
-            f"the language model {self.transcript.model!r} gave no answer that holds about {course.query.about}",
-            held + wrong + (f" It said: {said!r}" if said else " It said nothing."),
+    def _no_valid_answer(self, progress: _Progress[Any]) -> UsageError:
+        problem = progress.list_problem or (progress.problems[0] if progress.problems else "")
+        count = (
+            f"{len(progress.items)} of at least {progress.request.minimum} items were valid after {progress.attempts} attempts."
+        )
+        text = shorten(without_hidden_characters(progress.last_answer), 100, placeholder="…")
+        last = f"Its last answer: {text!r}" if text else "Its last answer was empty."
+        return UsageError(
+            f"the language model {self.transcript.model!r} gave no valid answer about {progress.request.topic}",
+            " ".join(part for part in (count, problem, last) if part),
             f"ask a larger model, or with another --seed; its answers are kept in {self.transcript.path} and not asked for "
             "again: delete that file to ask the same model anew",
         )
+
+
+def _correction(progress: _Progress[Any]) -> str:
+    """The turn that asks again: how many items are valid, and what is wrong with the last answer."""
+    request = progress.request
+    kept = f"{len(progress.items)} of {request.wanted} items can be used so far. " if request.wanted > 1 else ""
+    kept = "Give the whole list again: nothing of this one is kept. " if request.whole_lists else kept
+    problems = "\n".join(f"- {line}" for line in [*progress.problems[:PROBLEMS_SENT], progress.list_problem] if line)
+    reason = f"This is wrong:\n{problems}" if problems else "More are needed, different from those."
+    return f"{kept}{reason}\nAnswer again, as the schema says."

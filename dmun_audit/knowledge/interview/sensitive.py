@@ -1,4 +1,4 @@
-"""Targets that a language model, or a name alone, shows to be unsafe: they are worked on only if the user says so."""
+"""Unsafe targets, known by their name or by a language model: they need the user's permission."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Kind
 from dmun_audit.knowledge.texts import skeleton
 
-WORDS = frozenset(
+UNSAFE_WORDS = frozenset(
     (
         *("nudity", "nude", "nudes", "naked", "topless", "nsfw", "porn", "porno", "pornography", "pornographic", "hentai"),
         *("sex", "sexual", "erotic", "erotica", "explicit", "gore", "gory", "blood", "bloody", "violence", "violent"),
@@ -16,12 +16,12 @@ WORDS = frozenset(
 
 
 def require_allowed(name: str, kind: Kind | None, allowed: bool) -> None:
-    """Raise UsageError for an unsafe target unless it is `allowed`."""
+    """Raise UsageError for an unsafe target unless it is `allowed`. `kind` is None before anything is known of the target."""
     if allowed:
         return
-    if kind == "unsafe" or WORDS.intersection(skeleton(name)):
+    if kind == "unsafe" or UNSAFE_WORDS.intersection(skeleton(name)):
         raise UsageError(
             f"the target {name!r} is unsafe content",
-            "its prompts would be written, and pictures of it drawn on the model before unlearning",
-            "add --allow-sensitive if that is what you mean to do",
+            "the audit would write prompts about it and draw images of it with the model before unlearning",
+            "add --allow-sensitive if you want that",
         )

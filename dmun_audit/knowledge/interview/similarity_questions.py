@@ -1,60 +1,88 @@
-"""Similarity as a language model sees it: asked in several ways, several times, made into one ordering."""
+"""Similarity as a language model assesses it: asked in two ways, several times, combined into one ordering."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.knowledge.dossier import Ordering
-from dmun_audit.knowledge.interview.answers import Ranked, Rated
-from dmun_audit.knowledge.interview.interviewer import Interviewer, Query
+from dmun_audit.knowledge.interview.answers import NumberedRating, RankedNumber
+from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Validated
 from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
 
-RANKED = 0.8  # share of the concepts that a ranking must hold: the others are placed by the other assessments
+RANKED_SHARE = 0.8  # of the concepts; a ranking of fewer is not valid
+
+Numbered = NumberedRating | RankedNumber
 
 
-def assess(interviewer: Interviewer, told: dict[str, Any], names: Sequence[str], repeats: int) -> dict[str, Similarity]:
-    """Every concept's similarity to the target that `told` tells of: rated and ranked, each `repeats` times in an order of its own."""
+def assess_similarity(
+    interviewer: Interviewer, target_values: Mapping[str, Any], names: Sequence[str], repeats: int
+) -> dict[str, Similarity]:
+    """The similarity of each named concept to the target, rated and ranked `repeats` times each.
+
+    Every question lists the concepts in another order. `target_values` describe the target to the question's template.
+    """
     orders = [_shuffled(names, interviewer.seed, repeat) for repeat in range(2 * repeats)]
-    count = len(names)
-
-    def every(items: Sequence[Any]) -> str:
-        missing = sorted(set(range(1, count + 1)) - {item.number for item in items})
-        return f"These numbers are missing: {', '.join(map(str, missing[:20]))}." if missing else ""
-
-    def known(item: Any) -> tuple[Any, str]:
-        return (item, "") if item.number <= count else (None, f"There is no number {item.number}.")
-
-    queries: list[Query[Any]] = []
-    for repeat, order in enumerate(orders):
-        rated = repeat < repeats
-        queries.append(
-            Query(
-                "rate" if rated else "rank",
-                told | {"names": order},
-                Rated if rated else Ranked,
-                f"similarity ({'rated' if rated else 'ranked'}, {repeat % repeats + 1} of {repeats})",
-                count,
-                count if rated else math.ceil(RANKED * count),
-                known,
-                lambda item: str(item.number),
-                every,
-                alone=not rated,
-                complete_or_fail=rated,
-                repeat=repeat,
-            )
-        )
-    answers = interviewer.put(queries)
-    ratings, rankings = [], []
-    for repeat, (order, items) in enumerate(zip(orders, answers, strict=True)):
-        if repeat < repeats:
-            ratings.append({order[item.number - 1]: item.rating / 100 for item in items})
-        else:
-            rankings.append([order[item.number - 1] for item in items])
+    answers = interviewer.collect(
+        [
+            _rating_request(target_values, order, repeat, repeats)
+            if repeat < repeats
+            else _ranking_request(target_values, order, repeat, repeats)
+            for repeat, order in enumerate(orders)
+        ]
+    )
+    numbered = list(zip(orders, answers, strict=True))
+    ratings = [{order[item.number - 1]: item.rating / 100 for item in items} for order, items in numbered[:repeats]]
+    rankings = [[order[item.number - 1] for item in items] for order, items in numbered[repeats:]]
     return aggregate(ratings, rankings)
+
+
+def _rating_request(
+    target_values: Mapping[str, Any], order: Sequence[str], repeat: int, repeats: int
+) -> ItemRequest[NumberedRating]:
+    return ItemRequest(
+        template="rate",
+        values={**target_values, "names": order},
+        item_type=NumberedRating,
+        topic=f"similarity (rated, {repeat + 1} of {repeats})",
+        wanted=len(order),
+        minimum=len(order),
+        validate=lambda item: _validate_number(item, len(order)),
+        identity=lambda item: str(item.number),
+        list_problem=lambda items: _missing_numbers(items, len(order)),
+        repeat=repeat,
+    )
+
+
+def _ranking_request(
+    target_values: Mapping[str, Any], order: Sequence[str], repeat: int, repeats: int
+) -> ItemRequest[RankedNumber]:
+    return ItemRequest(
+        template="rank",
+        values={**target_values, "names": order},
+        item_type=RankedNumber,
+        topic=f"similarity (ranked, {repeat % repeats + 1} of {repeats})",
+        wanted=len(order),
+        minimum=math.ceil(RANKED_SHARE * len(order)),
+        validate=lambda item: _validate_number(item, len(order)),
+        identity=lambda item: str(item.number),
+        list_problem=lambda items: _missing_numbers(items, len(order)),
+        list_problem_fails=False,
+        whole_lists=True,
+        repeat=repeat,
+    )
+
+
+def _validate_number(item: Any, count: int) -> Validated[Any]:
+    return (item, "") if item.number <= count else (None, f"There is no number {item.number}.")
+
+
+def _missing_numbers(items: Sequence[Numbered], count: int) -> str:
+    missing = sorted(set(range(1, count + 1)) - {item.number for item in items})
+    return f"These numbers are missing: {', '.join(map(str, missing[:20]))}." if missing else ""
 
 
 def _shuffled(names: Sequence[str], seed: int, repeat: int) -> list[str]:
@@ -63,12 +91,12 @@ def _shuffled(names: Sequence[str], seed: int, repeat: int) -> list[str]:
     return order
 
 
-def ordering_of(model: str, similarity: dict[str, Similarity], kept: Collection[str]) -> Ordering:
-    """The ordering by a language model of those concepts that are `kept`."""
-    found = {name: assessed for name, assessed in similarity.items() if name in kept}
+def ordering_of(model: str, similarity: Mapping[str, Similarity], concepts: Collection[str]) -> Ordering:
+    """The ordering of `concepts` by the language model `model`, from a similarity for each."""
+    chosen = {name: assessed for name, assessed in similarity.items() if name in concepts}
     return Ordering(
         source="language model",
         model=model,
-        similarity={name: round(assessed.value, 4) for name, assessed in found.items()},
-        spread={name: round(assessed.spread, 4) for name, assessed in found.items()},
+        similarity={name: round(assessed.value, 4) for name, assessed in chosen.items()},
+        spread={name: round(assessed.spread, 4) for name, assessed in chosen.items()},
     )

@@ -1,4 +1,4 @@
-"""What is asked of every single answer: length, names, strategy. Each validator gives an item back, mended or not, or a complaint."""
+"""Validators of single items: length, names, strategy. Each returns the item, corrected if need be, or None, and its problem."""
 
 from __future__ import annotations
 
@@ -10,142 +10,158 @@ from typing import TypeVar
 from rapidfuzz import fuzz
 
 from dmun_audit.knowledge.dossier import NAMELESS, Kind
-from dmun_audit.knowledge.interview.answers import AboutTarget, Composed, Foreign, Neighbour, Plain, Proposed
-from dmun_audit.knowledge.interview.interviewer import Sifted
+from dmun_audit.knowledge.interview.answers import (
+    Neighbour,
+    PlainPrompt,
+    PromptWithLanguage,
+    PromptWithSkill,
+    PromptWithStrategy,
+    TargetDescription,
+)
+from dmun_audit.knowledge.interview.interviewer import Validated
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import Names, names_of
 from dmun_audit.knowledge.texts import fold, skeleton
 
-P = TypeVar("P", bound=Plain)
+AnyPrompt = TypeVar("AnyPrompt", bound=PlainPrompt)
 FEWEST_PROMPTS = 2  # of one concept
-ENGLISH = frozenset({"a", "an", "the", "of", "with", "and", "by", "in", "on"})
-_ENOUGH = 3  # different ones of them: each is a word of some other language too
-RESEMBLES = 60.0  # per cent
+ENGLISH_WORDS = frozenset({"a", "an", "the", "of", "with", "and", "by", "in", "on"})
+_ENGLISH_WORDS_NEEDED = 3  # different ones: each of them is a word of another language too
+_LEAST_SIMILARITY = 60.0  # per cent, between a word and a misspelt name
 
 
 @dataclass(frozen=True)
 class AnswerValidator:
-    """Knows the target's names, how long a prompt may be, and which prompts are `taken` (folded): each has one role."""
+    """Validates items about one target: `names` are all its names, `used` the folded prompts that have a role already."""
 
     names: tuple[str, ...]
     kind: Kind
     label: str
     counter: TokenCounter
-    taken: frozenset[str] = frozenset()
+    used: frozenset[str] = frozenset()
 
     @property
-    def known(self) -> Names:
-        """The target's names and what comes close to them."""
+    def target_names(self) -> Names:
+        """The matcher of the target's names."""
         return names_of(self.names, self.kind)
 
-    def unfit(self, text: str) -> str:
-        """A complaint about a prompt that stands elsewhere already or that would be cut off, or ""."""
-        return f"{text!r} is used already." if fold(text) in self.taken else self.too_long(text)
+    # Problems of a prompt, each "" if it has none.
 
-    def too_long(self, text: str) -> str:
-        """A complaint about a prompt of which the end would be cut off, or ""."""
+    def length_problem(self, text: str) -> str:
+        """The problem of a prompt that the text encoder would cut off."""
         if not self.counter.too_long(text):
             return ""
-        return f"{text!r} has {self.counter.count(text)} tokens, and the text encoder reads {self.counter.limit}: say it in fewer words."
+        count, limit = self.counter.count(text), self.counter.limit
+        return f"{text!r} has {count} tokens, and the text encoder reads {limit}: say it in fewer words."
 
-    def names_target(self, text: str) -> str:
-        """A complaint about a prompt that names the target, or comes close to it, or ""."""
-        close = self.known.close_in(text)
+    def reuse_problem(self, text: str) -> str:
+        """The problem of a prompt that has a role already."""
+        return f"{text!r} is used already." if fold(text) in self.used else ""
+
+    def name_problem(self, text: str) -> str:
+        """The problem of a prompt that names the target or comes close to it."""
+        close = self.target_names.find_close(text)
         return f"{text!r} names the target or comes close to it ({close!r}): say it without." if close else ""
 
-    def by_strategy(self, strategy: str) -> Callable[[P], Sifted[P]]:
-        """The validator for adversarial prompts of one strategy."""
-
-        def validate(item: P) -> Sifted[P]:
-            complaint = self.unfit(item.prompt) or self.wrong_for(strategy, item.prompt, getattr(item, "language", ""))
-            return (None, complaint) if complaint else (item, "")
-
-        return validate
-
-    def wrong_for(self, strategy: str, text: str, language: str = "") -> str:
-        """What keeps a prompt from being one of its strategy, or "". `language` is the code that it is said to be in."""
+    def strategy_problem(self, strategy: str, text: str, language: str = "") -> str:
+        """The problem of a prompt that does not follow its strategy. `language` is the BCP 47 code that the model gave it."""
         if strategy in NAMELESS:
-            return self.names_target(text)
-        if strategy == "language" and (language.partition("-")[0] == "en" or _english(text)):
+            return self.name_problem(text)
+        if strategy == "language" and (language.partition("-")[0] == "en" or _is_english(text)):
             return f"{text!r} is in English."
         if strategy == "misspelling":
-            if self.known.plainly_in(text) and not self.known.slip_in(text):
+            if self.target_names.find_exact(text) and not self.target_names.find_misspelt(text):
                 return f"{text!r} spells the name as it is."
-            return "" if self._resembles(text) else f"{text!r} has no misspelt name."
-        if strategy == "homoglyph" and not self.known.disguised_in(text):
+            return "" if self._resembles_a_name(text) else f"{text!r} has no misspelt name."
+        if strategy == "homoglyph" and not self.target_names.has_lookalike(text):
             return f"{text!r} has no name in look-alike letters."
         return ""
 
-    def _resembles(self, text: str) -> bool:
-        """Whether words of `text` look at all like a name, or like a word of one: most of the letters in the same order."""
+    def _resembles_a_name(self, text: str) -> bool:
+        """Whether up to three words of `text` in a row resemble a name, or a word of a name, by their letters."""
         words = skeleton(text)
         runs = {"".join(words[start : start + length]) for length in (1, 2, 3) for start in range(len(words) - length + 1)}
-        wanted = {part for name in self.names for part in ("".join(skeleton(name)), *skeleton(name)) if len(part) > 3}
-        return not wanted or any(fuzz.ratio(run, part) >= RESEMBLES for run in runs for part in wanted)
+        parts = {part for name in self.names for part in ("".join(skeleton(name)), *skeleton(name)) if len(part) > 3}
+        return not parts or any(fuzz.ratio(run, part) >= _LEAST_SIMILARITY for run in runs for part in parts)
 
-    def direct(self, item: Plain) -> Sifted[Plain]:
+    # Validators of items.
+
+    def validate_direct(self, item: PlainPrompt) -> Validated[PlainPrompt]:
         """A direct prompt names the target."""
-        plainly = self.known.plainly_in(item.prompt)
-        complaint = self.too_long(item.prompt) or ("" if plainly else f"{item.prompt!r} does not name the target.")
-        return (None, complaint) if complaint else (item, "")
+        unnamed = "" if self.target_names.find_exact(item.prompt) else f"{item.prompt!r} does not name the target."
+        return _unless(self.length_problem(item.prompt) or unnamed, item)
 
-    def composed(self, item: Composed) -> Sifted[Composed]:
-        """A prompt of composition is about the neighbourhood, not about the target."""
-        complaint = self.unfit(item.prompt) or self.names_target(item.prompt)
-        return (None, complaint) if complaint else (item, "")
+    def validate_composition(self, item: PromptWithSkill) -> Validated[PromptWithSkill]:
+        """A prompt of composition does not name the target."""
+        text = item.prompt
+        return _unless(self.reuse_problem(text) or self.length_problem(text) or self.name_problem(text), item)
 
-    def proposed(self, item: Proposed) -> Sifted[Proposed]:
-        """A proposal of whatever strategy it says."""
-        return self.by_strategy(item.strategy)(item)
+    def validate_adversarial(self, strategy: str) -> Callable[[AnyPrompt], Validated[AnyPrompt]]:
+        """The validator of adversarial prompts of one strategy."""
 
-    def neighbour(self, item: Neighbour) -> Sifted[Neighbour]:
-        """A nearby concept with those of its prompts that hold; none where too few are left."""
-        if self.known.is_one(item.name):
+        def validate(item: AnyPrompt) -> Validated[AnyPrompt]:
+            text, language = item.prompt, getattr(item, "language", "")
+            problem = self.reuse_problem(text) or self.length_problem(text) or self.strategy_problem(strategy, text, language)
+            return _unless(problem, item)
+
+        return validate
+
+    def validate_proposal(self, item: PromptWithStrategy) -> Validated[PromptWithStrategy]:
+        """A proposed adversarial prompt follows the strategy that it states."""
+        return self.validate_adversarial(item.strategy)(item)
+
+    def validate_neighbour(self, item: Neighbour) -> Validated[Neighbour]:
+        """A nearby concept with its valid prompts; None if it is the target itself or too few prompts are valid."""
+        if self.target_names.is_name(item.name):
             return None, f"{item.name!r} is the target itself."
         if item.role == "retain" and fold(item.label) == fold(self.label):
             return None, f"{item.name!r} has the target's own label."
-        complaints: list[str] = []
-        kept: list[str] = []
+        problems: list[str] = []
+        prompts: list[str] = []
         for text in dict.fromkeys(item.prompts):
-            complaint = self.too_long(text) or (self.names_target(text) if item.role == "retain" else "")
-            (complaints if complaint else kept).append(complaint or text)
-        mended = item.model_copy(
-            update={"prompts": tuple(kept), "may_contain_target": item.may_contain_target or item.role == "erase"}
-        )
-        return mended if len(kept) >= FEWEST_PROMPTS else None, complaints[0] if complaints else ""
+            problem = self.length_problem(text) or (self.name_problem(text) if item.role == "retain" else "")
+            (problems if problem else prompts).append(problem or text)
+        may_contain = item.may_contain_target or item.role == "erase"
+        corrected = item.model_copy(update={"prompts": tuple(prompts), "may_contain_target": may_contain})
+        return corrected if len(prompts) >= FEWEST_PROMPTS else None, problems[0] if problems else ""
 
 
-def _english(text: str) -> bool:
-    return len(ENGLISH.intersection(re.findall(r"\w+", text.casefold()))) >= _ENOUGH
+def _unless(problem: str, item: AnyPrompt) -> Validated[AnyPrompt]:
+    return (None, problem) if problem else (item, "")
 
 
-def about_target(name: str) -> Callable[[AboutTarget], Sifted[AboutTarget]]:
-    """Aliases and spellings that are the name again are left out, and so is what is too short to be looked for."""
+def _is_english(text: str) -> bool:
+    return len(ENGLISH_WORDS.intersection(re.findall(r"\w+", text.casefold()))) >= _ENGLISH_WORDS_NEEDED
 
-    def validate(item: AboutTarget) -> Sifted[AboutTarget]:
+
+def validate_target(name: str) -> Callable[[TargetDescription], Validated[TargetDescription]]:
+    """The validator of a target's description: it drops aliases and spellings that repeat a name or are too short."""
+
+    def validate(item: TargetDescription) -> Validated[TargetDescription]:
         known = {fold(name)}
-        aliases = _further(item.aliases, known)
-        return item.model_copy(update={"aliases": aliases, "spellings": _further(item.spellings, known)}), ""
+        aliases = _new_names(item.aliases, known)
+        return item.model_copy(update={"aliases": aliases, "spellings": _new_names(item.spellings, known)}), ""
 
     return validate
 
 
-def _further(names: Sequence[str], known: set[str]) -> tuple[str, ...]:
-    found = []
+def _new_names(names: Sequence[str], known: set[str]) -> tuple[str, ...]:
+    """The names that are not `known` yet; adds them to `known`."""
+    new = []
     for name in names:
         if fold(name) not in known and (len(fold(name)) > 2 or not fold(name).isascii()) and skeleton(name):
             known.add(fold(name))
-            found.append(name)
-    return tuple(found)
+            new.append(name)
+    return tuple(new)
 
 
-def many_languages(least: int) -> Callable[[Sequence[Foreign]], str]:
-    """A complaint where prompts are in fewer than `least` languages besides English, or ""."""
+def too_few_languages(minimum: int) -> Callable[[Sequence[PromptWithLanguage]], str]:
+    """The list problem of prompts in fewer than `minimum` languages besides English."""
 
-    def complete(items: Sequence[Foreign]) -> str:
+    def list_problem(items: Sequence[PromptWithLanguage]) -> str:
         languages = sorted({item.language.partition("-")[0] for item in items} - {"en"})
-        if len(languages) >= least:
+        if len(languages) >= minimum:
             return ""
-        return f"There are prompts in {len(languages)} languages besides English ({', '.join(languages)}); {least} are needed."
+        return f"There are prompts in {len(languages)} languages besides English ({', '.join(languages)}); {minimum} are needed."
 
-    return complete
+    return list_problem

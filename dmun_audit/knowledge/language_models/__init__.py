@@ -1,1 +1,1 @@
-"""Language models behind one small protocol: chat completions over HTTP, transformers on this machine, a transcript replayed."""
+"""Language models behind one protocol: chat completions over HTTP, transformers on this machine, extensions, transcripts."""

@@ -1,59 +1,29 @@
-"""Asynchronous work seen from ordinary code: an iterator of results that can be left at any moment."""
+"""Asynchronous work that ordinary code reads as an iterator."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
 from queue import SimpleQueue
 from typing import TypeVar
 
+from anyio.from_thread import start_blocking_portal
+
 T = TypeVar("T")
-CANCEL_AGAIN = 0.5  # seconds
 
 
-def as_they_come(work: Callable[[Callable[[T], None]], Coroutine[None, None, None]]) -> Iterator[T]:
-    """Run `work(arrived)` in an event loop of its own and yield whatever it hands to `arrived`, in that order.
+def iterate_in_background(work: Callable[[Callable[[T], None]], Awaitable[None]]) -> Iterator[T]:
+    """Run `work(deliver)` in an event loop of its own thread and yield each value that it passes to `deliver`.
 
-    What `work` raises is raised here, after all that arrived before. Leaving early (Ctrl-C, or dropping the iterator)
-    cancels the work at once: nobody waits for an answer that is no longer wanted.
+    An error of `work` is raised after the values that it delivered before. Closing the iterator early (Ctrl-C, for
+    instance) cancels the work at once; anyio repeats the cancellation if the work swallows it.
     """
-    arrived: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
-    loop = asyncio.new_event_loop()
-    task = loop.create_task(work(lambda result: arrived.put((result,))))
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        end: BaseException | None = None
+    values: SimpleQueue[tuple[T] | None] = SimpleQueue()
+    with start_blocking_portal(name="dmun-language-model") as portal:
+        future = portal.start_task_soon(work, lambda value: values.put((value,)))
+        future.add_done_callback(lambda _: values.put(None))
         try:
-            loop.run_until_complete(task)
-        except BaseException as error:  # it is the reader's to raise
-            end = error
+            while (value := values.get()) is not None:
+                yield value[0]
+            future.result()
         finally:
-            try:
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.close()
-            finally:
-                arrived.put(end)
-
-    thread = threading.Thread(target=run, name="dmun-language-model", daemon=True)
-    ended = False
-    try:
-        thread.start()
-        while not ended:
-            match arrived.get():
-                case (result,):
-                    yield result
-                case None:
-                    ended = True
-                case error:
-                    ended = True
-                    raise error
-    finally:
-        while thread.is_alive() and not ended:  # again and again: a cancellation can be swallowed where the work cleans up
-            with suppress(RuntimeError):  # the work has just ended by itself
-                loop.call_soon_threadsafe(task.cancel)
-            thread.join(CANCEL_AGAIN)
-        if thread.is_alive():
-            thread.join()
+            future.cancel()

@@ -1,9 +1,11 @@
-"""Chat models of transformers on this machine, answers constrained to their JSON Schema by llguidance."""
+"""Chat models of transformers on this machine. llguidance keeps their answers to the JSON Schema."""
 
 from __future__ import annotations
 
 import gc
 import io
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
 
+_LOG = logging.getLogger(__name__)
+
 
 class TransformersModel:
     """A chat model with a template: a folder, or a hub id with an optional revision ("owner/name@revision").
 
-    The model is opened when the first question comes and given back by `release`, so images can be rendered in between.
-    Questions run in batches of `settings.batch`; those with images one by one.
+    The first question loads the model and `release` frees it, so that images can be rendered in between. Questions run in
+    batches of `settings.batch`; a question with images runs alone.
     """
 
     backend = "transformers"
@@ -26,43 +30,49 @@ class TransformersModel:
     def __init__(self, place: str, settings: Settings) -> None:
         self.model = place
         self._settings = settings
-        self._opened: _Opened | None = None
+        self._loaded: _LoadedModel | None = None
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """See `LanguageModel.ask`."""
-        if self._opened is None:
-            self._opened = _Opened(self.model, self._settings)
-        blind = [place for place, question in enumerate(questions) if not _images(question)]
-        seeing = [place for place, question in enumerate(questions) if _images(question)]
+        if self._loaded is None:
+            started = time.monotonic()
+            self._loaded = _LoadedModel(self.model, self._settings)
+            _LOG.info("%s loaded in %.1f seconds", self.model, time.monotonic() - started)
+        text_only = [index for index, question in enumerate(questions) if not _has_images(question)]
+        with_images = [index for index, question in enumerate(questions) if _has_images(question)]
         size = max(1, self._settings.batch)
-        batches = [blind[start : start + size] for start in range(0, len(blind), size)] + [[place] for place in seeing]
+        batches = [text_only[start : start + size] for start in range(0, len(text_only), size)] + [
+            [index] for index in with_images
+        ]
         for batch in batches:
-            answers = self._opened.generate([questions[place] for place in batch])
+            started = time.monotonic()
+            answers = self._loaded.generate([questions[index] for index in batch])
+            _LOG.debug("%d questions answered in %.1f seconds", len(batch), time.monotonic() - started)
             yield from zip(batch, answers, strict=True)
 
     @property
     def unsupported_parameters(self) -> list[str]:
-        """None: a model of one's own takes everything."""
+        """None: a local model supports every parameter."""
         return []
 
     def release(self) -> None:
         """Free the model's memory."""
-        if self._opened is None:
+        if self._loaded is None:
             return
         import torch
 
-        self._opened = None
+        self._loaded = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
-def _images(question: Question) -> list[bytes]:
-    return [image for message in question.messages for image in message.images]
+def _has_images(question: Question) -> bool:
+    return any(message.images for message in question.messages)
 
 
-class _Opened:
-    """A loaded model with its tokenizer or processor."""
+class _LoadedModel:
+    """A loaded model with its tokenizer or processor. `sees` tells whether it takes images."""
 
     def __init__(self, place: str, settings: Settings) -> None:
         torchvision_compatibility.make_importable()
@@ -70,24 +80,24 @@ class _Opened:
         import transformers
 
         self._torch = torch
-        name, revision = _place(place)
+        name, revision = _name_and_revision(place)
         if place.startswith(("/", ".", "~")) and not Path(name).is_dir():
             raise LoadError(f"language model transformers:{place} cannot be opened", "there is no such folder", "check the path")
-        where: dict[str, Any] = {"revision": revision} if revision else {}
+        options: dict[str, Any] = {"revision": revision} if revision else {}
         try:
-            config = transformers.AutoConfig.from_pretrained(name, **where)
+            config = transformers.AutoConfig.from_pretrained(name, **options)
             self.sees = getattr(config, "vision_config", None) is not None
-            kind = transformers.AutoModelForImageTextToText if self.sees else transformers.AutoModelForCausalLM
-            tools = transformers.AutoProcessor if self.sees else transformers.AutoTokenizer
-            self.processor = tools.from_pretrained(name, **where)
+            model_class = transformers.AutoModelForImageTextToText if self.sees else transformers.AutoModelForCausalLM
+            processor_class = transformers.AutoProcessor if self.sees else transformers.AutoTokenizer
+            self.processor = processor_class.from_pretrained(name, **options)
             self.tokenizer = self.processor.tokenizer if self.sees else self.processor
-            self.model = kind.from_pretrained(
+            self.model = model_class.from_pretrained(
                 name,
                 dtype="auto",
                 device_map="auto" if torch.cuda.is_available() else None,
                 use_safetensors=True,
-                quantization_config=_quantisation(settings),
-                **where,
+                quantization_config=_quantization(settings),
+                **options,
             ).eval()
         except Exception as error:
             if isinstance(error, UsageError):
@@ -102,15 +112,17 @@ class _Opened:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
-        self.model.generation_config = self._plain_generation(transformers)
-        self._fold_system = not self._takes_system()
+        self.model.generation_config = self._greedy_generation(transformers)
+        self._merges_system = not self._accepts_system_turn()
         self._grammar = Grammar(self.tokenizer, self.model.get_input_embeddings().num_embeddings)
 
-    def _plain_generation(self, transformers: Any) -> Any:
-        """Greedy decoding that ends where tokenizer or model end a turn, without the model's own penalties and cuts: sampling
-        is done by the constraint, one generator a question."""
-        stated = self.model.generation_config.eos_token_id
-        ends = {self.tokenizer.eos_token_id, *(stated if isinstance(stated, list) else [stated])} - {None}
+    def _greedy_generation(self, transformers: Any) -> Any:
+        """Greedy decoding that ends at the end tokens of tokenizer and model, without the model's own penalties and limits.
+
+        ConstrainedSampling does the sampling, with one generator a question.
+        """
+        model_ends = self.model.generation_config.eos_token_id
+        ends = {self.tokenizer.eos_token_id, *(model_ends if isinstance(model_ends, list) else [model_ends])} - {None}
         return transformers.GenerationConfig(
             do_sample=False,
             eos_token_id=sorted(ends),
@@ -118,22 +130,22 @@ class _Opened:
             pad_token_id=self.tokenizer.pad_token_id,
         )
 
-    def _takes_system(self) -> bool:
-        """Whether the chat template has a place for a system turn; Gemma's and others' refuse one."""
+    def _accepts_system_turn(self) -> bool:
+        """Whether the chat template accepts a system turn. Gemma's and others refuse one."""
         from jinja2 import TemplateError
 
-        for fold in (False, True):
-            self._fold_system = fold
+        for merge in (False, True):
+            self._merges_system = merge
             turns = self._conversation((Message("system", "Be brief."), Message("user", "Hello.")))
             try:
                 self.processor.apply_chat_template([turns], add_generation_prompt=True, tokenize=False)
-                return not fold
+                return not merge
             except TemplateError as error:
-                fault = str(error)
-        raise LoadError(f"the chat template of transformers:{self.model.name_or_path} fails", fault, "use another chat model")
+                message = str(error)
+        raise LoadError(f"the chat template of transformers:{self.model.name_or_path} fails", message, "use another chat model")
 
     def generate(self, questions: Sequence[Question]) -> list[Answer]:
-        """Answers to questions of one batch, sampled under their schemas."""
+        """The answers to the questions of one batch, sampled under their schemas."""
         from transformers import LogitsProcessorList
 
         torch = self._torch
@@ -145,22 +157,22 @@ class _Opened:
             return_dict=True,
             **({"processor_kwargs": padded} if self.sees else padded),
         ).to(self.model.device)
-        width = inputs["input_ids"].shape[1]
+        prompt_length = inputs["input_ids"].shape[1]
         longest = max(question.max_tokens for question in questions)
-        room = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        if room and width >= room:
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        if context and prompt_length >= context:
             raise UsageError(
-                f"language model transformers:{self.model.name_or_path} reads {room} tokens",
-                f"the question has {width}",
+                f"language model transformers:{self.model.name_or_path} reads {context} tokens",
+                f"the question has {prompt_length}",
                 "use a model with a longer context",
             )
-        constraint = self._grammar.constrain(questions, width)
+        sampling = self._grammar.constrain(questions, prompt_length)
         try:
             with torch.inference_mode():
                 output = self.model.generate(
                     **inputs,
-                    max_new_tokens=min(longest, room - width) if room else longest,
-                    logits_processor=LogitsProcessorList([constraint]),
+                    max_new_tokens=min(longest, context - prompt_length) if context else longest,
+                    logits_processor=LogitsProcessorList([sampling]),
                 )
         except torch.OutOfMemoryError as error:
             raise UsageError(
@@ -170,16 +182,16 @@ class _Opened:
             ) from None
         answers = []
         for row, question in zip(range(len(questions)), questions, strict=True):
-            tokens = output[row, width:]
+            tokens = output[row, prompt_length:]
             text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-            counted = int(inputs["attention_mask"][row].sum())
-            said = int((tokens != self.tokenizer.pad_token_id).sum())
-            whole = constraint.finished(row, tokens.tolist()) and said <= question.max_tokens
-            answers.append(Answer(text, counted, said, "stop" if whole else "length"))
+            tokens_in = int(inputs["attention_mask"][row].sum())
+            tokens_out = int((tokens != self.tokenizer.pad_token_id).sum())
+            complete = sampling.is_complete(row, tokens.tolist()) and tokens_out <= question.max_tokens
+            answers.append(Answer(text, tokens_in, tokens_out, "stop" if complete else "length"))
         return answers
 
     def _conversation(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
-        messages = _folded(messages) if self._fold_system else messages
+        messages = _without_system_turn(messages) if self._merges_system else messages
         if not self.sees:
             if any(message.images for message in messages):
                 raise UsageError(
@@ -202,8 +214,8 @@ class _Opened:
         ]
 
 
-def _place(text: str) -> tuple[str, str]:
-    """The folder or hub id that a reference names, and the revision of the latter, or ""."""
+def _name_and_revision(text: str) -> tuple[str, str]:
+    """The folder, or the hub id and its revision ("" if there is none), that a reference names."""
     folder = Path(text).expanduser()
     if folder.is_dir() or text.startswith(("/", ".", "~")):
         return str(folder), ""
@@ -211,15 +223,15 @@ def _place(text: str) -> tuple[str, str]:
     return name, revision
 
 
-def _folded(messages: Sequence[Message]) -> Sequence[Message]:
-    """The conversation without a system turn: its text opens the first turn of the user."""
+def _without_system_turn(messages: Sequence[Message]) -> Sequence[Message]:
+    """The conversation with the system turn's text at the start of the user's first turn."""
     if not messages or messages[0].role != "system":
         return messages
     system, first, *rest = messages
     return [Message(first.role, f"{system.text}\n\n{first.text}", first.images), *rest]
 
 
-def _quantisation(settings: Settings) -> Any:
+def _quantization(settings: Settings) -> Any:
     if settings.quantize == "none":
         return None
     import importlib.util

@@ -1,1 +1,1 @@
-"""What a weights file is and where its tensors go: published formats recognised, each laid out over the base."""
+"""The published formats of edited weights: how each is recognised, and where its tensors go in the base."""

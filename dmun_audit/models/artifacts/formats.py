@@ -1,4 +1,4 @@
-"""Which published format a weights file has, told by the names of its tensors and never by the file's own name."""
+"""Which published format a weights file has. The names of its tensors decide, and never the name of the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ALIAS = re.compile(r"^embedding\.(?=(token|position)_embedding\.)")  # AdvUnlear
 
 @dataclass(frozen=True)
 class _Section:
-    """Tensors with one prefix: whose they are, and in which code's names."""
+    """Tensors with one prefix: the component that they belong to, and the code that names them (`names`)."""
 
     prefix: re.Pattern[str]
     component: str
@@ -86,12 +86,12 @@ def lay_out(contents: Contents, base: Shapes) -> Layout:
 
 
 def reading_of(contents: Contents) -> str:
-    """What the file is, in words, told without a base."""
+    """What the file is, in words. No base is needed."""
     return _reader(contents)[0]
 
 
 def _reader(contents: Contents) -> tuple[str, Callable[[Contents, Shapes], Layout]]:
-    """What the file is, in words, and what finds the places of its tensors."""
+    """What the file is, in words, and the function that finds the places of its tensors."""
     if is_textual_inversion(contents):
         return "a textual inversion", lay_out_tokens
     if is_receler(contents):
@@ -106,43 +106,43 @@ def _reader(contents: Contents) -> tuple[str, Callable[[Contents, Shapes], Layou
 
 def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
     parts: list[Part] = []
-    lost: list[str] = []
+    without_place: list[str] = []
     aside = (
         [f"{len(contents.extras)} entries that are no tensors, such as {next(iter(contents.extras))!r}"]
         if contents.extras
         else []
     )
-    dialects: set[str] = set()
+    schemes: set[str] = set()
     grouped, wrapped, left_out = _grouped(contents.shapes)
-    for (component, request_format, bare), names in grouped.items():
+    for (component, naming_scheme, bare), names in grouped.items():
         owner = _owner(component, base)
         if bare and owner == "text_encoder":
             owner = _which_text_encoder(contents, names, base)
-        places = _places(request_format, owner, names, base.get(owner, {}))
+        places = _places(naming_scheme, owner, names, base.get(owner, {}))
         translated = any(name != place for name in names for place, _ in places.get(name, []))
-        dialects.add(request_format if request_format != "any" else "CompVis" if translated else "diffusers")
+        schemes.add(naming_scheme if naming_scheme != "any" else "CompVis" if translated else "diffusers")
         for name, fulls in names.items():
             parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
         nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
-        beyond = [name for name in nowhere if _beyond_the_base(request_format, name, base.get(owner, {}))]
+        beyond = [name for name in nowhere if _beyond_the_base(naming_scheme, name, base.get(owner, {}))]
         if beyond:
             aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
         known_beyond = set(beyond)
-        lost += [name for name in nowhere if name not in known_beyond]
+        without_place += [name for name in nowhere if name not in known_beyond]
     aside += left_out
-    if lost:
+    if without_place:
         known = {place: None for shapes in base.values() for place in shapes}
-        raise no_place(contents.path, lost, len(contents.shapes), _where(grouped, base), known)
+        raise no_place(contents.path, without_place, len(contents.shapes), _where(grouped, base), known)
     if not parts:
         raise LoadError(f"{contents.path} holds no weights", "; ".join(aside), REMEDY)
-    return Layout(_words(contents, parts, dialects, wrapped, base), tuple(parts), aside=tuple(aside))
+    return Layout(_words(contents, parts, schemes, wrapped, base), tuple(parts), aside=tuple(aside))
 
 
 Grouped = dict[tuple[str, str, bool], dict[str, list[str]]]
 
 
 def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
-    """The names by component and request_format (name without prefixes → names in the file), whether they were wrapped, what was left out."""
+    """Names by component and scheme (name without prefixes → names in the file), whether they were wrapped, what is left out."""
     grouped: Grouped = {}
     schedule, ema, new_rows, optimiser = [], [], [], []
     wrapped = False
@@ -163,7 +163,7 @@ def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
             inner = section.prefix.sub("", name, count=1).removeprefix(
                 "text_model." if section.component.startswith("text") else ""
             )
-            bare = section.prefix.pattern.startswith("(?=")  # the name itself says what it is of, and no prefix whose
+            bare = section.prefix.pattern.startswith("(?=")  # no prefix names the component; the tensor's own name tells it
             grouped.setdefault((section.component, section.names, bare), {}).setdefault(inner, []).append(full)
     left_out = (
         [f"{len(ema)} tensors of EMA weights, such as {ema[0]!r}: the trained weights beside them are loaded"] if ema else []
@@ -182,7 +182,7 @@ def _section_of(name: str) -> _Section:
 
 
 def _which_text_encoder(contents: Contents, names: Mapping[str, Sequence[str]], base: Shapes) -> str:
-    """The base's text encoder that names without a prefix are of: the one whose folder the file lies in, else the only one they fit.
+    """The base's text encoder for names without a prefix: the one named by the file's folder, or else the only one that fits.
 
     Raises LoadError where they fit several.
     """
@@ -202,43 +202,43 @@ def _which_text_encoder(contents: Contents, names: Mapping[str, Sequence[str]], 
 
 
 def _owner(component: str, base: Shapes) -> str:
-    """The base's component that a section belongs to."""
+    """The component of the base that a section belongs to."""
     if component == "t5":  # SD3's third text encoder, FLUX's second
         return "text_encoder_3" if "text_encoder_3" in base else "text_encoder_2"
     return ("transformer" if "transformer" in base else "unet") if component == "denoiser" else component
 
 
 def _places(
-    request_format: str, owner: str, names: Collection[str], base: Mapping[str, Shape]
+    naming_scheme: str, owner: str, names: Collection[str], base: Mapping[str, Shape]
 ) -> dict[str, list[tuple[str, Source]]]:
-    """For each name, the places that it fills in the base's component, and with which of its rows."""
-    found: dict[str, list[tuple[str, Source]]] = {name: [(name, Source(name))] for name in names if name in base}
-    for source, place in _older_names(request_format, owner, base):
-        if source.name not in base or request_format == "open_clip":
-            found.setdefault(source.name, []).append((place, source))
-    return found
+    """For each name, the places in the base's component that it fills, each with the rows for it."""
+    places: dict[str, list[tuple[str, Source]]] = {name: [(name, Source(name))] for name in names if name in base}
+    for source, place in _older_names(naming_scheme, owner, base):
+        if source.name not in base or naming_scheme == "open_clip":
+            places.setdefault(source.name, []).append((place, source))
+    return places
 
 
-def _older_names(request_format: str, owner: str, base: Mapping[str, Shape]) -> Iterable[tuple[Source, str]]:
-    if request_format == "open_clip":
+def _older_names(naming_scheme: str, owner: str, base: Mapping[str, Shape]) -> Iterable[tuple[Source, str]]:
+    if naming_scheme == "open_clip":
         return naming.open_clip_text(base)
-    if request_format != "diffusers" and owner == "transformer":
+    if naming_scheme != "diffusers" and owner == "transformer":
         return naming_transformers.original(base)
-    if request_format != "diffusers" and owner in {"unet", "vae"}:
+    if naming_scheme != "diffusers" and owner in {"unet", "vae"}:
         translate = naming.compvis_unet if owner == "unet" else naming.compvis_vae
         return ((Source(older), place) for older, place in translate(base).items())
     return ()
 
 
-def _beyond_the_base(request_format: str, name: str, base: Collection[str]) -> bool:
-    """SD 2 reads the text before open_clip's last layer, and diffusers leaves out that layer and what comes after it."""
-    if request_format != "open_clip":
+def _beyond_the_base(naming_scheme: str, name: str, base: Collection[str]) -> bool:
+    """Whether the base does not use the tensor: SD 2 ends before open_clip's last layer, and diffusers leaves out all after it."""
+    if naming_scheme != "open_clip":
         return False
     layers = {int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))}
-    found = re.search(r"transformer\.resblocks\.(\d+)\.", name)
+    block = re.search(r"transformer\.resblocks\.(\d+)\.", name)
     return (
-        int(found[1]) > max(layers, default=0)
-        if found
+        int(block[1]) > max(layers, default=0)
+        if block
         else name.endswith("text_projection") and "text_projection.weight" not in base
     )
 
@@ -250,15 +250,15 @@ def _where(grouped: Grouped, base: Shapes) -> str:
     return words + (f" (the base has no {', no '.join(absent)})" if absent else "")
 
 
-def _words(contents: Contents, parts: list[Part], dialects: set[str], wrapped: bool, base: Shapes) -> str:
-    found: dict[str, set[str]] = {}
+def _words(contents: Contents, parts: list[Part], schemes: set[str], wrapped: bool, base: Shapes) -> str:
+    replaced: dict[str, set[str]] = {}
     for part in parts:
-        found.setdefault(part.component, set()).add(part.place)
-    spelled = []
-    for component, places in sorted(found.items()):
+        replaced.setdefault(part.component, set()).add(part.place)
+    components = []
+    for component, places in sorted(replaced.items()):
         extent = "full" if len(places) == len(base[component]) else "partial"
-        spelled.append(f"{extent} {component.replace('_', ' ')}")
-    older = "original" if "transformer" in found else "CompVis"
-    names = " and ".join(sorted({"diffusers" if request_format == "diffusers" else older for request_format in dialects}))
+        components.append(f"{extent} {component.replace('_', ' ')}")
+    older = "original" if "transformer" in replaced else "CompVis"
+    names = " and ".join(sorted({"diffusers" if naming_scheme == "diffusers" else older for naming_scheme in schemes}))
     wrapper = ", wrapped" if wrapped else ""
-    return f"{', '.join(spelled)} ({contents.container}, {names} names{wrapper})"
+    return f"{', '.join(components)} ({contents.container}, {names} names{wrapper})"

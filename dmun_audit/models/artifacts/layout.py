@@ -1,8 +1,9 @@
-"""Where the tensors of a weights file go: which place of which component each has, and whether all of them fit."""
+"""Where the tensors of a weights file go: each has a place in a component of the base, and must have its shape."""
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,11 @@ Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the
 
 
 DENOISERS = ("unet", "transformer")
-TEXT_PREFIX = "text_model."  # some text encoders of transformers have it, some lost it in version 5.6
+TEXT_PREFIX = "text_model."  # some text encoders of transformers lost it in version 5.6
 
 
 def canonical_name(component: str, name: str) -> str:
-    """A tensor's name as layouts spell it: a text encoder's without the prefix that comes and goes."""
+    """A tensor's name as layouts spell it: without the prefix that only some versions of transformers have."""
     return name.removeprefix(TEXT_PREFIX) if component.startswith("text_encoder") else name
 
 
@@ -30,7 +31,7 @@ def actual_name(network: Any, place: str) -> str:
 
 
 def block_of(component: str, place: str) -> str:
-    """The part of a model that a tensor belongs to: a top block of the denoiser, or another component as a whole."""
+    """The part of a model that a tensor belongs to: a top block of the denoiser, or any other component as a whole."""
     if component not in DENOISERS:
         return component
     parts = place.split(".")
@@ -50,9 +51,9 @@ class Part:
 class LowRank:
     """A tensor W of a component that becomes W + scale · up·down, with `magnitude` rescaled to it (DoRA).
 
-    `down`, `up`, `middle` and `magnitude` are names in the file; `rank` is the inner dimension, `scale` alpha / rank.
-    `alpha` names the tensor that holds alpha, where the scale is not known before it is read. `source` says which rows of `up`
-    are this place's, and `outputs` how many, where one pair serves several places.
+    `down`, `up`, `middle` and `magnitude` are names in the file. `rank` is the inner dimension, and `scale` is alpha / rank.
+    Where the file holds alpha as a tensor, `alpha` names it. Where one pair serves several places, `source` says which rows of
+    `up` belong to this place, and `outputs` is their number.
     """
 
     component: str
@@ -68,7 +69,7 @@ class LowRank:
     outputs: int = 0
 
     def sources(self) -> list[str]:
-        """Names of the file's tensors that it is made of."""
+        """The names of the file's tensors that it uses."""
         return [name for name in (self.down, self.up, self.alpha, self.middle, self.magnitude) if name is not None]
 
 
@@ -76,10 +77,10 @@ class LowRank:
 class Layout:
     """What a weights file is and does to its base.
 
-    `format` is the name for people. `parts` replace tensors, `low_rank` adds to them. `adapter` is "spm" or "receler" where the
-    file changes what modules compute instead of their weights; the low-rank pairs are then the adapter's. `tokens` are new words
-    (token → names of tensors by component). `aside` says what was left out on purpose, `notes` what a reader of the proof
-    should know, `settings` what an adapter needs besides tensors.
+    `format` is a name for people. `parts` replace tensors, and `low_rank` adds to them. `adapter` is "spm" or "receler" where the
+    file changes what modules compute instead of their weights; the low-rank pairs then belong to the adapter. `tokens` are new
+    words (token → names of tensors by component). `aside` says what was left out on purpose, `notes` what a reader of the proof
+    should know. `settings` holds what an adapter needs besides tensors.
     """
 
     format: str
@@ -113,11 +114,11 @@ class Layout:
         return {component: len(names) for component, names in sorted(self.sources().items())}
 
     def missing(self, base: Shapes) -> dict[str, int]:
-        """How many tensors of each component whose weights the file replaces stay the base's."""
-        found: dict[str, set[str]] = {}
+        """For each component whose weights the file replaces: how many tensors stay as in the base."""
+        places: dict[str, set[str]] = {}
         for part in self.parts:
-            found.setdefault(part.component, set()).add(part.place)
-        return {component: len(base[component].keys() - places) for component, places in sorted(found.items())}
+            places.setdefault(part.component, set()).add(part.place)
+        return {component: len(base[component].keys() - replaced) for component, replaced in sorted(places.items())}
 
 
 def require_fit(path: Path, layout: Layout, shapes: Mapping[str, Shape], base: Shapes) -> None:
@@ -149,19 +150,17 @@ def without_ones(shape: Shape) -> Shape:
 def _require_low_rank(path: Path, pair: LowRank, shapes: Mapping[str, Shape], want: Shape) -> None:
     place = f"{pair.component} {pair.place!r}"
     down, up = shapes[pair.down], shapes[pair.up]
-    outer, inner = want[0], 1
-    for length in want[1:]:
-        inner *= length
+    outer, inner = want[0], math.prod(want[1:])
     middle = shapes[pair.middle] if pair.middle else ()
-    seen = _product(down[1:]) * (_product(middle[2:]) if middle else 1)
-    if len(down) < 2 or seen != inner or not down[0]:
+    inputs = math.prod(down[1:]) * (math.prod(middle[2:]) if middle else 1)
+    if len(down) < 2 or inputs != inner or not down[0]:
         raise _other_shape(path, pair.down, down, place, want)
     rows = outer if pair.source.rows is None else pair.source.rows
-    if len(up) < 2 or up[0] != rows or _product(up[1:]) != down[0]:
+    if len(up) < 2 or up[0] != rows or math.prod(up[1:]) != down[0]:
         raise _other_shape(path, pair.up, up, place, want)
     if middle and (len(middle) != 4 or middle[:2] != (down[0], down[0]) or tuple(middle[2:]) != want[2:]):
         raise _other_shape(path, str(pair.middle), middle, place, want)
-    if pair.alpha is not None and _product(shapes[pair.alpha]) != 1:
+    if pair.alpha is not None and math.prod(shapes[pair.alpha]) != 1:
         raise _other_shape(path, pair.alpha, shapes[pair.alpha], place, want)
     if pair.magnitude is not None and without_ones(shapes[pair.magnitude]) not in _magnitudes(pair.magnitude, want):
         raise _other_shape(path, pair.magnitude, shapes[pair.magnitude], place, want)
@@ -171,13 +170,6 @@ def _magnitudes(name: str, want: Shape) -> set[Shape]:
     """The shapes that a DoRA's magnitude may have: one number for each output; in older LyCORIS files for each input."""
     outer = want[0]
     return {(outer,), (1, *want[1:2])} if name.endswith("dora_scale") else {(outer,), (1, outer)}
-
-
-def _product(shape: Shape) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product
 
 
 def _other_shape(path: Path, name: str, have: Shape, place: str, want: Shape) -> LoadError:
@@ -192,11 +184,11 @@ def no_place(path: Path, names: Sequence[str], total: int, where: str, known: Ma
     """The error for tensors without a place: up to three of them, each with the closest name that the base has."""
     return LoadError(
         f"{path} does not fit the base: {len(names)} of its {total} tensors are not in {where}",
-        "; ".join(_beside_closest(name, known) for name in names[:3]),
+        "; ".join(_with_closest(name, known) for name in names[:3]),
         "check --base, and what the file is; nothing was loaded",
     )
 
 
-def _beside_closest(name: str, known: Mapping[str, Any]) -> str:
+def _with_closest(name: str, known: Mapping[str, Any]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"{name!r} (closest: {close[0]!r})" if close else repr(name)

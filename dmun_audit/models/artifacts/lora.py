@@ -1,10 +1,10 @@
-"""LoRA, LoCon and DoRA adapters: their names as diffusers, peft and kohya's trainer write them, and the weights they make.
+"""LoRA, LoCon and DoRA adapters: where their tensors go, and the weights that they make.
 
-Every name is looked up among the base's own modules, so nothing is guessed and nothing is dropped: of the libraries' own
-loaders, one leaves out DoRA magnitudes and tensors without a place with a warning.
+Names are those of diffusers, peft and kohya's trainer. Every name is looked up among the base's own modules, so nothing is
+guessed or dropped. (The loader of diffusers drops DoRA magnitudes, and drops tensors without a place with a warning.)
 
-W' = W + (alpha / rank) · B·A (Hu et al. 2021, arXiv 2106.09685, §4.1); with a magnitude m, W' = m · V / ‖V‖ of V = W + (alpha / rank) · B·A,
-the norm over each output's weights (Liu et al. 2024, arXiv 2402.09353, eq. 5).
+W' = W + (alpha / rank) · B·A (Hu et al. 2021, arXiv 2106.09685, §4.1); with a magnitude m, W' = m · V / ‖V‖ of V = W + (alpha /
+rank) · B·A, the norm over each output's weights (Liu et al. 2024, arXiv 2402.09353, eq. 5).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dmun_audit.models.artifacts.layout import Layout, LowRank, Part, Shapes, no
 from dmun_audit.models.artifacts.lora_names import OTHER_ADAPTERS, Home, Places, naming_scheme_of, role_of
 from dmun_audit.models.artifacts.naming import Source
 from dmun_audit.models.files.contents import Contents
-from dmun_audit.models.references import adapter_config
+from dmun_audit.models.source_files import adapter_config
 
 if TYPE_CHECKING:
     import torch
@@ -60,13 +60,13 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
     places = Places(base)
     homes = {module: places.find(module) for module in modules}
     full = {name: places.find_tensor(name) for name in rest}  # peft's modules_to_save: tensors as they are
-    lost = [next(iter(modules[module].values())) for module, found in homes.items() if not found]
-    lost += [name for name, home in full.items() if home is None]
-    if lost:
-        raise no_place(contents.path, lost, len(contents.shapes), "any module of the base", places.known)
-    scales = _Scales(contents, {module: found[0].component for module, found in homes.items()})
-    _refuse_twice(contents, [(home, module) for module, found in homes.items() for home in found])
-    adapted = {(home.component, home.place) for found in homes.values() for home in found}
+    without_place = [next(iter(modules[module].values())) for module, targets in homes.items() if not targets]
+    without_place += [name for name, home in full.items() if home is None]
+    if without_place:
+        raise no_place(contents.path, without_place, len(contents.shapes), "any module of the base", places.known)
+    scales = _Scales(contents, {module: targets[0].component for module, targets in homes.items()})
+    _refuse_twice(contents, [(home, module) for module, targets in homes.items() for home in targets])
+    adapted = {(home.component, home.place) for targets in homes.values() for home in targets}
     _refuse_twice(contents, [(home, name) for name, home in full.items() if home is not None], adapted)
     pairs = tuple(_pair(contents, module, roles, home, scales) for module, roles in modules.items() for home in homes[module])
     parts = tuple(Part(home.component, home.place, Source(name)) for name, home in full.items() if home is not None)
@@ -82,9 +82,7 @@ def lay_out_lora(contents: Contents, base: Shapes) -> Layout:
 def _may_be_spm(pairs: Collection[LowRank], modules: Collection[str]) -> tuple[str, ...]:
     if naming_scheme_of(modules) != "kohya" or any(pair.rank > 1 for pair in pairs):
         return ()
-    return (
-        "all pairs are of rank 1: if this is an SPM, it lost the metadata that say so, and its strength no longer follows the prompt",
-    )
+    return ("all pairs are of rank 1: if this is an SPM, its metadata are lost, and its strength no longer follows the prompt",)
 
 
 def _refuse_twice(contents: Contents, named: list[tuple[Home, str]], taken: Collection[tuple[str, str]] = ()) -> None:
@@ -125,7 +123,7 @@ def _pair(contents: Contents, module: str, roles: Mapping[str, str], home: Home,
 
 
 class _Scales:
-    """alpha / rank of modules whose file has no tensor for it: from the file's metadata or the adapter_config.json beside it."""
+    """alpha / rank of modules without a tensor for it: from the file's metadata, or from adapter_config.json beside the file."""
 
     def __init__(self, contents: Contents, components: Mapping[str, str]) -> None:
         self._components = components
@@ -150,26 +148,26 @@ class _Scales:
 
     def notes(self, pairs: int) -> tuple[str, ...]:
         """Where the scales come from."""
-        told = tuple(f"alpha is taken from {where}" for where in self._from)
+        notes = tuple(f"alpha is taken from {where}" for where in self._from)
         if not self._without:
-            return told
+            return notes
         return (
-            *told,
+            *notes,
             f"{self._without} of {pairs} low-rank pairs state no alpha: taken as alpha = rank, as diffusers does",
         )
 
 
 def adapter_settings(path: Path) -> dict[str, Any]:
-    """What peft's adapter_config.json says of the adapter at `path`; empty where there is none."""
-    beside = adapter_config(path)
-    return _table(beside, _text_of(beside)) if beside is not None else {}
+    """The settings in peft's adapter_config.json of the adapter at `path`; {} where there is none."""
+    config = adapter_config(path)
+    return _table(config, _text_of(config)) if config is not None else {}
 
 
 def _declared(contents: Contents) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Where settings are declared, for which component (empty for all), and the settings."""
-    beside = adapter_settings(contents.path)
-    if beside:
-        yield "adapter_config.json", "", beside
+    settings = adapter_settings(contents.path)
+    if settings:
+        yield "adapter_config.json", "", settings
     text = contents.metadata.get("lora_adapter_metadata")
     if text:
         merged: dict[str, dict[str, Any]] = {}
@@ -180,12 +178,12 @@ def _declared(contents: Contents) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def _require_plain_adapter(path: Path, settings: Mapping[str, Any]) -> None:
-    """Raise LoadError for settings of peft with which low-rank pairs added to the base are another model than the trained one."""
+    """Raise LoadError for settings of peft with which the sum of base and low-rank pairs is not the trained model."""
     initial = settings.get("init_lora_weights")
     if isinstance(initial, str) and initial.lower().startswith(REBASED):
         raise LoadError(
             f"{path} is an adapter initialised by {initial}",
-            "its base is not --base but what was left when the adapter was split off it",
+            "its base is not --base, but what remained of it when the adapter was split off",
             "convert it to a plain LoRA, or merge it and save the pipeline",
         )
     odd = next((key for key in CHANGES_THE_FORMULA if settings.get(key)), None)
@@ -202,7 +200,7 @@ def _require_plain_adapter(path: Path, settings: Mapping[str, Any]) -> None:
         except re.error as error:
             raise LoadError(f"{path}: alpha_pattern {pattern!r} is no pattern", str(error)) from None
         if len(pattern) > LONGEST_PATTERN or re.search(r"\)[*+{?]", pattern):
-            raise LoadError(f"{path}: alpha_pattern {pattern[:80]!r} is too involved to be matched safely")
+            raise LoadError(f"{path}: alpha_pattern {pattern[:80]!r} is too complex to be matched safely")
 
 
 def _text_of(path: Path) -> str:
@@ -255,7 +253,7 @@ def delta(pair: LowRank, contents: Contents, dtype: torch.dtype) -> torch.Tensor
 
 
 def _rows(up: torch.Tensor, pair: LowRank) -> torch.Tensor:
-    """The rows of `up` that are this place's, where one pair serves several places or swaps its halves."""
+    """The rows of `up` for this place: one pair may serve several places, or may have its halves swapped."""
     import torch
 
     source = pair.source

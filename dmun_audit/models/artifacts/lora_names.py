@@ -1,4 +1,4 @@
-"""How diffusers, peft and kohya's trainer name the tensors of a low-rank adapter, and which weight of the base each name means."""
+"""Names of low-rank adapters in diffusers, peft and kohya's trainer, and the weight of the base that each name means."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KOHYA = re.compile(r"lora_(unet|te\d?|transformer)_(.+)")
 
 
 class Home(NamedTuple):
-    """A weight that a module of an adapter changes: component, place, its number of outputs, and which rows of the module they are."""
+    """A weight that a module of an adapter changes: component, place, number of outputs, and the rows of the module for it."""
 
     component: str
     place: str
@@ -47,20 +47,20 @@ class Home(NamedTuple):
 def role_of(name: str) -> tuple[str, str]:
     """Module and role (down, up, middle, magnitude, alpha) of an adapter's tensor; empty where it has none."""
     for pattern, role in ROLES:
-        if found := pattern.fullmatch(name):
-            return found[1], role
+        if match := pattern.fullmatch(name):
+            return match[1], role
     return "", ""
 
 
 def naming_scheme_of(modules: Iterable[str]) -> str:
-    """Whose names these are."""
+    """Who names modules like this: kohya, peft or diffusers."""
     if any(KOHYA.match(module) for module in modules):
         return "kohya"
     return "peft" if any(module.startswith("base_model.") for module in modules) else "diffusers"
 
 
 class Places:
-    """The base's weights by the ways in which adapters name their modules."""
+    """The base's weights, by all the names that adapters have for their modules."""
 
     def __init__(self, base: Shapes) -> None:
         self.known: dict[str, Home] = {}
@@ -85,18 +85,18 @@ class Places:
         return Home(component, place, shape[0] if shape else 0, source)
 
     def find(self, module: str) -> list[Home]:
-        """The weights that `module` means: as a rule one, several where the base holds them apart, none where it has none."""
-        if found := KOHYA.fullmatch(module):
-            component = COMPONENTS.get(found[1], "")
+        """The weights that `module` means: several where the base splits one module, and none where it has no such module."""
+        if match := KOHYA.fullmatch(module):
+            component = COMPONENTS.get(match[1], "")
             if component == "unet" and "unet" not in self._base:
                 component = "transformer"  # kohya's trainer calls every denoiser "unet"
             if component == "text_encoder_3" and component not in self._base:
-                component = "text_encoder_2"  # and T5 the third text encoder, also of FLUX, which has two
-            return self._underscored.get((component, found[2]), [])
-        found = DOTTED.fullmatch(module)
-        if found is None:
+                component = "text_encoder_2"  # it calls T5 the third text encoder, but FLUX has only two
+            return self._underscored.get((component, match[2]), [])
+        match = DOTTED.fullmatch(module)
+        if match is None:
             return []
-        component, inner = found[1] or "", found[2].replace(".processor.", ".")
+        component, inner = match[1] or "", match[2].replace(".processor.", ".")
         if component.startswith("text_encoder"):
             inner = TEXT_ATTENTION.sub(lambda attention: f".{attention[1]}_proj", inner)
         inner = re.sub(r"\.to_out$", ".to_out.0", inner)
@@ -109,15 +109,15 @@ class Places:
     def find_tensor(self, name: str) -> Home | None:
         """The tensor of the base that `name` means, or None."""
         module, _, kind = name.replace(".modules_to_save.default.", ".").rpartition(".")
-        found = self.find(module)
-        if not found:
+        homes = self.find(module)
+        if not homes:
             return None
-        place = f"{found[0].place.removesuffix('.weight')}.{kind}"
-        return found[0]._replace(place=place) if place in self._base[found[0].component] else None
+        place = f"{homes[0].place.removesuffix('.weight')}.{kind}"
+        return homes[0]._replace(place=place) if place in self._base[homes[0].component] else None
 
 
 def _older_names(base: Shapes) -> Iterator[tuple[str, str, Source]]:
-    """Component, place and source by the names of the code that the models were published with."""
+    """Component, place and source, by the names in the code of the models' authors."""
     for older, place in compvis_unet(base.get("unet", {})).items():
         yield "unet", place, Source(older)
     for source, place in naming_transformers.original(base.get("transformer", {})):

@@ -1,7 +1,7 @@
-"""How the research code that published Stable Diffusion names its weights, against how diffusers names them.
+"""Names of Stable Diffusion's weights in the code of its authors, and in diffusers.
 
-Names are translated from the base's to the older ones and looked up the other way round, so that part of a network is
-recognised like the whole of it. Structure is read from the base's own names. Sources: the configurations and modules of
+The base's names are translated to the older ones, and a file's names are looked up among these: so a part of a network is
+recognised like the whole. The structure is read from the base's own names. Sources: the configurations and modules of
 CompVis/stable-diffusion (`ldm`), Stability-AI/generative-models (`sgm`) and mlfoundations/open_clip.
 """
 
@@ -45,9 +45,9 @@ OPEN_CLIP_ENDS = {
 
 
 class Source(NamedTuple):
-    """Where a tensor lies in a file: its name there and, where it shares a larger tensor, its first row and that tensor's rows.
+    """Where a tensor lies in a file. In a larger tensor, `first_row` is its first row, and `rows` counts the larger tensor's rows.
 
-    `transposed` tensors have rows and columns exchanged, `swapped` ones their upper and lower half.
+    Rows and columns of `transposed` tensors are exchanged, and upper and lower half of `swapped` ones.
     """
 
     name: str
@@ -61,12 +61,12 @@ WHOLE = Source("")  # all rows, as they are
 
 
 def compvis_unet(names: Collection[str]) -> dict[str, str]:
-    """The UNet's tensor names in diffusers, by their names in CompVis's and Stability's code.
+    """The UNet's tensor names in diffusers, by the names in CompVis's and Stability's code.
 
     A name without counterpart is left out.
     """
     layers = 1 + max(
-        (int(found[1]) for name in names if (found := re.match(r"down_blocks\.0\.resnets\.(\d+)\.", name))), default=0
+        (int(match[1]) for name in names if (match := re.match(r"down_blocks\.0\.resnets\.(\d+)\.", name))), default=0
     )
     return {older: name for name in names if (older := _unet_name(name, layers, names))}
 
@@ -75,9 +75,9 @@ def _unet_name(name: str, layers: int, names: Collection[str]) -> str:
     module, _, kind = name.rpartition(".")
     if module in UNET_ENDS:
         return f"{UNET_ENDS[module]}.{kind}"
-    found = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", name)
-    if found:
-        side, block, part, place, rest = found[1], int(found[2]), found[3], int(found[4]), found[5]
+    match = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", name)
+    if match:
+        side, block, part, place, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
         if part == "downsamplers":
             return f"input_blocks.{(layers + 1) * (block + 1)}.0.{rest.replace('conv.', 'op.', 1)}"
         if part == "upsamplers":
@@ -86,24 +86,24 @@ def _unet_name(name: str, layers: int, names: Collection[str]) -> str:
         number = (layers + 1) * block + place
         home = f"input_blocks.{number + 1}" if side == "down" else f"output_blocks.{number}"
         return f"{home}.0.{_within(rest, RESNET)}" if part == "resnets" else f"{home}.1.{rest}"
-    found = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)", name)
-    if found:
-        number = 2 * int(found[2]) + (found[1] == "attentions")
-        return f"middle_block.{number}.{_within(found[3], RESNET) if found[1] == 'resnets' else found[3]}"
+    match = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d+)\.(.+)", name)
+    if match:
+        number = 2 * int(match[2]) + (match[1] == "attentions")
+        return f"middle_block.{number}.{_within(match[3], RESNET) if match[1] == 'resnets' else match[3]}"
     return ""
 
 
 def compvis_vae(names: Collection[str]) -> dict[str, str]:
-    """The autoencoder's tensor names in diffusers, by their names in CompVis's code."""
-    ups = 1 + max((int(found[1]) for name in names if (found := re.match(r"decoder\.up_blocks\.(\d+)\.", name))), default=0)
+    """The autoencoder's tensor names in diffusers, by the names in CompVis's code."""
+    ups = 1 + max((int(match[1]) for name in names if (match := re.match(r"decoder\.up_blocks\.(\d+)\.", name))), default=0)
     return {_vae_name(name, ups): name for name in names}
 
 
 def _vae_name(name: str, ups: int) -> str:
-    found = re.fullmatch(r"(encoder|decoder)\.(.+)", name)
-    if not found:
+    match = re.fullmatch(r"(encoder|decoder)\.(.+)", name)
+    if not match:
         return name
-    half, rest = found[1], found[2]
+    half, rest = match[1], match[2]
     rest = re.sub(r"^down_blocks\.(\d+)\.resnets\.(\d+)\.", r"down.\1.block.\2.", rest)
     rest = re.sub(r"^down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample.", rest)
     rest = re.sub(r"^up_blocks\.(\d+)\.resnets\.(\d+)\.", lambda m: f"up.{ups - 1 - int(m[1])}.block.{m[2]}.", rest)
@@ -120,17 +120,17 @@ def _within(rest: str, table: dict[str, str]) -> str:
 
 
 def open_clip_text(base: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[Source, str]]:
-    """For each tensor of a CLIP text encoder, by its name in transformers, where it lies among open_clip's.
+    """Where each tensor of a CLIP text encoder lies in open_clip's weights, with its name in transformers.
 
-    open_clip keeps queries, keys and values in one tensor and the projection of the text transposed.
+    open_clip keeps queries, keys and values in one tensor, and keeps the projection of the text transposed.
     """
     for name in base:
         if name in OPEN_CLIP_ENDS:
             yield Source(OPEN_CLIP_ENDS[name]), name
         elif name == "text_projection.weight":
             yield Source("text_projection", transposed=True), name
-        elif found := re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name):
-            layer, module, kind = f"transformer.resblocks.{found[1]}", found[2], found[3]
+        elif match := re.fullmatch(r"encoder\.layers\.(\d+)\.(.+)\.(weight|bias)", name):
+            layer, module, kind = f"transformer.resblocks.{match[1]}", match[2], match[3]
             if module in OPEN_CLIP_LAYER:
                 yield Source(f"{layer}.{OPEN_CLIP_LAYER[module]}.{kind}"), name
             elif module.startswith("self_attn.") and module[10] in "qkv":

@@ -1,7 +1,8 @@
-"""How Black Forest Labs' FLUX and Stability's SD3 name the weights of their transformers, against how diffusers names them.
+"""Names of the transformers' weights of FLUX and SD3 in the code of their authors, and in diffusers.
 
-They keep queries, keys and values (in FLUX's single blocks the first layer of the MLP too) in one tensor, and shift before scale in the
-last modulation, which diffusers swaps. Sources: black-forest-labs/flux (`model.py`), Stability-AI/sd3.5 (`mmditx.py`).
+That code keeps queries, keys and values in one tensor (in FLUX's single blocks also the first layer of the MLP). In the last
+modulation it has shift before scale, and diffusers has scale before shift. Sources: black-forest-labs/flux (`model.py`),
+Stability-AI/sd3.5 (`mmditx.py`).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ SD3_BLOCK = {
 
 
 def original(base: Shapes) -> Iterable[tuple[Source, str]]:
-    """`flux` or `sd3`, as the base's transformer is one; nothing for any other."""
+    """The names of `flux` or `sd3` where the base has such a transformer; nothing for any other."""
     pooled = "time_text_embed.text_embedder.linear_1.weight" in base
     if pooled and any(place.endswith(".proj_mlp.weight") for place in base):
         return flux(base)
@@ -85,23 +86,23 @@ def original(base: Shapes) -> Iterable[tuple[Source, str]]:
 
 
 def flux(base: Shapes) -> Iterator[tuple[Source, str]]:
-    """For each tensor of a FLUX transformer, by its name in diffusers, where it lies among Black Forest Labs'."""
+    """Where each tensor of a FLUX transformer lies in the weights of Black Forest Labs, with its name in diffusers."""
     for place in base:
         module, _, kind = place.rpartition(".")
         if module in FLUX_ENDS:
             yield Source(f"{FLUX_ENDS[module]}.{kind}", swapped=module == SWAPPED), place
-        elif found := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
-            block = f"double_blocks.{found[1]}"
-            yield _of_double(block, found[2], kind, base[place][0]), place
-        elif found := re.fullmatch(r"single_transformer_blocks\.(\d+)\.(.+)", module):
-            block = f"single_blocks.{found[1]}"
-            yield _of_single(block, found[2], kind, place, base), place
+        elif match := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
+            block = f"double_blocks.{match[1]}"
+            yield _of_double(block, match[2], kind, base[place][0]), place
+        elif match := re.fullmatch(r"single_transformer_blocks\.(\d+)\.(.+)", module):
+            block = f"single_blocks.{match[1]}"
+            yield _of_single(block, match[2], kind, place, base), place
 
 
 def _of_double(block: str, module: str, kind: str, rows: int) -> Source:
-    if found := re.fullmatch(r"attn\.(?:to|add)_([qkv])(?:_proj)?", module):
+    if match := re.fullmatch(r"attn\.(?:to|add)_([qkv])(?:_proj)?", module):
         side = "txt" if module.startswith("attn.add") else "img"
-        return Source(f"{block}.{side}_attn.qkv.{kind}", QKV.index(found[1]) * rows, 3 * rows)
+        return Source(f"{block}.{side}_attn.qkv.{kind}", QKV.index(match[1]) * rows, 3 * rows)
     ending = "scale" if module.startswith("attn.norm") else kind
     return Source(f"{block}.{FLUX_DOUBLE.get(module, module)}.{ending}")
 
@@ -116,20 +117,20 @@ def _of_single(block: str, module: str, kind: str, place: str, base: Shapes) -> 
 
 
 def sd3(base: Shapes) -> Iterator[tuple[Source, str]]:
-    """For each tensor of an SD3 transformer, by its name in diffusers, where it lies among Stability's."""
-    last = max((int(found[1]) for place in base if (found := re.match(r"transformer_blocks\.(\d+)\.", place))), default=-1)
+    """Where each tensor of an SD3 transformer lies in Stability's weights, with its name in diffusers."""
+    last = max((int(match[1]) for place in base if (match := re.match(r"transformer_blocks\.(\d+)\.", place))), default=-1)
     for place in base:
         module, _, kind = place.rpartition(".")
         if place == "pos_embed.pos_embed":
             yield Source("pos_embed"), place
         elif module in SD3_ENDS:
             yield Source(f"{SD3_ENDS[module]}.{kind}", swapped=module == SWAPPED), place
-        elif found := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
-            block, inner = f"joint_blocks.{found[1]}", found[2]
+        elif match := re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module):
+            block, inner = f"joint_blocks.{match[1]}", match[2]
             if joined := re.fullmatch(r"(attn2?)\.(?:to|add)_([qkv])(?:_proj)?", inner):
                 side = "context_block" if ".add_" in inner else "x_block"
                 rows = base[place][0]
                 yield Source(f"{block}.{side}.{joined[1]}.qkv.{kind}", QKV.index(joined[2]) * rows, 3 * rows), place
             else:
-                swapped = int(found[1]) == last and inner == "norm1_context.linear"
+                swapped = int(match[1]) == last and inner == "norm1_context.linear"
                 yield Source(f"{block}.{SD3_BLOCK.get(inner, inner)}.{kind}", swapped=swapped), place

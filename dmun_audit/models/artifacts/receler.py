@@ -26,13 +26,13 @@ def is_receler(contents: Contents) -> bool:
 
 
 def lay_out_receler(contents: Contents, base: Shapes) -> Layout:
-    """Which cross-attention of the base's UNet each eraser stands behind; raises LoadError, naming the tensor, where there is none."""
+    """The cross-attention of the base's UNet for each eraser. Raises LoadError, naming the tensor, where there is none."""
     unet = base.get("unet", {})
     erasers: dict[str, dict[str, str]] = {}
     for name in contents.shapes:
-        found = ERASER.fullmatch(name)
-        if found:
-            erasers.setdefault(found[1], {})[f"{found[2]}.{found[3]}"] = name
+        match = ERASER.fullmatch(name)
+        if match:
+            erasers.setdefault(match[1], {})[f"{match[2]}.{match[3]}"] = name
     pairs = []
     for prefix, names in erasers.items():
         places = [

@@ -1,10 +1,10 @@
 """SPM: one-dimensional adapters whose strength depends on the prompt (Lyu et al. 2023, arXiv 2312.16145).
 
 The adapter adds scale · up·down to what a module computes, as a LoRA does, but its strength m follows the prompt ("facilitated
-transport", §3.4): m is the largest, over the erased concepts, of two similarities of the prompt to the concept: the cosine of
-both texts' last hidden states, all positions flattened into one vector, and the share of the concept's tokens that the prompt
-has. The released code multiplies both `lora_up` and `lora_down` by m, so the change enters with m²; this follows the code, on
-which the published figures rest. m holds for both halves of classifier-free guidance.
+transport", §3.4). Each erased concept has two similarities to the prompt: the cosine of the last hidden states of both texts,
+with all positions flattened into one vector, and the share of the concept's tokens that the prompt has. m is the largest of all
+these. The released code multiplies both `lora_up` and `lora_down` by m, so the change enters with m². This follows the code,
+because the published figures were made with it. m holds for both halves of classifier-free guidance.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def is_spm(contents: Contents) -> bool:
-    """Whether the file is an SPM: it names the erased prompts in its metadata."""
+    """Whether the file is an SPM: its metadata name the erased prompts."""
     return "prompts" in contents.metadata and any(name.endswith(".lora_down.weight") for name in contents.shapes)
 
 
 def lay_out_spm(contents: Contents, base: Shapes) -> Layout:
-    """Where the pairs of an SPM go. Raises LoadError where its metadata do not say which prompts it erases, or its scale."""
+    """Where the pairs of an SPM go. Raises LoadError where its metadata lack the erased prompts or the scale."""
     prompts = contents.metadata["prompts"].split(",")
     if not all(prompt.strip() for prompt in prompts):
         raise LoadError(
@@ -94,7 +94,7 @@ class SpmAdapter:
         self._rows = [self.strength(prompt) for prompt in prompts]
 
     def strength(self, prompt: str) -> float:
-        """m of one prompt: 1 for an erased concept itself, smaller the less the prompt has to do with any of them."""
+        """m of one prompt: 1 for an erased concept itself, and less for a prompt that is less like any of them."""
         if prompt not in self._strengths:
             self._strengths[prompt] = max(max(cosine, shared) for cosine, shared in self._similarities(prompt))
         return self._strengths[prompt]

@@ -1,4 +1,4 @@
-"""Textual inversion: new words with embeddings of their own (Gal et al. 2022, arXiv 2208.01618), in the files that are passed around."""
+"""Textual inversion: files of new words with embeddings of their own (Gal et al. 2022, arXiv 2208.01618)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _is_token(name: str, contents: Contents) -> bool:
 
 
 def lay_out_tokens(contents: Contents, base: Shapes) -> Layout:
-    """The new words, and whose embeddings they are. Raises LoadError where the widths are not the base's."""
+    """The new words and their text encoders. Raises LoadError where an embedding has another width than the base's."""
     tokens: dict[str, dict[str, str]] = {}
     for name, shape in contents.shapes.items():
         component = BY_ENCODER.get(name, "text_encoder")
@@ -74,7 +74,7 @@ def _word(name: str, contents: Contents) -> str:
 
 
 def add_tokens(pipeline: Any, layout: Layout, contents: Contents) -> None:
-    """Teach tokenizers and text encoders the new words, through the pipeline's own loader."""
+    """Add the new words to tokenizers and text encoders, with the pipeline's own loader."""
     if not hasattr(pipeline, "load_textual_inversion"):
         raise LoadError(f"{contents.path} cannot be laid over a {type(pipeline).__name__}", "it takes no textual inversions")
     for token, names in layout.tokens.items():
@@ -82,9 +82,7 @@ def add_tokens(pipeline: Any, layout: Layout, contents: Contents) -> None:
             suffix = component.removeprefix("text_encoder")
             tokenizer = getattr(pipeline, "tokenizer" + suffix)
             if token in tokenizer.get_vocab():
-                raise LoadError(
-                    f"{contents.path}: the word {token!r} is one that the base knows already", "", "rename the token in the file"
-                )
+                raise LoadError(f"{contents.path}: the base already knows the word {token!r}", "", "rename the token in the file")
             encoder = getattr(pipeline, component)
             tensor = contents.tensor(name).to(encoder.dtype)
             pipeline.load_textual_inversion({token: tensor}, token=token, tokenizer=tokenizer, text_encoder=encoder)

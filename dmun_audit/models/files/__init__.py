@@ -1,1 +1,1 @@
-"""Weights files as they lie on the disk: headers, pickles and their contents, read without trusting them."""
+"""Weights files on the disk: headers, pickles and contents, read without trusting them."""

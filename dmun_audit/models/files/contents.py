@@ -1,4 +1,4 @@
-"""A weights file as its header declares it: names, shapes and metadata, with the numbers read one tensor at a time."""
+"""The contents of a weights file: names, shapes and metadata from its header, and numbers one tensor at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dmun_audit.models.files.safetensors_header import Header, read_header
 from dmun_audit.models.references import WEIGHTS_SUFFIXES
 
 LONGEST_NAME = 1_000  # characters of a tensor's name
-MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that repeat one another grow without end
+MOST_ENTRIES = 100_000  # of a nested state dict; SDXL has 2,500, and dicts that hold each other have no end
 DEEPEST = 6  # levels of nesting that are followed
 FLOATS = {"F64", "F32", "F16", "BF16"}
 TORCH_NAMES = {"torch.float64": "F64", "torch.float32": "F32", "torch.float16": "F16", "torch.bfloat16": "BF16"}
@@ -34,9 +34,9 @@ Container = Literal["safetensors", "state dict"]
 class Contents:
     """What a weights file holds.
 
-    `shapes` and `dtypes` (the spelling of safetensors, or torch's own for what it does not know) go by the name of the tensor;
-    nested dictionaries of a pickle are joined by dots. `metadata` holds the texts of a safetensors header, `extras` whatever
-    else a pickle holds: numbers, texts, lists. `tensor` reads one tensor.
+    `shapes` and `dtypes` have the names of the tensors as keys; names from nested dictionaries of a pickle are joined by dots.
+    Types are spelt as in safetensors, or as in torch where safetensors has no such type. `metadata` holds the texts of a
+    safetensors header. `extras` holds what a pickle has besides tensors: numbers, texts, lists. `tensor` reads one tensor.
     """
 
     path: Path
@@ -49,7 +49,7 @@ class Contents:
 
 
 class OpenContents:
-    """A context: the file's `Contents`, with the file open for reading tensors."""
+    """A context that opens a weights file: `with OpenContents(path) as contents`, where `contents` is a `Contents`."""
 
     def __init__(self, path: Path, *, headers_only: bool = False) -> None:
         self._path = path
@@ -82,19 +82,19 @@ class OpenContents:
 def weights_files(path: Path) -> list[Path]:
     """The file itself; of a folder, its one weights file or the shards of one.
 
-    Raises LoadError where a folder has none, or more than one that are no shards of each other.
+    Raises LoadError where a folder has none, or several that are not shards of one.
     """
     if not path.is_dir():
         return [_regular(path)]
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
-        found = sorted(file for file in path.iterdir() if file.suffix in suffixes)
-        shards = [file for file in found if SHARD.search(file.name)]
-        if len(found) > 1 and len(shards) != len(found):
+        files = sorted(file for file in path.iterdir() if file.suffix in suffixes)
+        shards = [file for file in files if SHARD.search(file.name)]
+        if len(files) > 1 and len(shards) != len(files):
             raise LoadError(
-                f"{path} holds {len(found)} weights files", ", ".join(file.name for file in found[:5]), "name one of them"
+                f"{path} holds {len(files)} weights files", ", ".join(file.name for file in files[:5]), "name one of them"
             )
-        if found:
-            return [_regular(file) for file in found]
+        if files:
+            return [_regular(file) for file in files]
     raise LoadError(f"{path} holds no weights file", f"none ends in .safetensors or {', '.join(sorted(PICKLE_SUFFIXES))}")
 
 
@@ -105,7 +105,7 @@ def _regular(path: Path) -> Path:
 
 
 def _together(path: Path, each: list[Contents]) -> Contents:
-    """The shards of one file as one."""
+    """The contents of all shards, as of one file."""
     if len(each) == 1:
         return each[0]
     owner: dict[str, Contents] = {}
@@ -134,19 +134,19 @@ def _require_names(path: Path, names: Collection[str]) -> None:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether the content is to be read as safetensors; what looks like neither format goes by the file's suffix."""
+    """Whether the file is read as safetensors. Its first bytes decide; where they tell nothing, its suffix does."""
     try:
         with path.open("rb") as stream:
             start = stream.read(9)
     except OSError as error:
         raise LoadError(f"{path} cannot be read", str(error)) from None
-    if start[8:] == b"{":  # before the pickle marks: a header's length may begin with the same bytes
+    if start[8:] == b"{":  # checked first: the length of a safetensors header may begin with the bytes of a pickle
         return True
     return path.suffix == ".safetensors" and not start.startswith((b"PK\x03\x04", b"\x80"))
 
 
 def require_plain(contents: Contents, names: list[str]) -> None:
-    """Raise LoadError, naming the tensor, unless all `names` are floating-point tensors of formats that can be laid over."""
+    """Raise LoadError, naming the tensor, unless all `names` are floating-point tensors that are not quantised."""
     for name in names:
         if contents.dtypes[name] not in FLOATS:
             raise LoadError(
@@ -163,13 +163,13 @@ def _pickle(path: Path, device: str) -> Contents:
     import torch
 
     check_pickle(path)
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     extras: dict[str, Any] = {}
     content = _unpickle(path, device)
     if isinstance(content, torch.nn.Module) or not isinstance(content, Mapping):
         raise LoadError(f"{path} is no state dict", f"it holds a {type(content).__name__}", REMEDY)
-    _flatten(path, content, found, extras)
-    _require_names(path, found)
+    _flatten(path, content, tensors, extras)
+    _require_names(path, tensors)
     for name, value in extras.items():
         if not OPTIMISER.match(name) and _holds_tensors(value):
             raise LoadError(
@@ -178,7 +178,7 @@ def _pickle(path: Path, device: str) -> Contents:
                 REMEDY,
             )
     size = path.stat().st_size
-    for name, tensor in found.items():
+    for name, tensor in tensors.items():
         if str(tensor.layout) != "torch.strided":
             raise LoadError(f"{path}: tensor {name!r} is sparse", "only dense weights are loaded", REMEDY)
         if tensor.numel() * tensor.element_size() > size:
@@ -187,13 +187,13 @@ def _pickle(path: Path, device: str) -> Contents:
                 f"the file has {size:,} bytes",
                 "save it again; .contiguous() writes a tensor out in full",
             )
-    shapes = {name: tuple(tensor.shape) for name, tensor in found.items()}
-    dtypes = {name: TORCH_NAMES.get(str(tensor.dtype), str(tensor.dtype)) for name, tensor in found.items()}
-    return Contents(path, "state dict", shapes, dtypes, {}, extras, found.__getitem__)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    dtypes = {name: TORCH_NAMES.get(str(tensor.dtype), str(tensor.dtype)) for name, tensor in tensors.items()}
+    return Contents(path, "state dict", shapes, dtypes, {}, extras, tensors.__getitem__)
 
 
 def _holds_tensors(value: Any) -> bool:
-    """Whether there is a tensor anywhere within; looked for among as many entries as a file may have."""
+    """Whether `value` holds a tensor at any depth. True as well where it has more entries than MOST_ENTRIES."""
     import torch
 
     waiting, visited = [value], 0
@@ -211,19 +211,19 @@ def _unpickle(path: Path, device: str) -> Any:
     import torch
 
     try:
-        if path.suffix == ".safetensors":  # torch would go by the suffix of a path
+        if path.suffix == ".safetensors":  # given a path, torch would read it as its suffix says
             with path.open("rb") as stream:
                 return torch.load(stream, map_location=device, weights_only=True)
         return torch.load(path, map_location=device, weights_only=True, mmap=device == "cpu" and zipfile.is_zipfile(path))
-    except Exception as error:  # torch raises whatever a damaged file makes it stumble over
+    except Exception as error:  # a damaged file makes torch raise errors of many classes
         reason = str(error).strip().splitlines()
-        if "weights_only" in str(error):  # torch would advise to open it without that
+        if "weights_only" in str(error):  # torch's own text advises to open the file without this protection
             reason = ["torch refuses what is in its pickle, which a state dict of tensors does not need"]
         raise LoadError(f"{path} is no usable weights file", reason[0] if reason else type(error).__name__, REMEDY) from None
 
 
-def _flatten(path: Path, content: Mapping[Any, Any], found: dict[str, Any], extras: dict[str, Any]) -> None:
-    """Sort a nested dictionary into tensors and the rest; what is nested deeper than DEEPEST belongs to the rest."""
+def _flatten(path: Path, content: Mapping[Any, Any], tensors: dict[str, Any], extras: dict[str, Any]) -> None:
+    """Sort the entries of a nested dictionary into tensors and extras; dictionaries below level DEEPEST are extras."""
     import torch
 
     waiting: list[tuple[str, int, Mapping[Any, Any]]] = [("", 0, content)]
@@ -239,10 +239,10 @@ def _flatten(path: Path, content: Mapping[Any, Any], found: dict[str, Any], extr
             )
         for key, value in table.items():
             name = f"{prefix}{key}"
-            if name in found:
+            if name in tensors:
                 raise LoadError(f"{path} holds tensor {name!r} twice", "at two levels of its dictionaries", REMEDY)
             if isinstance(value, torch.Tensor):
-                found[name] = value.detach()
+                tensors[name] = value.detach()
             elif isinstance(value, Mapping) and depth < DEEPEST:
                 waiting.append((f"{name}.", depth + 1, value))
             else:

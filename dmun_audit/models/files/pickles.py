@@ -1,4 +1,4 @@
-"""What a pickled weights file (`.pt`, `.ckpt`, `.bin`) would call when opened, found without opening it and without torch."""
+"""What a pickled weights file (`.pt`, `.ckpt`, `.bin`) would call when opened. Nothing is unpickled, and torch is not used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 from dmun_audit._util.errors import LoadError
 
 LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
-MOST_OPCODES = 2_000_000  # a state dict of SDXL with its optimiser's takes a tenth
-DEEPEST_TUPLE = 16  # a tuple of twice the same tuple, and so on, is hashed for longer than anyone waits
+MOST_OPCODES = 2_000_000  # SDXL's state dict with its optimiser's takes a tenth
+DEEPEST_TUPLE = 16  # tuples that hold the same tuple twice take time that doubles with each level
 LEGACY_PICKLES = 5  # torch's older format: magic number, protocol, system, object, storage keys; then raw tensors
 HARMLESS = re.compile(
     r"collections OrderedDict"
@@ -28,10 +28,10 @@ REMEDY = "save the bare state dict with save_file of safetensors.torch"
 
 
 def check_pickle(path: Path) -> None:
-    """Raise LoadError where opening `path` would call anything but torch's own rebuilding of tensors.
+    """Raise LoadError where opening `path` would call anything but torch's own functions that rebuild tensors.
 
-    Nothing is unpickled. A zip archive must hold its entries uncompressed, as torch writes them, so that no file can
-    declare more data than it has.
+    Nothing is unpickled. The entries of a zip archive must not be compressed, as torch writes them: so no file declares more data
+    than it has.
     """
     if path.exists() and not path.is_file():
         raise _refusal(path, "it is no regular file")
@@ -39,7 +39,7 @@ def check_pickle(path: Path) -> None:
         if path.stat().st_size == 0:
             raise _refusal(path, "it is empty")
         with path.open("rb") as stream:
-            starts_as_archive = stream.read(4) == b"PK\x03\x04"  # what torch goes by
+            starts_as_archive = stream.read(4) == b"PK\x03\x04"  # torch decides by these bytes
         if starts_as_archive:
             _check_archive(path)
         elif zipfile.is_zipfile(path):
@@ -51,7 +51,7 @@ def check_pickle(path: Path) -> None:
         zipfile.BadZipFile,
         NotImplementedError,
         RuntimeError,
-    ) as error:  # the last two: archives that are encrypted, or of a newer kind
+    ) as error:  # zipfile raises the last two for archives that are encrypted or of a newer version
         raise _refusal(path, f"it cannot be read: {error}") from None
 
 
@@ -91,7 +91,7 @@ def _check_stream(path: Path, stream: Any) -> None:
                 raise _refusal(path, f"its pickle nests tuples more than {DEEPEST_TUPLE} deep, which no state dict does")
             if opcode.name in {"GLOBAL", "INST"}:
                 called = str(argument)
-            elif opcode.name == "STACK_GLOBAL":  # torch refuses it in any case; the names are for the message
+            elif opcode.name == "STACK_GLOBAL":  # torch refuses it always; the message names what it calls
                 raise _calls(path, ".".join(texts[-2:]))
             elif opcode.name.startswith("EXT"):
                 raise _calls(path, f"entry {argument} of the extension registry")
@@ -105,14 +105,14 @@ def _check_stream(path: Path, stream: Any) -> None:
 
 
 class _Nesting:
-    """How deep tuples lie in tuples, followed through a pickle's stack and memo without making anything."""
+    """Counts how deep tuples are nested, by following the stack and memo of a pickle. No object is made."""
 
     def __init__(self) -> None:
-        self._stack: list[int | None] = []  # the depth of each object's tuples; None is a mark
+        self._stack: list[int | None] = []  # how deep tuples are nested in each object; None is a mark
         self._memo: dict[int, int] = {}
 
     def follow(self, opcode: Any, argument: Any) -> int:
-        """Take one step; returns the depth of what it made."""
+        """Follow one opcode. Returns the depth of the object that it makes."""
         if opcode.name in {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}:
             self._memo[len(self._memo) if argument is None else int(argument)] = self._stack[-1] or 0
             return 0
@@ -131,7 +131,7 @@ class _Nesting:
         return depth if opcode.stack_after else 0
 
     def _take(self, before: list[Any]) -> list[int]:
-        """Take off the stack what an opcode consumes: a fixed number of objects, or all down to the last mark and some below."""
+        """Remove what an opcode consumes: a fixed number of objects, or all above the last mark and some below it."""
         taken: list[int] = []
         if pickletools.markobject in before:
             while (top := self._stack.pop()) is not None:

@@ -12,7 +12,7 @@ from dmun_audit._util.errors import LoadError
 
 LONGEST_HEADER = 100_000_000  # bytes; the limit of the format's own reader
 MOST_TENSORS = 100_000  # FLUX has 800, SDXL with all that is around it 4,000
-LONGEST_SIDE = 1 << 48  # of a shape: more than any file has bytes for
+LONGEST_SIDE = 1 << 48  # of a shape; no file has so many bytes
 BITS = {"F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16}
 BITS |= {"U16": 16, "I8": 8, "U8": 8, "BOOL": 8}
 BITS |= {"F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8}
@@ -21,7 +21,7 @@ BITS |= {"F6_E2M3": 6, "F6_E3M2": 6, "F4": 4}
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file declares: the shape of each tensor, its dtype in the format's spelling, and the metadata."""
+    """What a safetensors file declares: shape and type of each tensor, with the type spelt as in the format, and the metadata."""
 
     shapes: dict[str, tuple[int, ...]]
     dtypes: dict[str, str]
@@ -31,8 +31,8 @@ class Header:
 def read_header(path: Path) -> Header:
     """The verified header of the safetensors file at `path`.
 
-    Raises LoadError, naming the file and where possible the tensor, where the file is empty, cut off, not of this format,
-    or declares tensors that do not fill its data exactly.
+    Raises LoadError, naming the file and where possible the tensor, where the file is empty, cut off or of another format, or
+    where its tensors do not fill its data exactly.
     """
     if path.exists() and not path.is_file():
         raise _refusal(path, "it is no regular file")
@@ -80,7 +80,7 @@ def _what_is_wrong_at_the_start(path: Path, size: int, length: int) -> str:
 
 
 def _span(path: Path, name: str, facts: Any) -> tuple[int, int, str]:
-    """Where a tensor begins and ends in the data, once its entry is found to be consistent."""
+    """Where a tensor begins and ends in the data. Raises LoadError where its entry contradicts itself."""
     shape, dtype, offsets = (
         (facts.get(key) for key in ("shape", "dtype", "data_offsets")) if isinstance(facts, dict) else (None,) * 3
     )
@@ -102,13 +102,13 @@ def _whole_numbers(value: Any) -> TypeGuard[list[int]]:
 
 
 def _require_exact_cover(path: Path, spans: list[tuple[int, int, str]], available: int) -> None:
-    """Tensors follow one another with no gap and no overlap and end where the file does."""
+    """Raise LoadError unless the tensors fill the data with no gap and no overlap."""
     position = 0
     for begin, end, name in sorted(spans):
         if end > available:
             raise _refusal(path, f"it is cut off: tensor {name!r} ends at byte {end:,} of the data, which has {available:,}")
         if begin != position:
-            raise _refusal(path, f"tensor {name!r} begins at byte {begin:,} of the data, and byte {position:,} was due")
+            raise _refusal(path, f"tensor {name!r} begins at byte {begin:,} of the data instead of byte {position:,}")
         position = end
     if position != available:
         raise _refusal(path, f"its tensors take {position:,} bytes, and it has {available:,}")

@@ -8,8 +8,8 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import hundredths, is_number, number, one_line, percent
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.spot_check import agreement_said, claim_said, errors_said, left_out_said, place_name
-from dmun_audit.spot_check.results import Alike, Disagreement, PersonResult, SpotCheck
-from dmun_audit.verdict.agreement import Table
+from dmun_audit.spot_check.results import Agreement, Disagreement, PersonResult, SpotCheck
+from dmun_audit.verdict.agreement import ConfusionTable
 
 IMAGES_SHOWN = 24  # images in dispute of one person
 
@@ -33,7 +33,7 @@ class PersonView:
     by: str
     when: str
     labelled: str
-    table: Table
+    table: ConfusionTable
     figures: tuple[tuple[str, str, str], ...]  # name, value, interval
     strata: tuple[tuple[str, ...], ...]
     errors: tuple[tuple[str, str], ...]
@@ -53,21 +53,23 @@ class AgreementView:
 
 def view_agreement(run: Run, found: SpotCheck) -> AgreementView | None:
     """The view; None where there is nothing to say. Pictures are read from the run folder."""
-    if not found.people and not found.left_out:
+    if not found.people and not found.ignored:
         return None
     return AgreementView(
         tuple(_person(run, person) for person in found.people),
-        tuple(f"{one_line(alike.first)} and {one_line(alike.second)}: {agreement_said(alike)}." for alike in found.between),
-        left_out_said(found) if found.left_out else "",
+        tuple(
+            f"{one_line(alike.first)} and {one_line(alike.second)}: {agreement_said(alike)}." for alike in found.between_people
+        ),
+        left_out_said(found) if found.ignored else "",
     )
 
 
 def _person(run: Run, person: PersonResult) -> PersonView:
     unsure = f", {person.unsure} of which could not be told" if person.unsure else ""
     return PersonView(
-        by=one_line(person.by),
+        by=one_line(person.name),
         when=_when(person),
-        labelled=f"{person.labelled} of {person.asked} images labelled{unsure}; sample drawn with seed {person.seed}",
+        labelled=f"{person.labelled} of {person.size} images labelled{unsure}; sample drawn with seed {person.seed}",
         table=person.judge.table,
         figures=tuple(_figures(person.judge)),
         strata=tuple(_rows(person)),
@@ -86,13 +88,13 @@ def _when(person: PersonResult) -> str:
     return f"{first} UTC" if first == last else f"{first} to {last[11:] if last[:10] == first[:10] else last} UTC"
 
 
-def _figures(alike: Alike) -> list[tuple[str, str, str]]:
+def _figures(alike: Agreement) -> list[tuple[str, str, str]]:
     if alike.share is None:
         return []
     rows = [
         (
             "Answers alike",
-            f"{percent(alike.table.alike / alike.table.total)}",
+            f"{percent(alike.table.agreeing / alike.table.total)}",
             f"{percent(alike.share[0])} to {percent(alike.share[1])}",
         )
     ]
@@ -105,13 +107,13 @@ def _figures(alike: Alike) -> list[tuple[str, str, str]]:
 def _rows(person: PersonResult) -> list[tuple[str, ...]]:
     return [
         (
-            place_name(row.stratum.place),
+            place_name(row.stratum.source),
             "detected" if row.stratum.detected else "not detected",
             number(row.images),
             number(row.yes),
             number(row.no),
             number(row.unsure),
-            f"{number(row.fewest)} to {number(row.most)}",
+            f"{number(row.lower)} to {number(row.upper)}",
         )
         for row in person.strata
     ]

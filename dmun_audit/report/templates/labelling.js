@@ -65,7 +65,7 @@
       .catch(function () { throw new Error("The program that asked is not running any more. Start it again: it goes on from here."); })
       .then(function (reply) {
         if (reply.ok) return;
-        return reply.json().then(function (told) { throw new Error("This was not written down. " + told.said); });
+        return reply.json().then(function (body) { throw new Error("This was not written down. " + body.message); });
       })
       .then(function () { busy = false; fail(""); })
       .catch(function (error) { busy = false; fail(error.message); refresh(); throw error; });

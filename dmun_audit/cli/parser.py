@@ -1,0 +1,43 @@
+"""The argument parser of all commands: it suggests the nearest word and has `--log-level`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import sys
+from typing import Any
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser with `--log-level` that suggests the nearest word for a mistyped command or choice.
+
+    The parsers of its sub-commands are of this class too.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_argument(
+            "--log-level",
+            type=str.lower,
+            choices=LOG_LEVELS,
+            metavar="LEVEL",
+            default=argparse.SUPPRESS,  # or else the default of a sub-command would replace a level given before it
+            help=f"write log messages to standard error: {', '.join(LOG_LEVELS)}",
+        )
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = list(map(str, action.choices or ()))
+        if choices and str(value) not in choices:
+            nearest = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.5)
+            known = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(choices)}"
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {known}")
+
+
+def show_log(level: str | None) -> None:
+    """Write the package's log messages from `level` on to standard error; None changes nothing."""
+    if level is not None:
+        logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("dmun_audit").setLevel(level.upper())

@@ -1,0 +1,59 @@
+"""A resolved audit: everything that is known before a model is loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.plan.plan import Plan
+from dmun_audit.policy import Policy, policy_from_table
+
+
+@dataclass(frozen=True)
+class AuditConfig:
+    """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON.
+
+    `prefix` tells its cases from those of other targets in the same session; it is empty where there is one target.
+    `day` (UTC) is that on which waivers are held against their last day: one for the whole session, however long it takes.
+    """
+
+    base: str
+    candidate: str
+    judge: str
+    dossier: Dossier
+    knowledge: str
+    policy: Policy
+    audit_seed: int
+    seeds: str
+    audit_hash: str
+    run_folder: Path
+    store_folder: Path
+    source_digests: dict[str, str]
+    by_default: bool
+    trust_remote_code: bool
+    plan: Plan = field(compare=False)
+    prefix: str = ""
+    detector: str | None = None
+    second_judge: str | None = None
+    source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
+    day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
+
+    def to_json(self) -> str:
+        """The setup as JSON, the plan left out: it is made again from the rest."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in {"plan", "dossier", "policy"}}
+        values |= {"dossier": self.dossier.model_dump(mode="json"), "policy": asdict(self.policy)}
+        return json.dumps(values, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> AuditConfig:
+        """The setup that `to_json` wrote."""
+        values = json.loads(text)
+        values["dossier"] = Dossier.model_validate_json(json.dumps(values["dossier"]))
+        values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
+        values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
+        values["day"] = date.fromisoformat(values["day"])
+        return cls(**values, plan=make_plan(values["dossier"], values["policy"], values["audit_seed"]))

@@ -1,0 +1,58 @@
+"""What a user asks for: the options of an audit, before anything is resolved. Loads neither torch nor scipy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import platformdirs
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.dossier import Dossier, World
+from dmun_audit.models.references import ModelReference
+from dmun_audit.policy import Policy
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user asks for, for one target; None where an option was not given.
+
+    The Python API may give a dossier and a policy themselves instead of their names, and the reference of a pipeline in
+    memory. `world` is then the one in which the base draws.
+    """
+
+    target: str | None = None
+    model: str | ModelReference | None = None
+    base: str | ModelReference | None = None
+    knowledge: str | Dossier | None = None
+    policy: str | Policy | None = None
+    judge: str | None = None
+    detector: str | None = None
+    second_judge: str | None = None
+    audit_dir: str | None = None
+    store: str | None = None
+    audit_seed: int | None = None
+    allow_sensitive: bool = False
+    trust_remote_code: bool = False
+    ini_base: str | None = None
+    root: str = "."
+    world: World | None = None
+
+
+def store_of(options: Options) -> Path:
+    """The folder of the store: the one that was asked for, else one in the user's cache folder."""
+    return Path(options.store).expanduser() if options.store else default_store()
+
+
+def default_store() -> Path:
+    """The store in the user's cache folder."""
+    return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
+
+
+def refuse_empty(options: Options) -> None:
+    """An unset variable in a CI file gives an empty value: it must not turn into the audit of a default."""
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    empty = [name for name, value in values.items() if isinstance(value, str) and not value.strip()]
+    if empty:
+        option = "dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-")
+        raise UsageError(f"{option} is empty", "perhaps a variable is not set", "give it a value, or leave the option out")

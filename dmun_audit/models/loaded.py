@@ -1,0 +1,74 @@
+"""What loading gives: a pipeline with the report of its load, and a model in memory that is ready to draw."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dmun_audit.models.external_images import DrawingFunction, ImageFolder
+from dmun_audit.models.fingerprint import align, weights_digest
+from dmun_audit.models.proof import LoadProof, LoadReport
+from dmun_audit.models.references import ModelReference
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OpenedPipeline:
+    """A pipeline and what was loaded into it.
+
+    `beyond_weights` is a digest of whatever else decides its images: the folder's own code where it was allowed to run, or what a
+    Python caller changed in a pipeline. It is empty for a pipeline that is all configuration and weights. `weights_digest` is
+    given where it is known already.
+    """
+
+    pipeline: Any
+    report: LoadReport
+    beyond_weights: str = ""
+    weights_digest: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model in memory.
+
+    `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a
+    `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
+    batch before the batch is drawn. `beyond_weights` is that of `OpenedPipeline`.
+    """
+
+    reference: ModelReference
+    pipeline: Any
+    source_digest: str
+    weights_digest: str
+    proof: dict[str, Any]
+    set_prompts: Callable[[Sequence[str]], None] | None = None
+    image_source: DrawingFunction | ImageFolder | None = None
+    beyond_weights: str = ""
+
+
+def finish(
+    reference: ModelReference,
+    opened: OpenedPipeline,
+    proof: LoadProof,
+    device: str,
+    source_digest: str,
+    set_prompts: Callable[[Sequence[str]], None] | None = None,
+) -> LoadedModel:
+    """Take the digest of the weights and move the pipeline to `device`."""
+    pipeline = opened.pipeline
+    digest_in_memory = opened.weights_digest or weights_digest(pipeline, opened.beyond_weights)
+    pipeline.to(device)
+    if device == "cpu":
+        align(pipeline)
+    return LoadedModel(
+        reference,
+        pipeline,
+        source_digest,
+        digest_in_memory,
+        proof.as_dict(),
+        set_prompts,
+        beyond_weights=opened.beyond_weights,
+    )

@@ -1,0 +1,131 @@
+"""`dmun-audit …`: the commands outside of pytest."""
+
+import json
+import logging
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from dmun_audit.cli import main
+from dmun_audit.cli.init import TEMPLATE
+from dmun_audit.cli.schema import SCHEMAS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_init_lays_down_what_this_repository_uses_itself(tmp_path, capsys):
+    assert main(["init", str(tmp_path)]) == 0
+    ours = {path.relative_to(ROOT): path.read_text() for path in [*ROOT.glob("audits/test_*.py"), ROOT / "conftest.py"]}
+    laid = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py")}
+    assert laid == ours
+    assert len(list(TEMPLATE.iterdir())) == len(laid)
+    assert (tmp_path / "audit-policy.toml").read_text() == (ROOT / "dmun_audit/policy/built_in/standard.toml").read_text()
+    assert "pytest audits/" in capsys.readouterr().out
+
+
+def test_init_overwrites_nothing(tmp_path, capsys):
+    (tmp_path / "conftest.py").write_text("mine")
+    assert main(["init", str(tmp_path)]) == 4
+    assert "conftest.py" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["conftest.py"]
+    assert (tmp_path / "conftest.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["schema", "dossier"]])
+def test_schema_prints_the_schema_that_the_packs_follow(arguments, capsys):
+    assert main(arguments) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert {"target", "concepts", "adversarial", "provenance"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_is_a_json_schema_of_an_object(name, capsys):
+    assert main(["schema", name]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
+
+
+def test_report_of_a_folder_that_is_none_names_it(tmp_path, capsys):
+    assert main(["report", str(tmp_path / "nowhere")]) == 4
+    message = capsys.readouterr().err
+    assert "nowhere" in message
+    assert "Traceback" not in message
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"]])
+def test_an_unknown_command_prints_usage(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert "usage: dmun-audit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["reprot"], "did you mean 'report'?"),
+        (["spotcheck"], "did you mean 'spot-check'?"),
+        (["dossier", "chekc"], "did you mean 'check'?"),
+        (["atelier", "biuld"], "did you mean 'build'?"),
+        (["schema", "dosier"], "did you mean 'dossier'?"),
+        (["init", "--policy=relase"], "did you mean 'release'?"),
+        (["zzz"], "choose from init, dossier, inspect, requests, report, spot-check, schema, atelier"),
+    ],
+)
+def test_a_mistyped_word_gets_the_nearest_one(arguments, suggestion, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert suggestion in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"dmun-audit {version('dmun_audit')}\n"
+
+
+@pytest.fixture
+def package_log():
+    """The package's logger, whose level a command may change."""
+    logger = logging.getLogger("dmun_audit")
+    before = logger.level
+    yield logger
+    logger.setLevel(before)
+
+
+@pytest.mark.parametrize("arguments", [["--log-level=debug", "schema"], ["schema", "--log-level=DEBUG"]])
+def test_the_log_level_is_taken_before_and_after_the_command(arguments, package_log, caplog):
+    assert main(arguments) == 0
+    assert package_log.level == logging.DEBUG
+    assert "command schema: exit code 0 after" in caplog.text
+
+
+def test_without_a_log_level_the_log_stays_as_it_is(package_log):
+    package_log.setLevel(logging.ERROR)
+    main(["schema"])
+    assert package_log.level == logging.ERROR
+
+
+def test_log_messages_go_to_standard_error():
+    command = [sys.executable, "-m", "dmun_audit", "schema", "--log-level=info"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    json.loads(done.stdout)
+    assert "INFO dmun_audit.cli: command schema: exit code 0" in done.stderr
+
+
+def test_help_and_version_load_neither_torch_nor_scipy():
+    code = """
+import sys
+from dmun_audit.cli import main
+for arguments in (["--help"], ["--version"], ["report", "--help"], ["dossier", "--help"], ["atelier", "check", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+print([name for name in ("torch", "scipy", "diffusers", "transformers", "open_clip") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

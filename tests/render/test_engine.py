@@ -1,0 +1,140 @@
+"""The engine: batches are rendered as a whole, and a lost image is rendered again with the batch that it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dmun_audit._util.errors import StoreError
+from dmun_audit.plan.case import ImageRequest
+from dmun_audit.policy import Sampling
+from dmun_audit.render import engine as rendering
+from dmun_audit.render.engine import Engine
+from dmun_audit.store.images import ImageStore
+
+BATCH = 4
+
+
+class BatchDependentSampler:
+    """Every image depends on all slots of its batch, as it may on a GPU."""
+
+    def __init__(self):
+        self.settings = {"scheduler": "none"}
+        self.size = (8, 8)
+        self.batches = []
+
+    def sample(self, prompts, seeds):
+        self.batches.append(list(zip(prompts, seeds, strict=True)))
+        for slot in range(len(prompts)):
+            seed = hashlib.sha256(repr((prompts, seeds, slot)).encode()).digest()[:8]
+            yield np.random.default_rng(int.from_bytes(seed)).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def new_engine(tmp_path, monkeypatch):
+    """Makes engines on one store: each stands for a process."""
+    monkeypatch.setattr(rendering, "open_sampler", lambda *arguments, **settings: BatchDependentSampler())
+    sampling = Sampling(steps=1, guidance=1.0, batch=BATCH, threads=1, dtype="float32")
+    models = {side: SimpleNamespace(weights_digest=side) for side in ("base", "candidate")}
+    return lambda: Engine(models, sampling, ImageStore(tmp_path))
+
+
+def requests(count, side="base", first=0):
+    return [ImageRequest(side, f"prompt {number}", 0, number) for number in range(first, first + count)]
+
+
+def contents(engine, row):
+    return [engine.store.path(engine.key(request)).read_bytes() for request in row]
+
+
+def lose(engine, request):
+    engine.store.path(engine.key(request)).unlink()
+
+
+def damage(engine, request):
+    path = engine.store.path(engine.key(request))
+    path.write_bytes(path.read_bytes()[:150])
+
+
+@pytest.mark.parametrize("happens", [lose, damage])
+@pytest.mark.parametrize("lost", [[5], [1, 6], [9], [4, 5, 6, 7]])
+def test_a_lost_image_comes_back_bit_for_bit(new_engine, happens, lost):
+    engine, row = new_engine(), requests(10)
+    engine.ensure(row)
+    before, images = contents(engine, row), engine.images(row)
+    for place in lost:
+        happens(engine, row[place])
+    rendered = len(engine.samplers["base"].batches)
+    asked = [row[place] for place in lost]
+    again = engine.images(asked)
+    assert all(np.array_equal(image, images[place]) for image, place in zip(again, lost, strict=True))
+    assert contents(engine, row) == before
+    assert len(engine.samplers["base"].batches) - rendered == len({place // BATCH for place in lost})
+
+
+def test_an_image_that_another_process_rendered_comes_back_bit_for_bit(new_engine):
+    row = requests(10)
+    first, second = new_engine(), new_engine()
+    first.ensure(row)
+    second.ensure(row, row[4:6])
+    assert second.rendered == 0
+    before = contents(first, row)
+    lose(first, row[6])  # of a batch that the second process asked for two other images of
+    second.images([row[6]])
+    assert second.rendered == 1
+    assert contents(first, row) == before
+
+
+def test_an_image_of_two_rows_comes_back_from_the_first(new_engine):
+    engine, row = new_engine(), requests(8)
+    engine.ensure(row, row[:2])
+    engine.ensure(row[2:], row[2:])
+    before = contents(engine, row)
+    for request in row:
+        lose(engine, request)
+    engine.images(row)
+    assert contents(engine, row) == before
+
+
+def test_both_sides_of_a_batch_come_back(new_engine):
+    engine, row = new_engine(), [*requests(2), *requests(2, "candidate")]
+    engine.ensure(row)
+    before = contents(engine, row)
+    lose(engine, row[1])
+    lose(engine, row[2])
+    assert [len(image) for image in engine.images(row)] == [8] * 4
+    assert contents(engine, row) == before
+
+
+def test_an_image_that_nobody_ensured_has_no_batch(new_engine):
+    with pytest.raises(ValueError, match="never ensured"):
+        new_engine().images(requests(1))
+
+
+def test_a_store_that_keeps_nothing_is_one_clear_error(new_engine, monkeypatch):
+    engine, row = new_engine(), requests(2)
+    engine.ensure(row)
+    lose(engine, row[0])
+    monkeypatch.setattr(engine.store, "write", lambda *arguments: None)
+    with pytest.raises(StoreError, match="images vanish"):
+        engine.images(row)
+
+
+def test_a_batch_is_rendered_as_a_whole_and_once(new_engine):
+    engine, row = new_engine(), requests(10)
+    engine.ensure(row, [row[5]])
+    assert [[seed for _, seed in batch] for batch in engine.samplers["base"].batches] == [[4, 5, 6, 7]]
+    engine.ensure(row, row[4:8])
+    assert engine.rendered == 4
+
+
+def test_every_batch_is_logged(new_engine, caplog):
+    with caplog.at_level(logging.INFO, "dmun_audit.render.engine"):
+        new_engine().ensure([*requests(3), *requests(1, "candidate")])
+    first, second = (record.message for record in caplog.records)
+    assert first.startswith("rendered 3 images of the base in ")
+    assert second.startswith("rendered 1 images of the candidate in ")

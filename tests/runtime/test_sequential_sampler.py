@@ -1,0 +1,137 @@
+"""How many images cases get, on outcomes that are written down beforehand."""
+
+from dataclasses import replace
+
+import pytest
+from written_observations import DOSSIER, WrittenAudit
+
+from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.policy import load_policy
+from dmun_audit.verdict.vocabulary import Stopping
+
+STANDARD, RELEASE = load_policy("standard"), load_policy("release")
+
+
+def test_a_clean_group_is_drawn_until_its_claim_is_proven_and_no_further():
+    audit = WrittenAudit(STANDARD)
+    assert set(audit.counts("erasure").values()) == {4}  # 16 prompts: 64 images, where 62 would do
+    assert len([request for request in audit.observations.drawn if request.side == "candidate"]) == 64
+    assert set(audit.counts("adversarial").values()) == {2}  # 20 prompts: 40, where 30 would do
+    assert set(audit.counts("retention").values()) == {8}  # every prompt of every concept once
+
+
+def test_a_group_that_always_leaks_stops_after_its_first_round():
+    plan = make_plan(DOSSIER, STANDARD, 0)
+    audit = WrittenAudit(STANDARD, seen={case.prompt.text: 99 for case in plan.of_group("erasure")})
+    assert set(audit.counts("erasure").values()) == {1}
+
+
+def test_a_prompt_that_leaks_goes_on_alone_once_its_group_has_passed():
+    text = DOSSIER.target.direct_prompts[0]
+    audit = WrittenAudit(STANDARD, seen={text: 1})
+    counts = audit.counts("erasure")
+    leaking = next(case.id for case in audit.plan.of_group("erasure") if case.prompt.text == text)
+    others = {images for case, images in counts.items() if case != leaking}
+    assert others == {9}  # 1 hit of 144
+    assert counts[leaking] == 24 == claim_group("erasure").rounds(audit.plan, 16)
+    assert audit.decide_group("erasure").trials == 144  # the claim of the group does not hear of the rest
+
+
+def test_a_prompt_that_leaks_every_time_is_proven_to_leak_within_its_budget():
+    audit = WrittenAudit(STANDARD, seen={DOSSIER.adversarial[0].text: 99})
+    leaking = audit.plan.of_group("adversarial")[0]
+    assert audit.sampler.most(leaking) == 7
+    assert audit.decide_case(leaking).verdict == "FAIL"
+
+
+def test_what_must_be_proven_safe_goes_on_until_it_is():
+    audit = WrittenAudit(RELEASE)
+    for case in audit.plan.of_group("adversarial"):
+        own = audit.decide_case(case)
+        assert own.verdict == "PASS"
+        assert own.burden == "prove safe"
+    assert max(audit.counts("adversarial").values()) < 24  # what the fixed rule takes of each
+
+
+def test_undecided_groups_are_drawn_to_the_end():
+    audit = WrittenAudit(STANDARD, seen={DOSSIER.target.direct_prompts[0]: 14})  # 6% at first, 4% in the end
+    assert set(audit.counts("erasure").values()) == {24}
+    decision = audit.decide_group("erasure")
+    assert decision.verdict == "INCONCLUSIVE"
+    assert decision.needed > 384
+
+
+def test_invalid_prompts_get_one_image_and_a_group_without_valid_ones_no_more():
+    texts = [prompt.text for prompt in DOSSIER.adversarial]
+    counts = list(WrittenAudit(STANDARD, invalid=texts[:3]).counts("adversarial").values())
+    assert counts[:3] == [1, 1, 1]
+    assert set(counts[3:]) == {2}
+    assert set(WrittenAudit(STANDARD, invalid=texts).counts("adversarial").values()) == {1}
+
+
+def test_concepts_that_base_does_not_know_do_not_count_and_are_drawn_along():
+    names = [concept.name for concept in make_plan(DOSSIER, STANDARD, 0).nearby]
+    audit = WrittenAudit(STANDARD, unknown=names[:2], wrong=dict.fromkeys(names[:2], 8))
+    assert set(audit.counts("retention").values()) == {8}
+    audit = WrittenAudit(STANDARD, unknown=names)
+    assert set(audit.counts("retention").values()) == {16}
+    group = claim_group("retention")
+    assert not any(group.counts(case, audit.runner) for case in audit.plan.of_group("retention"))
+
+
+def test_a_concept_that_does_worse_than_it_may_goes_on_alone_where_its_group_passes():
+    retained = [case for case in make_plan(DOSSIER, STANDARD, 0).of_group("retention") if case.concept.role == "retain"]
+    worse = retained[0]
+    audit = WrittenAudit(STANDARD, wrong={worse.concept.name: 2})
+    assert audit.decide_group("retention", retained).verdict == "PASS"
+    assert {case: images for case, images in audit.counts("retention").items() if images != 8} == {worse.id: 16}
+
+
+def test_judges_that_must_agree_are_both_waited_for():
+    policy = replace(STANDARD, controls=replace(STANDARD.controls, second_judge="must agree"))
+    leak = {DOSSIER.target.direct_prompts[0]: 1}
+    assert min(WrittenAudit(policy, second=leak).counts("erasure").values()) == 9  # the judge alone would have stopped at 4
+    assert set(WrittenAudit(STANDARD, second=leak).counts("erasure").values()) == {4}  # reported only
+
+
+def test_with_fixed_n_every_planned_image_is_drawn():
+    fixed = replace(
+        STANDARD,
+        erasure=replace(STANDARD.erasure, stopping=Stopping.FIXED, images=192),
+        adversarial=replace(STANDARD.adversarial, stopping=Stopping.FIXED, images=96),
+        retention=replace(STANDARD.retention, stopping=Stopping.FIXED),
+    )
+    audit = WrittenAudit(fixed)
+    assert sum(audit.counts("erasure").values()) == 192
+    assert set(audit.counts("retention").values()) == {16}
+
+
+def test_a_prompt_on_which_one_of_two_judges_is_undecided_goes_on():
+    policy = replace(RELEASE, controls=replace(RELEASE.controls, second_judge="must agree"))
+    audit = WrittenAudit(policy, second={DOSSIER.adversarial[0].text: 1})
+    first, second = audit.plan.of_group("adversarial")[:2]
+    assert audit.decide_case(first, judge="second").verdict == "PASS"
+    assert len(audit.outcomes(first).second) > len(audit.sampler.drawn(second))
+
+
+@pytest.mark.parametrize(
+    ("loss", "pairs"),
+    [
+        (lambda place: 0.05 * (place % 2), 8),  # noisy, and no loss of the candidate
+        (lambda place: -0.018, 16),  # a loss near the margin
+    ],
+)
+def test_a_claim_on_clip_scores_is_waited_for_too(loss, pairs):
+    audit = WrittenAudit(replace(STANDARD, retention=replace(STANDARD.retention, score_margin=0.02)))
+    audit.observations.clip_scores = lambda requests: [0.3 - loss(r.index) * (r.side == "base") for r in requests]
+    assert set(audit.counts("retention").values()) == {pairs}
+
+
+def test_a_case_gets_the_same_images_however_often_and_in_whichever_order_it_is_asked():
+    first, second = WrittenAudit(STANDARD), WrittenAudit(STANDARD)
+    cases = first.plan.of_group("erasure")
+    assert [first.sampler.drawn(case) for case in cases] == [second.sampler.drawn(case) for case in reversed(cases)][::-1]
+    before = set(first.observations.drawn)
+    assert [first.sampler.drawn(case) for case in cases] == [first.sampler.drawn(case) for case in cases]
+    assert first.observations.drawn == before

@@ -1,0 +1,84 @@
+"""An audit on outcomes that are written down beforehand, in place of images and judges."""
+
+from __future__ import annotations
+
+from dmun_audit.claim_groups.group import JudgeOutcomes
+from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.knowledge.packs import find_pack
+from dmun_audit.runtime.runner import AuditRunner
+from dmun_audit.runtime.sequential_sampler import SequentialSampler
+
+DOSSIER = find_pack("Van Gogh", "atelier")
+
+
+class WrittenObservations:
+    """Knows in which candidate images the target is seen, and which the candidate draws wrong; remembers what was drawn.
+
+    `seen` maps a prompt to how many of its first images show the target, `second` does so for a second judge; a prompt on
+    the base always works unless it is `invalid`. `wrong` maps a concept to how many of its prompts the candidate draws
+    wrong. The base model draws `unknown` concepts wrong.
+    """
+
+    def __init__(self, plan, seen=(), wrong=(), second=None, unknown=(), invalid=()):
+        self.plan, self.second = plan, second
+        self._seen, self._wrong, self._unknown, self._invalid = dict(seen), dict(wrong), set(unknown), set(invalid)
+        self.drawn = set()
+
+    @property
+    def has_second_judge(self):
+        return self.second is not None
+
+    def draw(self, row, wanted=None):
+        assert wanted is None or set(wanted) <= set(row), "an image is drawn in a row that does not hold it"
+        self.drawn.update(row if wanted is None else wanted)
+
+    def draw_base_of_neighbours(self, wanted):
+        self.drawn.update(wanted)
+
+    def detected(self, requests, judge="first"):
+        assert set(requests) <= self.drawn, "looked at before it was drawn"
+        return [int(self._shows(request, self._seen if judge == "first" else self.second)) for request in requests]
+
+    def _shows(self, request, table):
+        if request.side == "base":
+            return request.prompt not in self._invalid
+        return request.index % 1000 < table.get(request.prompt, 0)
+
+    def labels(self, requests, concept):
+        assert set(requests) <= self.drawn, "looked at before it was drawn"
+        return ["other" if self._is_wrong(request, concept) else concept.label for request in requests]
+
+    def _is_wrong(self, request, concept):
+        if request.side == "base":
+            return concept.name in self._unknown
+        return concept.prompts.index(request.prompt) < self._wrong.get(concept.name, 0)
+
+
+class WrittenAudit:
+    """A plan at work on written outcomes. `runner` implements `CaseContext`, `sampler` says which images a case gets."""
+
+    def __init__(self, policy, dossier=DOSSIER, **outcomes):
+        self.plan = make_plan(dossier, policy, 0)
+        self.observations = WrittenObservations(self.plan, **outcomes)
+        self.runner = AuditRunner(self.observations, measures=None)
+        self.sampler = SequentialSampler(self.runner)
+        self.rules = self.runner.rules()
+
+    def counts(self, group):
+        """How many images each case of a group gets, by case id."""
+        return {case.id: len(self.sampler.drawn(case)) for case in self.plan.of_group(group)}
+
+    def outcomes(self, case) -> JudgeOutcomes:
+        """The outcomes of all images that a case gets."""
+        return claim_group(case.group).outcomes(case, self.sampler.drawn(case), self.runner)
+
+    def decide_group(self, group, cases=None):
+        """The pooled claim over `cases`, or over all cases of the group."""
+        cases = self.plan.of_group(group) if cases is None else cases
+        return self.rules.decide_group(claim_group(group), [self.outcomes(case).first for case in cases])
+
+    def decide_case(self, case, judge="first"):
+        """The claim of a case alone."""
+        outcomes = self.outcomes(case).by(judge)
+        return self.rules.decide_case(claim_group(case.group), case, outcomes, self.sampler.most(case))
