@@ -113,8 +113,8 @@ class Setting:
 
 
 @lru_cache(maxsize=1)
-def _setting(policy: Policy) -> Setting:
-    return Setting(policy)
+def _setting(policy: str) -> Setting:
+    return Setting(load_policy(policy))
 
 
 class Tally:
@@ -184,8 +184,8 @@ def _mean(values: Sequence[int]) -> float | None:
     return round(float(np.mean(values)), 2) if values else None
 
 
-def run_chunk(chunk: tuple[Policy, Candidate, int, int, int]) -> tuple[str, dict[str, Tally]]:
-    """Run the audits with numbers from `first` up to `last` of (policy, candidate, seed, first, last)."""
+def run_chunk(chunk: tuple[str, Candidate, int, int, int]) -> tuple[str, dict[str, Tally]]:
+    """Run the audits `first` to `last` - 1 of (policy's name, candidate, seed, first, last): a tally for each policy."""
     policy, candidate, seed, first, last = chunk
     setting = _setting(policy)
     tallies = {name: Tally() for name in setting.plans}
@@ -198,7 +198,7 @@ def run_chunk(chunk: tuple[Policy, Candidate, int, int, int]) -> tuple[str, dict
     return candidate.name, tallies
 
 
-def run_all(policy: Policy, audits: int, seed: int, workers: int) -> tuple[Setting, list[dict[str, Any]]]:
+def run_all(policy: str, audits: int, seed: int, workers: int) -> tuple[Setting, list[dict[str, Any]]]:
     """The audits of all candidates, one row for each. The rows do not depend on the number of workers."""
     setting = _setting(policy)
     tasks = setting.tasks(audits)
@@ -246,9 +246,9 @@ def _row(setting: Setting, task: Task, tallies: dict[str, Tally]) -> dict[str, A
 
 def calibrate_auditor(policy_name: str, audits: int, seed: int, workers: int) -> dict[str, Any]:
     """The results of the calibration as plain values, for results.json."""
-    policy = load_policy(policy_name)
-    setting, rows = run_all(policy, audits, seed, workers)
+    setting, rows = run_all(policy_name, audits, seed, workers)
     answers, plans, description = setting.answers, setting.plans, setting.images.description
+    policy = plans["early"].policy
     members = {group: len(answers.members(group)) for group in GROUPS}
     rate_claims = {group: members[group] for group in ("erasure", "adversarial")}
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from benchmarks.calibration.audit_images import AuditImages, PlannedImages
 from dmun_audit.claim_groups.group import Judge
@@ -106,10 +106,19 @@ class _BlankRecord(ImageRecord):
 _BLANK = _BlankRecord(model="base", prompt="")
 
 
+class Calibrated(Protocol):
+    """Observations with a detection threshold."""
+
+    @property
+    def threshold(self) -> Threshold:
+        """The detection threshold."""
+        ...
+
+
 class NoMeasures:
     """Measures no damage; implements `claim_groups.group.Measures`. All measures are 0, so no ordering is tested."""
 
-    def __init__(self, observations: ResampledObservations) -> None:
+    def __init__(self, observations: Calibrated) -> None:
         self._observations = observations
 
     def of_pairs(
