@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.clip_scorer import ClipScorer
@@ -28,6 +29,7 @@ class BatchedJudge:
     """
 
     def __init__(self, dossier: Dossier, device: str) -> None:
+        torchvision_compatibility.make_importable()
         import open_clip
 
         reference = f"local-dir:{references.atelier_judge()}"
