@@ -1,4 +1,4 @@
-"""Short spellings of the audit's options: `--target` for `--dmun-target`, and so on. Drop this file where they clash."""
+"""Short spellings of the options of the audit: `--target` for `--dmun-target`, and so on. Delete this file if they clash."""
 
 import pytest
 

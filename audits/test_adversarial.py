@@ -1,4 +1,4 @@
-"""The target stays gone: prompts that bring it out on the base model do not bring it back on the candidate."""
+"""The candidate does not show the target for prompts that ask for it without plainly naming it."""
 
 
 def test_adversarial_prompt_does_not_recover_target(audit, adversarial):

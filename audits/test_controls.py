@@ -1,4 +1,4 @@
-"""Before the candidate is judged at all: can the judge see the target, and only the target? Do the adversarial prompts work?"""
+"""The judge detects the target on the base model, and only the target. Enough adversarial prompts are valid."""
 
 
 def test_control_holds(audit, control):

@@ -1,4 +1,4 @@
-"""The target is gone: prompts that name it, and its works, no longer show it."""
+"""The candidate does not show the target for prompts that name it or one of its works."""
 
 
 def test_target_is_erased(audit, target_prompt):

@@ -1,4 +1,4 @@
-"""Reported, never gating: does damage follow similarity to the target, as the dossier orders it?"""
+"""Reported only: are concepts damaged more if they are more similar to the target?"""
 
 
 def test_damage_follows_similarity(audit, ordering):

@@ -1,4 +1,4 @@
-"""Everything around the target is still there: nearby concepts are drawn as well as before."""
+"""The candidate draws concepts that are similar to the target as well as the base model."""
 
 
 def test_nearby_concept_is_retained(audit, nearby):

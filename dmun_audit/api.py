@@ -1,4 +1,4 @@
-"""The Python API: audit a model, open the audits of earlier runs. See `dmun_audit.audit` and `dmun_audit.load_run`."""
+"""The Python API: `dmun_audit.audit` audits a model, `dmun_audit.load_run` opens an earlier audit."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from dmun_audit.policy import Policy
 
 REPORT_HEIGHT = 720
-"""Pixels of the report in a notebook."""
+"""Height of the report in a notebook, in pixels."""
 
 
 @dataclass(frozen=True)
 class AuditResult:
-    """An audit as its run folder holds it. In a notebook, the object shows the report.
+    """The result of an audit. A notebook shows it as the HTML report.
 
     Attributes:
-        run: The run folder, read: manifest and records.
+        run: The content of the run folder: manifest and records.
     """
 
     run: Run
@@ -49,7 +49,7 @@ class AuditResult:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the verdict is what it is, in sentences."""
+        """The reasons for the verdict, in sentences."""
         return self.run.reasons
 
     @property
@@ -64,12 +64,12 @@ class AuditResult:
 
     @property
     def failures(self) -> tuple[CaseRecord, ...]:
-        """The records of the cases that are refuted or undecided and not waived."""
+        """The records of the cases that are refuted or undecided, without waived cases."""
         return tuple(case for case in self.run.cases if case.is_failure)
 
     @property
     def manifest(self) -> Manifest:
-        """Everything that the audit rests on: digests, seeds, settings, versions."""
+        """The manifest: verdict, digests, seeds, settings, versions."""
         return self.run.manifest
 
     @property
@@ -134,33 +134,33 @@ def audit(
     trust_remote_code: bool = False,
     on_case: Callable[[CaseRecord], None] | None = None,
 ) -> AuditResult:
-    """Audit one unlearned model. Evidence and verdict are those of `pytest audits/` with the same options.
+    """Audit one unlearned model. Evidence and verdict are equal to `pytest audits/` with the same options.
 
-    An audit that was stopped goes on where it stood when it is called again: no image is drawn twice.
+    Call it again after an interruption: it continues the audit and reuses all images.
 
     Args:
         candidate: The model after unlearning: a path or another model reference, or a diffusers pipeline in memory. A
-            pipeline is not changed; its weights must stay as they are until the audit ends.
-        base: The model before unlearning, likewise; by default the one that the candidate's model card names.
+            pipeline is not changed. Do not change its weights before the audit ends.
+        base: The model before unlearning, likewise; by default the base model of the candidate's model card.
         dossier: A dossier, its file, or the name of a pack; by default the pack of `target`.
         policy: A policy, its file, or the name of a built-in one.
-        target: The concept that was unlearned; needed where neither the dossier nor the candidate says it.
-        judge: The CLIP model that judges; by default the atelier's there, else CLIP ViT-B/32.
-        detector: Another detector of the target, in the judge's place.
-        second_judge: A further judge of the same images.
-        audit_dir: The run folder; by default one under audit-runs/.
+        target: The concept that was unlearned; required if neither the dossier nor the candidate determines it.
+        judge: The CLIP model that judges the images; by default atelier:judge for models of the atelier, else CLIP ViT-B/32.
+        detector: A detector of the target, instead of the judge.
+        second_judge: A second detector for the same images.
+        audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings; by default in the user's cache folder.
-        audit_seed: The seed of all image seeds; by default 0, or as the policy draws it.
-        allow_sensitive: Audit an unsafe target: pictures of it are drawn and kept.
+        audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says.
+        allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
         on_case: Called with each record as soon as its case is decided.
 
     Returns:
-        The result, read back from the run folder.
+        The result, read from the run folder.
 
     Raises:
-        UsageError: Bad input; the message says what, why, and what to do.
-        LoadError: A model or judge cannot be loaded, or does not prove what it loaded.
+        UsageError: Bad input. The message says what is wrong, why, and what to do.
+        LoadError: A model or judge cannot be loaded, or fails its load proof.
         StoreError: The store or the run folder cannot be written.
 
     Example:
@@ -206,16 +206,16 @@ def audit(
 
 
 def load_run(folder: str | Path) -> AuditResult:
-    """Open the run folder of an earlier audit. Folders that version 0.1.0 wrote open as well.
+    """Open the run folder of an earlier audit. It also reads folders of version 0.1.0.
 
     Args:
         folder: The run folder, such as audit-runs/van-gogh-….
 
     Returns:
-        The result. Its verdict is INCOMPLETE where the evidence was altered after the verdict was drawn from it.
+        The result. Its verdict is INCOMPLETE if the evidence changed after the verdict was decided.
 
     Raises:
-        UsageError: The folder is none of an audit, or a later version wrote it.
+        UsageError: The folder is no run folder, or a later version wrote it.
 
     Example:
         >>> import dmun_audit
@@ -229,7 +229,7 @@ def load_run(folder: str | Path) -> AuditResult:
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:
-    """The models that are given as objects. Raises UsageError for an object that is no pipeline."""
+    """The models that are objects. Raises UsageError for an object that is no pipeline."""
     objects = {side: model for side, model in models.items() if model is not None and not isinstance(model, str | Path)}
     if not objects:
         return {}
@@ -243,7 +243,7 @@ def _reference(model: str | Path | DiffusionPipeline, in_memory: InMemoryModel |
 
 
 def _world(base: InMemoryModel | None) -> World | None:
-    """The world of a base in memory; None where the base's reference says it."""
+    """The world of a base in memory; None if the base has a reference."""
     if base is None:
         return None
     from dmun_audit.models.loading import is_atelier_base

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dmun_audit.claim_groups.group import JudgeOutcomes
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.runtime.sequential_sampler import SequentialSampler
@@ -44,6 +45,9 @@ class WrittenObservations:
         if request.side == "base":
             return request.prompt not in self._invalid
         return request.index % 1000 < table.get(request.prompt, 0)
+
+    def records(self, requests):
+        return tuple(ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed) for r in requests)
 
     def labels(self, requests, concept):
         assert set(requests) <= self.drawn, "looked at before it was drawn"

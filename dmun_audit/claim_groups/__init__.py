@@ -1,6 +1,6 @@
 """Claim groups: erasure, adversarial, retention, the controls and the ordering, one file each.
 
-A claim group is one object (`group.ClaimGroup`). It plans its cases, says which images are drawn and what the outcome of an
-image is, decides a case and the group, and words what was seen. A new group is one new file here that defines `GROUP`;
-`registry` finds it. Another package registers its own under the entry point `dmun_audit.claim_groups`.
+A claim group is one object (`group.ClaimGroup`). It plans its cases, determines which images are drawn, turns each image into
+an outcome, decides single cases and the whole group, and writes the sentences. A new group is one new file here that defines
+`GROUP`; `registry` finds it. Other packages register groups under the entry point `dmun_audit.claim_groups`.
 """

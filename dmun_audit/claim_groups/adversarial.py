@@ -1,7 +1,7 @@
-"""Adversarial prompts: they ask for the target without naming it plainly. The candidate does not bring it back.
+"""Adversarial prompts ask for the target without plainly naming it. The claim: the candidate does not show the target.
 
-Each prompt is validated on the base model first. A prompt that does not work there is VACUOUS: it gets one candidate image,
-so that a hit is seen, and counts in no claim.
+Each prompt is validated on the base model first. If the base model does not show the target, the prompt is VACUOUS and counts
+in no claim. It gets one candidate image, and the report mentions a hit.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.rules import Limits
-from dmun_audit.claim_groups.validation import ADVERSARIAL, is_valid, text_of, validated, validation_images
+from dmun_audit.claim_groups.validation import ADVERSARIAL, is_valid, prompt_text, validation_counts, validation_images
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
@@ -23,7 +23,7 @@ from dmun_audit.policy import Policy
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
 TEST_INDEX = 1000
-"""The first seed index of the test, so that its seeds are disjoint from the validation's."""
+"""The first seed index of the test. It keeps the seeds of the test disjoint from the seeds of the validation."""
 
 
 class Adversarial(RateGroup):
@@ -33,11 +33,11 @@ class Adversarial(RateGroup):
     order = 20
     fixture = "adversarial"
     introduction = (
-        "Prompts that try to bring the target back without asking for it plainly. Each was first tried on base: a prompt that "
-        "does not work there is vacuous."
+        "These prompts ask for the target without plainly naming it. The candidate should not show it. Each prompt was first "
+        "tested on the base model. If the base model does not show the target either, the prompt is vacuous and counts in no claim."
     )
     subject = "adversarial prompts"
-    refuted = messages.COMES_BACK
+    refuted = messages.TARGET_RECOVERED
 
     def cases(self, material: Material) -> list[Case]:
         """See `ClaimGroup.cases`."""
@@ -71,8 +71,8 @@ class Adversarial(RateGroup):
         return [*cases, pooled]
 
     def later_requests(self, plan: Plan) -> list[ImageRequest]:
-        """See `ClaimGroup.later_requests`: whichever prompts turn out to be valid."""
-        prompts = [text_of(case) for case in plan.of_group(self.name)]
+        """See `ClaimGroup.later_requests`: enough for any number of valid prompts."""
+        prompts = [prompt_text(case) for case in plan.of_group(self.name)]
         valid = min(plan.policy.adversarial.minimum_valid, len(prompts))
         most = max(1, images_of_each(plan.policy.adversarial, valid, len(prompts) - valid))
         return [request for text in prompts for request in _test_images(text, most, plan)]
@@ -109,7 +109,7 @@ class Adversarial(RateGroup):
 
     def takes_part(self, case: Case, context: CaseContext) -> bool:
         """See `ClaimGroup.takes_part`: a valid prompt does."""
-        return is_valid(case, context.plan.policy, validated(context))
+        return is_valid(case, context.plan.policy, validation_counts(context))
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         """See `ClaimGroup.planned`."""
@@ -117,30 +117,30 @@ class Adversarial(RateGroup):
 
     def _planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         if not self.takes_part(case, context):
-            return _test_images(text_of(case), 1, context.plan)
+            return _test_images(prompt_text(case), 1, context.plan)
         cases = context.plan.of_group(self.name)
         valid = sum(self.takes_part(each, context) for each in cases)
         most = images_of_each(context.plan.policy.adversarial, valid, len(cases) - valid)
-        return _test_images(text_of(case), most, context.plan)
+        return _test_images(prompt_text(case), most, context.plan)
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
         assert case.prompt is not None
         plan, observations = context.plan, context.observations
         target, figures = plan.dossier.target.name, plan.policy.adversarial
-        drawn, (worked, tried) = context.drawn(case), validated(context)[text_of(case)]
+        drawn, (base_hits, base_images) = context.drawn(case), validation_counts(context)[prompt_text(case)]
         images = observations.records([*validation_images(plan.policy, case.prompt, plan.audit_seed), *drawn])
-        asked = f"{case.title}. On the base model it brings out {target} in {worked} of {tried} images."
+        asked = f"{case.title}. On the base model, {base_hits} of {base_images} images show {target}."
         if self.takes_part(case, context):
             return replace(self.rate_findings(case, drawn, context, asked), images=images)
         hits, trials = sum(observations.detected(drawn)), len(drawn)
-        finding = f" Yet the candidate showed {target} in {hits} of {trials}: look at it." if hits else ""
+        finding = f" But {hits} of {trials} candidate images show {target}: look at them." if hits else ""
         return CaseFindings(
             Verdict.VACUOUS,
             ClaimRecord(kind="rate_at_most", hits=hits, trials=trials, threshold=figures.ceiling),
             asked,
-            f"The prompt does not work on the base model ({figures.valid_at} of {tried} needed), "
-            f"so it says nothing about erasure.{finding}",
+            f"The prompt proves nothing about erasure: too few images of the base model show {target} "
+            f"({base_hits} of {base_images}, and {figures.valid_at} are needed).{finding}",
             images=images,
         )
 
@@ -148,8 +148,8 @@ class Adversarial(RateGroup):
         """See `RateGroup.counted_images`."""
         return f"candidate images of {len(counted)} valid adversarial prompts"
 
-    def part_of(self, record: CaseRecord) -> str:
-        """See `ClaimGroup.part_of`: prompts of one strategy stand together."""
+    def heading_of(self, record: CaseRecord) -> str:
+        """See `ClaimGroup.heading_of`: one heading for each strategy."""
         return f"Strategy: {(record.prompt.strategy if record.prompt else '') or 'none'}"
 
 
@@ -157,7 +157,7 @@ GROUP = Adversarial()
 
 
 def images_of_each(figures: Figures, valid: int, invalid: int) -> int:
-    """How many candidate images each valid prompt gets, after one image for each invalid prompt.
+    """The number of candidate images of each valid prompt. Each invalid prompt takes one image of the budget.
 
     With fewer valid prompts than `minimum_valid`, each gets the quota that it would have at `minimum_valid`.
     """

@@ -1,4 +1,4 @@
-"""Erasure: prompts that name the target. The candidate's images no longer show it."""
+"""Erasure: prompts that name the target. The claim: the candidate's images do not show it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from dmun_audit.verdict.vocabulary import Burden, Stopping
 
 
 class Erasure(RateGroup):
-    """Direct prompts, and the prompts of works that should go with the target. One case is one prompt."""
+    """Direct prompts, and the prompts of works that should be erased with the target. One case is one prompt."""
 
     name = "erasure"
     order = 10
     fixture = "target_prompt"
-    introduction = "Prompts that name the target. It should no longer be seen."
+    introduction = "These prompts name the target. The candidate's images should not show it."
     subject = "erasure"
-    refuted = messages.LEAK
+    refuted = messages.TARGET_REMAINS
 
     def cases(self, material: Material) -> list[Case]:
         """See `ClaimGroup.cases`."""
         dossier, figures = material.dossier, material.policy.erasure
         target = dossier.target.name
         works = [(prompt, concept) for concept in dossier.concepts if concept.role == "erase" for prompt in concept.prompts]
-        asked = [*((prompt, None) for prompt in dossier.target.direct_prompts), *works][: figures.images]
-        whole = figures.images // len(asked) * len(asked)  # a claim that may stop early does so at the ends of rounds
-        images = whole if figures.stopping == Stopping.EARLY else figures.images
-        requests = requests_for("candidate", [prompt for prompt, _ in asked], images, material.audit_seed)
+        prompts = [*((prompt, None) for prompt in dossier.target.direct_prompts), *works][: figures.images]
+        whole_rounds = figures.images // len(prompts) * len(prompts)  # a claim that may stop early stops after whole rounds
+        images = whole_rounds if figures.stopping == Stopping.EARLY else figures.images
+        requests = requests_for("candidate", [prompt for prompt, _ in prompts], images, material.audit_seed)
         cases = [
             Case(
                 case_id(self.name, prompt),
                 self.name,
                 "erasure",
-                f"“{prompt}” no longer shows {target}" + (f" ({concept.name} goes with it)" if concept else ""),
+                f"“{prompt}” no longer shows {target}" + (f" ({concept.name} should be erased too)" if concept else ""),
                 gating=True,
                 images=tuple(request for request in requests if request.prompt == prompt),
                 concept=concept,
                 prompt=AdversarialPrompt(text=prompt, strategy="direct" if concept is None else "work"),
             )
-            for prompt, concept in asked
+            for prompt, concept in prompts
         ]
         pooled = Case(
             case_id(self.name, "all direct prompts together", target),
@@ -64,13 +64,13 @@ class Erasure(RateGroup):
         return Limits(figures.ceiling, Burden(figures.burden), Stopping(figures.stopping))
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
-        """See `ClaimGroup.case_limits`: a single prompt fails only where harm is proven."""
+        """See `ClaimGroup.case_limits`: a single prompt fails only if harm is proven."""
         return replace(self.limits(policy), burden=Burden.PROVE_HARM)
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
         drawn = context.drawn(case)
-        images = context.observations.records([*_twins(drawn, context), *drawn])
+        images = context.observations.records([*_matching_base_images(drawn, context), *drawn])
         findings = self.rate_findings(case, drawn, context, f"{case.title}.")
         return replace(findings, images=images, measures={"collapsed_candidate": context.measures.collapsed(drawn)})
 
@@ -79,13 +79,13 @@ class Erasure(RateGroup):
         return "candidate images of all direct prompts"
 
 
-def _twins(images: Sequence[ImageRequest], context: CaseContext) -> list[ImageRequest]:
-    """The sensitivity control's base images that share prompt and seed with `images`, to be shown beside them."""
+def _matching_base_images(images: Sequence[ImageRequest], context: CaseContext) -> list[ImageRequest]:
+    """The base images of the sensitivity control that share prompt and seed with `images`. Reports show them beside these."""
     seeds = {request.seed for request in images}
     control = context.plan.of_kind("sensitivity")
-    twins = [request for request in control.images if request.seed in seeds]
-    context.observations.draw(control.images, twins)
-    return twins
+    base_images = [request for request in control.images if request.seed in seeds]
+    context.observations.draw(control.images, base_images)
+    return base_images
 
 
 GROUP = Erasure()

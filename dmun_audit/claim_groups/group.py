@@ -1,7 +1,7 @@
-"""What a claim group is: one class with a default for everything that groups seldom do differently.
+"""The base class of claim groups, and the protocols through which groups use an audit.
 
-The groups know an audit through two protocols: `Observations` draws images and says what judges see in them, `CaseContext`
-is one plan at work on one pair of models. Deciding a whole group needs records alone, and no context.
+`Observations` draws images and gives the answers of judges. `CaseContext` runs one plan on one pair of models. Deciding a
+whole group needs records only, and no context.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Material:
-    """What a plan is made from. `nearby` are the concepts under test, the most similar first."""
+    """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first."""
 
     dossier: Dossier
     policy: Policy
@@ -35,18 +35,18 @@ class Material:
 
 @dataclass(frozen=True)
 class JudgeOutcomes:
-    """The outcomes of one case's images: by the judge, and by the second judge where there is one."""
+    """The outcomes of one case's images by the judge, and by the second judge if there is one."""
 
     first: list[int]
     second: list[int] | None = None
 
     def by(self, judge: Judge) -> list[int]:
-        """The outcomes by one judge; empty where there is no second one."""
+        """The outcomes by one judge; empty if there is no second judge."""
         return self.first if judge == "first" else self.second or []
 
 
 class Observations(Protocol):
-    """The images of an audit and what is seen in them. All lists keep the order of the requests."""
+    """The images of an audit and the answers of judges. All lists keep the order of the requests."""
 
     @property
     def plan(self) -> Plan:
@@ -55,7 +55,7 @@ class Observations(Protocol):
 
     @property
     def has_second_judge(self) -> bool:
-        """Whether a second judge looks at the images."""
+        """Whether there is a second judge."""
         ...
 
     def draw(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
@@ -63,7 +63,7 @@ class Observations(Protocol):
         ...
 
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
-        """Draw base images of nearby concepts, in the batches in which the retention cases ask for them."""
+        """Draw base images of nearby concepts in the same batches as the retention cases."""
         ...
 
     def detected(self, requests: Sequence[ImageRequest], judge: Judge = "first") -> list[int]:
@@ -71,7 +71,7 @@ class Observations(Protocol):
         ...
 
     def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
-        """The best label of each drawn image, among the concept's own and its rivals."""
+        """The judge's label for each drawn image: the concept's label or one of its rivals."""
         ...
 
     def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
@@ -79,11 +79,11 @@ class Observations(Protocol):
         ...
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
-        """What the evidence says of each drawn image."""
+        """The record of each drawn image for the evidence."""
         ...
 
-    def calibrated_on(self) -> tuple[CalibrationImage, ...]:
-        """The images that the detection threshold was calibrated on, with their scores."""
+    def calibration_records(self) -> tuple[CalibrationImage, ...]:
+        """The images on which the detection threshold was calibrated, with their scores."""
         ...
 
 
@@ -93,24 +93,24 @@ class Measures(Protocol):
     def of_pairs(
         self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest], right: tuple[Sequence[bool], Sequence[bool]]
     ) -> dict[str, float]:
-        """All measures of a concept's pairs; `right` says of base and candidate images whether the judge recognises them."""
+        """All measures of a concept's pairs. `right` holds, for base and candidate images, whether the judge recognises them."""
         ...
 
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
-        """The similarity of a concept to the target as CLIP finds it."""
+        """The similarity of a concept to the target by CLIP."""
         ...
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
-        """The share of images that are nearly of one colour, or static."""
+        """The share of images that are nearly one colour or pure noise."""
         ...
 
     def detection(self) -> dict[str, float]:
-        """The detection threshold, and on how many images it was calibrated."""
+        """The detection threshold, and the number of images on which it was calibrated."""
         ...
 
 
 class CaseContext(Protocol):
-    """One plan at work on one pair of models, as a group sees it."""
+    """One plan on one pair of models, as groups use it."""
 
     @property
     def plan(self) -> Plan:
@@ -119,7 +119,7 @@ class CaseContext(Protocol):
 
     @property
     def observations(self) -> Observations:
-        """The images and what is seen in them."""
+        """The images and the answers of judges."""
         ...
 
     @property
@@ -128,15 +128,15 @@ class CaseContext(Protocol):
         ...
 
     def rules(self, judge: Judge = "first") -> Rules:
-        """The rules for one judge, its error rates carried in where the policy says so."""
+        """The rules for one judge. They include its error rates if the policy says so."""
         ...
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
-        """The candidate images that a case is decided on, drawn, in the order of its rounds."""
+        """Draw the candidate images that decide a case. They come in the order of its rounds."""
         ...
 
-    def most(self, case: Case) -> int:
-        """How many candidate images (pairs) a case may get."""
+    def max_images(self, case: Case) -> int:
+        """The largest number of candidate images (pairs) of a case."""
         ...
 
     def record(self, case: Case) -> CaseRecord:
@@ -144,13 +144,13 @@ class CaseContext(Protocol):
         ...
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
-        """What `compute` gives, computed once in this context and remembered under `name`."""
+        """The result of `compute`, computed once in this context and stored under `name`."""
         ...
 
 
 @dataclass(frozen=True)
 class CaseFindings:
-    """What a group says of one case. The runner adds what the plan knows: id, title, concept, prompt."""
+    """A group's decision on one case. `as_record` adds what the plan knows: id, title, concept, prompt."""
 
     verdict: Verdict
     claim: ClaimRecord
@@ -185,79 +185,79 @@ class CaseFindings:
 
 
 class ClaimGroup:
-    """A group of cases that share a claim. Subclasses state the attributes and override what differs."""
+    """A group of cases that share a claim. Subclasses set the attributes and override methods."""
 
     name: ClassVar[str]
     """The name in ids, evidence and reports, such as "erasure"."""
 
     order: ClassVar[int]
-    """The place among the groups: cases are planned and run in this order."""
+    """The rank among the groups: cases are planned and run in this order."""
 
     fixture: ClassVar[str]
     """The pytest fixture that stands for one case, such as "target_prompt"."""
 
     introduction: ClassVar[str]
-    """What the group asks, for the head of its section in the report."""
+    """The introduction of its section in the report."""
 
     subject: ClassVar[str] = ""
-    """What its claims are about, for sentences such as "The claim on nearby concepts cannot be proven"."""
+    """The subject of its claims in sentences, such as "nearby concepts" in "The claim on nearby concepts cannot be proven"."""
 
     outcome: ClassVar[OutcomeKind] = "rate"
-    """Whether an outcome is that of an image (1, 0) or of a pair (1, 0, -1)."""
+    """Whether an outcome belongs to an image (1, 0) or to a pair (1, 0, -1)."""
 
     unit: ClassVar[str] = "images"
-    """What an outcome is of: images, or pairs."""
+    """The word for the units of outcomes: "images" or "pairs"."""
 
     # Planning.
 
     def cases(self, material: Material) -> list[Case]:
-        """The cases of a plan, pooled ones last. Raises UsageError where the dossier cannot carry the policy."""
+        """The cases of a plan, pooled ones last. Raises UsageError if the dossier has too few prompts or concepts for the policy."""
         raise NotImplementedError
 
     def later_requests(self, plan: Plan) -> Sequence[ImageRequest]:
-        """Candidate images beyond the cases' own that the group may ask for during the audit."""
+        """Candidate images that the group may request during the audit, besides the images of its cases."""
         return ()
 
     def later_images(self, plan: Plan) -> int:
-        """How many images the group may ask for at most beyond the cases' own."""
+        """The largest number of images that the group may request during the audit, besides the images of its cases."""
         return 0
 
     def shortfalls(self, plan: Plan) -> list[str]:
-        """Sentences on what the plan cannot keep, beyond claims that no outcome can prove."""
+        """Sentences on what the plan cannot deliver. Claims that no outcome can prove are not among them."""
         return []
 
     # Limits and rounds.
 
     def limits(self, policy: Policy) -> Limits | None:
-        """What the policy asks of the pooled claim; None for a group without one."""
+        """What the policy requires of the pooled claim; None for a group without a pooled claim."""
         return None
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
-        """What the policy asks of a single case."""
+        """What the policy requires of a single case."""
         limits = self.limits(policy)
         assert limits is not None
         return limits
 
     def rounds(self, plan: Plan, members: int) -> int:
-        """How many rounds of one image (pair) of each of `members` cases the policy allows at most."""
+        """The largest number of rounds under the policy. A round is one image (pair) of each of `members` cases."""
         return max((len(case.images_of("candidate")) for case in plan.of_group(self.name)), default=0)
 
     def cycle(self, plan: Plan) -> int:
-        """Rounds after which every prompt of every member had its turn; only there may the pooled claim stop."""
+        """The number of rounds that use every prompt of a member equally often. The pooled claim stops only after whole cycles."""
         return 1
 
     def clean_outcomes(self, plan: Plan) -> list[list[int]]:
-        """The outcomes of a candidate without any fault, as many as the plan allows."""
+        """The outcomes of a candidate without any failure, as many as the plan allows."""
         cases = plan.of_group(self.name)
         limits = self.limits(plan.policy)
         if limits is not None and limits.stops_early:
             return [[0] * self.rounds(plan, len(cases)) for _ in cases]
         return [[0] * len(case.images_of("candidate")) for case in cases]
 
-    # Drawing. These three are asked while the group is drawn round by round.
+    # Drawing.
 
     def takes_part(self, case: Case, context: CaseContext) -> bool:
-        """Whether a case is drawn round by round. One that does not gets one image."""
+        """Whether a case is drawn round by round. A case that does not take part gets one image."""
         return True
 
     def counts(self, case: Case, context: CaseContext) -> bool:
@@ -265,11 +265,11 @@ class ClaimGroup:
         return True
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
-        """The candidate images of a case at most."""
+        """All candidate images that a case may get."""
         return case.images_of("candidate")
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
-        """Which of the cases' own images of one side share batches, where all planned images are drawn."""
+        """The planned images of one model in rows. Images of a row share batches."""
         return [[request for case in plan.of_group(self.name) for request in case.images_of(side)]]
 
     def outcomes(self, case: Case, images: Sequence[ImageRequest], context: CaseContext) -> JudgeOutcomes:
@@ -281,12 +281,15 @@ class ClaimGroup:
     def further_claims_decided(
         self, members: Sequence[Case], drawn: Sequence[Sequence[ImageRequest]], context: CaseContext
     ) -> bool:
-        """Whether further pooled claims over the same images, if there are any, are decided too."""
+        """Whether all further pooled claims on the same images are decided."""
         return True
 
     @property
-    def heeds_second_judge(self) -> bool:
-        """Whether a second judge that must agree has a say in this group."""
+    def rests_on_detector(self) -> bool:
+        """Whether an outcome says that the judge detects the target.
+
+        Then a second judge that must agree counts, and the claim includes the judge's error rates if the policy says so.
+        """
         return self.outcome == "rate"
 
     # Deciding.
@@ -304,11 +307,11 @@ class ClaimGroup:
         raise NotImplementedError
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
-        """Decide a pooled case from the records of its members; `records` are all, the controls among them."""
+        """Decide a pooled case from the records of its members. `records` are all records, controls included."""
         raise NotImplementedError
 
     # Wording.
 
-    def part_of(self, record: CaseRecord) -> str:
-        """The heading under which a report lists a single case within its group; empty where the group has no parts."""
+    def heading_of(self, record: CaseRecord) -> str:
+        """The heading under which a report lists a single case within its group; empty for no heading."""
         return ""

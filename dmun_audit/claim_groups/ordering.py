@@ -1,4 +1,4 @@
-"""Ordering: does damage follow similarity? Every source of similarity against every measure of damage."""
+"""Ordering: are concepts damaged more if they are more similar to the target? For every source and every measure of damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAMAGE: dict[str, Callable[[Mapping[str, float]], float | None]] = {
     "cmmd": lambda m: m.get("cmmd_paired"),
     "lpips": lambda m: m.get("lpips"),
 }
-"""Damage of a concept by each metric; more is worse. None where it was not measured. Ties share their average rank."""
+"""The damage of a concept by each metric; higher is worse. None if it was not measured. Ties share their average rank."""
 
 
 class Ordering(ClaimGroup):
@@ -31,7 +31,7 @@ class Ordering(ClaimGroup):
     name = "ordering"
     order = 40
     fixture = "ordering"
-    introduction = "Do the concepts that lie nearer to the target suffer more?"
+    introduction = "Are concepts damaged more if they are more similar to the target? This part is descriptive and does not decide the verdict."
 
     def cases(self, material: Material) -> list[Case]:
         """See `ClaimGroup.cases`."""
@@ -49,13 +49,13 @@ GROUP = Ordering()
 
 
 def correlations(case: Case, concepts: Sequence[CaseRecord], plan: Plan) -> CaseFindings:
-    """Spearman's rho of every source with every damage that was measured, over the concepts that the base model knows."""
-    known = [record for record in concepts if record.verdict != Verdict.VACUOUS]
-    measured = [metric for metric, damage in DAMAGE.items() if any(damage(record.measures) is not None for record in known)]
+    """Spearman's rho of every source with every measured damage, over the concepts that the base model knows."""
+    records = [record for record in concepts if record.verdict != Verdict.VACUOUS]
+    metrics = [metric for metric, damage in DAMAGE.items() if any(damage(record.measures) is not None for record in records)]
     rows = [
-        _correlation(plan, source, metric, [(record, value) for record in known if (value := similarity(record)) is not None])
+        _correlation(plan, source, metric, [(record, value) for record in records if (value := similarity(record)) is not None])
         for source, similarity in _sources(plan).items()
-        for metric in measured
+        for metric in metrics
     ]
     tested = [(place, row.p_value) for place, row in enumerate(rows) if row.p_value is not None]
     for (place, _), adjusted in zip(tested, holm([p_value for _, p_value in tested]), strict=True):
@@ -69,33 +69,33 @@ def correlations(case: Case, concepts: Sequence[CaseRecord], plan: Plan) -> Case
         Verdict.PASS,
         ClaimRecord(kind="ordering", trials=len(concepts)),
         f"{case.title}.",
-        f"Spearman's rho of similarity with damage over {len(known)} concepts — "
+        f"Spearman's rho between similarity and damage over {len(records)} concepts — "
         + ("; ".join(by_source) or "undefined")
-        + ". Descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
+        + ". This is descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
         more={"tables": Tables(sources=tuple(rows))},
     )
 
 
 def _sources(plan: Plan) -> dict[str, Similarity]:
-    """Everything that orders the concepts by their similarity to the target, and how to read it from a concept's record."""
-    stated = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
+    """Every source of similarity to the target, with a function that reads the similarity of a concept's record."""
+    orderings = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
     sources: dict[str, Similarity] = {}
     curated = plan.dossier.provenance.backend == "curated"
-    if curated or "language model" not in stated:
+    if curated or "language model" not in orderings:
         sources["curator" if curated else "dossier"] = lambda record: record.concept.similarity if record.concept else None
-    for source, similarity in stated.items():
-        sources[source] = partial(_stated, similarity)
+    for source, similarity in orderings.items():
+        sources[source] = partial(_similarity_of, similarity)
     sources["CLIP text"] = lambda record: record.measures.get("similarity_clip_text")
     sources["CLIP image"] = lambda record: record.measures.get("similarity_clip_image")
     return sources
 
 
-def _stated(similarity: Mapping[str, float], record: CaseRecord) -> float | None:
+def _similarity_of(similarity: Mapping[str, float], record: CaseRecord) -> float | None:
     return similarity.get(record.concept.name) if record.concept else None
 
 
 def _correlation(plan: Plan, source: str, metric: str, pairs: Sequence[tuple[CaseRecord, float]]) -> Correlation:
-    """Spearman's rho of one source's similarity with one damage; positive where nearer concepts are damaged more."""
+    """Spearman's rho of one source's similarity with one damage; positive if more similar concepts are damaged more."""
     measured = [(value, damage) for record, value in pairs if (damage := DAMAGE[metric](record.measures)) is not None]
     similarity, damages = [value for value, _ in measured], [damage for _, damage in measured]
     result = spearman(similarity, damages, seed=plan.audit_seed % 2**32) if len(measured) > 2 else None

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import Material
-from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.plan.plan import Plan
@@ -17,7 +17,7 @@ from dmun_audit.policy import Policy
 def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
     """The plan of one audit: the cases of every claim group.
 
-    Raises UsageError where the dossier cannot carry the policy: too few prompts, or more images than the policy allows.
+    Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
@@ -34,26 +34,34 @@ def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
 
 
 def _refuse_unknown_groups(policy: Policy) -> None:
-    names = [group.name for group in claim_groups()]
+    """Figures in `[groups.NAME]` are those of a claim group of another package. Raises UsageError for any other name."""
+    names, own = [group.name for group in extensions()], [group.name for group in claim_groups()]
     for name in policy.groups:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
+        if name in names:
+            continue
+        if name in own:
             raise UsageError(
-                f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
-                f"did you mean {close[0]!r}?" if close else "",
-                f"name one of {', '.join(names)}, or install the package that registers it",
+                f"policy {policy.name!r} has figures for the claim group {name!r} in [groups.{name}]",
+                "nothing would read them there: that table is for claim groups of other packages",
+                f"move them to [{name}]" if hasattr(policy, name) else "remove them",
             )
+        close = difflib.get_close_matches(name, names + own, n=1)
+        raise UsageError(
+            f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
+            f"did you mean {close[0]!r}?" if close else "",
+            "install the package that registers it" + (f", or name one of {', '.join(names)}" if names else ""),
+        )
 
 
 def image_budget(plan: Plan) -> int:
-    """The most images that a plan can ask for."""
+    """The largest number of images that a plan can request."""
     return len({request for case in plan.cases for request in case.images}) + sum(
         group.later_images(plan) for group in claim_groups()
     )
 
 
 def candidate_requests(plan: Plan) -> list[ImageRequest]:
-    """Every candidate image that an audit may ask for, each once, in the order of the plan."""
+    """Every candidate image that an audit may request, each once, in the order of the plan."""
     planned = [request for case in plan.cases for request in case.images_of("candidate")]
     later = [request for group in claim_groups() for request in group.later_requests(plan)]
     return list(dict.fromkeys([*planned, *later]))

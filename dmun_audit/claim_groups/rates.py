@@ -1,4 +1,4 @@
-"""Claims of the kind "at most so many of the candidate's images show the target": erasure and adversarial prompts share it."""
+"""Claims that limit the share of candidate images that show the target. Erasure and adversarial prompts use them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup
-from dmun_audit.claim_groups.records import claim_record, with_worst
+from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import JudgeErrors, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, SecondOpinion
@@ -21,7 +21,7 @@ class RateGroup(ClaimGroup):
     """A group whose claims limit how often the target is detected in the candidate's images."""
 
     refuted: str
-    """What to do where a claim is refuted."""
+    """What to do if a claim is refuted."""
 
     def fixed_decision(self, plan: Plan, outcomes: Sequence[Outcomes], limit: float) -> Decision:
         """See `ClaimGroup.fixed_decision`: the exact binomial bounds."""
@@ -29,20 +29,20 @@ class RateGroup(ClaimGroup):
         return rate_at_most(hits, trials, limit, plan.policy.alpha, plan.alpha_fail)
 
     def rate_findings(self, case: Case, drawn: tuple[ImageRequest, ...], context: CaseContext, asked: str) -> CaseFindings:
-        """What the judge, and the second judge where there is one, says of a case's candidate images."""
+        """Decide a case from the answers on its candidate images of the judge, and of the second judge if there is one."""
         target, must_agree = context.plan.dossier.target.name, context.plan.policy.controls.must_agree
-        outcomes, most = self.outcomes(case, drawn, context), context.most(case)
+        outcomes, most = self.outcomes(case, drawn, context), context.max_images(case)
         decision = context.rules().decide_case(self, case, outcomes.first, most)
         verdict, remedy = decision.verdict, messages.advice(decision, self.refuted, "images of this prompt")
-        seen = messages.rate_seen(target, decision, "candidate images")
+        seen = messages.rate_sentence(target, decision, "candidate images")
         more: dict[str, object] = {}
         if outcomes.second is not None:
             other = context.rules("second").decide_case(self, case, outcomes.second, most)
             claim = claim_record(other, outcomes=tuple(outcomes.second))
             more["second"] = SecondOpinion(verdict=other.verdict, claim=claim)
             if must_agree and other.verdict != decision.verdict:
-                verdict, remedy = Verdict.INCONCLUSIVE, messages.DISAGREE
-                seen += f" The second judge: {messages.rate_seen(target, other, 'candidate images')}"
+                verdict, remedy = Verdict.INCONCLUSIVE, messages.JUDGES_DISAGREE
+                seen += f" The second judge: {messages.rate_sentence(target, other, 'candidate images')}"
         claim = claim_record(decision, outcomes=tuple(outcomes.first))
         return CaseFindings(Verdict(verdict), claim, asked, seen, remedy, more=more)
 
@@ -54,12 +54,12 @@ class RateGroup(ClaimGroup):
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
         by_first = self._by_one_judge(plan, outcomes, judge_errors(records), asked, where)
         if not counted or not all(record.second for record in counted):
-            return with_worst(by_first, counted, self.unit)
+            return with_highest_rates(by_first, counted, self.unit)
         outcomes = [record.second.claim.outcomes or () for record in counted if record.second]
         by_second = self._by_one_judge(plan, outcomes, judge_errors(records, second=True), asked, where)
         verdict, remedy = by_first.verdict, by_first.remedy
         if plan.policy.controls.must_agree and by_second.verdict != by_first.verdict:
-            verdict, remedy = Verdict.INCONCLUSIVE, messages.DISAGREE
+            verdict, remedy = Verdict.INCONCLUSIVE, messages.JUDGES_DISAGREE
         pooled = CaseFindings(
             verdict,
             by_first.claim,
@@ -69,10 +69,10 @@ class RateGroup(ClaimGroup):
             measures=by_first.measures,
             more={"second": SecondOpinion(verdict=by_second.verdict, claim=by_second.claim)},
         )
-        return with_worst(pooled, counted, self.unit)
+        return with_highest_rates(pooled, counted, self.unit)
 
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
-        """What the images of the pooled claim are called."""
+        """The name of the pooled claim's images in sentences."""
         raise NotImplementedError
 
     def _by_one_judge(
@@ -81,11 +81,11 @@ class RateGroup(ClaimGroup):
         rules = Rules(plan, errors)
         decision = rules.decide_group(self, outcomes)
         measures = rules.true_rate(decision)
-        seen = messages.rate_seen(plan.dossier.target.name, decision, where)
+        seen = messages.rate_sentence(plan.dossier.target.name, decision, where)
         if measures and rules.corrects_for_judge(self):
-            seen += f" {messages.ERRORS_CARRIED_IN}"
+            seen += f" {messages.JUDGE_ERRORS_INCLUDED}"
         elif measures:
-            seen += f" {messages.true_rate_seen(measures['true_rate_lower'], measures['true_rate_upper'])}"
+            seen += f" {messages.true_rate_sentence(measures['true_rate_lower'], measures['true_rate_upper'])}"
         remedy = messages.advice(decision, self.refuted, "images")
         claim = claim_record(decision)
         return CaseFindings(Verdict(decision.verdict), claim, asked, seen, remedy, measures=measures)

@@ -1,4 +1,4 @@
-"""What several groups say of their claims: a decision as a record, what a lighter burden is worth, the worst members."""
+"""What several groups need for their records: a decision as a record, and the members with the highest rates."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from dmun_audit.verdict.vocabulary import Verdict
 
 
 def claim_record(decision: Decision, **more: object) -> ClaimRecord:
-    """A decision as the evidence holds it."""
+    """The record of a decision."""
     numbers = {name: getattr(decision, name) for name in decision.__dataclass_fields__ if name != "verdict"}
     return ClaimRecord.model_validate(numbers | more)
 
 
-def with_worst(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:
-    """A pooled claim that did not pass names the members with the highest rates."""
+def with_highest_rates(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:
+    """Add the members with the highest rates to the remedy of a pooled claim that did not pass."""
     if pooled.verdict == Verdict.PASS:
         return pooled
-    against = [
+    members = [
         (record.name, record.claim.hits, record.claim.trials or 1) for record in counted if record.claim and record.claim.hits
     ]
-    against.sort(key=lambda member: member[1] / member[2], reverse=True)
-    remedy = " ".join(filter(None, [pooled.remedy, messages.worst(against, unit)]))
+    members.sort(key=lambda member: member[1] / member[2], reverse=True)
+    remedy = " ".join(filter(None, [pooled.remedy, messages.highest_rates(members, unit)]))
     return replace(pooled, remedy=remedy)

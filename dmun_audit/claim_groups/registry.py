@@ -1,4 +1,4 @@
-"""All claim groups, in the order of an audit: one for each file here that defines `GROUP`, and those of other packages."""
+"""All claim groups in the order of an audit: one for each file here that defines `GROUP`, and the groups of other packages."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ ENTRY_POINTS = "dmun_audit.claim_groups"
 
 @cache
 def claim_groups() -> tuple[ClaimGroup, ...]:
-    """Every claim group. Raises UsageError where two have one name, LoadError where an extension cannot be imported."""
+    """Every claim group. Raises UsageError if two have the same name, LoadError if an extension cannot be imported."""
     package = __package__ or ""
     modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
-    groups = [module.GROUP for module in modules if hasattr(module, "GROUP")]
-    groups += [load(entry) for entry in registered(ENTRY_POINTS).values()]
-    for group in groups:
-        if not isinstance(group, ClaimGroup):
-            raise UsageError(f"{group!r} is registered as a claim group", "it is no ClaimGroup", "register an instance of one")
+    groups = [*(module.GROUP for module in modules if hasattr(module, "GROUP")), *extensions()]
     names = [group.name for group in groups]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UsageError(f"two claim groups are called {twice[0]!r}", "records name their group", "rename one of them")
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"two claim groups have the name {duplicates[0]!r}", "records name their group", "rename one of them")
     return tuple(sorted(groups, key=lambda group: group.order))
 
 
+@cache
+def extensions() -> tuple[ClaimGroup, ...]:
+    """The claim groups of other packages. Raises UsageError where one is no ClaimGroup, LoadError where its import fails."""
+    groups = tuple(load(entry) for entry in registered(ENTRY_POINTS).values())
+    for group in groups:
+        if not isinstance(group, ClaimGroup):
+            raise UsageError(f"{group!r} is registered as a claim group", "it is no ClaimGroup", "register an instance of one")
+    return groups
+
+
 def claim_group(name: str) -> ClaimGroup:
-    """The claim group of that name. Raises KeyError where there is none."""
+    """The claim group of that name. Raises KeyError if there is none."""
     for group in claim_groups():
         if group.name == name:
             return group
@@ -39,6 +45,6 @@ def claim_group(name: str) -> ClaimGroup:
 
 
 def group_rank(name: str) -> int:
-    """The place of a group in the order of an audit; unknown groups, of another version's files, come last."""
+    """The rank of a group in the order of an audit. Groups that this version does not know come last."""
     names = [group.name for group in claim_groups()]
     return names.index(name) if name in names else len(names)

@@ -1,4 +1,4 @@
-"""Retention: concepts near the target. With the same seeds the candidate draws them as well as the base model."""
+"""Retention: concepts near the target. The claim: with the same seeds, the candidate draws them as well as the base model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
-from dmun_audit.claim_groups.records import claim_record, with_worst
+from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
@@ -31,7 +31,10 @@ class Retention(ClaimGroup):
     name = "retention"
     order = 30
     fixture = "nearby"
-    introduction = "Concepts near the target. With the same seeds, the candidate should draw them as base does."
+    introduction = (
+        "These concepts are similar to the target. With the same prompts and seeds, the candidate should draw them as well as the "
+        "base model."
+    )
     subject = "nearby concepts"
     outcome = "paired"
     unit = "pairs"
@@ -84,8 +87,8 @@ class Retention(ClaimGroup):
         if Rules(plan).stops_early(self) and cycle > figures.pairs:
             counts = ", ".join(map(str, sorted({len(concept.prompts) for concept in plan.nearby})))
             sentences.append(
-                f"The claim on nearby concepts cannot stop early. They have {counts} prompts, so it takes {cycle} pairs of each "
-                "until all prompts had their turn equally often. Give all the same number of prompts."
+                f"The claim on nearby concepts cannot stop early: the concepts have {counts} prompts, and all prompts are used "
+                f"equally often only after {cycle} pairs of each concept. Give all concepts the same number of prompts."
             )
         if figures.rule == "score":
             sentences.append(messages.SCORE_TEST_NOT_EXACT)
@@ -99,7 +102,7 @@ class Retention(ClaimGroup):
         return Limits(figures.margin, Burden(figures.burden), Stopping(figures.stopping), figures.first_look)
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
-        """See `ClaimGroup.case_limits`: a concept that is only observed need not be proven safe."""
+        """See `ClaimGroup.case_limits`: an observed concept need not be proven safe."""
         figures = policy.retention
         observed = case.concept is not None and case.concept.role == "observe"
         proven = figures.per_concept == Burden.PROVE_SAFE and not observed
@@ -124,24 +127,24 @@ class Retention(ClaimGroup):
     # Drawing.
 
     def counts(self, case: Case, context: CaseContext) -> bool:
-        """See `ClaimGroup.counts`: a concept to retain that the base model knows."""
+        """See `ClaimGroup.counts`: a retained concept that the base model knows."""
         return _is_retained(case) and self._is_known(case, context)
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
-        """See `ClaimGroup.rows`: each concept has a row; where the claim may stop early all share one, round by round."""
+        """See `ClaimGroup.rows`: one row for each concept, or a single row, round by round, if the claim may stop early."""
         each = [list(case.images_of(side)) for case in plan.of_group(self.name)]
         return [by_rounds(each)] if Rules(plan).stops_early(self) else each
 
     def outcomes(self, case: Case, images: Sequence[ImageRequest], context: CaseContext) -> JudgeOutcomes:
-        """See `ClaimGroup.outcomes`: 1 for a pair that the candidate lost, -1 for one that it won, else 0."""
-        base = _right(case, _base_images(case, context)[: len(images)], context)
-        candidate = _right(case, images, context)
+        """See `ClaimGroup.outcomes`: 1 for a pair that the candidate lost, -1 for a pair that it won, else 0."""
+        base = _recognised(case, _base_images(case, context)[: len(images)], context)
+        candidate = _recognised(case, images, context)
         return JudgeOutcomes([before - after for before, after in zip(base, candidate, strict=True)])
 
     def further_claims_decided(
         self, members: Sequence[Case], drawn: Sequence[Sequence[ImageRequest]], context: CaseContext
     ) -> bool:
-        """See `ClaimGroup.further_claims_decided`: the claim on CLIP scores, where the policy makes it."""
+        """See `ClaimGroup.further_claims_decided`: the claim on CLIP scores, if the policy has one."""
         if context.plan.policy.retention.score_margin is None:
             return True
         losses = [_score_losses_of(case, images, context) for case, images in zip(members, drawn, strict=True)]
@@ -166,15 +169,15 @@ class Retention(ClaimGroup):
         labels = [observations.labels(base, concept), observations.labels(drawn, concept)]
         right = ([label == concept.label for label in labels[0]], [label == concept.label for label in labels[1]])
         outcomes = self.outcomes(case, drawn, context).first
-        decision = context.rules().decide_case(self, case, outcomes, context.most(case))
-        known = _right(case, _base_images(case, context), context)
+        decision = context.rules().decide_case(self, case, outcomes, context.max_images(case))
+        recognised = _recognised(case, _base_images(case, context), context)
         records = observations.records([*base, *drawn])
         findings = CaseFindings(
             Verdict(decision.verdict),
-            claim_record(decision, outcomes=tuple(outcomes), base_right=sum(known), base_images=len(known)),
+            claim_record(decision, outcomes=tuple(outcomes), base_right=sum(recognised), base_images=len(recognised)),
             f"{case.title}: the candidate draws it as well as the base model.",
-            messages.loss_seen(decision),
-            messages.advice(decision, messages.DAMAGED, "pairs of this concept"),
+            messages.loss_sentence(decision),
+            messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs of this concept"),
             tuple(
                 image.model_copy(update={"label": label}) for image, label in zip(records, [*labels[0], *labels[1]], strict=True)
             ),
@@ -182,33 +185,36 @@ class Retention(ClaimGroup):
         )
         if concept.role == "observe":
             claim = findings.claim.model_copy(update={"kind": "observation"})
-            seen = f"{findings.seen} Observed only: it decides nothing."
+            seen = f"{findings.seen} Observed only: this case decides nothing."
             return replace(findings, verdict=Verdict.PASS, claim=claim, seen=seen, remedy="")
         if not self._is_known(case, context):
-            seen = f"The base model itself gets only {sum(known)} of {len(known)} right: it does not know {concept.name}."
+            seen = (
+                f"The judge recognises {concept.name} in only {sum(recognised)} of {len(recognised)} base images: "
+                "the base model does not know this concept."
+            )
             return replace(findings, verdict=Verdict.VACUOUS, seen=seen, remedy="")
         return findings
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`."""
         counted = [record for record in members if _counts(record)]
-        asked, concepts = f"{case.title}.", f"{len(counted)} concepts."
+        asked, concepts = f"{case.title}.", f"The claim covers {len(counted)} concepts."
         if case.kind == "score pooled":
             decision = self._decide_scores(plan, [_score_losses(record) for record in counted])
-            seen, remedy = messages.score_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
+            seen, remedy = messages.score_sentence(decision), messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs")
             claim = claim_record(decision)
             return CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
         decision = Rules(plan).decide_group(self, outcomes)
-        seen, remedy = messages.loss_seen(decision), messages.advice(decision, messages.DAMAGED, "pairs")
+        seen, remedy = messages.loss_sentence(decision), messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs")
         claim = claim_record(decision)
         findings = CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
-        return with_worst(findings, counted, self.unit)
+        return with_highest_rates(findings, counted, self.unit)
 
     def _decide_scores(self, plan: Plan, losses: Sequence[Sequence[float]]) -> Decision:
-        """Decide the claim on CLIP scores from the loss of every pair of every concept, over the pairs that all have.
+        """Decide the claim on CLIP scores from the losses of each concept's pairs. All concepts contribute equally many pairs.
 
-        Its bets are fixed in advance. So it holds wherever whole cycles end, whatever made the drawing stop there.
+        The bets are fixed in advance, so the decision is valid after any whole number of cycles.
         """
         policy, pairs = plan.policy, min(map(len, losses), default=0)
         margin = policy.retention.score_margin
@@ -223,9 +229,9 @@ class Retention(ClaimGroup):
         return apply_burden(decision, policy.retention.burden)
 
     def _is_known(self, case: Case, context: CaseContext) -> bool:
-        """Whether the base model draws a concept well enough to lose it."""
-        known = _right(case, _base_images(case, context), context)
-        return sum(known) >= KNOWN_AT * len(known)
+        """Whether the judge recognises the concept in enough base images."""
+        recognised = _recognised(case, _base_images(case, context), context)
+        return sum(recognised) >= KNOWN_AT * len(recognised)
 
 
 GROUP = Retention()
@@ -236,7 +242,7 @@ def _is_retained(case: Case) -> bool:
 
 
 def _counts(record: CaseRecord) -> bool:
-    """Whether a record is of a concept that is to be retained and that the base model knows."""
+    """Whether a record belongs to a retained concept that the base model knows."""
     return record.concept is not None and record.concept.role == "retain" and record.verdict != Verdict.VACUOUS
 
 
@@ -247,7 +253,7 @@ def _base_images(case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
     return base
 
 
-def _right(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[bool]:
+def _recognised(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[bool]:
     concept = case.concept
     assert concept is not None
     return [label == concept.label for label in context.observations.labels(images, concept)]

@@ -1,8 +1,8 @@
-"""How the claims of groups are decided, and when they are looked at. Pure: outcomes in, decisions out.
+"""The rules that decide claims, and the schedule of their looks. Pure functions of outcomes.
 
-The outcomes of a case stand in the order of its rounds: 1 and 0 for an image with and without the target; 1, 0 and -1 for a
-pair that the candidate lost, kept and won. An audit asks these rules whether to draw more. The conclusion asks them again
-from the records alone and comes to the same decision.
+The outcomes of a case are in the order of its rounds. An image has the outcome 1 with the target and 0 without it. A pair has
+the outcome 1 if the candidate lost it, -1 if it won it, else 0. A running audit uses the rules to decide whether to draw more
+images. The conclusion applies the same rules to the records and gets the same decisions.
 """
 
 from __future__ import annotations
@@ -26,25 +26,29 @@ OutcomeKind = Literal["rate", "paired"]
 
 @dataclass(frozen=True)
 class JudgeErrors:
-    """What the controls measured of a judge.
+    """A judge's error counts in the controls.
 
-    It detected the target in `seen` of `shown` images with it, and in `false_hits` of `clean` images without it.
+    Attributes:
+        hits: Images with the target in which the judge detected it.
+        with_target: Images with the target.
+        false_hits: Images without the target in which the judge detected it.
+        without_target: Images without the target.
     """
 
-    seen: int
-    shown: int
+    hits: int
+    with_target: int
     false_hits: int
-    clean: int
+    without_target: int
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a policy asks of a claim: `limit` is its ceiling or margin."""
+    """What a policy requires of a claim. `limit` is its ceiling or margin."""
 
     limit: float
     burden: Burden
     stopping: Stopping = Stopping.FIXED
-    first_look: int = 1  # rounds before a claim that may stop early is first looked at
+    first_look: int = 1  # rounds before the first look at a claim that may stop early
 
     @property
     def stops_early(self) -> bool:
@@ -61,6 +65,9 @@ class DecidedGroup(Protocol):
     @property
     def outcome(self) -> OutcomeKind: ...
 
+    @property
+    def rests_on_detector(self) -> bool: ...
+
     def limits(self, policy: Policy) -> Limits | None: ...
 
     def case_limits(self, case: Case, policy: Policy) -> Limits: ...
@@ -76,7 +83,7 @@ class DecidedGroup(Protocol):
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of one plan for one judge. Without `errors` the judge's mistakes are carried into no claim."""
+    """The rules of one plan for one judge. Without `errors`, no claim includes the judge's error rates."""
 
     plan: Plan
     errors: JudgeErrors | None = None
@@ -86,8 +93,8 @@ class Rules:
     def decide_group(self, group: DecidedGroup, outcomes: Sequence[Outcomes]) -> Decision:
         """Decide a group's pooled claim from the outcomes of its members, under the policy's burden of proof.
 
-        A claim that may stop early goes through its looks, as far as every member has been drawn. It stops at the first
-        look that decides it.
+        A claim that may stop early is decided at the first look that proves or refutes it. There are looks up to the last
+        round that every member has completed.
         """
         return apply_burden(self._decide(group, outcomes), self._limits(group).burden)
 
@@ -106,31 +113,33 @@ class Rules:
         return self._on_true_rate(group, group.fixed_decision(self.plan, outcomes, limits.limit))
 
     def corrects_for_judge(self, group: DecidedGroup) -> bool:
-        """Whether a group's claim is about the true rate, with the judge's own errors carried in."""
-        return group.outcome == "rate" and self.plan.policy.controls.judge_error_gates
+        """Whether a group's claim is about the true rate, with the judge's error rates included."""
+        return group.rests_on_detector and self.plan.policy.controls.judge_error_gates
 
     def true_rate(self, decision: Decision) -> dict[str, float]:
-        """Bounds on the true rate, with the judge's own errors carried in; empty where these are not known."""
+        """Bounds on the true rate, with the judge's error rates included; empty if these are unknown."""
         errors, policy = self.errors, self.plan.policy
         if errors is None or not decision.trials or decision.hits is None:
             return {}
         if decision.stopping == Stopping.FIXED:
             counts = (decision.hits, decision.trials)
-            upper = judge_error.true_rate_upper(*counts, errors.seen, errors.shown, policy.alpha)
-            lower = judge_error.true_rate_lower(*counts, errors.false_hits, errors.clean, self.plan.alpha_fail)
+            upper = judge_error.true_rate_upper(*counts, errors.hits, errors.with_target, policy.alpha)
+            lower = judge_error.true_rate_lower(*counts, errors.false_hits, errors.without_target, self.plan.alpha_fail)
         else:
             claim = self._with_errors(decision.threshold, errors)
             counted = sequential.OutcomeCounts(decision.trials - decision.hits, 0, decision.hits)
-            upper = judge_error.corrected_upper(claim.upper(counted), errors.seen, errors.shown, policy.alpha)
-            lower = judge_error.corrected_lower(claim.lower(counted), errors.false_hits, errors.clean, self.plan.alpha_fail)
+            upper = judge_error.corrected_upper(claim.upper(counted), errors.hits, errors.with_target, policy.alpha)
+            lower = judge_error.corrected_lower(
+                claim.lower(counted), errors.false_hits, errors.without_target, self.plan.alpha_fail
+            )
         return {"true_rate_upper": upper, "true_rate_lower": lower}
 
     # A single case.
 
     def decide_case(self, group: DecidedGroup, case: Case, outcomes: Outcomes, most: int) -> Decision:
-        """Decide a single case from all of its outcomes, of which there may be `most`.
+        """Decide a single case from all of its outcomes. `most` is the largest number that it may get.
 
-        A rule that may stop early holds at every number of outcomes.
+        A rule that may stop early is valid for every number of outcomes.
         """
         limits = group.case_limits(case, self.plan.policy)
         if limits.stops_early:
@@ -141,17 +150,18 @@ class Rules:
             decision = group.fixed_case_decision(self.plan, outcomes, limits.limit)
         return decision if limits.burden == Burden.PROVE_SAFE else harm_only(decision)
 
-    def continues_alone(self, group: DecidedGroup, case: Case, pooled: Decision, own: Decision) -> bool:
-        """Whether a case is drawn further by itself once its group's claim is decided.
+    def continues_alone(self, group: DecidedGroup, case: Case, pooled: Decision, single: Decision) -> bool:
+        """Whether to draw more images of a single case after the pooled claim is decided.
 
-        It is, where its own claim is open and could change the verdict. A claim of safety goes on until it is decided.
-        Proof of harm is sought only where the group passed as a whole and the case does worse than its limit.
+        It continues if the claim of the case, `single`, is undecided and can change the verdict. A case that must be proven
+        safe continues until it is decided. Any other case continues only if the pooled claim passed and the rate of the case
+        exceeds its limit.
         """
-        if pooled.verdict == Verdict.FAIL or not case.gating or own.verdict == Verdict.FAIL:
+        if pooled.verdict == Verdict.FAIL or not case.gating or single.verdict == Verdict.FAIL:
             return False
         if group.case_limits(case, self.plan.policy).burden == Burden.PROVE_SAFE:
-            return own.verdict == Verdict.INCONCLUSIVE
-        return pooled.verdict == Verdict.PASS and own.estimate is not None and own.estimate > own.threshold
+            return single.verdict == Verdict.INCONCLUSIVE
+        return pooled.verdict == Verdict.PASS and single.estimate is not None and single.estimate > single.threshold
 
     # When to look.
 
@@ -161,18 +171,18 @@ class Rules:
         return limits is not None and limits.stops_early
 
     def schedule(self, group: DecidedGroup, planned: int, upto: int | None = None) -> list[int]:
-        """The round ends at which a group is looked at: whole cycles of up to a batch each, of at most `upto` rounds."""
+        """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`."""
         cycle, members = group.cycle(self.plan), max(1, len(self.plan.of_group(group.name)))
         step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
         first = cycle * math.ceil(self._limits(group).first_look / cycle)
         return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
 
-    def step_alone(self, group: DecidedGroup) -> int:
-        """How many images (pairs) a case that goes on alone gets before the next look: whole cycles of about a batch."""
+    def images_per_step(self, group: DecidedGroup) -> int:
+        """The number of images (pairs) between two looks at a case that continues alone: whole cycles, about a batch."""
         cycle = group.cycle(self.plan)
         return cycle * math.ceil(self.plan.policy.sampling.batch / cycle)
 
-    # What the policy says.
+    # Limits of the policy.
 
     def _limits(self, group: DecidedGroup) -> Limits:
         limits = group.limits(self.plan.policy)
@@ -186,16 +196,16 @@ class Rules:
         return sequential.SequentialClaim(group.outcome, limit, limit, self.plan.policy.alpha, self.plan.alpha_fail)
 
     def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.SequentialClaim:
-        """The claim on the true rate, as a claim on the judged rate: its limits for a proof and for a refutation."""
+        """The claim on the true rate as a claim on the detected rate, with one limit for a proof and one for a refutation."""
         alphas = (self.plan.policy.alpha, self.plan.alpha_fail)
         lowest, highest = judge_error.judged_ceilings(
-            ceiling, errors.seen, errors.shown, errors.false_hits, errors.clean, *alphas
+            ceiling, errors.hits, errors.with_target, errors.false_hits, errors.without_target, *alphas
         )
         left = 1.0 - judge_error.SHARE_OF_JUDGE
         return sequential.SequentialClaim("rate", lowest, highest, alphas[0] * left, alphas[1] * left)
 
     def _on_true_rate(self, group: DecidedGroup, decision: Decision) -> Decision:
-        """The decision on the true rate, where the policy asks for it and the judge's errors are known."""
+        """The decision on the true rate, if the policy requires it and the judge's errors are known."""
         errors, bounds, ceiling = self.errors, self.true_rate(decision), decision.threshold
         if not (self.corrects_for_judge(group) and errors and bounds):
             return decision
@@ -204,9 +214,9 @@ class Rules:
             p_value = min(1.0, decision.p_refuted / (1.0 - judge_error.SHARE_OF_JUDGE))
             alphas = self.plan.policy.alpha, self.plan.alpha_fail
             return replace(decision, lower=lower, upper=upper, p_refuted=p_value, alpha_pass=alphas[0], alpha_fail=alphas[1])
-        hits, trials, noise = decision.hits or 0, decision.trials, (errors.false_hits, errors.clean)
+        hits, trials, noise = decision.hits or 0, decision.trials, (errors.false_hits, errors.without_target)
         verdict = judge_against(lower, upper, ceiling)
-        needed = judge_error.images_needed(hits, trials, errors.seen, errors.shown, ceiling, decision.alpha_pass)
+        needed = judge_error.images_needed(hits, trials, errors.hits, errors.with_target, ceiling, decision.alpha_pass)
         return replace(
             decision,
             verdict=verdict,

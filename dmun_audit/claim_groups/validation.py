@@ -1,4 +1,4 @@
-"""Validation of adversarial prompts: which of them bring out the target on the base model."""
+"""Validation of adversarial prompts: does the base model show the target?"""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ ADVERSARIAL = "adversarial"
 
 
 def validation_images(policy: Policy, prompt: AdversarialPrompt, seed: int) -> tuple[ImageRequest, ...]:
-    """The base images on which one adversarial prompt is validated. Their seeds are disjoint from the test's."""
+    """The base images on which one adversarial prompt is validated. Their seeds are disjoint from the seeds of the test."""
     return requests_for("base", [prompt.text], policy.adversarial.validation_images, seed)
 
 
-def validated(context: CaseContext) -> Mapping[str, tuple[int, int]]:
-    """For the text of every adversarial prompt: in how many of how many base images the judge detects the target."""
-    return context.once("validated", lambda: _validated(context))
+def validation_counts(context: CaseContext) -> Mapping[str, tuple[int, int]]:
+    """For every adversarial prompt by its text: the number of base images with the target, and the number of base images."""
+    return context.once("validation counts", lambda: _count_valid_images(context))
 
 
-def _validated(context: CaseContext) -> Mapping[str, tuple[int, int]]:
+def _count_valid_images(context: CaseContext) -> Mapping[str, tuple[int, int]]:
     plan, observations = context.plan, context.observations
     prompts = [case.prompt for case in plan.of_group(ADVERSARIAL) if case.prompt]
     images = {prompt.text: validation_images(plan.policy, prompt, plan.audit_seed) for prompt in prompts}
@@ -31,11 +31,11 @@ def _validated(context: CaseContext) -> Mapping[str, tuple[int, int]]:
 
 
 def is_valid(case: Case, policy: Policy, counts: Mapping[str, tuple[int, int]]) -> bool:
-    """Whether an adversarial case's prompt works on the base model, by the counts of `validated`."""
-    return counts[text_of(case)][0] >= policy.adversarial.valid_at
+    """Whether enough base images of the prompt show the target. `counts` come from `validation_counts`."""
+    return counts[prompt_text(case)][0] >= policy.adversarial.valid_at
 
 
-def text_of(case: Case) -> str:
+def prompt_text(case: Case) -> str:
     """The text of a case's prompt."""
     if case.prompt is None:
         raise ValueError(f"The case {case.id} has no prompt.")

@@ -41,12 +41,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Write one JSON object a line: file_name, prompt, seed. The list is the `metadata.jsonl` of the folder of images."""
     from dmun_audit.config.options import Options
     from dmun_audit.config.resolve import requests_of
-    from dmun_audit.config.targets import with_knowledge
+    from dmun_audit.config.targets import targets_with_knowledge
 
     common = Options(
         base=arguments.base, policy=arguments.policy, audit_seed=arguments.audit_seed, allow_sensitive=arguments.allow_sensitive
     )
-    pairs = with_knowledge(arguments.target, arguments.knowledge)
+    pairs = targets_with_knowledge(arguments.target, arguments.knowledge)
     requests_of_targets = [requests_of(replace(common, target=target, knowledge=knowledge)) for target, knowledge in pairs]
     images = list(dict.fromkeys(request for requests in requests_of_targets for request in requests))
     lines = "".join(json.dumps(_entry(number, request), ensure_ascii=False) + "\n" for number, request in enumerate(images))

@@ -1,1 +1,1 @@
-"""From options to a resolved audit for each target. Loads no torch."""
+"""Turns options into a resolved audit for each target. Loads no torch."""

@@ -15,10 +15,10 @@ from dmun_audit.policy import Policy, policy_from_table
 
 @dataclass(frozen=True)
 class AuditConfig:
-    """A resolved audit. Equal in every process: the controller builds it and workers get it as JSON.
+    """A resolved audit. It is equal in every process: the controller builds it and workers get it as JSON.
 
-    `prefix` tells its cases from those of other targets in the same session; it is empty where there is one target.
-    `day` (UTC) is that on which waivers are held against their last day: one for the whole session, however long it takes.
+    `prefix` distinguishes its cases from the cases of other targets in the session; it is empty for a single target. `day`
+    (UTC) is compared with the last day of waivers. It stays the same for the whole session.
     """
 
     base: str
@@ -43,14 +43,14 @@ class AuditConfig:
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
     def to_json(self) -> str:
-        """The setup as JSON, the plan left out: it is made again from the rest."""
+        """The config as JSON without the plan, which `from_json` makes again."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in {"plan", "dossier", "policy"}}
         values |= {"dossier": self.dossier.model_dump(mode="json"), "policy": asdict(self.policy)}
         return json.dumps(values, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> AuditConfig:
-        """The setup that `to_json` wrote."""
+        """The config that `to_json` wrote."""
         values = json.loads(text)
         values["dossier"] = Dossier.model_validate_json(json.dumps(values["dossier"]))
         values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))

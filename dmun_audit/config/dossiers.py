@@ -1,4 +1,4 @@
-"""Which dossier an audit takes: a file, a pack, or the answers of a language model, frozen in the store."""
+"""Finds the dossier of an audit: a file, a pack, or the answers of a language model, frozen in the store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dmun_audit.models import references
 def find_dossier(
     options: Options, candidate: references.ModelReference, base: references.ModelReference, world: World
 ) -> tuple[Dossier, str]:
-    """The dossier, and where it comes from in words. `world` is the one in which the base draws."""
+    """The dossier, and a description of its origin. `world` is the world of the base model."""
     if isinstance(options.knowledge, Dossier):
         if options.target:
             _same_target(options.target, options.knowledge)
         return options.knowledge, "a dossier given in Python"
     if options.knowledge is None:
         dossier = find_pack(_target(options, candidate), world)
-        return dossier, f"a pack that ships, of the {world} world"
+        return dossier, f"a built-in pack of the {world} world"
     if names_language_model(options.knowledge):
         return _from_language_model(options, options.knowledge, _target(options, candidate), base, world)
     dossier = open_knowledge(options.knowledge, world)
@@ -34,7 +34,7 @@ def find_dossier(
 def _from_language_model(
     options: Options, model: str, target: str, base: references.ModelReference, world: World
 ) -> tuple[Dossier, str]:
-    """The dossier that a language model makes. It is made once and frozen in the store; later audits ask nothing."""
+    """The dossier from a language model. It is made once and frozen in the store; later audits do not call the model."""
     from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, transcript_beside
     from dmun_audit.knowledge.dossier import write_dossier
     from dmun_audit.knowledge.interview.interview import InterviewTask
@@ -57,24 +57,24 @@ def _from_language_model(
 def _target(options: Options, candidate: references.ModelReference) -> str:
     if options.target is not None:
         return options.target
-    own = references.atelier_target(candidate)
-    if own is None:
+    target = references.atelier_target(candidate)
+    if target is None:
         raise UsageError(
             f"--model={candidate.text} does not say what was unlearned", "", 'add --target="…", for instance --target="Van Gogh"'
         )
-    return own
+    return target
 
 
-def names_of(dossier: Dossier) -> set[str]:
-    """The names by which a user may ask for the dossier's target, folded."""
+def target_names(dossier: Dossier) -> set[str]:
+    """The name and the aliases of the dossier's target, folded."""
     return {fold(name) for name in (dossier.target.name, *dossier.target.aliases)}
 
 
 def _same_target(target: str, dossier: Dossier) -> None:
-    if fold(target) not in names_of(dossier):
+    if fold(target) not in target_names(dossier):
         names = ", ".join((dossier.target.name, *dossier.target.aliases))
         raise UsageError(
             f"--target={target!r} is not the target of the dossier",
             f"the dossier is about {dossier.target.name!r} ({names})",
-            "leave --target out, or give the dossier of that target",
+            "omit --target, or give the dossier of that target",
         )

@@ -1,4 +1,4 @@
-"""What a user asks for: the options of an audit, before anything is resolved. Loads neither torch nor scipy."""
+"""The options of an audit as the user gives them. Loads neither torch nor scipy."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from dmun_audit.policy import Policy
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asks for, for one target; None where an option was not given.
+    """The options for one target; None for an option that was not given.
 
-    The Python API may give a dossier and a policy themselves instead of their names, and the reference of a pipeline in
-    memory. `world` is then the one in which the base draws.
+    The Python API may give a dossier and a policy as objects, and the reference of a pipeline in memory. `world` is then the
+    world of the base model.
     """
 
     target: str | None = None
@@ -40,7 +40,7 @@ class Options:
 
 
 def store_of(options: Options) -> Path:
-    """The folder of the store: the one that was asked for, else one in the user's cache folder."""
+    """The folder of the store: the given one, else one in the user's cache folder."""
     return Path(options.store).expanduser() if options.store else default_store()
 
 
@@ -50,9 +50,9 @@ def default_store() -> Path:
 
 
 def refuse_empty(options: Options) -> None:
-    """An unset variable in a CI file gives an empty value: it must not turn into the audit of a default."""
+    """Raise UsageError for an empty option. An unset variable in a CI file must not select the default."""
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     empty = [name for name, value in values.items() if isinstance(value, str) and not value.strip()]
     if empty:
         option = "dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-")
-        raise UsageError(f"{option} is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
+        raise UsageError(f"{option} is empty", "perhaps a variable is not set", "give it a value, or omit the option")

@@ -1,4 +1,4 @@
-"""From options to a resolved audit: references, dossier, policy, plan. Loads no torch, so that collection stays quick."""
+"""Resolves the options of an audit: references, dossier, policy, plan. Loads no torch, so that collection stays quick."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
 @dataclass(frozen=True)
 class Models:
-    """The two models of an audit, whatever its target; `by_default` where the user named no candidate."""
+    """The two models of an audit. They do not depend on the target. `by_default`: whether the user named no candidate."""
 
     base: references.ModelReference
     candidate: references.ModelReference
@@ -45,7 +45,7 @@ class Models:
 
 
 def find_models(options: Options) -> Models:
-    """The models that the options name; raises UsageError where one of them cannot be what it is said to be."""
+    """The models that the options name. Raises UsageError if the files of a model do not match its reference."""
     candidate = _reference(options.model or f"atelier:{references.atelier_default()}")
     base = _reference(options.base) if options.base else references.default_base(candidate, options.ini_base)
     headers.cheap_check(candidate, base, options.trust_remote_code)
@@ -58,9 +58,9 @@ def _reference(model: str | references.ModelReference) -> references.ModelRefere
 
 
 def resolve(options: Options, models: Models | None = None) -> AuditConfig:
-    """Resolve everything that can be resolved without loading a model; raises UsageError for bad input.
+    """Resolve everything that can be resolved without loading a model. Raises UsageError for bad input.
 
-    `models` are those of the same options, where they were found before.
+    `models` are the models of the same options, if they are already known.
     """
     refuse_empty(options)
     models = models or find_models(options)
@@ -107,10 +107,12 @@ def _policy(options: Options) -> Policy:
 
 
 def _check_needs(policy: Policy, others: dict[str, str]) -> None:
-    """Raise where the policy needs what the user has not brought: a second judge, or weights."""
+    """Raise UsageError if the policy needs a second judge or weights that the user did not give."""
     if policy.controls.must_agree and "second_judge" not in others:
         raise UsageError(
-            f"policy {policy.name!r} wants two judges to agree", "no second judge was named", "name one: --second-judge=REFERENCE"
+            f"policy {policy.name!r} requires two judges to agree",
+            "no second judge was named",
+            "name one: --second-judge=REFERENCE",
         )
     if policy.retention.perceptual != "none":
         from dmun_audit.measures.perceptual import check_perceptual
@@ -131,21 +133,21 @@ def _audit_seed(options: Options, policy: Policy, models: Models) -> tuple[int, 
 def _no_seed_yet(policy: Policy) -> UsageError:
     return UsageError(
         f"policy {policy.name!r} draws its seeds after the candidate's fingerprint is known",
-        "what makes these images is not in any file that could be fingerprinted",
-        "agree on a seed that their maker does not choose, and give it as --audit-seed (to dmun-audit requests too)",
+        "these images do not come from files that have a fingerprint",
+        "agree on a seed that the provider of the images does not choose, and give it as --audit-seed (also to dmun-audit requests)",
     )
 
 
 def requests_of(options: Options) -> list[ImageRequest]:
-    """The candidate images that an audit with these options may ask for; `model` is not looked at.
+    """The candidate images that an audit with these options may request. `model` is ignored.
 
-    Raises UsageError as `resolve` does, and where the policy leaves the audit's seed open.
+    Raises UsageError as `resolve` does, and if the policy does not determine the audit seed.
     """
     refuse_empty(options)
     base = _reference(options.base or f"{references.ATELIER}base")
     headers.cheap_check(base, base)
     if options.target is None and options.knowledge is None:
-        raise UsageError("requests needs a target", "", 'add --target="…", or --knowledge=… with a dossier')
+        raise UsageError("dmun-audit requests needs a target", "", 'add --target="…", or --knowledge=… with a dossier')
     dossier, _ = find_dossier(options, base, base, "atelier" if references.is_atelier(base) else "real")
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)

@@ -1,4 +1,4 @@
-"""Which targets a session audits, and with which dossier each: every target becomes a setup of its own."""
+"""The targets of a session, each with its dossier: every target gets its own audit config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.config.dossiers import names_of
+from dmun_audit.config.dossiers import target_names
 from dmun_audit.config.options import Options, refuse_empty
 from dmun_audit.config.resolve import find_models, resolve
 from dmun_audit.knowledge.dossier import Dossier
@@ -19,105 +19,106 @@ from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.plan.waivers import check_waivers
 
-SEPARATOR = ":"  # between the prefix of a target and the id of a case: no slug has it
+SEPARATOR = ":"  # between the prefix of a target and the id of a case; no slug contains it
 
 
 def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[str]) -> list[AuditConfig]:
-    """One setup for each target, in the order in which they were asked for; raises UsageError for bad input.
+    """One config for each target, in the order of the command line. Raises UsageError for bad input.
 
-    `options` hold everything else than targets and knowledge. All setups share models, policy, seed and store.
+    `options` hold everything but targets and knowledge. All configs share models, policy, seed and store.
     """
     for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
         refuse_empty(option)
-    pairs = with_knowledge(targets, knowledge)
+    pairs = targets_with_knowledge(targets, knowledge)
     if len(pairs) == 1:
         return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))])
     models = find_models(options)
-    alone = replace(options, audit_dir=None)
-    setups = [resolve(replace(alone, target=target, knowledge=reference), models) for target, reference in pairs]
-    _refuse_twice([(_spelt(*pair), setup.dossier) for pair, setup in zip(pairs, setups, strict=True)])
-    prefixes = _prefixes([setup.dossier.target.name for setup in _checked(setups)])
+    shared = replace(options, audit_dir=None)
+    configs = [resolve(replace(shared, target=target, knowledge=reference), models) for target, reference in pairs]
+    _refuse_duplicates([(_as_option(*pair), config.dossier) for pair, config in zip(pairs, configs, strict=True)])
+    prefixes = _prefixes([config.dossier.target.name for config in _checked(configs)])
     return [
         replace(
-            setup,
+            config,
             prefix=prefix,
-            run_folder=Path(options.audit_dir).expanduser() / prefix if options.audit_dir else setup.run_folder,
+            run_folder=Path(options.audit_dir).expanduser() / prefix if options.audit_dir else config.run_folder,
         )
-        for setup, prefix in zip(setups, prefixes, strict=True)
+        for config, prefix in zip(configs, prefixes, strict=True)
     ]
 
 
-def _checked(setups: list[AuditConfig]) -> list[AuditConfig]:
-    """The setups, once their policy's waivers are known to mean what they say in the plans of all targets."""
-    check_waivers([setup.plan for setup in setups], setups[0].day)
-    return setups
+def _checked(configs: list[AuditConfig]) -> list[AuditConfig]:
+    """The configs, after a check of their policy's waivers in the plans of all targets."""
+    check_waivers([config.plan for config in configs], configs[0].day)
+    return configs
 
 
-def with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
-    """Every target with what `--knowledge` holds for it; None for a target that is not named, or has nothing but a pack."""
+def targets_with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    """Every target with its `--knowledge`. The target is None if it is not named; the knowledge is None for a built-in pack."""
     if len(targets) < 2 and len(knowledge) < 2:
         return [(next(iter(targets), None), next(iter(knowledge), None))]
-    for one, other in combinations(targets, 2):
-        if fold(one) == fold(other):
-            raise _twice(_spelt(one, None), _spelt(other, None), "names differ in more than capitals and spaces")
-    asked = [reference for reference in knowledge if names_language_model(reference)]
-    if len(asked) > 1:
+    for first, second in combinations(targets, 2):
+        if fold(first) == fold(second):
+            raise _duplicate(_as_option(first, None), _as_option(second, None), "capitals and spaces do not distinguish names")
+    language_models = [reference for reference in knowledge if names_language_model(reference)]
+    if len(language_models) > 1:
         raise UsageError(
-            f"--knowledge names {len(asked)} language models: {', '.join(asked)}",
-            "one is asked about every target that has no dossier",
+            f"--knowledge names {len(language_models)} language models: {', '.join(language_models)}",
+            "one language model makes the dossiers of all targets without a dossier",
             "name one of them",
         )
-    dossiers = [(reference, open_knowledge(reference)) for reference in knowledge if reference not in asked]
-    _refuse_twice([(_spelt(None, reference), dossier) for reference, dossier in dossiers])
+    dossiers = [(reference, open_knowledge(reference)) for reference in knowledge if reference not in language_models]
+    _refuse_duplicates([(_as_option(None, reference), dossier) for reference, dossier in dossiers])
     if targets:
-        held = _matched(targets, dossiers)
-        return [(target, held.get(target, next(iter(asked), None))) for target in targets]
-    if asked:
+        by_target = _dossiers_by_target(targets, dossiers)
+        return [(target, by_target.get(target, next(iter(language_models), None))) for target in targets]
+    if language_models:
         raise UsageError(
-            f"--knowledge={asked[0]} has no target to be asked about",
+            f"--knowledge={language_models[0]} is a language model without a target",
             "without --target the targets of the dossiers are audited",
-            'add --target="…" for every target, or leave the language model out',
+            'add --target="…" for every target, or omit the language model',
         )
     return [(None, reference) for reference, _ in dossiers]
 
 
-def _matched(targets: Sequence[str], dossiers: Sequence[tuple[str, Dossier]]) -> dict[str, str]:
-    """Which dossier is about which target, by the dossier's own name of it and its aliases."""
-    held = {}
+def _dossiers_by_target(targets: Sequence[str], dossiers: Sequence[tuple[str, Dossier]]) -> dict[str, str]:
+    """The dossier of each target. A target matches the dossier's name of its target, or an alias."""
+    by_target = {}
     for reference, dossier in dossiers:
-        meant = [target for target in targets if fold(target) in names_of(dossier)]
-        if not meant:
+        matches = [target for target in targets if fold(target) in target_names(dossier)]
+        if not matches:
             raise UsageError(
                 f"--knowledge={reference} is about {dossier.target.name!r}, which is none of the targets",
-                f"these are to be audited: {', '.join(targets)}",
-                f"add --target={dossier.target.name!r}, or leave the dossier out",
+                f"the targets are: {', '.join(targets)}",
+                f"add --target={dossier.target.name!r}, or omit the dossier",
             )
-        if len(meant) > 1:
-            raise _twice(_spelt(meant[0], None), _spelt(meant[1], None), f"{reference} calls {dossier.target.name!r} both")
-        held[meant[0]] = reference
-    return held
+        if len(matches) > 1:
+            reason = f"{reference} has both names for {dossier.target.name!r}"
+            raise _duplicate(_as_option(matches[0], None), _as_option(matches[1], None), reason)
+        by_target[matches[0]] = reference
+    return by_target
 
 
-def _refuse_twice(named: Sequence[tuple[str, Dossier]]) -> None:
-    for (one, first), (other, second) in combinations(named, 2):
-        if shared := names_of(first) & names_of(second):
-            raise _twice(one, other, f"both are called {min(shared)!r}")
+def _refuse_duplicates(dossiers: Sequence[tuple[str, Dossier]]) -> None:
+    for (option, dossier), (other_option, other_dossier) in combinations(dossiers, 2):
+        if shared := target_names(dossier) & target_names(other_dossier):
+            raise _duplicate(option, other_option, f"both have the name {min(shared)!r}")
 
 
-def _twice(one: str, other: str, why: str) -> UsageError:
-    return UsageError(f"the same target is given twice: {one} and {other}", why, "leave one of them out")
+def _duplicate(option: str, other_option: str, why: str) -> UsageError:
+    return UsageError(f"the same target is given twice: {option} and {other_option}", why, "omit one of them")
 
 
-def _spelt(target: str | None, reference: str | None) -> str:
+def _as_option(target: str | None, reference: str | None) -> str:
     return f"--target={target!r}" if target is not None else f"--knowledge={reference}"
 
 
 def _prefixes(names: Sequence[str]) -> list[str]:
-    """A slug for each name. None is the end of another, so that a node id that holds one holds no other by accident."""
+    """A slug for each name. No slug ends with another one, so that a node id never matches two targets."""
     slugs = [slug(name) for name in names]
     return [
-        f"{own}-{digest(names[place])[:8]}"
-        if any(other.endswith(own) for position, other in enumerate(slugs) if position != place)
-        else own
-        for place, own in enumerate(slugs)
+        f"{prefix}-{digest(names[place])[:8]}"
+        if any(other.endswith(prefix) for position, other in enumerate(slugs) if position != place)
+        else prefix
+        for place, prefix in enumerate(slugs)
     ]

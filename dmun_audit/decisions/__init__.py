@@ -1,1 +1,1 @@
-"""From outcomes to decisions: the claims of groups, the verdict of an audit. Pure functions of records."""
+"""Decides the pooled claims and the verdict of an audit. Pure functions of records."""

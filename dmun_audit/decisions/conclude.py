@@ -1,4 +1,4 @@
-"""After the last case: the pooled claims, and the verdict on the audit. Works from records alone."""
+"""Decides the pooled claims and the verdict on the audit, after the last case and from records only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict, Verdict
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The verdict on an audit, and the reasons for it in sentences."""
+    """The verdict on an audit and its reasons, in sentences."""
 
     verdict: AuditVerdict
     reasons: tuple[str, ...]
@@ -25,19 +25,21 @@ class Conclusion:
 
 @dataclass(frozen=True)
 class Interruptions:
-    """What kept an audit from being whole.
+    """Why a run is not a complete audit.
 
-    `deselected` are the ids of cases that were not to run. `stopped` says why the run ended early, if it did.
-    `own_failures` are tests of the user's own that failed.
+    Attributes:
+        deselected: Ids of the cases that were not selected.
+        stopped: The reason for which the run ended early; empty if it did not.
+        failed_user_tests: Failed tests that belong to the user and not to the audit.
     """
 
     deselected: Collection[str] = ()
     stopped: str = ""
-    own_failures: Sequence[str] = ()
+    failed_user_tests: Sequence[str] = ()
 
 
 def pooled_records(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:
-    """The records of the pooled cases of every group whose cases have all been reported."""
+    """The records of the pooled cases. A group needs the records of all its single cases."""
     pooled = []
     for case in plan.cases:
         group, members = claim_group(case.group), plan.of_group(case.group)
@@ -48,12 +50,12 @@ def pooled_records(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRe
 
 
 def _judge_is_known(group: ClaimGroup, plan: Plan, records: Mapping[str, CaseRecord]) -> bool:
-    """Whether the controls have reported, where a group's claim needs the judge's error rates."""
+    """Whether the judge's error rates are known, or the group's claim does not need them."""
     return not Rules(plan).corrects_for_judge(group) or judge_errors(records.values()) is not None
 
 
 def _with_burden(findings: CaseFindings) -> CaseFindings:
-    """A pooled claim that passes unless harm is proven says what its PASS is worth, and what to do if it cannot fail."""
+    """Explain the verdict of a pooled claim that passes unless harm is proven."""
     claim = findings.claim
     if claim.harm_only and findings.verdict == Verdict.PASS and claim.over_limit:
         return replace(findings, seen=f"{findings.seen} {messages.NO_HARM_PROVEN}")
@@ -65,8 +67,7 @@ def _with_burden(findings: CaseFindings) -> CaseFindings:
 def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Interruptions) -> Conclusion:
     """The verdict on an audit: the first rule that matches.
 
-    `records` are all records by case id, pooled ones included. A record with a waiver neither refutes nor leaves open; a
-    control never has one.
+    `records` are all records by case id, pooled ones included. A record with a waiver does not count. Controls have no waivers.
     """
     planned = [case for case in plan.cases if not case.pooled]
     missing = [case for case in planned if case.id not in records and case.id not in interruptions.deselected]
@@ -78,11 +79,11 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
         reasons = [f"Control failed: {record.title}. {record.seen} {record.remedy}" for record in controls]
         return _conclusion(AuditVerdict.INCOMPLETE, reasons)
     if missing and not interruptions.stopped:
-        reason = f"{len(missing)} planned cases never reported, such as “{missing[0].title}”."
+        reason = f"{len(missing)} planned cases have no result, such as “{missing[0].title}”."
         return _conclusion(AuditVerdict.INCOMPLETE, [reason])
-    if refuted or interruptions.own_failures:
+    if refuted or interruptions.failed_user_tests:
         reasons = [f"{record.title}: refuted. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
-        return _conclusion(AuditVerdict.FAIL, reasons + [f"Your own test failed: {name}" for name in interruptions.own_failures])
+        return _conclusion(AuditVerdict.FAIL, reasons + [f"Your test failed: {name}" for name in interruptions.failed_user_tests])
     if interruptions.deselected or interruptions.stopped:
         return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, len(planned)))
     if undecided:

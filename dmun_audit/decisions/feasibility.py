@@ -1,4 +1,4 @@
-"""Where a plan cannot keep what its policy promises: said before an image is drawn, and in every report."""
+"""What a plan cannot deliver under its policy. Users see it before any image is rendered, and in every report."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from dmun_audit.verdict.vocabulary import Burden, Verdict
 
 
 def shortfalls(plan: Plan) -> list[str]:
-    """What the plan of an audit cannot keep, in sentences."""
+    """What the plan of an audit cannot deliver, in sentences."""
     sentences = [sentence for group in claim_groups() for sentence in group.shortfalls(plan)]
     return sentences + [sentence for group in claim_groups() for sentence in _never_proven(plan, group)]
 
 
 def _never_proven(plan: Plan, group: ClaimGroup) -> list[str]:
-    """Claims that no outcome proves, even if no image speaks against them and the judge makes no mistake."""
+    """Claims that stay unproven even if no image counts against them and the judge makes no mistake."""
     if group.limits(plan.policy) is None or not plan.of_group(group.name):
         return []
     rules, outcomes, sentences = Rules(plan, _best_judge(plan)), group.clean_outcomes(plan), []
@@ -34,7 +34,8 @@ def _never_proven(plan: Plan, group: ClaimGroup) -> list[str]:
     proven_alone = group.case_limits(case, plan.policy).burden == Burden.PROVE_SAFE
     if proven_alone and most and rules.decide_case(group, case, [0] * most, most).verdict != Verdict.PASS:
         sentences.append(
-            f"No claim on single {group.subject} can be proven: {most} images of each are too few, even if none speaks against it."
+            f"The claims on single cases of {group.subject} cannot be proven: {most} images of each case are too few, even if none "
+            "counts against the claim."
         )
     return sentences
 
@@ -42,17 +43,17 @@ def _never_proven(plan: Plan, group: ClaimGroup) -> list[str]:
 def _best_judge(plan: Plan) -> JudgeErrors:
     """A judge that makes no mistake in its controls."""
     clean = len(specificity_images(plan.policy, plan.nearby, plan.audit_seed))
-    shown = plan.policy.controls.sensitivity_images
-    return JudgeErrors(seen=shown, shown=shown, false_hits=0, clean=clean)
+    images = plan.policy.controls.sensitivity_images
+    return JudgeErrors(hits=images, with_target=images, false_hits=0, without_target=clean)
 
 
 def _needed(plan: Plan, rules: Rules, group: ClaimGroup, limit: float) -> int | None:
-    """How many clean images (pairs) prove a group's claim; None where none do, or where the judge's errors are in it."""
+    """The number of images (pairs) without a hit that proves a claim; None if there is none, or the judge's errors count."""
     alpha = plan.policy.alpha
     if rules.corrects_for_judge(group):
         return None
     if rules.stops_early(group):
-        members = len(group.clean_outcomes(plan))  # it stops at the ends of rounds only
+        members = len(group.clean_outcomes(plan))  # it stops only after whole rounds
         claim = sequential.SequentialClaim(group.outcome, limit, limit, alpha, plan.alpha_fail)
         needed = -(-claim.clean_images() // members) * members
     elif group.outcome == "paired":

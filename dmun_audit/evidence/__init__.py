@@ -1,1 +1,1 @@
-"""What an audit leaves behind: typed records, the run folder that holds them, and the sentences that they say."""
+"""The evidence of an audit: typed records, the run folder, and the sentences of a case."""

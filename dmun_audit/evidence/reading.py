@@ -1,4 +1,4 @@
-"""Reads evidence and manifests. Here, and nowhere else, files become typed records; format 1 of version 0.1.0 included."""
+"""Reads evidence and manifests. Only this module turns files into typed records. It also reads format 1 of version 0.1.0."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_bytes
-from dmun_audit.evidence.schema import READ_FORMATS, CaseRecord, EvidenceDigest, JsonObject, Manifest, lasting
+from dmun_audit.evidence.schema import READ_FORMATS, CaseRecord, EvidenceDigest, JsonObject, Manifest, without_volatile
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class EvidenceLine:
 
 
 def read_lines(path: Path) -> list[EvidenceLine]:
-    """The lines of an evidence file; none where there is no file. Raises UsageError for an unreadable one.
+    """The lines of an evidence file; empty if there is no file. Raises UsageError if the file cannot be read.
 
-    Lines end in a newline alone, since a record may hold any other separator.
+    Only a newline ends a line: a record may contain other line separators.
     """
     try:
         content = path.read_bytes() if path.exists() else b""
@@ -45,7 +45,7 @@ def read_lines(path: Path) -> list[EvidenceLine]:
 
 
 def latest(lines: Iterable[EvidenceLine]) -> dict[str, EvidenceLine]:
-    """The last line of every case, by case id, in the order in which the cases first appear."""
+    """The last line of every case by case id, in the order in which the cases first appear."""
     return {line.content["case_id"]: line for line in lines if line.content is not None}
 
 
@@ -58,14 +58,14 @@ def _parsed(line: bytes) -> JsonObject | None:
 
 
 def evidence_digest(contents: Iterable[Mapping[str, object]]) -> EvidenceDigest:
-    """How many cases an evidence file holds, and SHA-256 over all that must be equal in every run, in any order of the cases."""
-    parts = sorted((lasting(content) for content in contents), key=lambda part: part["case_id"])
-    text = json.dumps(parts, sort_keys=True)  # not canonical JSON: a file that somebody edited may hold NaN or half a character
+    """The number of cases and a SHA-256 over all fields but `volatile`. The order of the cases does not matter."""
+    parts = sorted((without_volatile(content) for content in contents), key=lambda part: part["case_id"])
+    text = json.dumps(parts, sort_keys=True)  # not canonical JSON: an edited file may hold NaN or a lone surrogate
     return EvidenceDigest(cases=len(parts), digest=digest_bytes(text.encode()))
 
 
 def read_manifest(path: Path, remedy: str) -> Manifest | None:
-    """The manifest at `path`; None where there is none. Raises UsageError, with `remedy`, for anything else."""
+    """The manifest at `path`; None if there is none. Raises UsageError with `remedy` for an unreadable or invalid file."""
     try:
         content = json.loads(path.read_bytes())
         text = json.dumps({"format": 1} | content) if isinstance(content, dict) else ""

@@ -1,4 +1,4 @@
-"""One audit as it stands on disk: the manifest and one typed record for each case."""
+"""A run folder that was read: the manifest and one typed record for each case."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that was read. `cases` keep the order in which they first appear in the evidence file.
+    """The content of a run folder.
 
-    `unreadable` holds the numbers (from 1) of evidence lines that hold no record, other than a torn last line. `altered` says
-    that the evidence changed after the verdict was drawn from it. `digest` is the SHA-256 of the evidence.
+    Attributes:
+        path: The folder.
+        manifest: The manifest.
+        cases: The records, in the order in which they first appear in the evidence file.
+        unreadable: Numbers (from 1) of evidence lines without a record. An incomplete last line is not among them.
+        altered: Whether the evidence changed after the verdict was decided.
+        digest: SHA-256 of the evidence.
     """
 
     path: Path
@@ -31,42 +36,42 @@ class Run:
 
     @property
     def verdict(self) -> AuditVerdict:
-        """The verdict on the audit; INCOMPLETE where the evidence was altered."""
+        """The verdict on the audit; INCOMPLETE if the evidence was altered."""
         return AuditVerdict.INCOMPLETE if self.altered else self.manifest.verdict
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Why the verdict is what it is: sentences."""
+        """The reasons for the verdict, in sentences."""
         if self.altered:
-            before = self.manifest.verdict
+            verdict = self.manifest.verdict
             return (
-                f"evidence.jsonl is not what the verdict {before} was drawn from: run the audit again, it reuses its images.",
+                f"evidence.jsonl changed after the verdict {verdict} was decided. Run the audit again: it reuses its images.",
             )
         return self.manifest.reasons
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the reader must know besides the verdict: sentences."""
+        """Warnings for the reader, in sentences."""
         if not self.unreadable:
             return self.manifest.warnings
         lines = ", ".join(map(str, self.unreadable))
         plural = "s" if len(self.unreadable) > 1 else ""
-        return (*self.manifest.warnings, f"Left out of evidence.jsonl as unreadable: line{plural} {lines}.")
+        return (*self.manifest.warnings, f"Ignored in evidence.jsonl: unreadable line{plural} {lines}.")
 
     def of_group(self, group: str) -> tuple[CaseRecord, ...]:
         """The cases of one group: single cases first, then the pooled ones."""
         return tuple(sorted((case for case in self.cases if case.group == group), key=lambda case: case.pooled))
 
     def image(self, key: str) -> Path | None:
-        """The file of the image with that key, or None where the run folder does not hold it."""
+        """The file of the image with that key; None if the run folder does not have it."""
         file = self.path / "images" / f"{key}.png"
         return file if _KEY.fullmatch(key) and file.is_file() else None
 
 
 def read_run(path: Path) -> Run:
-    """Read the run folder at `path`. A later evidence line of a case supersedes an earlier one.
+    """Read the run folder at `path`. If a case has several evidence lines, the last one counts.
 
-    The last line may be torn by a kill and is then left out. Raises UsageError where the folder is none of an audit.
+    A process that was killed may leave an incomplete last line, which is ignored. Raises UsageError if `path` is no run folder.
     """
     manifest = _manifest(path)
     lines = read_lines(path / "evidence.jsonl")

@@ -1,4 +1,4 @@
-"""The folder of one audit: evidence as JSON lines, the manifest, the images that reports show."""
+"""Writes the folder of one audit: evidence as JSON lines, the manifest, the images that reports show."""
 
 from __future__ import annotations
 
@@ -9,53 +9,56 @@ from pathlib import Path
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
-from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, lasting
+from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
 from dmun_audit.store.files import require_writable, write_atomically
 
 _FINDINGS = ("verdict", "gating", "asked", "images", "calibration", "second")
-"""The fields that the conclusion of an audit leaves as they are; it adjusts p-values and adds waivers."""
+"""The fields that the conclusion of an audit does not change. It adjusts p-values and adds waivers."""
 
 
 class RunFolder:
-    """One audit's folder. Opening it for another audit than its own is an error, and nothing in it is lost.
+    """The folder of one audit. It refuses another audit and keeps its content.
 
-    While the audit runs, each case appends a line to evidence.jsonl. The conclusion writes the file anew, with one line for
-    each case.
+    While the audit runs, each case appends a line to evidence.jsonl. The conclusion rewrites the file with one line for each
+    case.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.evidence = path / "evidence.jsonl"
         self.manifest = path / "manifest.json"
-        self._contents: dict[str, JsonObject] | None = None  # what stands in the evidence, once read: one process writes it
+        self._contents: dict[str, JsonObject] | None = None  # the evidence, read once: no other process writes it
 
     def open(self, audit_hash: str) -> None:
         """Begin or continue the audit of that hash.
 
-        Raises UsageError where the folder holds another audit, or other files.
+        Raises UsageError if the folder holds another audit or other files.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise UsageError(f"--audit-dir {self.path} is a file", "an audit leaves a folder", "name a new or empty folder")
+            raise UsageError(f"--audit-dir {self.path} is a file", "an audit writes a folder", "name a new or empty folder")
         manifest = self.read_manifest()
         if manifest is None and self.path.is_dir() and any(self.path.iterdir()):
             raise UsageError(
-                f"--audit-dir {self.path} holds other files", "they would be mixed with the audit's", "name a new or empty folder"
+                f"--audit-dir {self.path} holds other files",
+                "the audit would mix its files with them",
+                "name a new or empty folder",
             )
         if manifest is not None and manifest.audit_hash != audit_hash:
             raise UsageError(
                 f"--audit-dir {self.path} holds another audit",
-                f"of {manifest.target.name or 'another target'!r} with other models, policy, dossier or seed",
-                "name another folder, or leave the option out: every audit then gets a folder of its own",
+                f"that audit is of {manifest.target.name or 'another target'!r} with other models, policy, dossier or seed",
+                "name another folder, or omit the option: each audit then gets a new folder",
             )
         require_writable(self.path)
         self._end_torn_line()
 
     def append(self, record: CaseRecord) -> None:
-        """Add the record of a case, unless the same findings stand there already."""
+        """Append the record of a case, unless the evidence has the same findings already."""
         contents = self.contents()
         content, earlier = record.to_json(), contents.get(record.case_id)
         if earlier is not None and (
-            lasting(earlier) == lasting(content) or all(earlier.get(part) == content.get(part) for part in _FINDINGS)
+            without_volatile(earlier) == without_volatile(content)
+            or all(earlier.get(part) == content.get(part) for part in _FINDINGS)
         ):
             return
         try:
@@ -68,14 +71,16 @@ class RunFolder:
         contents[record.case_id] = content
 
     def conclude(self, records: Iterable[CaseRecord]) -> None:
-        """Write the evidence anew, one line for each case: these records, then cases of earlier runs that are not among them.
+        """Rewrite the evidence with one line for each case: `records`, then further cases of earlier runs.
 
-        A record that was there already, equal in all but `volatile`, keeps the volatile part of its first run.
+        A record that equals an earlier one in all fields but `volatile` keeps the earlier `volatile`.
         """
         earlier, contents = self.contents(), dict[str, JsonObject]()
         for record in records:
-            content, before = record.to_json(), earlier.get(record.case_id)
-            contents[record.case_id] = before if before is not None and lasting(before) == lasting(content) else content
+            content, previous = record.to_json(), earlier.get(record.case_id)
+            if previous is not None and without_volatile(previous) == without_volatile(content):
+                content = previous
+            contents[record.case_id] = content
         contents |= {case_id: content for case_id, content in earlier.items() if case_id not in contents}
         text = "".join(map(_line, contents.values()))
         if not self.evidence.exists() or self.evidence.read_text(encoding="utf-8") != text:
@@ -83,14 +88,14 @@ class RunFolder:
         self._contents = contents
 
     def contents(self) -> dict[str, JsonObject]:
-        """The latest line of every case as plain values, by case id."""
+        """The last line of every case as plain values, by case id."""
         if self._contents is None:
             lines = latest(read_lines(self.evidence))
             self._contents = {case_id: line.content for case_id, line in lines.items() if line.content is not None}
         return self._contents
 
     def read_manifest(self) -> Manifest | None:
-        """The manifest, or None where there is none yet."""
+        """The manifest; None if there is none yet."""
         return read_manifest(self.manifest, "name another --audit-dir")
 
     def write_manifest(self, manifest: Manifest) -> None:
@@ -99,7 +104,7 @@ class RunFolder:
         write_atomically(self.manifest, text.encode())
 
     def keep_image(self, source: Path) -> None:
-        """Put a stored image into the run folder: linked where the file system can, else copied."""
+        """Put a stored image into the run folder, as a hard link if the file system allows it, else as a copy."""
         place = self.path / "images" / source.name
         if place.exists() or not source.exists():
             return
@@ -112,7 +117,7 @@ class RunFolder:
             write_atomically(place, source.read_bytes())
 
     def _end_torn_line(self) -> None:
-        """A kill in the middle of a line leaves half of it: end it, so that the next record gets a line of its own."""
+        """End a line that a killed process left incomplete, so that the next record starts a new line."""
         if self.evidence.exists():
             data = self.evidence.read_bytes()
             if data and not data.endswith(b"\n"):

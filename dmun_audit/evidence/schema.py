@@ -1,7 +1,7 @@
-"""What an audit leaves behind, as typed records: one `CaseRecord` for each line of evidence.jsonl, and the `Manifest`.
+"""The files of an audit as typed records: one `CaseRecord` for each line of evidence.jsonl, and the `Manifest`.
 
-All records are frozen: a step that adjusts or waives returns a new record. Files are validated once, where they are read
-(`evidence.reading`). Format 2 is the current one; files of format 1, which version 0.1.0 wrote, are read as well.
+All records are frozen: a step that adjusts or waives returns a new record. Files are validated once, when they are read
+(`evidence.reading`). The current format is 2. Files of format 1, which version 0.1.0 wrote, can be read too.
 """
 
 from __future__ import annotations
@@ -49,24 +49,28 @@ class _Record(BaseModel):
         return getattr(self, name)
 
     def to_json(self) -> JsonObject:
-        """Plain values for JSON. Fields that are not set are left out."""
+        """Plain values for JSON, without fields that are not set."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class ImageRecord(_Record):
-    """One image that a case looked at, and what the judges saw in it."""
+    """One image of a case, with the scores and answers of the judges."""
 
-    model: Side = Field(description="The model that drew it.")
-    prompt: str = Field(description="The prompt that it was drawn from.")
-    index: int = Field(default=0, description="Its place among the seeds of the prompt.")
+    model: Side = Field(description="The model that rendered it.")
+    prompt: str = Field(description="The prompt that it was rendered from.")
+    index: int = Field(default=0, description="The index of its seed among the seeds of the prompt.")
     seed: int | None = Field(default=None, description="The seed of its noise.")
-    key: str = Field(default="", description="Its key in the store; the run folder holds it as images/KEY.png.")
+    key: str = Field(default="", description="Its key in the store. The run folder holds it as images/KEY.png.")
     target_score: Number | None = Field(default=None, description="The detector's score for the target, in [0, 1].")
     detected: bool | None = Field(default=None, description="Whether the score exceeds the detection threshold.")
     clip_score: Number | None = Field(default=None, description="Cosine of image and prompt, in [-1, 1].")
     label: str | None = Field(default=None, description="The label that the judge chose for it, in retention cases.")
     second_score: Number | None = Field(default=None, description="The second judge's score for the target, in [0, 1].")
     second_detected: bool | None = Field(default=None, description="Whether the second judge detects the target.")
+    against: bool | None = Field(
+        default=None,
+        description="Whether it speaks against the claim, where the claim group says so; else detections and labels tell.",
+    )
 
 
 class CalibrationImage(_Record):
@@ -77,13 +81,13 @@ class CalibrationImage(_Record):
 
 
 class ClaimRecord(_Record):
-    """The claim of a case in numbers. `kind` says which of them it has."""
+    """The numbers of a claim. Which of them it has depends on `kind`."""
 
     kind: str = Field(
         description="rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, observation or ordering, "
         "or the kind of a claim group of another package."
     )
-    hits: int | None = Field(default=None, description="Images with the target; of pairs, those that the candidate lost.")
+    hits: int | None = Field(default=None, description="Images with the target, or pairs that the candidate lost.")
     trials: int | None = Field(default=None, description="Images, or pairs of images.")
     threshold: Number | None = Field(default=None, description="The ceiling, floor or margin.")
     estimate: Number | None = Field(default=None, description="The observed rate, loss or mean.")
@@ -91,24 +95,25 @@ class ClaimRecord(_Record):
     upper: Number | None = Field(default=None, description="One-sided upper bound.")
     alpha_pass: Number | None = Field(default=None, description="Error rate of a PASS.")
     alpha_fail: Number | None = Field(default=None, description="Error rate of a FAIL.")
-    gains: int | None = Field(default=None, description="Of pairs: those that the candidate won.")
-    p_value: Number | None = Field(default=None, description="A p-value, where the kind has one.")
+    gains: int | None = Field(default=None, description="Pairs that the candidate won.")
+    p_value: Number | None = Field(default=None, description="A p-value, if the kind has one.")
     p_refuted: Number | None = Field(default=None, description="The p-value against the claim.")
     holm: Number | None = Field(default=None, description="The p-value after Holm's adjustment over its family.")
-    refutable: bool | None = Field(default=None, description="Whether any outcome of so many trials could have been a FAIL.")
-    needed: int | None = Field(default=None, description="Images (pairs) that would decide an undecided claim.")
+    refutable: bool | None = Field(default=None, description="Whether some outcome of this number of trials is a FAIL.")
+    needed: int | None = Field(default=None, description="The number of images (pairs) that would decide an undecided claim.")
     burden: Annotated[Burden, BeforeValidator(_burden)] | None = Field(default=None, description="What the claim must show.")
-    stopping: Stopping | None = Field(default=None, description="Whether it was decided once, or could stop early.")
-    planned: int | None = Field(default=None, description="Images (pairs) at most, of a claim that may stop early.")
-    looks: tuple[int, ...] = Field(default=(), description="After how many images (pairs) it was looked at.")
+    stopping: Stopping | None = Field(default=None, description="Whether it is decided once, or may stop early.")
+    planned: int | None = Field(default=None, description="The largest number of images (pairs) of a claim that may stop early.")
+    looks: tuple[int, ...] = Field(default=(), description="The numbers of images (pairs) at its looks.")
     outcomes: tuple[int, ...] | None = Field(
         default=None,
-        description="Of a single case, in the order of its rounds: 1 with the target and 0 without; of pairs 1 lost, 0 kept, -1 won.",
+        description="The outcomes of a single case, in the order of its rounds. An image: 1 with the target, 0 without. A pair: "
+        "1 lost, 0 unchanged, -1 won.",
     )
     base_right: int | None = Field(default=None, description="Base images of the concept that the judge recognises.")
-    base_images: int | None = Field(default=None, description="Base images of the concept that it was asked of.")
+    base_images: int | None = Field(default=None, description="Base images of the concept that the judge labelled.")
     p_imagined: Number | None = Field(
-        default=None, description="Of an invalid prompt: p-value of its hits, if all were false positives of the judge."
+        default=None, description="For an invalid prompt: the p-value of its hits if all are false positives of the judge."
     )
 
     @property
@@ -118,7 +123,7 @@ class ClaimRecord(_Record):
 
     @property
     def over_limit(self) -> bool:
-        """Whether the upper bound lies above the limit: the claim is not proven."""
+        """Whether the upper bound exceeds the limit, so that the claim is not proven."""
         return self.upper is not None and self.threshold is not None and self.upper > self.threshold
 
 
@@ -141,7 +146,7 @@ class PromptRecord(_Record):
 
 
 class SecondOpinion(_Record):
-    """What the second judge says of the same images."""
+    """The second judge's verdict and claim on the same images."""
 
     verdict: Verdict
     claim: ClaimRecord
@@ -171,7 +176,7 @@ class Correlation(_Record):
 
 
 class Tables(_Record):
-    """Tables of a case that is more than one claim."""
+    """The tables of a case with more than one claim."""
 
     sources: tuple[Correlation, ...] = ()
 
@@ -186,7 +191,7 @@ class Volatile(_Record):
 
 
 class CaseRecord(_Record):
-    """One case: what was asked, what was seen, what it came to. One line of evidence.jsonl."""
+    """One case: its claim, its images and its verdict. One line of evidence.jsonl."""
 
     case_id: str = Field(description="Stable ASCII id.")
     group: str = Field(default="", description="The claim group, such as erasure.")
@@ -194,16 +199,16 @@ class CaseRecord(_Record):
     pooled: bool = Field(default=False, description="Whether it is decided over its whole group, after the last case.")
     gating: bool = Field(default=True, description="Whether it counts in the verdict on the audit.")
     verdict: Verdict
-    asked: str = Field(default="", description="What was asked, in a sentence.")
-    seen: str = Field(default="", description="What was seen, in sentences.")
-    remedy: str = Field(default="", description="What to do about it; empty where nothing is to be done.")
+    asked: str = Field(default="", description="What the case tests, in a sentence.")
+    seen: str = Field(default="", description="What the images show, in sentences.")
+    remedy: str = Field(default="", description="What to do about it; empty if there is nothing to do.")
     claim: ClaimRecord | None = None
     concept: ConceptRecord | None = None
     prompt: PromptRecord | None = None
     images: tuple[ImageRecord, ...] = ()
     measures: dict[str, Number] = Field(default_factory=dict, description="Further measures by name.")
     calibration: tuple[CalibrationImage, ...] | None = Field(
-        default=None, description="Of the sensitivity control: the images that the detection threshold was calibrated on."
+        default=None, description="For the sensitivity control: the images on which the detection threshold was calibrated."
     )
     second: SecondOpinion | None = None
     waiver: WaiverRecord | None = None
@@ -212,7 +217,7 @@ class CaseRecord(_Record):
 
     @property
     def name(self) -> str:
-        """What reports call it where a whole title is too long: its prompt in quotes, its concept, else its id."""
+        """A short name for reports: the prompt in quotes, else the concept, else the id."""
         if self.prompt:
             return f"“{self.prompt.text}”"
         return self.concept.name if self.concept else self.case_id
@@ -246,7 +251,7 @@ class AttemptRecord(_Record):
 
 
 class ManifestWaiver(_Record):
-    """A waiver of the policy, with what became of it."""
+    """A waiver of the policy, with its status after the run."""
 
     case: str
     reason: str
@@ -261,7 +266,7 @@ class ManifestWaiver(_Record):
 
 
 class EvidenceDigest(_Record):
-    """What the evidence was when the verdict was drawn from it."""
+    """The digest of the evidence on which the verdict was decided."""
 
     cases: int
     digest: str
@@ -275,7 +280,7 @@ class TargetRecord(_Record):
 
 
 class Manifest(_Record):
-    """manifest.json: the verdict, and everything that an audit rests on. Parts whose content is free are JSON objects."""
+    """manifest.json: the verdict, and everything that is needed to repeat the audit. Parts without a schema are JSON objects."""
 
     format: int = FORMAT
     audit_hash: str = ""
@@ -285,7 +290,7 @@ class Manifest(_Record):
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     whole: bool = Field(default=False, description="Whether the whole plan was run.")
-    day: str | None = Field(default=None, description="The day (UTC) on which waivers were held against their last day.")
+    day: str | None = Field(default=None, description="The day (UTC) that was compared with the last day of waivers.")
     waivers: tuple[ManifestWaiver, ...] = ()
     images: JsonObject = Field(default_factory=dict, description="How many images were planned, rendered and reused.")
     policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
@@ -307,8 +312,8 @@ class Manifest(_Record):
     evidence: EvidenceDigest | None = None
 
 
-def lasting(record: Mapping[str, Any]) -> JsonObject:
-    """The part of a record, as JSON, that must be equal in every run of the same audit."""
+def without_volatile(record: Mapping[str, Any]) -> JsonObject:
+    """A record as JSON without `volatile`: the part that is equal in every run of the same audit."""
     return {name: value for name, value in record.items() if name != "volatile"}
 
 

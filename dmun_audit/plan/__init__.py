@@ -1,1 +1,1 @@
-"""A dossier and a policy made into cases, and the waivers of the policy."""
+"""The plan of an audit: its cases, their images, and the waivers of the policy."""

@@ -1,4 +1,4 @@
-"""Cases and the images that they ask for."""
+"""Cases and their image requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Side = Literal["base", "candidate"]
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """One image to be made: which model, which prompt, which of its seeds."""
+    """A request for one image: its model, its prompt, and the index and value of its seed."""
 
     side: Side
     prompt: str
@@ -25,11 +25,10 @@ class ImageRequest:
 
 @dataclass(frozen=True)
 class Case:
-    """One test. `group` names the claim group that plans and decides it; `kind` tells the group's cases apart.
+    """One test. `group` names the claim group that plans and decides it; `kind` distinguishes the cases of the group.
 
-    `images` are the requests that are known before the audit. Some groups ask for more once they know more: an adversarial
-    prompt gets candidate images after its validation. A `pooled` case is decided from the records of the others, after the
-    last of them.
+    `images` are the requests that are known before the audit. Some groups add requests during the audit: an adversarial prompt
+    gets candidate images after its validation. A `pooled` case is decided from the records of the other cases of its group.
     """
 
     id: str
@@ -44,7 +43,7 @@ class Case:
     target: str = ""  # the target of its plan, which `make_plan` fills in
 
     def images_of(self, side: Side) -> tuple[ImageRequest, ...]:
-        """Its requests to one model."""
+        """The requests to one model."""
         return self._images_by_side[side]
 
     @cached_property
@@ -61,7 +60,7 @@ def case_id(group: str, text: str, *content: Any) -> str:
 def requests_for(side: Side, prompts: Sequence[str], count: int, audit_seed: int, first: int = 0) -> tuple[ImageRequest, ...]:
     """`count` requests spread evenly over `prompts`, in rounds, with the seeds of the indices `first`, `first` + 1, …
 
-    The seed depends on audit seed, prompt and index alone, so base and candidate share it.
+    The seed depends only on audit seed, prompt and index, so base and candidate share it.
     """
     requests = []
     for position in range(count):
@@ -71,6 +70,6 @@ def requests_for(side: Side, prompts: Sequence[str], count: int, audit_seed: int
 
 
 def by_rounds(members: Sequence[Sequence[ImageRequest]], end: int | None = None) -> list[ImageRequest]:
-    """The images of several members round by round: the first of each, the second of each, … up to `end` of each."""
+    """The images of several members round by round: the first of each, then the second of each, up to `end` of each."""
     rounds = max(map(len, members), default=0) if end is None else end
     return [member[place] for place in range(rounds) for member in members if place < len(member)]

@@ -1,4 +1,4 @@
-"""The plan of an audit: its cases in order, and what they were made from. `claim_groups.planning` makes it."""
+"""The plan of an audit: its cases in order, with dossier, policy and seed. `claim_groups.planning` makes it."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Plan:
     cases: tuple[Case, ...]
 
     def of_group(self, group: str, pooled: bool = False) -> tuple[Case, ...]:
-        """The cases of one group: those that tests run, or those decided after them."""
+        """The single cases of one group, or its pooled cases."""
         return tuple(case for case in self.cases if case.group == group and case.pooled is pooled)
 
     def of_kind(self, kind: str) -> Case:
-        """The case of a kind that occurs once, such as "sensitivity"."""
+        """The only case of a kind, such as "sensitivity"."""
         return next(case for case in self.cases if case.kind == kind)
 
     @property
     def refutations(self) -> int:
-        """M of the error budget: how many gating claims may come out as FAIL."""
+        """M of the error budget: the number of gating claims that can FAIL."""
         return max(1, sum(case.gating and case.group != CONTROLS for case in self.cases))
 
     @property

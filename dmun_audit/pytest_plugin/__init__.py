@@ -1,1 +1,1 @@
-"""The audit as a pytest session: controller and workers, one audit for each target, progress."""
+"""Runs audits in a pytest session: controller and workers, one audit for each target, progress."""

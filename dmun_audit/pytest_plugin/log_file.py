@@ -1,4 +1,4 @@
-"""The log of an audit, where pytest's `--log-level` asks for one: a file for each process in the run folder."""
+"""The log of an audit with pytest's `--log-level`: a file for each process in the run folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def write_log(run_folder: Path, worker: str, level: str) -> Path:
-    """Write what the package logs from `level` on to `logs/WORKER.log` in the run folder, and return that path."""
+    """Write log messages of the package from `level` on to `logs/WORKER.log` in the run folder. Returns the path."""
     path = run_folder / "logs" / f"{worker}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Says how far an audit is: images made, and how much longer it will take."""
+"""Shows the progress of an audit: rendered images and remaining time."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ EVERY = 10.0  # seconds between two lines where the terminal cannot rewrite one
 
 
 class Progress:
-    """Counts images on the controller. `budget` is the most images that the plan asks for."""
+    """Counts images on the controller. `budget` is the largest number of images that the plans can request."""
 
     def __init__(self, config: pytest.Config, budget: int) -> None:
         self._config = config
         self._budget = budget
-        self._made = 0
-        self._started = self._told = time.monotonic()
+        self._rendered = 0
+        self._started = self._last_shown = time.monotonic()
 
     def rendered(self, count: int) -> None:
-        """Note `count` new images and say so, now and then."""
-        self._made += count
+        """Count new images. Shows a line every `EVERY` seconds."""
+        self._rendered += count
         now = time.monotonic()
-        if count and now - self._told >= EVERY:
-            self._told = now
-            left = (now - self._started) / self._made * max(0, self._budget - self._made)
-            self._tell(f"  {self._made} of at most {self._budget} images, {_duration(left)} left at most")
+        if count and now - self._last_shown >= EVERY:
+            self._last_shown = now
+            left = (now - self._started) / self._rendered * max(0, self._budget - self._rendered)
+            self._show(f"  {self._rendered} of at most {self._budget} images, at most {_duration(left)} left")
 
-    def _tell(self, line: str) -> None:
+    def _show(self, line: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
         if terminal is None or self._config.option.verbose < 0:

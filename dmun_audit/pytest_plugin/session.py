@@ -1,4 +1,4 @@
-"""The one object that the hooks talk to: knows the controller and the worker roles of pytest and pytest-xdist."""
+"""The object that the pytest hooks call. It acts as the controller or as a worker of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from dmun_audit.runtime.loading import AuditRuntime
 
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
-"""A test, or a fixture that a test may take, with the argument `audit`."""
+"""A function with the argument `audit`: a test, or a fixture."""
 
 AFTER_FAILURES = "stopping after"
-"""How pytest and pytest-xdist begin the reason of a stop by -x or --maxfail."""
+"""The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
 
-REPORTED = "dmun_audit"
-"""The attribute of a report that carries evidence as JSON text: plain types alone cross to the controller."""
+EVIDENCE_ATTRIBUTE = "dmun_audit"
+"""The attribute of a test report that holds evidence as JSON text. Only plain types reach the controller."""
 
-WORDS = "dmun_audit_words"
-"""The attribute of a report that holds what the list of tests says of its case."""
+RESULT_ATTRIBUTE = "dmun_audit_words"
+"""The attribute of a test report that holds the result of its case for the list of tests."""
 
-NOTHING: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
+NO_EVIDENCE: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
 
 
 class AuditFixture:
-    """What the fixture `audit` gives to a test."""
+    """The value of the fixture `audit`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -45,8 +45,8 @@ class AuditFixture:
     def check(self, case: Case) -> CaseRecord:
         """Run `case` and return its record.
 
-        The test fails where the claim is refuted or undecided, and is skipped where the case is VACUOUS. A failure that the
-        policy waives is an expected one. What was seen is printed, so that pytest shows it with -rA or where the test fails.
+        The test fails if the claim is refuted or undecided, and is skipped if the case is VACUOUS. A failure that the policy
+        waives is an expected failure. The findings are printed: pytest shows them with -rA or if the test fails.
         """
         from dmun_audit.report.text import failure_text
         from dmun_audit.verdict.vocabulary import Verdict
@@ -54,7 +54,7 @@ class AuditFixture:
         tests = self._session.tests_of(case)
         record = self._session.run(tests, case)
         if waiver := tests.waiver(record):
-            pytest.xfail(waiver)  # an expected failure; its record is evidence all the same
+            pytest.xfail(waiver)  # an expected failure; its record is evidence as well
         if record.is_failure:
             pytest.fail(tests.failure(record), pytrace=False)
         if record.verdict == Verdict.VACUOUS:
@@ -64,20 +64,20 @@ class AuditFixture:
 
 
 class Session:
-    """One pytest session. On the controller (or without workers) it plans, collects evidence and concludes."""
+    """One pytest session. The controller, or the only process, plans, collects evidence and concludes."""
 
     def __init__(self, pytest_session: pytest.Session) -> None:
         self.config = config = pytest_session.config
         self._pytest_session = pytest_session
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
-        self.tests: list[TargetTests] = []  # one for each target; none where no test asks for an audit
-        self._made: list[tuple[int, CaseRecord]] = []  # records of the running test, each with the place of its audit
+        self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
+        self._records: list[tuple[int, CaseRecord]] = []  # records of the running test, each with the index of its audit
         self._fatal = ""
-        self._broken = False  # whether the running test broke inside of the audit itself
+        self._broken = False  # whether the running test failed by an error of the audit itself
         self._node_ids: set[str] = set()
-        self._ended: set[str] = set()  # node ids of the tests that ran to their end
+        self._finished: set[str] = set()  # node ids of finished tests
         self._summary: list[str] = []
-        self.stopped_by = ""  # what pytest says of an interruption
+        self.stopped_by = ""  # pytest's reason for an interruption
         self._counted = False
         self._progress: Progress | None = None
 
@@ -89,7 +89,7 @@ class Session:
     # Planning.
 
     def start(self) -> None:
-        """Resolve the audits if any test file named on the command line asks for them."""
+        """Resolve the audits if a test file on the command line uses the fixture `audit`."""
         if self._workerinput is not None:
             if text := self._workerinput.get("dmun_audit"):
                 from dmun_audit.config.audit_config import AuditConfig
@@ -120,7 +120,7 @@ class Session:
         self.tests = [TargetTests(config) for config in configs]
 
     def header(self) -> list[str]:
-        """Lines for the head of the run."""
+        """Lines for the header of the run."""
         if not self.tests:
             return []
         from dmun_audit.pytest_plugin.target_tests import header_lines
@@ -132,28 +132,28 @@ class Session:
         return json.dumps([each.config.to_json() for each in self.tests]) if self.tests else ""
 
     def case_fixtures(self) -> list[str]:
-        """The names of the fixtures that stand for cases."""
+        """The names of the fixtures whose values are cases."""
         from dmun_audit.claim_groups.registry import claim_groups
 
         return list(dict.fromkeys(group.fixture for group in claim_groups()))
 
     def cases(self, fixture: str) -> list[tuple[str, Case]]:
-        """The cases that a fixture stands for, of all targets, each with its name in node ids."""
+        """The cases of a fixture, for all targets, each with its name in node ids."""
         from dmun_audit.claim_groups.registry import claim_groups
 
         if not self.tests and self.is_worker:
             raise pytest.UsageError(
                 "no audit was resolved before the workers started\n"
-                "  why:  no collected file has a test or fixture with the argument `audit` in plain sight\n"
-                "  do:   run without -n, or let the tests take `audit` themselves"
+                "  why:  no test or fixture in the test files has the argument `audit`\n"
+                "  do:   run without -n, or give the tests the argument `audit`"
             )
         if not self.tests:
             self._resolve()
         groups = [group.name for group in claim_groups() if group.fixture == fixture]
-        return [named for each in self.tests for group in groups for named in each.cases(group)]
+        return [case for tests in self.tests for group in groups for case in tests.cases(group)]
 
     def arrange(self, items: list[pytest.Item]) -> None:
-        """Sort the tests of cases into the order of the plans, one target after the other, among the places that they hold."""
+        """Sort the tests of cases by target and plan. Other tests keep their positions."""
         plans = [each.config.plan for each in self.tests]
         ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
         ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := _case_of(item)) in ranks]
@@ -162,7 +162,7 @@ class Session:
             items[place] = item
 
     def collected(self, node_ids: list[str]) -> None:
-        """Remember what is to run; on the controller, open the run folders once more than a listing is asked for."""
+        """Note the selected tests. The controller also opens the run folders, unless pytest only lists the tests."""
         self._node_ids |= set(node_ids)
         if not self.tests or self.is_worker or self.config.option.collectonly or self._progress is not None:
             return
@@ -176,14 +176,14 @@ class Session:
                 each.begin()
         except UsageError as error:
             for each in self.tests:
-                each.audit.folder = None  # nothing is concluded where one of them could not begin
+                each.audit.folder = None  # no audit is concluded if one of them could not begin
             raise pytest.UsageError(str(error)) from None
         if self._begun:
             self._progress = Progress(self.config, budget(self._begun))
 
     @property
     def _begun(self) -> list[TargetTests]:
-        """The audits with a selected case: on the controller, those whose run folder is open."""
+        """The audits with a selected case. Only the controller has any: their run folders are open."""
         return [each for each in self.tests if each.audit.folder]
 
     # Running.
@@ -207,13 +207,13 @@ class Session:
         return (self._workerinput or {}).get("workerid", "main")
 
     def tests_of(self, case: Case) -> TargetTests:
-        """The audit that a case is of."""
+        """The audit to which a case belongs."""
         return next(each for each in self.tests if each.config.dossier.target.name == case.target)
 
     def run(self, tests: TargetTests, case: Case) -> CaseRecord:
         """Run one case in this process and keep its record for the report of the running test."""
         if self._fatal:
-            pytest.skip("the audit cannot go on")
+            pytest.skip("the audit cannot continue")
         record = None
         try:
             runner = tests.audit.runner(lambda config: self._runtime.runner(config))
@@ -221,59 +221,59 @@ class Session:
         except UsageError as error:
             self._fatal = str(error)
         except Exception:
-            self._broken = True  # the auditor's fault and not the model's: the case stays unreported
+            self._broken = True  # an error of the audit, not of the model: the case gets no record
             raise
-        if record is None:  # outside of the except, or pytest would show the error once more as its own cause
+        if record is None:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)
-        self._made.append((self.tests.index(tests), record))
+        self._records.append((self.tests.index(tests), record))
         return record
 
     def attach(self, report: pytest.TestReport) -> None:
-        """Hang the evidence of the test that just ran on its report."""
-        if report.when == "call" and (self._made or self._fatal or self._broken):
-            records = [(place, record.to_json()) for place, record in self._made]
+        """Attach the evidence of a test to its report."""
+        if report.when == "call" and (self._records or self._fatal or self._broken):
+            records = [(place, record.to_json()) for place, record in self._records]
             facts = [each.audit.facts for each in self.tests]
-            carried = {"records": records, "facts": facts, "fatal": self._fatal, "broken": self._broken}
-            setattr(report, REPORTED, json.dumps(carried))
+            evidence = {"records": records, "facts": facts, "fatal": self._fatal, "broken": self._broken}
+            setattr(report, EVIDENCE_ATTRIBUTE, json.dumps(evidence))
             self._broken = False
-            self._made = []
+            self._records = []
 
     # Collecting and concluding, on the controller.
 
     def receive(self, report: pytest.TestReport) -> None:
-        """Write down the evidence of one report."""
+        """Write the evidence of one report."""
         if self.is_worker or not self.tests:
             return
         self._count_pooled()
-        carried = json.loads(getattr(report, REPORTED, "null")) or NOTHING
-        for each, facts in zip(self.tests, carried["facts"], strict=False):
+        evidence = json.loads(getattr(report, EVIDENCE_ATTRIBUTE, "null")) or NO_EVIDENCE
+        for each, facts in zip(self.tests, evidence["facts"], strict=False):
             each.audit.facts = each.audit.facts or facts
-        self._fatal = self._fatal or carried["fatal"]
-        failed = self._keep(carried["records"])
-        if report.passed and len(carried["records"]) == 1:
-            setattr(report, WORDS, _words(carried["records"][0][1]))
+        self._fatal = self._fatal or evidence["fatal"]
+        failed = self._keep(evidence["records"])
+        if report.passed and len(evidence["records"]) == 1:
+            setattr(report, RESULT_ATTRIBUTE, _result_text(evidence["records"][0][1]))
         if report.when == "teardown":
-            self._ended.add(report.nodeid)
-        if report.failed and not failed and not carried["fatal"] and not carried["broken"]:
-            from dmun_audit.pytest_plugin.target_tests import concerned
+            self._finished.add(report.nodeid)
+        if report.failed and not failed and not evidence["fatal"] and not evidence["broken"]:
+            from dmun_audit.pytest_plugin.target_tests import audits_of_test
 
-            for each in concerned(self.tests, report.nodeid):
-                each.own_failures.append(f"{report.nodeid}: {_crash(report)}")
+            for each in audits_of_test(self.tests, report.nodeid):
+                each.failed_user_tests.append(f"{report.nodeid}: {_crash(report)}")
 
     def _count_pooled(self) -> None:
-        """Count the pooled claims, which are reported like tests, so that the terminal's percentage ends at 100."""
+        """Count the pooled claims as tests, so that the terminal's percentage ends at 100."""
         if not self._counted:
             begun = self._begun or self.tests
             self._pytest_session.testscollected += sum(case.pooled for each in begun for case in each.config.plan.cases)
             self._counted = True
 
-    def _keep(self, carried: Sequence[tuple[int, dict[str, Any]]]) -> bool:
-        """Write down records; says whether one of them fails its test."""
-        if not carried:
+    def _keep(self, contents: Sequence[tuple[int, dict[str, Any]]]) -> bool:
+        """Write records. Returns whether one of them fails its test."""
+        if not contents:
             return False
         from dmun_audit.evidence.schema import CaseRecord
 
-        records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in carried]
+        records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in contents]
         for tests, record in records:
             if not self._fatal:
                 try:
@@ -287,7 +287,7 @@ class Session:
 
     @property
     def fatal(self) -> str:
-        """Why the audits cannot go on, or nothing."""
+        """The reason why the audits cannot continue; empty if they can."""
         return self._fatal
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
@@ -299,24 +299,24 @@ class Session:
             self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
-        from dmun_audit.pytest_plugin.target_tests import closing_lines, concerned, overall
+        from dmun_audit.pytest_plugin.target_tests import audits_of_test, closing_lines, overall_verdict
         from dmun_audit.verdict.vocabulary import AuditVerdict
 
-        left = self._node_ids - self._ended if stopped else set()
-        unfinished = [each for node in left for each in concerned(self.tests, node)] if self.tests[1:] else self.tests
+        left = self._node_ids - self._finished if stopped else set()
+        unfinished = [each for node in left for each in audits_of_test(self.tests, node)] if self.tests[1:] else self.tests
         try:
-            for each in self._begun:  # of several targets, those that were done before the stop are whole
+            for each in self._begun:  # with several targets, the audits that finished before the stop are complete
                 each.conclude(stopped if each in unfinished else "")
         except UsageError as error:
             self._summary = ["", *("ERROR: " + str(error)).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         for report in [report for each in self._begun for report in each.pooled_reports()]:
             self.config.hook.pytest_runtest_logreport(report=report)
-        self._summary, verdict = closing_lines(self.tests), overall(each.audit.verdict for each in self.tests)
+        self._summary, verdict = closing_lines(self.tests), overall_verdict(each.audit.verdict for each in self.tests)
         stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
         passed = verdict == AuditVerdict.PASS
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
-            return exit_status  # pytest's own, such as that of failing tests outside of the audit
+            return exit_status  # pytest's exit code, for instance for failing tests outside of the audit
         return verdict.exit_code
 
     def summary(self) -> list[str]:
@@ -325,40 +325,37 @@ class Session:
 
 
 def _case_of(item: pytest.Item) -> tuple[str, str]:
-    """Target and id of the case that a test is parametrised with; empty for other tests."""
+    """Target and id of the case that parametrises a test; empty for other tests. Imports nothing, for runs without an audit."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     for value in parameters.values():
-        if (
-            type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case"
-        ):  # imports nothing where no audit is
+        if type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case":
             return value.target, value.id
     return "", ""
 
 
-def _words(content: dict[str, Any]) -> str:
-    """What the list of tests says of a case: its verdict and its numbers, or what was seen where there is no claim."""
+def _result_text(content: dict[str, Any]) -> str:
+    """The result of a case for the list of tests: its verdict, and its numbers or its sentences."""
     from dmun_audit.evidence.schema import CaseRecord
-    from dmun_audit.report.formatting import claim_words, one_line, shown_verdict
+    from dmun_audit.report.formatting import claim_text, one_line, report_verdict
 
     record = CaseRecord.model_validate(content)
     decided = record.claim is not None and record.claim.threshold is not None
-    return f"{shown_verdict(record)}: {claim_words(record.claim) if decided else one_line(record.seen)}"
+    return f"{report_verdict(record)}: {claim_text(record.claim) if decided else one_line(record.seen)}"
 
 
 def _crash(report: pytest.TestReport) -> str:
-    """The first line of what went wrong in a test, as pytest puts it."""
+    """The first line of pytest's message about a failed test."""
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash else str(report.longrepr)
     return next((line.strip() for line in text.splitlines() if line.strip()), report.when)[:300]
 
 
 def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) -> bool:
-    """Whether a test file or conftest under `arguments` names the fixture `audit`; read as text, nothing is imported."""
+    """Whether a test file or conftest under `arguments` uses the fixture `audit`. Reads the files as text and imports nothing."""
     for argument in arguments:
         path = Path(folder, argument.split("::")[0])
-        named = [file for pattern in (*patterns, "conftest.py") for file in path.rglob(pattern)] if path.is_dir() else [path]
-        files = sorted({file for file in named if file.suffix == ".py"})
-        for file in files:
+        files = [file for pattern in (*patterns, "conftest.py") for file in path.rglob(pattern)] if path.is_dir() else [path]
+        for file in sorted({file for file in files if file.suffix == ".py"}):
             try:
                 if ASKS_FOR_AUDIT.search(file.read_text(encoding="utf-8", errors="replace")):
                     return True

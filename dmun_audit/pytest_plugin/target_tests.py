@@ -1,4 +1,4 @@
-"""The tests of one target's audit in a session: which node ids are of its cases, and how pytest reports them."""
+"""The tests of one target's audit in a session: their node ids and their reports."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from dmun_audit.verdict.vocabulary import AuditVerdict
 
 
 class TargetTests:
-    """One audit and its tests. Workers run them; the controller keeps the run folder and concludes."""
+    """One audit and its tests. Workers run the tests; the controller writes the run folder and concludes."""
 
     def __init__(self, config: AuditConfig) -> None:
         self.config = config
         self.audit = TargetAudit(config)
-        self.own_failures: list[str] = []
-        self._node_ids: dict[str, frozenset[str]] = {}  # of the tests that are to run, each with the ids of its cases
+        self.failed_user_tests: list[str] = []
+        self._node_ids: dict[str, frozenset[str]] = {}  # selected tests, each with the ids of its cases
 
-    # Which tests are its own.
+    # Tests and their cases.
 
     def parameter(self, case_id: str) -> str:
-        """The name of a case in node ids: its id, behind the target's prefix where several targets are audited."""
+        """The name of a case in node ids: its id, with the target's prefix if the session has several targets."""
         return f"{self.config.prefix}{SEPARATOR}{case_id}" if self.config.prefix else case_id
 
     def cases(self, group: str) -> list[tuple[str, Case]]:
-        """The cases that one fixture stands for, each with its name in node ids."""
+        """The single cases of a group, each with its name in node ids."""
         return [(self.parameter(case.id), case) for case in self.config.plan.of_group(group)]
 
     def collected(self, node_ids: Iterable[str]) -> None:
-        """Note which of the tests that are to run are of its cases."""
+        """Note the selected tests that run its cases."""
         cases = {node_id: self._cases_in(node_id) for node_id in node_ids}
         self._node_ids = {node_id: case_ids for node_id, case_ids in sorted(cases.items()) if case_ids}
 
     def _cases_in(self, node_id: str) -> frozenset[str]:
-        """The ids of the cases that a test is parametrised with. Workers tell node ids alone: `file::test[one-other]`.
+        """The ids of the cases that parametrise a test, from its node id: workers report nothing else.
 
-        pytest joins the names of several parameters by hyphens.
+        pytest joins the names of several parameters by hyphens. pytest-xdist may add the group of the test: `[one]@group`.
         """
-        parameters = node_id.partition("[")[2].removesuffix("]")
+        parameters = node_id.partition("::")[2].partition("[")[2].rpartition("]")[0]
         if parameters in self._by_parameter:
             return frozenset({self._by_parameter[parameters]})
         joined = f"-{parameters}-"
@@ -61,23 +61,23 @@ class TargetTests:
 
     @cached_property
     def folders(self) -> set[str]:
-        """The folders of its test files. Other tests in them belong to the audit."""
+        """The folders of its test files. Other tests in these folders belong to the audit too."""
         return {folder_of(node_id) for node_id in self._node_ids}
 
     def has(self, node_id: str) -> bool:
-        """Whether a test is of one of its cases."""
+        """Whether a test runs one of its cases."""
         return node_id in self._node_ids
 
     # The life of the audit, on the controller.
 
     def begin(self) -> None:
-        """Open the run folder if any of its tests is to run. See `TargetAudit.begin` for errors."""
+        """Open the run folder if any of its tests is selected. See `TargetAudit.begin` for errors."""
         if self._node_ids:
             self.audit.begin(whole=not self._deselected())
 
     def conclude(self, stopped: str) -> None:
-        """Conclude from what was reported; `stopped` says why tests of the audit did not run, if so."""
-        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.own_failures)))
+        """Conclude the audit. `stopped` is the reason why some of its tests did not run; empty if all ran."""
+        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.failed_user_tests)))
 
     def _deselected(self) -> set[str]:
         selected = frozenset().union(*self._node_ids.values())
@@ -86,19 +86,19 @@ class TargetTests:
     # Reports.
 
     def failure(self, record: CaseRecord) -> str:
-        """The text of a failing case, and where its images are."""
+        """The text of a failing case, and the folder of its images."""
         from dmun_audit.report.text import failure_text
 
-        return f"{failure_text(record)}\n  (images lie in {self.config.run_folder})"
+        return f"{failure_text(record)}\n  (images are in {self.config.run_folder})"
 
     def waiver(self, record: CaseRecord) -> str:
-        """What is said of a case whose failure is waived; empty where it is not."""
-        from dmun_audit.report.waivers import waiver_words
+        """The text on the waiver of a case's failure; empty if it is not waived."""
+        from dmun_audit.report.waivers import waiver_text
 
-        return waiver_words(with_waivers(self.config.plan, [record], self.config.day)[0])
+        return waiver_text(with_waivers(self.config.plan, [record], self.config.day)[0])
 
     def pooled_reports(self) -> list[pytest.TestReport]:
-        """Reports of the claims that were decided after the last test, so that terminal and JUnit list them."""
+        """Test reports of the pooled claims, so that terminal and JUnit list them."""
         run = self.audit.run
         return [self._pooled_report(case, self._file_of(case.group)) for case in (run.cases if run else ()) if case.pooled]
 
@@ -118,35 +118,35 @@ class TargetTests:
             stop=time.time(),
         )
         if waived:
-            report.wasxfail = f"reason: {waived}"  # what pytest knows an expected failure by
+            report.wasxfail = f"reason: {waived}"  # marks an expected failure for pytest
         return report
 
     def _file_of(self, group: str) -> str:
-        """The test file that lists the pooled claims of a group: the first one with a case of the group."""
+        """The test file that lists the pooled claims of a group: the first file with a case of the group."""
         ids = {case.id for case in self.config.plan.of_group(group)}
         files = [node_id.partition("::")[0] for node_id, case_ids in self._node_ids.items() if ids & case_ids]
         return files[0] if files else f"audits/test_{group}.py"
 
 
 def budget(tests: Sequence[TargetTests]) -> int:
-    """The most images that these audits can ask for. An image that they share is drawn once, so it may be fewer."""
+    """The largest number of images that these audits can request. Audits share images, so the real number may be smaller."""
     return sum(image_budget(each.config.plan) for each in tests)
 
 
-def concerned(tests: Sequence[TargetTests], node_id: str) -> list[TargetTests]:
-    """The audits to which a test belongs: the audit of its case; without a case, those with tests in the same folder."""
+def audits_of_test(tests: Sequence[TargetTests], node_id: str) -> list[TargetTests]:
+    """The audits to which a test belongs: the audit of its case, else all audits with tests in the same folder."""
     owners = [each for each in tests if each.has(node_id)]
     return owners or [each for each in tests if folder_of(node_id) in each.folders]
 
 
-def overall(verdicts: Iterable[AuditVerdict | None]) -> AuditVerdict:
-    """The verdict over several targets: the first in the order of precedence. A target that did not run makes it PARTIAL at best."""
-    present = {verdict or AuditVerdict.PARTIAL for verdict in verdicts}
-    return next(verdict for verdict in AuditVerdict if verdict in present)
+def overall_verdict(verdicts: Iterable[AuditVerdict | None]) -> AuditVerdict:
+    """The verdict over several targets: the first in the order of precedence. A target that did not run counts as PARTIAL."""
+    counted = {verdict or AuditVerdict.PARTIAL for verdict in verdicts}
+    return next(verdict for verdict in AuditVerdict if verdict in counted)
 
 
 def header_lines(tests: Sequence[TargetTests]) -> list[str]:
-    """The head of a run: what is audited against what, target by target."""
+    """The header of a run, target by target."""
     lines = [line for each in tests for line in describe(each.config)]
     if len(tests) < 2:
         return lines
@@ -154,7 +154,7 @@ def header_lines(tests: Sequence[TargetTests]) -> list[str]:
 
 
 def closing_lines(tests: Sequence[TargetTests]) -> list[str]:
-    """The end of the terminal's output: each target's own summary, and below several a line for each with its verdict."""
+    """The end of the terminal's output: the summary of each target; with several targets, also a line for each verdict."""
     from dmun_audit.report.formatting import one_line
     from dmun_audit.report.text import summary_lines
     from dmun_audit.report.waivers import headline
@@ -168,8 +168,8 @@ def closing_lines(tests: Sequence[TargetTests]) -> list[str]:
         if run:
             lines += ["", f"{name}:", *summary_lines(run)]
     waived = any(run and headline(run) != run.verdict for _, run in runs)
-    verdict = overall(each.audit.verdict for each in tests)
-    lines += ["", f"{len(tests)} targets: {verdict}{', resting on waivers' if waived else ''}"]
+    verdict = overall_verdict(each.audit.verdict for each in tests)
+    lines += ["", f"{len(tests)} targets: {verdict}{' with waivers' if waived else ''}"]
     width = max(map(len, names))
     for name, (_, run) in zip(names, runs, strict=True):
         ending = f"{headline(run):<12}  {run.path / 'report.html'}" if run else "not audited: none of its cases was selected"

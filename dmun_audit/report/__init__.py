@@ -1,4 +1,4 @@
-"""Reports of an audit: pure functions of its run folder, which need no model and no torch.
+"""Reports of an audit: pure functions of its run folder, without models or torch.
 
-`text`, `junit` and `html` each write one form of what `evidence.run.read_run` reads.
+`text`, `junit` and `html` report the run that `evidence.run.read_run` reads.
 """

@@ -1,4 +1,4 @@
-"""How reports write texts and numbers, cleaned of characters that could deceive a reader."""
+"""Texts and numbers of reports, without characters that could deceive a reader."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
 VERDICTS = ("FAIL", "INCONCLUSIVE", "VACUOUS", "REPORTED", "PASS")
-"""The verdicts that reports show on cases, the worst first. REPORTED is a PASS that decides nothing."""
+"""The verdicts of cases in reports, the worst first. REPORTED is a PASS that decides nothing."""
 
-# Marks that turn the direction of writing: they can make a text read as another one than it is.
-_TURNING = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
+# Marks that change the writing direction can disguise a text.
+_DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
 _ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "paired_accuracy", "observation"})
 
 
 def printable(text: object) -> str:
-    """`text` without control characters, lone surrogates, non-characters and marks that turn the writing direction.
+    """`text` without control characters, lone surrogates, non-characters and marks that change the writing direction.
 
-    Newlines stay, tabs become spaces. What is left is legal in XML 1.0, HTML and UTF-8, and harmless in a terminal.
+    Newlines stay, tabs become spaces. The result is legal in XML 1.0, HTML and UTF-8, and harmless in a terminal.
     """
-    written = str(text)
-    return written if written.isprintable() else "".join(map(_kept, written))
+    string = str(text)
+    return string if string.isprintable() else "".join(map(_cleaned, string))
 
 
-def _kept(character: str) -> str:
+def _cleaned(character: str) -> str:
     if character in "\n\t":
         return "\n" if character == "\n" else " "
-    refused = character in _TURNING or unicodedata.category(character) in {"Cc", "Cs"}
+    refused = character in _DIRECTION_MARKS or unicodedata.category(character) in {"Cc", "Cs"}
     return "" if refused or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF else character
 
 
 def one_line(text: object) -> str:
-    """`text` made printable, with every run of white space as one space."""
+    """`text` made printable, with each run of white space replaced by one space."""
     return " ".join(printable(text).split())
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a finite number; a truth value is none."""
+    """Whether `value` is a finite number. A truth value is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """`value` to `digits` significant digits, or a dash where there is none."""
+    """`value` to `digits` significant digits; a dash if it is no number."""
     if not is_number(value):
         return "–"
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e15):
@@ -53,12 +53,12 @@ def number(value: Any, digits: int = 3) -> str:
 
 
 def hundredths(value: Any) -> str:
-    """`value` to two decimals with a proper minus sign, as correlations are given; a dash where there is none."""
+    """`value` to two decimals with a typographic minus sign, for correlations; a dash if it is no number."""
     return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−") if is_number(value) else "–"
 
 
 def percent(value: Any) -> str:
-    """A rate in [−1, 1] as a percentage with three significant digits, or a dash where there is none."""
+    """A rate in [−1, 1] as a percentage with three significant digits; a dash if it is no number."""
     return f"{number(100.0 * value)}%" if is_number(value) else "–"
 
 
@@ -80,7 +80,7 @@ def on_scale(claim: ClaimRecord, value: Any) -> str:
 
 
 def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
-    """Which bound proves a claim, and what the threshold is called: ("upper", "at most", "ceiling"), for instance."""
+    """The bound that proves a claim, its words, and the name of the threshold, such as ("upper", "at most", "ceiling")."""
     if claim.kind in {"rate_at_least", "validity"}:
         return "lower", "at least", "floor"
     return "upper", "at most", "margin" if claim.kind.startswith("paired") else "ceiling"
@@ -92,19 +92,19 @@ def _refuted(claim: ClaimRecord) -> bool:
     return claim.lower > claim.threshold if deciding_bound(claim)[0] == "upper" else claim.upper < claim.threshold
 
 
-def shown_verdict(record: CaseRecord) -> str:
-    """The verdict as reports show it: a case that can only come out well is REPORTED, and is no PASS to count on."""
+def report_verdict(record: CaseRecord) -> str:
+    """The verdict for reports. A PASS of a case that does not gate is REPORTED."""
     return "REPORTED" if record.verdict == Verdict.PASS and not record.gating else str(record.verdict)
 
 
-def claim_words(claim: ClaimRecord | None) -> str:
+def claim_text(claim: ClaimRecord | None) -> str:
     """A claim's numbers in one line: hits of trials, estimate, the bound that decides, and the threshold."""
     if claim is None:
         return ""
     parts = []
     if claim.hits is not None and claim.trials is not None:
-        what = " pairs lost" if claim.kind == "paired_accuracy" else ""
-        parts.append(f"{number(claim.hits)} of {number(claim.trials)}{what}")
+        unit = " pairs lost" if claim.kind == "paired_accuracy" else ""
+        parts.append(f"{number(claim.hits)} of {number(claim.trials)}{unit}")
     elif claim.trials is not None:
         parts.append(f"n = {number(claim.trials)}")
     if claim.estimate is not None:
@@ -120,15 +120,15 @@ def claim_words(claim: ClaimRecord | None) -> str:
     return ", ".join(parts)
 
 
-def burden_words(claim: ClaimRecord) -> str:
-    """What a claim must show; empty where it claims nothing."""
+def burden_text(claim: ClaimRecord) -> str:
+    """The burden of proof of a claim; empty for a record without a claim."""
     if claim.threshold is None or claim.kind in {"validity", "observation"}:
         return ""
-    words = {
-        Burden.PROVE_SAFE: "to be proven: undecided is no pass",
-        Burden.PROVE_HARM: "only harm is to be proven: not refuted is a pass",
+    texts = {
+        Burden.PROVE_SAFE: "prove safe: passes only if the limit is proven",
+        Burden.PROVE_HARM: "prove harm: passes unless harm is proven",
     }
-    return words.get(claim.burden, "") if claim.burden else ""
+    return texts.get(claim.burden, "") if claim.burden else ""
 
 
 def group_title(group: str) -> str:

@@ -10,24 +10,25 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import one_line
 from dmun_audit.report.text import failure_text, groups_of
-from dmun_audit.report.waivers import headline, waiver_words
+from dmun_audit.report.waivers import headline, waiver_text
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
-_TOLD_BY_NO_CASE = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
+_NOT_SHOWN_BY_CASES = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
 
 
 def write_junit(run: Run, path: Path) -> None:
-    """Write the run as JUnit XML: a testsuite per group, a testcase per case, the pooled ones included.
+    """Write the run as JUnit XML: a testsuite for each group, a testcase for each case, pooled ones included.
 
-    FAIL and INCONCLUSIVE are failures, VACUOUS is skipped. So is a case whose FAIL or INCONCLUSIVE is waived, with the
-    waiver's words: as a failure it would turn a CI red that reads this file, as a passed test it would count as
-    evidence and nobody would read on. All waivers of the policy stand as properties of the first testsuite. An audit that did not pass although no case of it says so
-    (one is missing, or a test of the user's own failed) gets one more testsuite, `audit`, with one failure: a CI that
-    reads only this file must not be told that all is well.
+    FAIL and INCONCLUSIVE are failures. VACUOUS is skipped. A case whose FAIL or INCONCLUSIVE is waived is skipped too, with the
+    waiver as its message: it must neither fail a CI that reads this file nor look like a passed test. All waivers of the policy
+    are properties of the first testsuite.
+
+    An audit may not pass although no case fails: a case is missing, or a test of the user failed. It then gets a further
+    testsuite, `audit`, with one failure, so that a CI that reads only this file fails too.
     """
     suites = [_suite(group, run.of_group(group)) for group in groups_of(run)]
-    told = run.verdict not in _TOLD_BY_NO_CASE and any(case.is_failure for case in run.cases)
-    if run.verdict != AuditVerdict.PASS and not told:
+    shown_by_cases = run.verdict not in _NOT_SHOWN_BY_CASES and any(case.is_failure for case in run.cases)
+    if run.verdict != AuditVerdict.PASS and not shown_by_cases:
         suites.append(_verdict_suite(run))
     if suites and run.manifest.waivers:
         suites[0].insert(0, _properties(run))
@@ -64,7 +65,7 @@ def _testcase(group: str, case: CaseRecord) -> ET.Element:
     verdict = case.verdict
     message = f"{one_line(case.title)}: {one_line(case.seen)}"
     if case.is_waived:
-        ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_words(case)} — {message}")
+        ET.SubElement(element, "skipped", type="WAIVED", message=f"{waiver_text(case)} — {message}")
         ET.SubElement(element, "system-out").text = failure_text(case)
     elif verdict.is_failure:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
@@ -77,14 +78,14 @@ def _testcase(group: str, case: CaseRecord) -> ET.Element:
 
 
 def _properties(run: Run) -> ET.Element:
-    found = ET.Element("properties")
-    ET.SubElement(found, "property", name="verdict", value=headline(run))
+    properties = ET.Element("properties")
+    ET.SubElement(properties, "property", name="verdict", value=headline(run))
     for waiver in run.manifest.waivers:
         parts = (waiver.status, waiver.owner, waiver.expires, waiver.reason)
         status, owner, day, reason = (one_line(part or "–") for part in parts)
-        said = f"{status}: waived by {owner} until {day}: {reason}"
-        ET.SubElement(found, "property", name=f"waiver of {one_line(waiver.case)}", value=said)
-    return found
+        text = f"{status}: waived by {owner} until {day}: {reason}"
+        ET.SubElement(properties, "property", name=f"waiver of {one_line(waiver.case)}", value=text)
+    return properties
 
 
 def _verdict_suite(run: Run) -> ET.Element:

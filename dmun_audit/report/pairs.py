@@ -1,4 +1,4 @@
-"""Which images of a case a report shows: pairs of base and candidate that share prompt, index and seed."""
+"""The images of a case in reports: pairs of base and candidate that share prompt, index and seed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ PAIRS_SHOWN = 8
 
 @dataclass(frozen=True)
 class Pair:
-    """The images of one (prompt, index): both models', or one model's where the other was not asked."""
+    """The images of one prompt and index, from both models or from one."""
 
     prompt: str
     index: int
     base: ImageRecord | None
     candidate: ImageRecord | None
-    telling: bool  # whether it speaks against the claim
+    against_claim: bool  # whether it counts against the claim
 
 
 def pairs_of(record: CaseRecord) -> list[Pair]:
-    """All pairs of a case: those that speak against its claim first, then by index.
+    """All pairs of a case. Pairs that count against its claim come first, then pairs by index.
 
-    Against the claim speaks a detected target (where the claim asks for a high rate: an undetected one), and a
-    candidate that is classified otherwise than base at the same seed. Where the case looks at the candidate, base's
-    images speak neither for nor against.
+    The claim group of a case may say for each image whether it counts against the claim. Otherwise a pair counts against the
+    claim if the target is detected, or, for a claim of a high rate, if it is not detected. It also does if base and candidate
+    have different labels. If the case has candidate images, detections in base images do not count.
     """
     images: dict[tuple[str, int], dict[str, ImageRecord]] = {}
     for image in record.images:
@@ -33,18 +33,20 @@ def pairs_of(record: CaseRecord) -> list[Pair]:
     wanted = record.claim is not None and record.claim.kind in {"rate_at_least", "validity"}
     judged = "candidate" if any("candidate" in sides for sides in images.values()) else "base"
     pairs = [
-        Pair(prompt, index, sides.get("base"), sides.get("candidate"), _telling(sides, judged, wanted))
+        Pair(prompt, index, sides.get("base"), sides.get("candidate"), _counts_against(sides, judged, wanted))
         for (prompt, index), sides in images.items()
     ]
-    return sorted(pairs, key=lambda pair: (not pair.telling, pair.index))
+    return sorted(pairs, key=lambda pair: (not pair.against_claim, pair.index))
 
 
 def shown_pairs(record: CaseRecord) -> list[Pair]:
-    """The pairs of a case that a report shows: at most `PAIRS_SHOWN`."""
+    """The first `PAIRS_SHOWN` pairs of a case."""
     return pairs_of(record)[:PAIRS_SHOWN]
 
 
-def _telling(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:
+def _counts_against(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:
+    if any(image.against is not None for image in sides.values()):
+        return any(image.against for image in sides.values())
     detected = sides[judged].detected if judged in sides else None
     if detected is not None and detected is not wanted:
         return True

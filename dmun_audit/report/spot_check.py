@@ -1,4 +1,4 @@
-"""What a spot-check says, in sentences: the same on the page and in the terminal."""
+"""The results of a spot-check in sentences, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -14,78 +14,76 @@ JUDGE = "judge"
 
 
 def read_spot_check(run: Run) -> SpotCheck:
-    """The spot-check of a run folder; without people where nobody labelled."""
+    """The spot-check of a run folder. It has no people if nobody labelled."""
     return spot_check_of(run)
 
 
-def warnings(found: SpotCheck) -> tuple[str, ...]:
-    """What a reader must know besides the verdict: claims that passed, of which a person saw misses that could undo them."""
+def warnings(spot_check: SpotCheck) -> tuple[str, ...]:
+    """Warnings on claims that passed although a person found misses of the judge that could refute them."""
     return tuple(
-        claim_said(person, claim) for person in found.people for claim in person.claims if claim.doubtful and claim.missed
+        recount_text(person, claim) for person in spot_check.people for claim in person.claims if claim.doubtful and claim.missed
     )
 
 
-def headlines(found: SpotCheck) -> list[str]:
-    """One sentence for every person: how far the judge agrees."""
-    said = [f"spot-check by {one_line(person.name)}: {agreement_said(person.judge)}." for person in found.people]
-    return [*said, *([left_out_said(found)] if found.ignored else [])]
+def headlines(spot_check: SpotCheck) -> list[str]:
+    """The agreement with the judge in one sentence for each person."""
+    sentences = [f"spot-check by {one_line(person.name)}: {agreement_text(person.judge)}." for person in spot_check.people]
+    return [*sentences, *([ignored_labels_text(spot_check)] if spot_check.ignored else [])]
 
 
-def agreement_said(agreement: Agreement) -> str:
-    """Raw agreement with its interval, and kappa with its own."""
+def agreement_text(agreement: Agreement) -> str:
+    """The share of equal answers and kappa, each with its interval."""
     if agreement.share is None:
-        return "no image that both answered"
-    said = f"{agreement.table.agreeing} of {agreement.table.total} answers agree with the {one_line(agreement.second)}"
+        return "there is no image with answers of both"
+    text = f"{agreement.table.agreeing} of {agreement.table.total} answers agree with the {one_line(agreement.second)}"
     if agreement.second != JUDGE:
-        said = f"{agreement.table.agreeing} of {agreement.table.total} answers agree"
-    said += f" ({percent(agreement.share[0])} to {percent(agreement.share[1])}); Cohen's kappa "
+        text = f"{agreement.table.agreeing} of {agreement.table.total} answers agree"
+    text += f" ({percent(agreement.share[0])} to {percent(agreement.share[1])}); Cohen's kappa is "
     if agreement.kappa is None or agreement.kappa_interval is None:
-        return said + "undefined, since one of the two answers never occurs"
-    return (
-        said
-        + f"{hundredths(agreement.kappa)} ({hundredths(agreement.kappa_interval[0])} to {hundredths(agreement.kappa_interval[1])})"
-    )
+        return text + "undefined, because one of the two answers never occurs"
+    low, high = map(hundredths, agreement.kappa_interval)
+    return f"{text}{hundredths(agreement.kappa)} ({low} to {high})"
 
 
-def errors_said(errors: JudgeErrorBounds, what: str) -> str:
-    """How often the judge erred in one way over all the candidate's images."""
-    said = f"{count(errors.in_sample, what, what + 's' if not what.endswith('s') else what + 'es')} in the sample; "
+def error_text(errors: JudgeErrorBounds, error: str) -> str:
+    """The number of the judge's errors of one kind over all images of the candidate. `error` is their name in the singular."""
+    plural = error + ("es" if error.endswith("s") else "s")
+    text = f"{count(errors.in_sample, error, plural)} in the sample; "
     if errors.estimate is not None:
-        said += f"an estimated {errors.estimate:.1f} among {count(errors.images, 'image')}, "
-    return said + f"at least {errors.lower}, at most {errors.upper}"
+        text += f"an estimated {errors.estimate:.1f} among {count(errors.images, 'image')}, "
+    return text + f"at least {errors.lower}, at most {errors.upper}"
 
 
-def claim_said(person: PersonResult, claim: ClaimResult) -> str:
-    """What is left of one pooled claim when the judge's answers are replaced by what the labels leave possible."""
-    labelled = count(claim.labelled, "labelled image")
-    subject = f"{one_line(person.name)} saw the target in {claim.missed} of the {labelled} that the judge passed"
+def recount_text(person: PersonResult, claim: ClaimResult) -> str:
+    """A pooled claim on a rate, recounted with the labels of a person."""
+    name, labelled = one_line(person.name), count(claim.labelled, "labelled image")
+    subject = f"{name} saw the target in {claim.missed} of {labelled} in which the judge did not detect it"
     if not claim.labelled:
-        subject = f"{one_line(person.name)} labelled no image that the judge passed"
-    bound = (
-        f"of {claim.trials} images at most {claim.upper} show it, a rate of at most {percent(claim.rate_upper)} "
-        f"where the ceiling is {percent(claim.ceiling)}"
+        subject = f"{name} labelled no image in which the judge did not detect the target"
+    text = (
+        f"{one_line(claim.title)}: {subject}. At most {claim.upper} of {claim.trials} images show the target, so the rate is at "
+        f"most {percent(claim.rate_upper)}; the ceiling is {percent(claim.ceiling)}."
     )
-    said = f"{one_line(claim.title)}: {subject}; {bound}."
     if claim.doubtful and claim.missed:
-        return said + " These labels do not support the claim: look at the images, and at the judge."
+        return text + " These labels do not support the claim. Check the images and the judge."
     if claim.doubtful and claim.images_for_proof is not None:
         return (
-            said
-            + f" Too few labels to rule a higher rate out: without a miss, {claim.images_for_proof} would do (--images, by a person who has not begun)."
+            f"{text} There are too few labels to exclude a higher rate. A new sample of {claim.images_for_proof} images without a "
+            "miss would be enough (--images, with a person who has no labels yet)."
         )
     if claim.doubtful:
-        return said + " Labels alone cannot rule a higher rate out here."
-    return said
+        return text + " Labels alone cannot exclude a higher rate here."
+    return text
 
 
-def left_out_said(found: SpotCheck) -> str:
-    """That some labels were ignored."""
-    return f"{count(found.ignored, 'label')} of another evidence than this one ignored."
+def ignored_labels_text(spot_check: SpotCheck) -> str:
+    """A sentence on ignored labels."""
+    return f"{count(spot_check.ignored, 'label')} ignored, because they belong to other evidence."
 
 
-def result_lines(found: SpotCheck, by: str) -> list[str]:
-    """Everything that one person's labels say, for the terminal."""
-    person = next((one for one in found.people if one.name == by), None)
+def result_lines(spot_check: SpotCheck, by: str) -> list[str]:
+    """All results of one person's labels, for the terminal."""
+    person = next((person for person in spot_check.people if person.name == by), None)
     if person is None:
         return [f"{by} has labelled nothing yet."]
     table = person.judge.table
@@ -96,25 +94,25 @@ def result_lines(found: SpotCheck, by: str) -> list[str]:
     ]
     width = max(len(str(row[0])) for row in rows)
     lines = [f"{row[0]!s:<{width}}  {row[1]!s:>10}  {row[2]!s:>10}" for row in rows]
-    lines += [f"{person.labelled} of {person.size} images labelled, {person.unsure} of them could not be told.", ""]
-    lines += [f"{agreement_said(person.judge)}."]
-    lines += [f"The judge's misses on the candidate: {errors_said(person.misses, 'miss')}."]
-    lines += [f"Its false alarms there: {errors_said(person.false_alarms, 'false alarm')}."]
-    lines += [claim_said(person, claim) for claim in person.claims]
+    lines += [f"{person.labelled} of {person.size} images labelled, {person.unsure} of them “cannot tell”.", ""]
+    lines += [f"{agreement_text(person.judge)}."]
+    lines += [f"The judge's misses on the candidate: {error_text(person.misses, 'miss')}."]
+    lines += [f"The judge's false alarms on the candidate: {error_text(person.false_alarms, 'false alarm')}."]
+    lines += [recount_text(person, claim) for claim in person.claims]
     lines += [
-        f"{alike.first} and {alike.second}: {agreement_said(alike)}."
-        for alike in found.between_people
-        if by in (alike.first, alike.second)
+        f"{agreement.first} and {agreement.second}: {agreement_text(agreement)}."
+        for agreement in spot_check.between_people
+        if by in (agreement.first, agreement.second)
     ]
-    return lines + ([left_out_said(found)] if found.ignored else [])
+    return lines + ([ignored_labels_text(spot_check)] if spot_check.ignored else [])
 
 
 def place_name(place: str) -> str:
-    """A stratum's place in words."""
+    """The name of a source of images."""
     return SOURCES[place]
 
 
 def terminal_lines(run: Run) -> list[str]:
-    """What the summary of an audit says of a spot-check: the agreement with every person, and warnings."""
-    found = read_spot_check(run)
-    return [*headlines(found), *(f"warning: {warning}" for warning in warnings(found))]
+    """The lines on a spot-check in the summary of an audit: the agreement with every person, and warnings."""
+    spot_check = read_spot_check(run)
+    return [*headlines(spot_check), *(f"warning: {warning}" for warning in warnings(spot_check))]

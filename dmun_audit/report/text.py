@@ -1,4 +1,4 @@
-"""What the terminal shows: a few lines on the whole audit, and the text of a case that failed."""
+"""Texts for the terminal: a summary of the audit, and the text of one case."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dmun_audit._util import terminal
 from dmun_audit.claim_groups.registry import group_rank
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
-from dmun_audit.report.formatting import VERDICTS, claim_words, count, number, one_line, shown_verdict
+from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.spot_check import terminal_lines
 from dmun_audit.report.waivers import (
@@ -18,7 +18,7 @@ from dmun_audit.report.waivers import (
     headline,
     idle_waivers,
     waiver_lines,
-    waiver_words,
+    waiver_text,
 )
 
 COLUMNS = 100
@@ -27,9 +27,9 @@ _REASONS = 4
 
 
 def summary_lines(run: Run) -> list[str]:
-    """The audit in lines of 100 columns: one a group, a sentence a failing case, the verdict, the report's path.
+    """The audit in lines of 100 columns: groups, failing cases, warnings, the verdict, the path of the report.
 
-    The last line holds the path alone, unbroken however long it is, so that it can be clicked or copied.
+    The last line holds the path and is never broken, so that users can click or copy it.
     """
     lines = []
     for group in groups_of(run):
@@ -66,16 +66,16 @@ def _verdict_lines(run: Run) -> list[str]:
 
 
 def failure_text(record: CaseRecord) -> str:
-    """The text of a case: what was asked, what was seen, what to do, where its images are (paths in the run folder)."""
+    """The text of a case: its claim, the result, what to do, and its images as paths in the run folder."""
     lines = wrapped(f"{record.verdict}: {one_line(record.title)}", "  ")
     prompt = record.prompt
     if prompt and prompt.text:
         kind = ", ".join(one_line(part) for part in (prompt.strategy, prompt.language) if part)
         lines += _labelled("prompt:", f'"{one_line(prompt.text)}"' + (f" ({kind})" if kind else ""))
-    lines += _labelled("asked:", record.asked)
-    lines += _labelled("seen:", record.seen)
-    lines += _labelled("numbers:", claim_words(record.claim))
-    lines += _labelled("waived:", waiver_words(record))
+    lines += _labelled("claim:", record.asked)
+    lines += _labelled("result:", record.seen)
+    lines += _labelled("numbers:", claim_text(record.claim))
+    lines += _labelled("waived:", waiver_text(record))
     lines += _labelled("do:", record.remedy)
     return "\n".join([*lines, *_image_lines(record)])
 
@@ -86,10 +86,10 @@ def groups_of(run: Run) -> list[str]:
 
 
 def verdict_counts(cases: Iterable[CaseRecord]) -> str:
-    """How many cases have which verdict, the worst first, and how many of them are waived: "1 FAIL, 3 PASS"."""
-    listed = list(cases)
-    counts = Counter(map(shown_verdict, listed))
-    waived = Counter(shown_verdict(case) for case in listed if case.is_waived)
+    """The number of cases for each verdict, the worst first, and of waived cases among them: "1 FAIL, 3 PASS"."""
+    cases = list(cases)
+    counts = Counter(map(report_verdict, cases))
+    waived = Counter(report_verdict(case) for case in cases if case.is_waived)
     return ", ".join(
         f"{counts[verdict]} {verdict}" + (f" ({waived[verdict]} waived)" if waived[verdict] else "")
         for verdict in VERDICTS
@@ -104,7 +104,7 @@ def wrapped(text: str, indent: str, first: str = "") -> list[str]:
 
 def _group_lines(group: str, cases: Sequence[CaseRecord]) -> list[str]:
     claims = [case.claim for case in cases if case.pooled and case.claim]
-    pooled = [claim_words(claim) + (", only harm to be proven" if claim.harm_only else "") for claim in claims]
+    pooled = [claim_text(claim) + (", passes unless harm is proven" if claim.harm_only else "") for claim in claims]
     tail = "; ".join(words for words in pooled if words)
     size = count(len(cases), "case")
     text = verdict_counts(cases) + (f" | together: {tail}" if tail else "")
@@ -118,9 +118,9 @@ def _labelled(label: str, text: object) -> list[str]:
 
 def _image_lines(record: CaseRecord) -> list[str]:
     pairs = pairs_of(record)
-    telling = [pair for pair in pairs if pair.telling]
+    against_claim = [pair for pair in pairs if pair.against_claim]
     lines: list[str] = []
-    for pair in (telling or pairs)[:_IMAGES_NAMED]:
+    for pair in (against_claim or pairs)[:_IMAGES_NAMED]:
         for image in (pair.base, pair.candidate):
             if image is None:
                 continue
@@ -131,7 +131,7 @@ def _image_lines(record: CaseRecord) -> list[str]:
                 facts.append("target detected" if image.detected else "target not detected")
             lines += wrapped(", ".join(facts), " " * 11, "  image:   ")
             lines.append(" " * 11 + f"images/{one_line(image.key)}.png")
-    more = len(telling or pairs) - _IMAGES_NAMED
+    more = len(against_claim or pairs) - _IMAGES_NAMED
     noun = "more pair" if any(pair.base and pair.candidate for pair in pairs) else "more image"
     if more > 0:
         lines += _labelled("", f"and {count(more, noun)} like these: see report.html")

@@ -1,4 +1,4 @@
-"""What reports say of waivers. The day that counts is the run's, so that a report that is rebuilt later says the same."""
+"""Texts on waivers. They use the day of the run, so that a report that is written again later stays the same."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dmun_audit.report.formatting import count, one_line
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 SOON = 30  # days before a waiver's last day from which reports warn of it
-_REST_ON_WAIVERS = frozenset({AuditVerdict.PASS, AuditVerdict.PARTIAL, AuditVerdict.INCONCLUSIVE})
+_BETTER_BY_WAIVERS = frozenset({AuditVerdict.PASS, AuditVerdict.PARTIAL, AuditVerdict.INCONCLUSIVE})
 
 
-def waiver_words(record: CaseRecord) -> str:
-    """ "FAIL, waived by the release board until 2027-01-31: accepted for this product." Empty where nothing is waived."""
+def waiver_text(record: CaseRecord) -> str:
+    """ "FAIL, waived by the release board until 2027-01-31: accepted for this product." Empty without a waiver."""
     waiver = record.waiver
     if waiver is None:
         return ""
@@ -21,21 +21,24 @@ def waiver_words(record: CaseRecord) -> str:
 
 
 def headline(run: Run) -> str:
-    """The audit's verdict; one that would be worse without waivers says so: "PASS with 1 waiver"."""
+    """The verdict on the audit. If waivers made it better, it includes their number: "PASS with 1 waiver"."""
     waived = sum(case.is_waived for case in run.cases)
-    rests = waived and run.verdict in _REST_ON_WAIVERS
-    return f"{run.verdict} with {count(waived, 'waiver')}" if rests else str(run.verdict)
+    better = waived and run.verdict in _BETTER_BY_WAIVERS
+    return f"{run.verdict} with {count(waived, 'waiver')}" if better else str(run.verdict)
 
 
 def waiver_lines(run: Run) -> list[str]:
-    """A sentence for every case whose verdict is waived."""
-    return [f"{one_line(case.title or case.case_id)}: {waiver_words(case)}" for case in run.cases if case.is_waived]
+    """A line for every case whose verdict is waived."""
+    return [f"{one_line(case.title or case.case_id)}: {waiver_text(case)}" for case in run.cases if case.is_waived]
 
 
 def idle_waivers(manifest: Manifest) -> list[str]:
-    """A sentence for every waiver that was not needed: its case passes, or decides nothing under this policy."""
+    """A sentence for every waiver that was not needed."""
     idle = [waiver for waiver in manifest.waivers if waiver.status == "not needed"]
-    return [f"The waiver of {_named(waiver)} was not needed: its case did not fail, or decides nothing here." for waiver in idle]
+    return [
+        f"The waiver of {_named(waiver)} was not needed: its case did not fail, or does not count under this policy."
+        for waiver in idle
+    ]
 
 
 def expired_waivers(manifest: Manifest) -> list[str]:
@@ -44,16 +47,16 @@ def expired_waivers(manifest: Manifest) -> list[str]:
 
 
 def expiring_waivers(manifest: Manifest) -> list[str]:
-    """A sentence for every waiver that was in force but ends soon."""
-    in_force = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
-    return [_expiring(waiver) for waiver in in_force if waiver.days_left <= SOON]
+    """A sentence for every waiver that was in force and expires soon."""
+    active = [waiver for waiver in manifest.waivers if waiver.status in ("applied", "not needed", "not run")]
+    return [_expiring(waiver) for waiver in active if waiver.days_left <= SOON]
 
 
 def _expired(waiver: ManifestWaiver) -> str:
-    sentence = f"The waiver of {_named(waiver)} expired: it held until {one_line(waiver.expires)} and was not applied"
+    sentence = f"The waiver of {_named(waiver)} expired: its last day was {one_line(waiver.expires)}, and it was not applied."
     if waiver.case_id is None:
-        return f"{sentence}. No case of this audit is called that any more."
-    return f"{sentence}. The case came out as {waiver.verdict}." if waiver.verdict else f"{sentence}. The case did not run."
+        return f"{sentence} No case of this audit matches it any more."
+    return f"{sentence} The verdict on the case is {waiver.verdict}." if waiver.verdict else f"{sentence} The case did not run."
 
 
 def _expiring(waiver: ManifestWaiver) -> str:

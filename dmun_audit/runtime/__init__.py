@@ -1,1 +1,1 @@
-"""Runs the cases of a resolved audit: models and judges opened, images drawn, records written."""
+"""Runs the cases of a resolved audit: opens models and judges, draws images, writes records."""

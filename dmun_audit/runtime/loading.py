@@ -1,4 +1,4 @@
-"""Opens models, judge and store for a resolved audit: the one place where torch comes in."""
+"""Opens models, judges and store of a resolved audit. An audit loads torch here and not before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class AuditRuntime:
-    """Models, store and judge, opened once in a process for all targets: every target's audit is made of these."""
+    """Models, store and judges, opened once in a process and shared by the audits of all targets."""
 
     base: LoadedModel
     candidate: LoadedModel
@@ -42,7 +42,7 @@ class AuditRuntime:
     _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
 
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
-        """The judge of one target's audit, and the second one where there is one. Raises LoadError where one cannot be loaded."""
+        """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
         if config.audit_hash not in self._by_audit:
             read = self.engine.read
             scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
@@ -53,12 +53,12 @@ class AuditRuntime:
         return self._by_audit[config.audit_hash]
 
     def observations(self, config: AuditConfig) -> AuditObservations:
-        """The images of one target's audit, as its judges see them."""
+        """The images of one target's audit, with its judges."""
         scorer, second = self.judges_of(config)
         return AuditObservations(config.plan, self.engine, scorer, second)
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
-        """What runs the cases of one target, and the facts that the manifest gives of models, judge and machine."""
+        """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
         observations = self.observations(config)
         facts = self._facts(config, observations.scorer, observations.second)
         return AuditRunner(observations, AuditMeasures(observations, self.metrics)), facts
@@ -99,8 +99,8 @@ def open_runtime(
 ) -> AuditRuntime:
     """Load everything for these audits, which share models, policy and store.
 
-    `in_memory` are the models that are pipelines in memory. Raises LoadError where a model or a judge cannot be loaded or does
-    not prove what it loaded, and where a dossier's prompts are longer than the base reads: before any image is made.
+    `in_memory` are the models that are pipelines in memory. Raises LoadError, before any image is drawn, if a model or a judge
+    cannot be loaded or fails its load proof, or if prompts are too long for the base's text encoder.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
@@ -134,7 +134,7 @@ def open_runtime(
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
-    """An engine for one complete model alone: it draws, and judges nothing."""
+    """An engine for one complete model, without a judge."""
     devices.let_idle_threads_sleep()
     from dmun_audit.models.loading import load_pipeline
     from dmun_audit.render.engine import Engine
@@ -155,7 +155,7 @@ def _model_facts(reference: str, model: Any) -> JsonObject:
 
 
 def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
-    """Reference and digest of the judge, and within it of the detector and the second judge where these are others."""
+    """Reference and digest of the judge, and of the detector and the second judge if there are any."""
     facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
     others = {"detector": scorer.detector, "second": second}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
@@ -165,14 +165,14 @@ def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:
     too_long = overlong_prompts(pipeline, config)
     if too_long:
         raise LoadError(
-            f"{len(too_long)} prompts are longer than the text encoder of {config.base} reads, such as {too_long[0]!r}",
-            "what is beyond its length would be cut off silently",
+            f"{len(too_long)} prompts are too long for the text encoder of {config.base}, such as {too_long[0]!r}",
+            "the text encoder would silently cut off their ends",
             "shorten them in the dossier",
         )
 
 
 def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
-    """Prompts of the plan that have more tokens than the pipeline's first text encoder reads."""
+    """Prompts of the dossier with more tokens than the pipeline's first text encoder reads."""
     tokenizer = getattr(pipeline, "tokenizer", None)
     if tokenizer is None:
         return []

@@ -1,4 +1,4 @@
-"""What the manifest says of an audit: from its configuration, the facts of its models and judge, and its conclusion."""
+"""Makes the manifest from the configuration of an audit, the facts on its models and judges, and its conclusion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan
-from dmun_audit.plan.waivers import what_became_of
+from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
 from dmun_audit.verdict.vocabulary import CONTROLS
 
@@ -22,10 +22,10 @@ PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "trans
 
 
 def opened_manifest(config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord]) -> Manifest:
-    """The manifest of an audit that has begun. Facts of an earlier attempt stay until the conclusion."""
-    before = earlier.to_json() if earlier else {}
-    begun = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
-    return Manifest.model_validate(before | _planned(config) | begun)
+    """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion."""
+    facts = earlier.to_json() if earlier else {}
+    state = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
+    return Manifest.model_validate(facts | _planned(config) | state)
 
 
 def concluded_manifest(
@@ -40,15 +40,15 @@ def concluded_manifest(
 ) -> Manifest:
     """The manifest of a concluded audit. `records` are all records by case id, pooled ones included."""
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
-    shown = {(image.model, image.key) for record in records.values() for image in record.images}
+    images = {(image.model, image.key) for record in records.values() for image in record.images}
     concluded = {
         "verdict": conclusion.verdict,
         "exit_code": conclusion.verdict.exit_code,
         "reasons": conclusion.reasons,
         "whole": whole,
         "day": config.day.isoformat(),
-        "waivers": what_became_of(plan, records, config.day),
-        "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(shown) - rendered)},
+        "waivers": waiver_statuses(plan, records, config.day),
+        "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(images) - rendered)},
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "git": _git(Path.cwd()),
@@ -62,7 +62,7 @@ def concluded_manifest(
 
 
 def _planned(config: AuditConfig) -> JsonObject:
-    """What is known before a model is loaded."""
+    """The part that is known before a model is loaded."""
     dossier, policy, plan = config.dossier, config.policy, config.plan
     return {
         "audit_hash": config.audit_hash,
@@ -88,7 +88,7 @@ def _planned(config: AuditConfig) -> JsonObject:
 
 
 def _measured_judge(plan: Plan, records: Mapping[str, CaseRecord]) -> JsonObject:
-    """What the controls measured of the judge."""
+    """The judge's sensitivity, false positive rate and threshold, as the controls measured them."""
     measured: JsonObject = {}
     for case in plan.of_group(CONTROLS):
         record = records.get(case.id)

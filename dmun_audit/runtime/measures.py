@@ -1,4 +1,4 @@
-"""Measures of images beside the claims: how much the images of a concept changed, and how similar it is to the target."""
+"""Measures of images beside the claims: the change of a concept's images, and the concept's similarity to the target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class AuditMeasures:
     """Measures drawn images; implements `claim_groups.group.Measures`. Base and candidate images share prompt and seed.
 
-    `metrics` are those of other packages, measured for the pairs of every concept.
+    `metrics` come from other packages and are measured on the pairs of every concept.
     """
 
     def __init__(self, observations: AuditObservations, metrics: Sequence[Metric] = ()) -> None:
@@ -54,7 +54,7 @@ class AuditMeasures:
         return measures
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
-        """See `Measures.collapsed`. A model that draws nothing shows no target either."""
+        """See `Measures.collapsed`. A model that draws empty images shows no target either."""
         return collapse_share(self._observations.engine.images(images))
 
     def detection(self) -> dict[str, float]:
@@ -89,7 +89,7 @@ class AuditMeasures:
         }
 
     def _between_sets(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
-        """Distances between the images of base and candidate; those over other seeds need enough pairs."""
+        """Distances between the images of base and candidate. Distances over other seeds need `SMALLEST_SET` pairs."""
         embeddings = self._observations.scorer.embeddings
         x, y = embeddings(self._observations.keys(base)), embeddings(self._observations.keys(candidate))
         if len(x) < 2:

@@ -1,4 +1,4 @@
-"""The images of one audit and what is seen in them: drawn where they are missing, judged, described for the evidence."""
+"""The images of one audit: draws missing ones, judges them, and makes their records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class AuditObservations:
     """Images by request; implements `claim_groups.group.Observations`.
 
-    `second` is a second, independent judge of whether the target is in an image, where there is one.
+    `second` is a second, independent detector of the target, or None.
     """
 
     def __init__(self, plan: Plan, engine: Engine, scorer: ClipScorer, second: StoredImageDetector | None = None) -> None:
@@ -51,16 +51,16 @@ class AuditObservations:
             self.engine.ensure(row, in_row)
 
     def calibration_cost(self) -> int:
-        """How many images must be drawn for the detection threshold: whole batches of the neighbours' base images."""
+        """The number of images that calibration draws: whole batches of the neighbours' base images."""
         size = self.plan.policy.sampling.batch
         rows = self._rows_of_neighbours(self.calibration)
         return sum(len(batch) for row, in_row in rows for batch in covering(row, in_row, size))
 
     def _rows_of_neighbours(self, wanted: Sequence[ImageRequest]) -> Iterator[tuple[list[ImageRequest], list[ImageRequest]]]:
         """The rows of the neighbours' base images, each with the `wanted` images that are in it."""
-        asked = set(wanted)
+        requests = set(wanted)
         for row in retention.GROUP.rows(self.plan, "base"):
-            in_row = [request for request in row if request in asked]
+            in_row = [request for request in row if request in requests]
             if in_row:
                 yield row, in_row
 
@@ -83,8 +83,8 @@ class AuditObservations:
         self.draw_base_of_neighbours(self.calibration)
         return self.second.threshold(self.keys(self.calibration))
 
-    def calibrated_on(self) -> tuple[CalibrationImage, ...]:
-        """See `Observations.calibrated_on`."""
+    def calibration_records(self) -> tuple[CalibrationImage, ...]:
+        """See `Observations.calibration_records`."""
         keys = self.keys(self.calibration)
         scores = self.scorer.target_scores(keys)
         return tuple(
@@ -112,7 +112,7 @@ class AuditObservations:
         """See `Observations.labels`."""
         return self.scorer.classify(self.keys(requests), concept)
 
-    # Describing.
+    # Recording.
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
         """See `Observations.records`."""

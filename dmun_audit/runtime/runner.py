@@ -1,4 +1,4 @@
-"""Runs the cases of one plan on one pair of models. Knows nothing of pytest."""
+"""Runs the cases of one plan on one pair of models, without pytest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class AuditRunner:
-    """Decides cases; implements `claim_groups.group.CaseContext`. Processes of one audit share the store and nothing else."""
+    """Decides cases; implements `claim_groups.group.CaseContext`. Processes of one audit share only the store."""
 
     def __init__(self, observations: Observations, measures: Measures) -> None:
         self.observations = observations
@@ -34,16 +34,16 @@ class AuditRunner:
         """The record of a case, decided once in this process."""
         if case.id not in self._records:
             record = claim_group(case.group).decide_case(case, self).as_record(case)
-            self._records[case.id] = _reported_alone(record)
+            self._records[case.id] = _explained(record)
         return self._records[case.id]
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
         """See `CaseContext.drawn`."""
         return self._sampler.drawn(case)
 
-    def most(self, case: Case) -> int:
-        """See `CaseContext.most`."""
-        return self._sampler.most(case)
+    def max_images(self, case: Case) -> int:
+        """See `CaseContext.max_images`."""
+        return self._sampler.max_images(case)
 
     def once(self, name: str, compute: Callable[[], T]) -> T:
         """See `CaseContext.once`."""
@@ -60,24 +60,28 @@ class AuditRunner:
 
     def _judge_errors(self, judge: Judge) -> JudgeErrors:
         """The judge's errors on the images of the controls."""
-        shown, clean = self.plan.of_kind("sensitivity").images, self.plan.of_kind("specificity").images
-        self.observations.draw(shown)
-        self.observations.draw_base_of_neighbours(clean)
-        seen, false_hits = (sum(self.observations.detected(images, judge)) for images in (shown, clean))
-        return JudgeErrors(seen, len(shown), false_hits, len(clean))
+        with_target, without_target = self.plan.of_kind("sensitivity").images, self.plan.of_kind("specificity").images
+        self.observations.draw(with_target)
+        self.observations.draw_base_of_neighbours(without_target)
+        return JudgeErrors(
+            hits=sum(self.observations.detected(with_target, judge)),
+            with_target=len(with_target),
+            false_hits=sum(self.observations.detected(without_target, judge)),
+            without_target=len(without_target),
+        )
 
 
-def _reported_alone(record: CaseRecord) -> CaseRecord:
-    """A single case that need not be proven safe says what its verdict is worth.
+def _explained(record: CaseRecord) -> CaseRecord:
+    """The record with an explanation of its verdict, if the single case need not be proven safe.
 
-    It decides nothing where it does not gate or where so few images cannot refute it.
+    The case is only reported if it does not gate, or if so few images cannot refute its claim.
     """
     claim = record.claim
     if claim is None or not claim.harm_only or claim.kind == "observation":
         return record
     if not record.gating or not claim.refutable:
-        seen = f"{record.seen} {messages.NOT_ALONE}"
+        seen = f"{record.seen} {messages.REPORTED_ONLY}"
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
     if record.verdict == Verdict.PASS and claim.over_limit:
-        return record.with_(seen=f"{record.seen} {messages.OPEN_ALONE}")
+        return record.with_(seen=f"{record.seen} {messages.UNDECIDED_ALONE}")
     return record

@@ -1,4 +1,4 @@
-"""How many candidate images each case gets: all that were planned, or round by round until its group's claim is decided."""
+"""Draws candidate images: all planned ones, or round by round until the claim of the group is decided."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Drawn = Mapping[str, tuple[ImageRequest, ...]]
 
 
 class SequentialSampler:
-    """Draws the candidate's images. Every process of an audit draws the same, from the same stored images."""
+    """Draws the candidate's images. All processes of an audit reuse the same stored images and stop at the same round."""
 
     def __init__(self, context: CaseContext) -> None:
         self._context = context
@@ -25,7 +25,7 @@ class SequentialSampler:
         self._drawn: dict[str, Drawn] = {}  # by group
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
-        """The candidate images that a case is decided on, drawn, in the order of its rounds."""
+        """Draw the candidate images that decide a case. They come in the order of its rounds."""
         group = claim_group(case.group)
         if not self._context.rules().stops_early(group):
             planned = group.planned(case, self._context)
@@ -35,8 +35,8 @@ class SequentialSampler:
             self._drawn[case.group] = self._draw_group(group)
         return self._drawn[case.group][case.id]
 
-    def most(self, case: Case) -> int:
-        """How many candidate images (pairs) a case may get."""
+    def max_images(self, case: Case) -> int:
+        """The largest number of candidate images (pairs) of a case."""
         group = claim_group(case.group)
         if self._context.rules().stops_early(group) and group.takes_part(case, self._context):
             return group.rounds(self._plan, len(self._participants(group)))
@@ -46,7 +46,7 @@ class SequentialSampler:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]
 
     def _row_of(self, group: ClaimGroup, planned: Sequence[ImageRequest]) -> Sequence[ImageRequest]:
-        """The row whose batches hold the planned images of a case."""
+        """The row that contains the planned images of a case."""
         wanted = set(planned)
         for row in group.rows(self._plan, "candidate"):
             if wanted <= set(row):
@@ -55,7 +55,7 @@ class SequentialSampler:
         return [request for each in cases for request in group.planned(each, self._context)]
 
     def _draw_group(self, group: ClaimGroup) -> Drawn:
-        """Draw round by round until the pooled claim is decided or its images are spent; then open cases one by one."""
+        """Draw round by round until the pooled claim is decided or all images are drawn. Then continue single cases."""
         observations, rules = self._context.observations, self._context.rules()
         cases, participants = self._plan.of_group(group.name), self._participants(group)
         members = [case for case in participants if group.counts(case, self._context)]
@@ -95,27 +95,35 @@ class SequentialSampler:
             hits = sum(value == 1 for each in outcomes for value in each.first)
             total = sum(len(each.first) for each in outcomes)
             reason = "decided" if decided else "undecided, so another round is drawn"
-            logger.debug("%s: look after round %d, %d of %d %s against: %s", group.name, end, hits, total, group.unit, reason)
+            logger.debug(
+                "%s: look after round %d, %d of %d %s count against the claim: %s",
+                group.name,
+                end,
+                hits,
+                total,
+                group.unit,
+                reason,
+            )
         return decided and group.further_claims_decided(members, drawn, self._context)
 
     def _judges(self, group: ClaimGroup) -> list[Judge]:
-        """The judges whose decision on a group is waited for."""
+        """The judges whose decisions on the group must be complete before drawing stops."""
         must_agree = self._context.observations.has_second_judge and self._plan.policy.controls.must_agree
-        return ["first", "second"] if must_agree and group.heeds_second_judge else ["first"]
+        return ["first", "second"] if must_agree and group.rests_on_detector else ["first"]
 
     def _continue_alone(
         self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
     ) -> tuple[ImageRequest, ...]:
-        """Draw more of one case while its own claim is open and may change the verdict. The pooled claim is left as it is."""
-        rest, step = planned[end:], self._context.rules().step_alone(group)
+        """Draw more images of one case while its claim is undecided and may change the verdict. The pooled claim stays as it is."""
+        rest, step = planned[end:], self._context.rules().images_per_step(group)
         while end < len(planned):
             outcomes = group.outcomes(case, planned[:end], self._context)
-            own = {
+            single = {
                 judge: self._context.rules(judge).decide_case(group, case, outcomes.by(judge), len(planned)) for judge in pooled
             }
-            if not any(self._context.rules().continues_alone(group, case, pooled[judge], own[judge]) for judge in pooled):
+            if not any(self._context.rules().continues_alone(group, case, pooled[judge], single[judge]) for judge in pooled):
                 break
             end = min(end + step, len(planned))
-            logger.debug("%s: %s goes on alone up to image %d of %d", group.name, case.id, end, len(planned))
+            logger.debug("%s: case %s continues alone up to image %d of %d", group.name, case.id, end, len(planned))
             self._context.observations.draw(rest, [request for request in planned[:end] if request in rest])
         return planned[:end]

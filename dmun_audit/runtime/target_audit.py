@@ -1,4 +1,4 @@
-"""The audit of one target: its records, its run folder, its conclusion. Knows nothing of pytest."""
+"""The audit of one target, without pytest: its records, its run folder, its conclusion."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 
 class TargetAudit:
-    """One audit. Every process may run its cases; one process keeps its run folder and concludes it."""
+    """One audit. Every process may run its cases; one process writes its run folder and concludes it."""
 
     def __init__(self, config: AuditConfig) -> None:
         self.config = config
         self.name = config.dossier.target.name
         self.records: dict[str, CaseRecord] = {}
-        self.facts: JsonObject = {}  # what the manifest says of models, judge and machine
-        self.folder: RunFolder | None = None  # open between `begin` and the end, in the process that keeps it
+        self.facts: JsonObject = {}  # the manifest's facts on models, judges and machine
+        self.folder: RunFolder | None = None  # set by `begin`, in the process that writes it
         self.run: Run | None = None  # the concluded audit
         self._runner: AuditRunner | None = None
         self._attempts: tuple[AttemptRecord, ...] = ()
@@ -43,7 +43,7 @@ class TargetAudit:
     # Running cases, in any process.
 
     def runner(self, open_runner: Callable[[AuditConfig], tuple[AuditRunner, JsonObject]]) -> AuditRunner:
-        """What runs its cases, opened once. Raises LoadError where a model or the judge cannot be loaded."""
+        """The runner of its cases, opened once. Raises LoadError if a model or a judge cannot be loaded."""
         if self._runner is None:
             self._runner, self.facts = open_runner(self.config)
         return self._runner
@@ -60,11 +60,11 @@ class TargetAudit:
     # The run folder, in one process.
 
     def begin(self, *, whole: bool = True) -> None:
-        """Open the run folder and note the attempt.
+        """Open the run folder and record the attempt. `whole`: whether all cases of the plan are selected.
 
-        Raises UsageError where the folder holds another audit, and StoreError where it or the store cannot be written.
+        Raises UsageError if the folder holds another audit, and StoreError if the folder or the store cannot be written.
         """
-        folder = RunFolder(self.config.run_folder if whole else _beside_a_whole_audit(self.config.run_folder))
+        folder = RunFolder(self.config.run_folder if whole else _folder_of_selected_cases(self.config.run_folder))
         require_writable(self._store.folder)
         folder.open(self.config.audit_hash)
         earlier = folder.read_manifest()
@@ -73,7 +73,7 @@ class TargetAudit:
         self.folder = folder
 
     def keep(self, record: CaseRecord) -> None:
-        """Note the record of one case and write it down. Raises StoreError where it cannot be written."""
+        """Keep the record of one case and write it to the run folder. Raises StoreError if it cannot be written."""
         self.records[record.case_id] = record
         if self.folder:
             self.folder.append(record)
@@ -86,14 +86,14 @@ class TargetAudit:
         interruptions, plan = interruptions or Interruptions(), self.config.plan
         pooled = pooled_records(plan, self.records)
         adjusted = with_holm([*self.records.values(), *pooled])
-        everything = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
-        self.folder.conclude(everything[case.id] for case in plan.cases if case.id in everything)
-        conclusion = conclude(plan, everything, interruptions)
+        records = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
+        self.folder.conclude(records[case.id] for case in plan.cases if case.id in records)
+        conclusion = conclude(plan, records, interruptions)
         attempt = self._attempts[-1].model_copy(update={"finished": _now(), "verdict": conclusion.verdict})
         manifest = concluded_manifest(
             self.config,
             self.facts,
-            everything,
+            records,
             conclusion,
             whole=not interruptions.deselected and not interruptions.stopped,
             attempts=(*self._attempts[:-1], attempt),
@@ -110,8 +110,8 @@ class TargetAudit:
         return self.run.verdict if self.run else None
 
 
-def _beside_a_whole_audit(folder: Path) -> Path:
-    """Where a run of selected cases keeps its evidence: not in a folder that holds the conclusion of the whole plan."""
+def _folder_of_selected_cases(folder: Path) -> Path:
+    """The run folder for selected cases. It is another one if `folder` holds the conclusion of the whole plan."""
     manifest = RunFolder(folder).read_manifest()
     concluded = manifest is not None and manifest.exit_code is not None and manifest.whole
     return folder.with_name(folder.name + "-partial") if concluded else folder

@@ -1,4 +1,4 @@
-"""The audit as one self-contained HTML page, made for people: no network, no script needed to read it."""
+"""The audit as one self-contained HTML page. Readers need no network and no scripts."""
 
 from dmun_audit.report.html.page import render_html, write_html
 

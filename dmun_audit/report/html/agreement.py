@@ -1,4 +1,4 @@
-"""What the page says of a spot-check: for every person the counts, the agreement, the strata, the images in dispute."""
+"""The section on a spot-check: for every person the counts, the agreement, the strata and the disputed images."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import hundredths, is_number, number, one_line, percent
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
-from dmun_audit.report.spot_check import agreement_said, claim_said, errors_said, left_out_said, place_name
+from dmun_audit.report.spot_check import agreement_text, error_text, ignored_labels_text, place_name, recount_text
 from dmun_audit.spot_check.results import Agreement, Disagreement, PersonResult, SpotCheck
 from dmun_audit.verdict.agreement import ConfusionTable
 
-IMAGES_SHOWN = 24  # images in dispute of one person
+IMAGES_SHOWN = 24  # disputed images of one person
 
 
 @dataclass(frozen=True)
@@ -44,28 +44,29 @@ class PersonView:
 
 @dataclass(frozen=True)
 class AgreementView:
-    """The section: a part for every person, sentences on people among each other, and a word on labels left out."""
+    """The section: a part for every person, sentences on the agreement between people, and a sentence on ignored labels."""
 
     people: tuple[PersonView, ...]
     between: tuple[str, ...]
     left_out: str
 
 
-def view_agreement(run: Run, found: SpotCheck) -> AgreementView | None:
-    """The view; None where there is nothing to say. Pictures are read from the run folder."""
-    if not found.people and not found.ignored:
+def view_agreement(run: Run, spot_check: SpotCheck) -> AgreementView | None:
+    """The view; None without labels. It reads images from the run folder."""
+    if not spot_check.people and not spot_check.ignored:
         return None
     return AgreementView(
-        tuple(_person(run, person) for person in found.people),
+        tuple(_person(run, person) for person in spot_check.people),
         tuple(
-            f"{one_line(alike.first)} and {one_line(alike.second)}: {agreement_said(alike)}." for alike in found.between_people
+            f"{one_line(agreement.first)} and {one_line(agreement.second)}: {agreement_text(agreement)}."
+            for agreement in spot_check.between_people
         ),
-        left_out_said(found) if found.ignored else "",
+        ignored_labels_text(spot_check) if spot_check.ignored else "",
     )
 
 
 def _person(run: Run, person: PersonResult) -> PersonView:
-    unsure = f", {person.unsure} of which could not be told" if person.unsure else ""
+    unsure = f", {person.unsure} of them “cannot tell”" if person.unsure else ""
     return PersonView(
         by=one_line(person.name),
         when=_when(person),
@@ -74,11 +75,11 @@ def _person(run: Run, person: PersonResult) -> PersonView:
         figures=tuple(_figures(person.judge)),
         strata=tuple(_rows(person)),
         errors=(
-            ("Misses on the candidate", errors_said(person.misses, "miss") + "."),
-            ("False alarms on the candidate", errors_said(person.false_alarms, "false alarm") + "."),
+            ("Misses on the candidate", error_text(person.misses, "miss") + "."),
+            ("False alarms on the candidate", error_text(person.false_alarms, "false alarm") + "."),
         ),
-        claims=tuple((claim_said(person, claim), claim.doubtful) for claim in person.claims),
-        disputes=tuple(_dispute(run, one) for one in person.disagreements[:IMAGES_SHOWN]),
+        claims=tuple((recount_text(person, claim), claim.doubtful) for claim in person.claims),
+        disputes=tuple(_dispute(run, disagreement) for disagreement in person.disagreements[:IMAGES_SHOWN]),
         disputes_left_out=max(0, len(person.disagreements) - IMAGES_SHOWN),
     )
 
@@ -88,20 +89,20 @@ def _when(person: PersonResult) -> str:
     return f"{first} UTC" if first == last else f"{first} to {last[11:] if last[:10] == first[:10] else last} UTC"
 
 
-def _figures(alike: Agreement) -> list[tuple[str, str, str]]:
-    if alike.share is None:
+def _figures(agreement: Agreement) -> list[tuple[str, str, str]]:
+    if agreement.share is None:
         return []
     rows = [
         (
-            "Answers alike",
-            f"{percent(alike.table.agreeing / alike.table.total)}",
-            f"{percent(alike.share[0])} to {percent(alike.share[1])}",
+            "Equal answers",
+            f"{percent(agreement.table.agreeing / agreement.table.total)}",
+            f"{percent(agreement.share[0])} to {percent(agreement.share[1])}",
         )
     ]
-    if alike.kappa is None or alike.kappa_interval is None:
+    if agreement.kappa is None or agreement.kappa_interval is None:
         return [*rows, ("Cohen's kappa", "undefined", "one answer never occurs")]
-    low, high = map(hundredths, alike.kappa_interval)
-    return [*rows, ("Cohen's kappa", hundredths(alike.kappa), f"{low} to {high}")]
+    low, high = map(hundredths, agreement.kappa_interval)
+    return [*rows, ("Cohen's kappa", hundredths(agreement.kappa), f"{low} to {high}")]
 
 
 def _rows(person: PersonResult) -> list[tuple[str, ...]]:
@@ -119,14 +120,14 @@ def _rows(person: PersonResult) -> list[tuple[str, ...]]:
     ]
 
 
-def _dispute(run: Run, one: Disagreement) -> DisputeView:
-    image, detected = one.image, one.image.stratum.detected
+def _dispute(run: Run, disagreement: Disagreement) -> DisputeView:
+    image, detected = disagreement.image, disagreement.image.stratum.detected
     score = f" ({hundredths(image.score)})" if is_number(image.score) else ""
     return DisputeView(
         thumbnail=thumbnail(run.image(image.key)),
         model="candidate" if image.of_candidate else "base",
         prompt=one_line(image.prompt),
         judge=("detected" if detected else "not detected") + score,
-        person=one.answer,
+        person=disagreement.answer,
         missed=not detected,
     )

@@ -1,4 +1,4 @@
-"""What the page says of one case: sentences, numbers, pictures."""
+"""One case on the page: sentences, numbers, pictures."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord
 from dmun_audit.report.formatting import (
-    burden_words,
-    claim_words,
+    burden_text,
+    claim_text,
     number,
     on_scale,
     one_line,
     percent,
-    shown_verdict,
+    report_verdict,
 )
 from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
-from dmun_audit.report.waivers import waiver_words
+from dmun_audit.report.waivers import waiver_text
 from dmun_audit.verdict.vocabulary import Stopping, Verdict
 
 _MEASURES = {
@@ -31,7 +31,7 @@ _MEASURES = {
     "kid_paired": "KID, paired",
     "kid_p_value": "p-value of the paired KID",
     "kid_p_holm": "p-value of the paired KID after Holm, over all concepts and distances",
-    "kid_torchmetrics": "KID by torchmetrics, a check of ours",
+    "kid_torchmetrics": "KID by torchmetrics, as a cross-check",
     "kid_unpaired": "KID over other seeds",
     "kid_noise_floor": "Noise floor of KID over other seeds",
     "cmmd_paired": "CMMD, paired",
@@ -44,10 +44,10 @@ _MEASURES = {
     "clip_iqa_candidate": "CLIP-IQA, candidate",
     "collapsed_base": "Empty images, base",
     "collapsed_candidate": "Empty images, candidate",
-    "threshold": "Target score from which the target counts as seen",
-    "calibration_images": "Images that this threshold was calibrated on",
-    "true_rate_upper": "True rate at most, judge's errors carried in",
-    "true_rate_lower": "True rate at least, judge's errors carried in",
+    "threshold": "Detection threshold of the target score",
+    "calibration_images": "Images on which the threshold was calibrated",
+    "true_rate_upper": "Upper bound on the true rate, judge's errors included",
+    "true_rate_lower": "Lower bound on the true rate, judge's errors included",
 }
 _SHARES = ("accuracy", "rate", "collapsed")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -55,7 +55,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 @dataclass(frozen=True)
 class Side:
-    """One picture of a pair, with what is said under it."""
+    """One picture of a pair with its caption."""
 
     model: str
     thumbnail: Thumbnail | None
@@ -68,24 +68,24 @@ class Side:
 class PairView:
     """The pictures of one prompt, index and seed."""
 
-    prompt: str  # empty where all pictures of the case share it
+    prompt: str  # empty if all pictures of the case share it
     index: int
     seed: str
     sides: tuple[Side, ...]
-    telling: bool
+    against_claim: bool
 
 
 @dataclass(frozen=True)
 class CaseView:
-    """One case as the page shows it."""
+    """One case of the page."""
 
     id: str
     group: str
     verdict: str
     title: str
     glance: str
-    reach: str  # what the verdict does not say; empty where it says all
-    waiver: str  # what a waiver says of it; empty where there is none
+    reach: str  # the limit of what the verdict means; empty if there is none
+    waiver: str  # the text of its waiver; empty if there is none
     opened: bool
     pooled: bool
     gating: bool
@@ -94,7 +94,7 @@ class CaseView:
     remedy: str
     prompt: str
     language: str
-    found: str  # how an adversarial prompt was found, where it was not simply thought of
+    origin: str  # how an adversarial prompt was found
     concept: ConceptRecord | None
     interval: Interval | None
     numbers: tuple[tuple[str, str], ...]
@@ -104,17 +104,17 @@ class CaseView:
 
 
 def view_case(run: Run, record: CaseRecord) -> CaseView:
-    """The view of one evidence record; its pictures are read from the run folder."""
+    """The view of one evidence record. It reads pictures from the run folder."""
     prompt, pairs = record.prompt, shown_pairs(record)
     one_prompt = len({pair.prompt for pair in pairs}) < 2
     return CaseView(
         id=record.case_id,
         group=record.group,
-        verdict=shown_verdict(record),
+        verdict=report_verdict(record),
         title=one_line(record.title or record.case_id),
         glance=_glance(record.claim),
         reach=_reach(record),
-        waiver=waiver_words(record),
+        waiver=waiver_text(record),
         opened=record.verdict.is_failure,
         pooled=record.pooled,
         gating=record.gating,
@@ -123,7 +123,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         remedy=one_line(record.remedy),
         prompt=one_line(prompt.text if prompt else ""),
         language=prompt.language if prompt and _LANGUAGE.fullmatch(prompt.language) else "",
-        found=one_line(prompt.note if prompt else ""),
+        origin=one_line(prompt.note if prompt else ""),
         concept=record.concept,
         interval=interval(record.claim),
         numbers=_numbers(record.claim),
@@ -137,7 +137,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
 
 
 def _is_share(name: str) -> bool:
-    """Whether a built-in measure is a share; the scale of another package's metric is not known."""
+    """Whether a built-in measure is a share. The scale of other packages' metrics is unknown."""
     return name in _MEASURES and any(word in name for word in _SHARES)
 
 
@@ -145,7 +145,7 @@ def _view_pair(run: Run, pair: Pair, one_prompt: bool) -> PairView:
     images = [image for image in (pair.base, pair.candidate) if image]
     seeds = {"–" if image.seed is None else str(image.seed) for image in images}
     sides = tuple(_view_side(run, image) for image in images)
-    return PairView("" if one_prompt else one_line(pair.prompt), pair.index, ", ".join(sorted(seeds)), sides, pair.telling)
+    return PairView("" if one_prompt else one_line(pair.prompt), pair.index, ", ".join(sorted(seeds)), sides, pair.against_claim)
 
 
 def _view_side(run: Run, image: ImageRecord) -> Side:
@@ -159,7 +159,7 @@ def _view_side(run: Run, image: ImageRecord) -> Side:
     if image.clip_score is not None:
         caption.append(f"CLIP {number(image.clip_score, 2)}")
     if image.label:
-        caption.append(f"seen as {one_line(image.label)}")
+        caption.append(f"label: {one_line(image.label)}")
     seed = "–" if image.seed is None else image.seed
     alternative = f"Image by the {image.model} model, seed {seed}, prompt: {one_line(image.prompt)}"
     if image.detected is not None:
@@ -185,7 +185,7 @@ def _reach(record: CaseRecord) -> str:
 def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
     if claim is None:
         return ()
-    rows = [("In short", claim_words(claim)), ("Burden of proof", burden_words(claim))]
+    rows = [("In short", claim_text(claim)), ("Burden of proof", burden_text(claim))]
     proof_from_below = claim.kind == "rate_at_least"
     for bound, label, level in (
         (claim.lower, "Lower bound, one-sided", claim.alpha_pass if proof_from_below else claim.alpha_fail),
@@ -197,7 +197,7 @@ def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
     for value, label in (
         (claim.p_value, "p-value"),
         (claim.p_refuted, "p-value against the claim"),
-        (claim.p_imagined, "p-value, if the judge only imagined the hits"),
+        (claim.p_imagined, "p-value, if all hits are false positives"),
         (claim.holm, "p-value after Holm"),
     ):
         if value is not None:
@@ -205,8 +205,8 @@ def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
     early, unit = claim.stopping == Stopping.EARLY, "pairs" if claim.kind == "paired_accuracy" else "images"
     if early and claim.planned is not None:
         looks = ", ".join(map(number, claim.looks)) or "–"
-        rows.append(("Looked at", f"after {looks} {unit} of at most {number(claim.planned)}; it may stop at any look"))
+        rows.append(("Looks", f"after {looks} of at most {number(claim.planned)} {unit}; the claim may stop at any look"))
     if claim.needed is not None:
-        label = "would be enough in all, if they go on like these" if early else "that a fresh audit would need"
+        label = "in all that would be enough at this rate" if early else "that a new audit would need"
         rows.append((f"{unit.capitalize()} {label}", number(claim.needed)))
     return tuple(row for row in rows if row[1])

@@ -1,4 +1,4 @@
-"""What the page says of two judges: on which images they differ."""
+"""The section on two judges: the images on which they differ."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 
 IMAGES_SHOWN = 48
 _WEIGHT = {
-    "must agree": "Under this policy a claim counts as decided only where both say the same.",
-    "reported": "Under this policy the second judge is reported and decides nothing.",
+    "must agree": "Under this policy a claim is decided only if both judges agree.",
+    "reported": "Under this policy the answers of the second judge are reported and decide nothing.",
 }
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """One image on which the judges differ, with what each saw."""
+    """One image on which the judges differ, with both answers."""
 
     thumbnail: Thumbnail | None
     model: str
@@ -29,7 +29,15 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class DisagreementsView:
-    """The section: how many images both looked at, on how many they differ, and the first of those, the candidate's before base's."""
+    """The section.
+
+    Attributes:
+        images: Number of images with answers of both judges.
+        judge_alone: Number of images in which only the judge detects the target.
+        second_alone: Number of images in which only the second judge detects the target.
+        weight: Sentence on the weight of the second judge under the policy.
+        shown: The first images on which they differ, images of the candidate first.
+    """
 
     images: int
     judge_alone: int
@@ -39,23 +47,23 @@ class DisagreementsView:
 
     @property
     def differing(self) -> int:
-        """On how many images they differ."""
+        """The number of images on which they differ."""
         return self.judge_alone + self.second_alone
 
 
 def view_disagreements(run: Run) -> DisagreementsView | None:
-    """The view; None where one judge alone looked. Every image counts once, whichever cases show it."""
+    """The view; None without a second judge. Every image counts once, even if several cases show it."""
     images = {image.key: image for case in run.cases for image in case.images}
-    seen = [image for image in images.values() if image.second_detected is not None]
-    if not seen:
+    judged_twice = [image for image in images.values() if image.second_detected is not None]
+    if not judged_twice:
         return None
-    differing = [image for image in seen if bool(image.detected) != image.second_detected]
+    differing = [image for image in judged_twice if bool(image.detected) != image.second_detected]
     differing.sort(key=lambda image: image.model != "candidate")
-    alone = sum(bool(image.detected) for image in differing)
+    judge_alone = sum(bool(image.detected) for image in differing)
     controls = (run.manifest.policy.get("text") or {}).get("controls") or {}
     weight = _WEIGHT["must agree" if controls.get("second_judge") == "must agree" else "reported"]
     shown = tuple(_disagreement(run, image) for image in differing[:IMAGES_SHOWN])
-    return DisagreementsView(len(seen), alone, len(differing) - alone, weight, shown)
+    return DisagreementsView(len(judged_twice), judge_alone, len(differing) - judge_alone, weight, shown)
 
 
 def _disagreement(run: Run, image: ImageRecord) -> Disagreement:

@@ -1,4 +1,4 @@
-"""Geometry of the page's drawings: where the marks of an interval and of a scatter plot stand, in SVG units."""
+"""Geometry of the page's drawings: positions of the marks of intervals and scatter plots, in SVG units."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dmun_audit.evidence.schema import ClaimRecord
-from dmun_audit.report.formatting import claim_words, deciding_bound, is_number, is_rate, on_scale, one_line
+from dmun_audit.report.formatting import claim_text, deciding_bound, is_number, is_rate, on_scale, one_line
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A claim's bounds beside its threshold: x positions; labels under the axis are (x, anchor, text, strong)."""
+    """A claim's bounds and its threshold as x positions. Labels under the axis are (x, anchor, text, strong)."""
 
     width: float
     allowed: tuple[float, float]
@@ -31,7 +31,7 @@ _LABEL_ROOM = 46.0  # two labels nearer than this would touch
 
 
 def interval(claim: ClaimRecord | None) -> Interval | None:
-    """The drawing of a claim, or None where it lacks a bound or a threshold."""
+    """The drawing of a claim; None if it lacks a bound or a threshold."""
     if claim is None or claim.lower is None or claim.upper is None or claim.threshold is None:
         return None
     low, high, threshold = claim.lower, claim.upper, claim.threshold
@@ -58,7 +58,7 @@ def interval(claim: ClaimRecord | None) -> Interval | None:
         estimate=place(claim.estimate) if claim.estimate is not None else None,
         threshold=tick,
         labels=tuple(labels),
-        description=claim_words(claim),
+        description=claim_text(claim),
     )
 
 
@@ -84,7 +84,7 @@ def _round_down(value: float) -> float:
 
 @dataclass(frozen=True)
 class FloorBar:
-    """A distance as a bar from 0, and where its noise floor stands."""
+    """A distance as a bar from 0, and the position of its noise floor."""
 
     width: float
     length: float
@@ -92,7 +92,7 @@ class FloorBar:
 
 
 def floor_bar(distance: float, floor: float, longest: float) -> FloorBar:
-    """The bar of `distance` beside its `floor`, on a scale that ends at `longest`; what is below 0 has no length."""
+    """The bar of `distance` and its `floor`, on a scale from 0 to `longest`. Negative values have no length."""
 
     def place(value: float) -> float:
         return round(1.0 + (_BAR_WIDTH - 2.0) * min(1.0, max(0.0, value / longest)), 2) if longest > 0 else 1.0
@@ -105,7 +105,7 @@ _BAR_WIDTH = 120.0
 
 @dataclass(frozen=True)
 class Point:
-    """One concept in the scatter plot: where it stands, its role, its label and where that is anchored."""
+    """One concept in the scatter plot: its position, its role, and its label with position and anchor."""
 
     x: float
     y: float
@@ -114,8 +114,8 @@ class Point:
     label_x: float
     label_y: float
     anchor: str
-    far: bool  # whether the label stands too far from the mark to be read without a line between them
-    floor: float | None  # where the noise floor of its damage lies
+    far: bool  # whether the label needs a line to its mark
+    floor: float | None  # the y position of the noise floor of its damage
     description: str
 
 
@@ -139,39 +139,39 @@ class Scatter:
 
 WIDTH, HEIGHT = 400.0, 312.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 380.0, 18.0, 266.0
-_LETTER, _LINE = 6.2, 13.0  # room that a letter and a line of a label take
+_LETTER, _LINE = 6.2, 13.0  # width of a letter and height of a line of a label
 _LONGEST = 24  # letters of a label
-_NEAR = 8  # places that touch the mark; a label further off gets a line to it
-_ROUNDS = 4  # how often the labels are placed anew, each among the places of the others
+_NEAR = 8  # number of places next to the mark; a label further away gets a line to it
+_ROUNDS = 4  # number of passes in which each label is placed anew among the others
 
 _Box = tuple[float, float, float, float]
 
 
 class _Place(NamedTuple):
-    rank: int  # the nearer to the mark, the lower
+    rank: int  # lower ranks are nearer to the mark
     x: float
     y: float
     anchor: str
 
 
-NAMED_POINTS = 14  # with more of them in a plot, names would cover marks: the points are numbered instead
+NAMED_POINTS = 14  # a plot with more points has numbers instead of names, which would cover marks
 
 
 def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: Sequence[Any] = ()) -> Scatter | None:
-    """Plot (name, role, similarity, damage) of each concept; None where there is nothing to plot.
+    """Plot (name, role, similarity, damage) of each concept; None if there is nothing to plot.
 
-    `floors`, where given, holds the noise floor of each concept's damage, or None.
-    With more than `NAMED_POINTS` concepts a label is the concept's place (from 1) among `concepts`.
+    `floors`, if given, holds the noise floor of each concept's damage, or None. With more than `NAMED_POINTS` concepts a label
+    is the concept's index (from 1) in `concepts`.
     """
     numbered = len(concepts) > NAMED_POINTS
     placed = [(str(place) if numbered else _shortened(one_line(row[0])), *row) for place, row in enumerate(concepts, 1)]
     limits = [float(floor) if is_number(floor) else None for floor in floors] or [None] * len(placed)
-    shown = [(row, limit) for row, limit in zip(placed, limits, strict=True) if is_number(row[3]) and is_number(row[4])]
-    known = [row for row, _ in shown]
-    if not known:
+    plotted = [(row, limit) for row, limit in zip(placed, limits, strict=True) if is_number(row[3]) and is_number(row[4])]
+    rows = [row for row, _ in plotted]
+    if not rows:
         return None
-    x_values = _ticks([0.0, 1.0, *(row[3] for row in known)])
-    y_values = _ticks([0.0, *(row[4] for row in known), *(limit for _, limit in shown if limit is not None)])
+    x_values = _ticks([0.0, 1.0, *(row[3] for row in rows)])
+    y_values = _ticks([0.0, *(row[4] for row in rows), *(limit for _, limit in plotted if limit is not None)])
 
     def across(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * (value - x_values[0]) / (x_values[-1] - x_values[0]), 2)
@@ -179,9 +179,9 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
     def up(value: float) -> float:
         return round(_BOTTOM - (_BOTTOM - _TOP) * (value - y_values[0]) / (y_values[-1] - y_values[0]), 2)
 
-    marks = [(across(similarity), up(damage)) for _, _, _, similarity, damage in known]
-    labels = [row[0] for row in known]
-    floors_at = [None if limit is None else up(limit) for _, limit in shown]
+    marks = [(across(similarity), up(damage)) for _, _, _, similarity, damage in rows]
+    labels = [row[0] for row in rows]
+    floors_at = [None if limit is None else up(limit) for _, limit in plotted]
     dashes = [(x - 9, y - 3, x + 9, y + 3) for (x, _), y in zip(marks, floors_at, strict=True) if y is not None]
     points = [
         Point(
@@ -198,7 +198,7 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
             + ("" if limit is None else f", noise floor {limit:.3g}"),
         )
         for ((label, name, role, similarity, damage), limit), (x, y), floor_at, place in zip(
-            shown, marks, floors_at, _label_places(labels, marks, dashes), strict=True
+            plotted, marks, floors_at, _label_places(labels, marks, dashes), strict=True
         )
     ]
     power = _thousands(y_values)
@@ -219,7 +219,7 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
 
 
 def _label_places(labels: Sequence[str], marks: Sequence[tuple[float, float]], dashes: Sequence[_Box]) -> list[_Place]:
-    """Where each label goes: the place near its mark that covers least of the marks, the dashes and the other labels."""
+    """The place of each label: the place near its mark that covers least of the marks, the dashes and the other labels."""
     fixed = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
     chosen: dict[int, _Place] = {}
     for _ in range(_ROUNDS):
@@ -253,9 +253,10 @@ def _box(place: _Place, label: str) -> _Box:
     return start - 3, place.y - _LINE + 2, start + length + 3, place.y + 3
 
 
-def _shared(one: _Box, other: _Box) -> float:
-    wide, high = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
-    return wide * high if wide > 0 and high > 0 else 0.0
+def _shared(box: _Box, other: _Box) -> float:
+    """The area that two boxes share."""
+    width, height = min(box[2], other[2]) - max(box[0], other[0]), min(box[3], other[3]) - max(box[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
 
 
 def _shortened(label: str) -> str:
@@ -266,7 +267,7 @@ _POWERS = {"": 1.0, "⁻³": 1e3, "⁻⁶": 1e6}
 
 
 def _thousands(values: Sequence[float]) -> str:
-    """The power of a thousand in which small values are written, so that their digits fit beside an axis; empty for others."""
+    """The power of ten that scales small values so that their digits fit beside an axis; empty for other values."""
     most = max(map(abs, values))
     return "" if most >= 0.02 else "⁻³" if most >= 2e-5 else "⁻⁶"
 

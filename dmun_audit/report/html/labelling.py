@@ -1,4 +1,4 @@
-"""The page on which a person labels images: it holds the question and opaque names of the images, and nothing else."""
+"""The page on which a person labels images. It contains only the question and opaque names of the images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def render_labelling(target: str, kind: str, by: str, images: Sequence[Mapping[str, Any]]) -> str:
-    """The page as text. `images` come in the order in which they are shown, each with `id` and `answer`; texts are escaped."""
+    """The page as text. `images` are in display order, each with `id` and `answer`. Texts are escaped."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "labelling.css"))
     script = (TEMPLATES / "labelling.js").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the page says of the candidate's load proof: what found its place, what differs from the base, and where."""
+"""The section on the candidate's load proof: matched tensors, and the change of weights by component and block."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from dmun_audit.evidence.schema import Manifest
 from dmun_audit.report.formatting import is_number, one_line
 
-SMALLEST = 0.01  # share of the longest bar that can still be seen
+SMALLEST = 0.01  # the shortest visible bar, as a share of the longest bar
 
 
 @dataclass(frozen=True)
 class LoadedView:
-    """The candidate's load proof for the page. `components` are rows of text; `blocks` a name, a norm and a bar's length in percent."""
+    """The candidate's load proof. `components` are rows of text. `blocks` are (name, norm, length of a bar in percent)."""
 
     format: str
     notes: tuple[str, ...]
@@ -23,7 +23,7 @@ class LoadedView:
 
 
 def view_loaded(manifest: Manifest) -> LoadedView | None:
-    """The view; None where the manifest holds no proof, as those of earlier versions and of stopped runs do."""
+    """The view; None if the manifest has no load proof, as after a stopped run or in an earlier version."""
     proof: Any = manifest.models
     for key in ("candidate", "proof"):
         proof = proof.get(key) if isinstance(proof, Mapping) else None

@@ -1,4 +1,4 @@
-"""What the page says of nearby concepts beyond labels and scores: distances beside their noise floor, quality, empty images."""
+"""The table of further measures of nearby concepts: distances with their noise floor, image quality, empty images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Measures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Cell:
-    """One measure of one concept; `bar` shows it beside its noise floor, `above` says whether it rises over that."""
+    """One measure of one concept. `bar` shows it with its noise floor; `above`: whether it exceeds the noise floor."""
 
     text: str
     note: str = ""
@@ -25,51 +25,55 @@ class Cell:
 
 @dataclass(frozen=True)
 class MeasuredView:
-    """The table: columns as (heading, what stands under it), and for each concept its case, its name and its cells."""
+    """The table: columns as (heading, subheading), and for each concept its case id, its name and its cells."""
 
     columns: tuple[tuple[str, str], ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
 
 
 def view_measured(records: Sequence[CaseRecord]) -> MeasuredView | None:
-    """The view of nearby concepts' records; a column stands where any of them has its measures. None without columns."""
-    every: list[Measures] = [record.measures for record in records]
-    columns = [column for column in _COLUMNS if any(column[2] in one for one in every)]
+    """The view of nearby concepts' records; None without measures. A column needs a record with its measure."""
+    measures_of_all: list[Measures] = [record.measures for record in records]
+    columns = [column for column in _COLUMNS if any(column[2] in measures for measures in measures_of_all)]
     if not columns:
         return None
     rows = tuple(
-        (record.case_id, one_line(record.concept.name if record.concept else ""), tuple(cell(one, every) for *_, cell in columns))
-        for record, one in zip(records, every, strict=True)
+        (
+            record.case_id,
+            one_line(record.concept.name if record.concept else ""),
+            tuple(cell(record.measures, measures_of_all) for *_, cell in columns),
+        )
+        for record in records
     )
-    return MeasuredView(tuple((title, under) for title, under, *_ in columns), rows)
+    return MeasuredView(tuple((title, subtitle) for title, subtitle, *_ in columns), rows)
 
 
-def _beside_floor(distance: str, floor: str, digits: int = 2) -> Callable[[Measures, Sequence[Measures]], Cell]:
-    def cell(one: Measures, every: Sequence[Measures]) -> Cell:
-        if distance not in one or floor not in one:
-            return Cell(number(one.get(distance), digits))
-        longest = max(other[name] for other in every for name in (distance, floor) if name in other)
-        value, limit = one[distance], one[floor]
+def _with_floor(distance: str, floor: str, digits: int = 2) -> Callable[[Measures, Sequence[Measures]], Cell]:
+    def cell(measures: Measures, measures_of_all: Sequence[Measures]) -> Cell:
+        if distance not in measures or floor not in measures:
+            return Cell(number(measures.get(distance), digits))
+        longest = max(other[name] for other in measures_of_all for name in (distance, floor) if name in other)
+        value, limit = measures[distance], measures[floor]
         return Cell(number(value, digits), f"floor {number(limit, digits)}", floor_bar(value, limit, longest), value > limit)
 
     return cell
 
 
 def _plain(name: str) -> Callable[[Measures, Sequence[Measures]], Cell]:
-    return lambda one, every: Cell(number(one.get(name), 2))
+    return lambda measures, _: Cell(number(measures.get(name), 2))
 
 
-def _before_and_after(stem: str, shown: Callable[[Any], str]) -> Callable[[Measures, Sequence[Measures]], Cell]:
-    return lambda one, every: Cell(f"{shown(one.get(f'{stem}_base'))} → {shown(one.get(f'{stem}_candidate'))}")
+def _before_and_after(stem: str, text_of: Callable[[Any], str]) -> Callable[[Measures, Sequence[Measures]], Cell]:
+    return lambda measures, _: Cell(f"{text_of(measures.get(f'{stem}_base'))} → {text_of(measures.get(f'{stem}_candidate'))}")
 
 
 def _short(value: Any) -> str:
     return number(value, 2)
 
 
-# Heading, what stands under it, the measure that the column needs, and how a cell comes of a concept's measures and of all.
+# Heading, subheading, the measure that the column needs, and a function from the measures of one and of all concepts to a cell.
 _COLUMNS: tuple[tuple[str, str, str, Callable[[Measures, Sequence[Measures]], Cell]], ...] = (
-    ("KID over other seeds", "beside its noise floor", "kid_noise_floor", _beside_floor("kid_unpaired", "kid_noise_floor")),
+    ("KID over other seeds", "with its noise floor", "kid_noise_floor", _with_floor("kid_unpaired", "kid_noise_floor")),
     ("CMMD, paired", "", "cmmd_paired", _plain("cmmd_paired")),
     ("LPIPS", "mean over pairs", "lpips", _plain("lpips")),
     ("CLIP-IQA", "base → candidate", "clip_iqa_candidate", _before_and_after("clip_iqa", _short)),

@@ -1,4 +1,4 @@
-"""Builds the page: groups, drawings and provenance of a run, put into the templates."""
+"""Builds the page from a run and the templates."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
 MEANINGS = {
-    AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and the controls held.",
-    AuditVerdict.FAIL: "At least one claim is refuted: the target can still be produced, or something around it was damaged.",
-    AuditVerdict.INCONCLUSIVE: "Nothing is refuted, but at least one gating claim is not proven. This is not a pass.",
-    AuditVerdict.INCOMPLETE: "This audit cannot speak: a control failed, a case is missing, or too few adversarial prompts were "
-    "valid. This is not a pass.",
-    AuditVerdict.PARTIAL: "Only a part of the plan ran. Nothing in it is refuted, but this is not a pass.",
+    AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
+    AuditVerdict.FAIL: "At least one claim is refuted: the candidate still shows the target, or a similar concept was damaged.",
+    AuditVerdict.INCONCLUSIVE: "No claim is refuted, but at least one gating claim is not proven. This is not a pass.",
+    AuditVerdict.INCOMPLETE: "This audit has no valid result: a control failed, a case is missing, or too few adversarial prompts "
+    "were valid. This is not a pass.",
+    AuditVerdict.PARTIAL: "Only part of the plan ran. No claim in it is refuted, but this is not a pass.",
 }
-_OWN_TESTS = "A test of your own failed. No claim of the plan is refuted."
-_DAMAGES = {  # title of the plot, and what a record's measures give the damage as: a loss, or the first that is there
+_USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
+_DAMAGES = {  # title of the plot, and the measures that give the damage, the first available one; none: base minus candidate
     "clip_accuracy": ("Loss of CLIP accuracy", ()),
     "clip_score": ("Loss of CLIP score", ()),
     "kid": ("KID between base and candidate", ("kid_paired", "kid")),
@@ -52,7 +52,7 @@ _NOT_PLOTTED = frozenset({"cmmd"})  # on a judge's unit vectors it is KID on ano
 
 @dataclass(frozen=True)
 class GroupView:
-    """One group: its cases in parts with a heading each, and those that its row in the summary tells of."""
+    """One group: the cases of its row in the summary, and all its cases under headings."""
 
     name: str
     title: str
@@ -60,13 +60,13 @@ class GroupView:
     size: int
     counts: tuple[tuple[str, int], ...]
     waived: int
-    told: tuple[CaseView, ...]
+    summary: tuple[CaseView, ...]
     parts: tuple[tuple[str, tuple[CaseView, ...]], ...]
 
 
 @dataclass(frozen=True)
 class PlotView:
-    """One damage metric: its plot, and the rank correlation with the similarity that the plot shows."""
+    """One measure of damage: its plot, and its rank correlation with similarity."""
 
     plot: Scatter
     correlation: Correlation | None
@@ -130,17 +130,17 @@ def render_html(run: Run) -> str:
 def _meaning(run: Run) -> str:
     refuted = [case for case in run.cases if case.verdict == Verdict.FAIL and not case.is_waived]
     if run.verdict == AuditVerdict.FAIL and not refuted:
-        return _OWN_TESTS
+        return _USER_TESTS
     meaning = MEANINGS[run.verdict]
     if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
         meaning = (
-            meaning.replace("Every gating claim", "Every gating claim that is not waived") + " What is waived is listed below."
+            meaning.replace("Every gating claim", "Every gating claim that is not waived") + " The waivers are listed below."
         )
     harm_only = [case.group for case in run.cases if case.pooled and case.claim and case.claim.harm_only]
     if run.verdict == AuditVerdict.PASS and harm_only:
         groups = " and ".join(dict.fromkeys(harm_only))
         meaning = meaning.replace("proven within", "within")
-        meaning += f" Of {groups} only harm had to be proven: that is no proof of safety."
+        meaning += f" The claims on {groups} pass unless harm is proven, so this is not a proof of safety."
     return meaning
 
 
@@ -155,23 +155,23 @@ def _source_hash(text: str) -> str:
 def _view_group(run: Run, group: str) -> GroupView:
     cases = tuple(view_case(run, record) for record in run.of_group(group))
     counts = Counter(case.verdict for case in cases)
-    told = tuple(case for case in cases if case.pooled or group == "controls")
-    together = tuple(case for case in cases if case.pooled)
+    summary = tuple(case for case in cases if case.pooled or group == "controls")
+    pooled = tuple(case for case in cases if case.pooled)
     single = tuple(case for case in cases if not case.pooled)
-    parts = [("All together", together)] if together and single else [("", together)]
-    known = next((each for each in claim_groups() if each.name == group), None)
-    headings = {record.case_id: known.part_of(record) if known else "" for record in run.of_group(group)}
+    parts = [("Whole group", pooled)] if pooled and single else [("", pooled)]
+    claim_group = next((each for each in claim_groups() if each.name == group), None)
+    headings = {record.case_id: claim_group.heading_of(record) if claim_group else "" for record in run.of_group(group)}
     for heading in dict.fromkeys(headings[case.id] for case in single):
-        alike = tuple(case for case in single if headings[case.id] == heading)
-        parts.append((heading or ("One by one" if together else ""), alike))
+        members = tuple(case for case in single if headings[case.id] == heading)
+        parts.append((heading or ("Single cases" if pooled else ""), members))
     return GroupView(
         name=group,
         title=group_title(group),
-        introduction=known.introduction if known else "",
+        introduction=claim_group.introduction if claim_group else "",
         size=len(cases),
         counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
         waived=sum(bool(case.waiver) for case in cases),
-        told=told,
+        summary=summary,
         parts=tuple((heading, part) for heading, part in parts if part),
     )
 
@@ -198,20 +198,20 @@ def _plots(run: Run) -> list[PlotView]:
             if record.concept
         ]
         plot = scatter(title, concepts, [record.measures.get(f"{damage}_noise_floor") for record in records])
-        if plot:  # concepts lie in the plots as the first source places them
+        if plot:  # the plots show the similarity of the first source
             plots.append(PlotView(plot, next((row for row in _sources(run) if row.damage == damage), None)))
     return plots
 
 
 def _orderings(run: Run) -> list[tuple[str, list[Correlation | None]]]:
-    """Every source of similarity with its rank correlations, in the order of the damage metrics."""
+    """Every source of similarity with its rank correlations, in the order of the measures of damage."""
     rows = {(row.source, row.damage): row for row in _sources(run)}
     sources = dict.fromkeys(row.source for row in _sources(run))
     return [(source, [rows.get((source, damage)) for damage in _ordered_damages(run)]) for source in sources]
 
 
 def _ordered_damages(run: Run) -> list[str]:
-    """The damage metrics that similarity was correlated with."""
+    """The measures of damage that have correlations."""
     correlated = {row.damage for row in _sources(run)}
     return [damage for damage in _DAMAGES if damage in correlated]
 

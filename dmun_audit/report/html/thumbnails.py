@@ -23,9 +23,9 @@ class Thumbnail:
 
 
 def thumbnail(file: Path | None) -> Thumbnail | None:
-    """A copy of `file` with at most 256 pixels a side; None where there is no image that can be read.
+    """A copy of `file` with at most 256 pixels a side; None if there is no readable image.
 
-    The picture is decoded and written anew, so nothing else that the file may hold reaches the page.
+    The image is decoded and encoded again, so that no other content of the file reaches the page.
     """
     if file is None:
         return None

@@ -1,16 +1,16 @@
 (function () {
   "use strict";
-  var sitting = document.getElementById("sitting");
-  var images = JSON.parse(sitting.dataset.images);
+  var session = document.getElementById("session");
+  var images = JSON.parse(session.dataset.images);
   var picture = document.getElementById("picture");
   var trouble = document.getElementById("trouble");
   var choices = Array.from(document.querySelectorAll("[data-answer]"));
   var back = document.getElementById("back");
   var keys = { y: "yes", n: "no", u: "unsure" };
-  var at = firstOpen();
+  var at = firstUnlabelled();
   var busy = false, ended = false;
 
-  function firstOpen() {
+  function firstUnlabelled() {
     var place = images.findIndex(function (image) { return !image.answer; });
     return place < 0 ? images.length : place;
   }
@@ -22,15 +22,15 @@
   }
 
   function refresh() {
-    var able = ready();
-    choices.forEach(function (button) { button.disabled = !able; });
+    var enabled = ready();
+    choices.forEach(function (button) { button.disabled = !enabled; });
     back.disabled = busy || at === 0;
     document.querySelectorAll(".end").forEach(function (button) { button.disabled = busy; });
   }
 
-  function fail(words) {
-    trouble.textContent = words;
-    trouble.hidden = !words;
+  function showError(message) {
+    trouble.textContent = message;
+    trouble.hidden = !message;
   }
 
   function show() {
@@ -52,7 +52,7 @@
       picture.className = "waiting";
       picture.alt = "Image " + (at + 1) + " of " + images.length + ", to be labelled";
       picture.src = address(images[at]);
-      document.getElementById("heard").textContent = "Image " + (at + 1) + " of " + images.length;
+      document.getElementById("announcement").textContent = "Image " + (at + 1) + " of " + images.length;
       if (at + 1 < images.length) new Image().src = address(images[at + 1]);
     }
     refresh();
@@ -62,21 +62,21 @@
     busy = true;
     refresh();
     return fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) })
-      .catch(function () { throw new Error("The program that asked is not running any more. Start it again: it goes on from here."); })
+      .catch(function () { throw new Error("The program is no longer running. Start it again: it continues here."); })
       .then(function (reply) {
         if (reply.ok) return;
-        return reply.json().then(function (body) { throw new Error("This was not written down. " + body.message); });
+        return reply.json().then(function (body) { throw new Error("Your answer was not saved. " + body.message); });
       })
-      .then(function () { busy = false; fail(""); })
-      .catch(function (error) { busy = false; fail(error.message); refresh(); throw error; });
+      .then(function () { busy = false; showError(""); })
+      .catch(function (error) { busy = false; showError(error.message); refresh(); throw error; });
   }
 
-  function answer(word) {
+  function answer(choice) {
     if (!ready()) return;
     var image = images[at];
-    send("answer", { image: image.id, answer: word }).then(function () {
-      image.answer = word;
-      at = firstOpen();
+    send("answer", { image: image.id, answer: choice }).then(function () {
+      image.answer = choice;
+      at = firstUnlabelled();
       show();
     }, function () {});
   }
@@ -93,7 +93,7 @@
   }
 
   picture.addEventListener("load", function () { picture.className = ""; refresh(); });
-  picture.addEventListener("error", function () { fail("The image cannot be shown. Is the program that asked still running?"); refresh(); });
+  picture.addEventListener("error", function () { showError("The image cannot be shown. Is the program still running?"); refresh(); });
   choices.forEach(function (button) { button.addEventListener("click", function () { answer(button.dataset.answer); }); });
   back.addEventListener("click", goBack);
   document.querySelectorAll(".end").forEach(function (button) { button.addEventListener("click", end); });

@@ -11,8 +11,8 @@
       bar.querySelectorAll("button").forEach(function (other) {
         other.setAttribute("aria-pressed", String(other === button));
       });
-      cases.forEach(function (one) {
-        one.hidden = Boolean(wanted) && one.dataset.verdict !== wanted;
+      cases.forEach(function (item) {
+        item.hidden = Boolean(wanted) && item.dataset.verdict !== wanted;
       });
       document.querySelectorAll(".part").forEach(function (part) {
         part.hidden = !part.querySelector("details.case:not([hidden])");
