@@ -90,8 +90,8 @@ class ResampledObservations:
             for request, score in zip(requests, self.clip_scores(requests), strict=True)
         )
 
-    def calibrated_on(self) -> tuple[CalibrationImage, ...]:
-        """See `Observations.calibrated_on`; no record holds the calibration of a resampled audit."""
+    def calibration_records(self) -> tuple[CalibrationImage, ...]:
+        """See `Observations.calibration_records`; no record holds the calibration of a resampled audit."""
         return ()
 
 
