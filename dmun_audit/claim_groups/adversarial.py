@@ -113,6 +113,9 @@ class Adversarial(RateGroup):
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         """See `ClaimGroup.planned`."""
+        return context.once(f"planned {case.id}", lambda: self._planned(case, context))
+
+    def _planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         if not self.takes_part(case, context):
             return _test_images(prompt_text(case), 1, context.plan)
         cases = context.plan.of_group(self.name)

@@ -23,9 +23,9 @@ class Pair:
 def pairs_of(record: CaseRecord) -> list[Pair]:
     """All pairs of a case. Pairs that count against its claim come first, then pairs by index.
 
-    The claim group may set `against` for each image. Otherwise a pair counts against the claim if the target is detected, or, for
-    a claim of a high rate, if it is not detected. It also does if base and candidate have different labels. If the case has
-    candidate images, detections in base images do not count.
+    The claim group of a case may say for each image whether it counts against the claim. Otherwise a pair counts against the
+    claim if the target is detected, or, for a claim of a high rate, if it is not detected. It also does if base and candidate
+    have different labels. If the case has candidate images, detections in base images do not count.
     """
     images: dict[tuple[str, int], dict[str, ImageRecord]] = {}
     for image in record.images:
