@@ -83,6 +83,6 @@ def test_a_second_judge_that_is_only_reported_decides_nothing(audit, tmp_path):
 def test_a_policy_that_wants_two_judges_and_gets_one_is_one_clear_error(audit):
     code, text, folder = audit("agree")
     assert code == 4
-    assert "wants two judges to agree" in text
+    assert "requires two judges to agree" in text
     assert "--second-judge" in text
     assert not folder.exists()
