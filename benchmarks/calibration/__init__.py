@@ -1,1 +1,1 @@
-"""The auditor audited: models whose true rates are known, a bank of their judged images, audits resampled from it."""
+"""The calibration of the auditor: how often its audits err on models whose true rates are known."""

@@ -1,4 +1,4 @@
-"""The power curve as an SVG that stands alone: readable as an <img>, on light pages and on dark ones."""
+"""The verdicts and images of the calibration as an SVG file. It needs no other file, and suits light and dark pages."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.calibration.running import UCE
-from benchmarks.calibration.subjects import BASE
+from benchmarks.calibration.known_models import BASE, UCE
 
 Row = dict[str, Any]
 STACK = (("PASS", "pass"), ("INCONCLUSIVE", "open"), ("INCOMPLETE", "halt"), ("FAIL", "fail"))
-NAMED = tuple(band for band in STACK if band[0] != "INCOMPLETE")  # that one hardly ever occurs here
+LEGEND = tuple(band for band in STACK if band[0] != "INCOMPLETE")  # INCOMPLETE hardly ever occurs here
 WIDTH, HEIGHT = 880.0, 620.0
 COLUMNS = ((62.0, 420.0), (500.0, 858.0))
 SHARES, IMAGES = (96.0, 318.0), (366.0, 502.0)  # top and bottom of the two rows
@@ -39,122 +38,122 @@ text.pass { fill: var(--pass); } text.open { fill: var(--open); } text.fail { fi
 
 @dataclass(frozen=True)
 class Panel:
-    """One column: its subjects from left to right, where each stands, and what its axis says."""
+    """One column. `rows` are the candidates from left to right, `xs` their places, and `limit` the place of a limit."""
 
     title: str
-    about: str
+    subtitle: str
     rows: Sequence[Row]
     xs: Sequence[float]
-    ticks: Sequence[tuple[float, str, str]]  # where, label, second label
+    ticks: Sequence[tuple[float, str, str]]  # place, label, second label
     axis: str
     limit: tuple[float, str] | None
 
 
 def draw(results: Row) -> str:
-    """The whole picture."""
-    panels = [_by_rate(results, *COLUMNS[0]), _by_degree(results, *COLUMNS[1])]
+    """The SVG file's text."""
+    panels = [_by_rate(results, *COLUMNS[0]), _by_share(results, *COLUMNS[1])]
     most = max(
         row["policies"][policy]["candidate_images"] for panel in panels for row in panel.rows for policy in ("early", "fixed")
     )
     body = "".join(
         _column(panel, span, most, first=place == 0) for place, (panel, span) in enumerate(zip(panels, COLUMNS, strict=True))
     )
-    described = (
-        "Shares of PASS, INCONCLUSIVE and FAIL over the degree of erasure, and candidate images to the verdict, "
+    description = (
+        "Shares of PASS, INCONCLUSIVE and FAIL by how far the target is erased, and candidate images to the verdict, "
         "with early stopping and with a fixed number of images."
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {HEIGHT:g}" width="{WIDTH:g}" height="{HEIGHT:g}" role="img">'
-        f"<title>The auditor audited</title><desc>{described}</desc><style>{STYLE}</style>"
+        f"<title>Calibration of the auditor</title><desc>{description}</desc><style>{STYLE}</style>"
         f'<rect class="sheet" x="0.5" y="0.5" width="{WIDTH - 1:g}" height="{HEIGHT - 1:g}" rx="10"/>{body}{_legend()}</svg>\n'
     )
 
 
 def _by_rate(results: Row, left: float, right: float) -> Panel:
-    rows = [row for row in results["subjects"] if row["role"] == "curve"]
+    rows = [row for row in results["candidates"] if row["role"] == "curve"]
     most = math.sqrt(rows[-1]["rates"]["erasure"])
 
     def place(rate: float) -> float:
         return left + (right - left) * math.sqrt(max(rate, 0.0)) / most
 
-    ceiling = results["truth"]["limits"]["erasure"]
+    ceiling = results["answers"]["limits"]["erasure"]
     ticks = [(place(rate), _plain(rate), "") for rate in (0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.8) if rate <= most**2 + 1e-9]
     return Panel(
         "One claim decides",
-        "the target leaks at a known rate, all else is clean",
+        "the target appears at a known rate, all else is clean",
         rows,
         [place(row["rates"]["erasure"]) for row in rows],
         ticks,
-        "true share of direct prompts' images that show the target",
+        "true share of images of direct prompts that show the target",
         (place(ceiling), f"over the ceiling, {_plain(ceiling)} →"),
     )
 
 
-def _by_degree(results: Row, left: float, right: float) -> Panel:
-    amounts = {BASE: 0.0, UCE: 1.0}
-    amounts |= {name: moves[0][1] for name, moves in results["degrees"].items() if len(moves) == 1 and moves[0][0] == UCE}
-    rows = [row for row in results["subjects"] if row["role"] == "model" and row["name"] in amounts]
-    rows.sort(key=lambda row: -amounts[row["name"]])
+def _by_share(results: Row, left: float, right: float) -> Panel:
+    shares = {BASE: 0.0, UCE: 1.0}
+    shares |= {name: edits[0][1] for name, edits in results["edits"].items() if len(edits) == 1 and edits[0][0] == UCE}
+    rows = [row for row in results["candidates"] if row["role"] == "model" and row["name"] in shares]
+    rows.sort(key=lambda row: -shares[row["name"]])
 
-    def place(amount: float) -> float:
-        return left + (right - left) * (1.0 - amount)
+    def place(share: float) -> float:
+        return left + (right - left) * (1.0 - share)
 
-    held = {amounts[row["name"]]: row for row in rows}
-    shown = [amount for amount in (1.0, 0.86, 0.73, 0.58, 0.3, 0.0) if amount in held]
-    ticks = [(place(amount), f"{amount:g}", _plain(held[amount]["rates"]["erasure"])) for amount in shown]
-    over = [(a, b) for a, b in pairwise(rows) if a["excess"] <= 1 < b["excess"]]
+    by_share = {shares[row["name"]]: row for row in rows}
+    labelled = [share for share in (1.0, 0.86, 0.73, 0.58, 0.3, 0.0) if share in by_share]
+    ticks = [(place(share), f"{share:g}", _plain(by_share[share]["rates"]["erasure"])) for share in labelled]
+    crossings = [(under, over) for under, over in pairwise(rows) if under["excess"] <= 1 < over["excess"]]
     limit = None
-    if over:
-        limit = (place(sum(amounts[row["name"]] for row in over[0]) / 2), "over a limit →")
+    if crossings:
+        limit = (place(sum(shares[row["name"]] for row in crossings[0]) / 2), "over a limit →")
     return Panel(
-        "A whole model decides",
-        "UCE laid on the base by degrees",
+        "All claims decide",
+        "the base with a share of the UCE edit",
         rows,
-        [place(amounts[row["name"]]) for row in rows],
+        [place(shares[row["name"]]) for row in rows],
         ticks,
-        "degree of the edit; below, its true erasure rate",
+        "share of the edit; below it, the true erasure rate",
         limit,
     )
 
 
 def _column(panel: Panel, span: tuple[float, float], most: float, first: bool) -> str:
     left, right = span
-    made = [_text(left, 34, panel.title, "title"), _text(left, 54, panel.about, "quiet")]
-    made += [_shares(panel, span), _images(panel, span, most)]
+    parts = [_text(left, 34, panel.title, "title"), _text(left, 54, panel.subtitle, "quiet")]
+    parts += [_shares(panel, span), _images(panel, span, most)]
     for _, bottom in (SHARES, IMAGES):
-        made.append(f'<line class="axis" x1="{left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
+        parts.append(f'<line class="axis" x1="{left:g}" x2="{right:g}" y1="{bottom:g}" y2="{bottom:g}"/>')
     for x, label, second in panel.ticks:
-        made.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{IMAGES[1]:g}" y2="{IMAGES[1] + 4:g}"/>')
-        made.append(_text(x, IMAGES[1] + 18, label, "small", "middle"))
-        made += [_text(x, IMAGES[1] + 33, second, "small quiet", "middle")] if second else []
-    made.append(_text((left + right) / 2, IMAGES[1] + 52, panel.axis, "quiet small", "middle"))
+        parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{IMAGES[1]:g}" y2="{IMAGES[1] + 4:g}"/>')
+        parts.append(_text(x, IMAGES[1] + 18, label, "small", "middle"))
+        parts += [_text(x, IMAGES[1] + 33, second, "small quiet", "middle")] if second else []
+    parts.append(_text((left + right) / 2, IMAGES[1] + 52, panel.axis, "quiet small", "middle"))
     if panel.limit:
         x, label = panel.limit
-        made.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{SHARES[0] - 20:g}" y2="{IMAGES[1]:g}"/>')
-        made.append(_text(x + 4, SHARES[0] - 10, label, "small"))
+        parts.append(f'<line class="limit" x1="{x:.1f}" x2="{x:.1f}" y1="{SHARES[0] - 20:g}" y2="{IMAGES[1]:g}"/>')
+        parts.append(_text(x + 4, SHARES[0] - 10, label, "small"))
     if first:
-        made.append(_text(left, IMAGES[0] - 14, "candidate images to the verdict", "small quiet"))
-        made.append(_text(left, SHARES[0] - 10, "share of audits", "small quiet"))
-    return "".join(made)
+        parts.append(_text(left, IMAGES[0] - 14, "candidate images to the verdict", "small quiet"))
+        parts.append(_text(left, SHARES[0] - 10, "share of audits", "small quiet"))
+    return "".join(parts)
 
 
 def _shares(panel: Panel, span: tuple[float, float]) -> str:
     top, bottom = SHARES
     up = _scale(bottom, top, 1.0)
-    made, floor = [], [0.0] * len(panel.rows)
+    parts, floor = [], [0.0] * len(panel.rows)
     for verdict, tone in STACK:
         shares = [_share(row, verdict, "early") for row in panel.rows]
         roof = [low + share for low, share in zip(floor, shares, strict=True)]
         points = [(x, up(y)) for x, y in zip(panel.xs, roof, strict=True)]
         points += [(x, up(y)) for x, y in reversed(list(zip(panel.xs, floor, strict=True)))]
-        made.append(f'<polygon class="{tone}" points="{_points(points)}"/>')
+        parts.append(f'<polygon class="{tone}" points="{_points(points)}"/>')
         floor = roof
     for verdicts in (("PASS",), ("PASS", "INCONCLUSIVE", "INCOMPLETE")):
         edge = [sum(_share(row, verdict, "fixed") for verdict in verdicts) for row in panel.rows]
-        made.append(f'<polyline class="fixed" points="{_points([(x, up(y)) for x, y in zip(panel.xs, edge, strict=True)])}"/>')
-    made += [f'<circle class="mark" cx="{x:.1f}" cy="{bottom:g}" r="2"/>' for x in panel.xs]
-    made += [_text(span[0] - 8, up(value) + 4, f"{100 * value:g}%", "small quiet", "end") for value in (0.0, 0.5, 1.0)]
-    return "".join(made)
+        parts.append(f'<polyline class="fixed" points="{_points([(x, up(y)) for x, y in zip(panel.xs, edge, strict=True)])}"/>')
+    parts += [f'<circle class="mark" cx="{x:.1f}" cy="{bottom:g}" r="2"/>' for x in panel.xs]
+    parts += [_text(span[0] - 8, up(value) + 4, f"{100 * value:g}%", "small quiet", "end") for value in (0.0, 0.5, 1.0)]
+    return "".join(parts)
 
 
 def _images(panel: Panel, span: tuple[float, float], most: float) -> str:
@@ -162,28 +161,28 @@ def _images(panel: Panel, span: tuple[float, float], most: float) -> str:
     step = 200 if most > 400 else 100
     end = math.ceil(most / step) * step
     up = _scale(bottom, top, end)
-    made = []
+    parts = []
     for value in range(0, end + 1, step):
-        made.append(f'<line class="grid" x1="{span[0]:g}" x2="{span[1]:g}" y1="{up(value):.1f}" y2="{up(value):.1f}"/>')
-        made.append(_text(span[0] - 8, up(value) + 4, str(value), "small quiet", "end"))
+        parts.append(f'<line class="grid" x1="{span[0]:g}" x2="{span[1]:g}" y1="{up(value):.1f}" y2="{up(value):.1f}"/>')
+        parts.append(_text(span[0] - 8, up(value) + 4, str(value), "small quiet", "end"))
     for policy, kind in (("fixed", "fixed"), ("early", "early")):
         values = [row["policies"][policy]["candidate_images"] for row in panel.rows]
         points = [(x, up(y)) for x, y in zip(panel.xs, values, strict=True)]
-        made.append(f'<polyline class="{kind}" points="{_points(points)}"/>')
-        made += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points] if kind == "early" else []
-    return "".join(made)
+        parts.append(f'<polyline class="{kind}" points="{_points(points)}"/>')
+        parts += [f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in points] if kind == "early" else []
+    return "".join(parts)
 
 
 def _legend() -> str:
     (x, _), (other, _), y = *COLUMNS, HEIGHT - 20
-    made = [f'<line class="early" x1="{x:g}" x2="{x + 26:g}" y1="{y:g}" y2="{y:g}"/>']
-    made.append(_text(x + 34, y + 4, "claims stop as soon as they are decided (areas and line)", "small"))
-    made.append(f'<line class="fixed" x1="{other:g}" x2="{other + 26:g}" y1="{y:g}" y2="{y:g}"/>')
-    made.append(_text(other + 34, y + 4, "the same claims at a fixed number of images", "small"))
-    for left, (verdict, tone) in zip((x, x + 110, x + 270), NAMED, strict=True):
-        made.append(f'<rect class="{tone} edge" x="{left:g}" y="{y - 33:g}" width="26" height="14" rx="3"/>')
-        made.append(_text(left + 34, y - 22, verdict, f"name {tone}"))
-    return "".join(made)
+    parts = [f'<line class="early" x1="{x:g}" x2="{x + 26:g}" y1="{y:g}" y2="{y:g}"/>']
+    parts.append(_text(x + 34, y + 4, "claims stop as soon as they are decided (areas and line)", "small"))
+    parts.append(f'<line class="fixed" x1="{other:g}" x2="{other + 26:g}" y1="{y:g}" y2="{y:g}"/>')
+    parts.append(_text(other + 34, y + 4, "the same claims at a fixed number of images", "small"))
+    for left, (verdict, tone) in zip((x, x + 110, x + 270), LEGEND, strict=True):
+        parts.append(f'<rect class="{tone} edge" x="{left:g}" y="{y - 33:g}" width="26" height="14" rx="3"/>')
+        parts.append(_text(left + 34, y - 22, verdict, f"name {tone}"))
+    return "".join(parts)
 
 
 def _share(row: Row, verdict: str, policy: str) -> float:

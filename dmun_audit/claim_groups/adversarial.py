@@ -113,6 +113,9 @@ class Adversarial(RateGroup):
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         """See `ClaimGroup.planned`."""
+        return context.once(f"planned {case.id}", lambda: self._planned(case, context))
+
+    def _planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         if not self.takes_part(case, context):
             return _test_images(prompt_text(case), 1, context.plan)
         cases = context.plan.of_group(self.name)
@@ -127,15 +130,15 @@ class Adversarial(RateGroup):
         target, figures = plan.dossier.target.name, plan.policy.adversarial
         drawn, (base_hits, base_images) = context.drawn(case), validation_counts(context)[prompt_text(case)]
         images = observations.records([*validation_images(plan.policy, case.prompt, plan.audit_seed), *drawn])
-        asked = f"{case.title}. On the base model, {base_hits} of {base_images} images show {target}."
+        question = f"{case.title}. On the base model, {base_hits} of {base_images} images show {target}."
         if self.takes_part(case, context):
-            return replace(self.rate_findings(case, drawn, context, asked), images=images)
+            return replace(self.rate_findings(case, drawn, context, question), images=images)
         hits, trials = sum(observations.detected(drawn)), len(drawn)
         finding = f" But {hits} of {trials} candidate images show {target}: look at them." if hits else ""
         return CaseFindings(
             Verdict.VACUOUS,
             ClaimRecord(kind="rate_at_most", hits=hits, trials=trials, threshold=figures.ceiling),
-            asked,
+            question,
             f"The prompt proves nothing about erasure: too few images of the base model show {target} "
             f"({base_hits} of {base_images}, and {figures.valid_at} are needed).{finding}",
             images=images,

@@ -286,9 +286,9 @@ class ClaimGroup:
 
     @property
     def rests_on_detector(self) -> bool:
-        """Whether an outcome says that the judge detects the target.
+        """Whether its outcomes are detections of the target.
 
-        Then a second judge that must agree counts, and the claim includes the judge's error rates if the policy says so.
+        If so, a second judge that must agree counts, and the claim includes the judge's error rates if the policy says so.
         """
         return self.outcome == "rate"
 

@@ -34,20 +34,20 @@ def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
 
 
 def _refuse_unknown_groups(policy: Policy) -> None:
-    """Figures in `[groups.NAME]` are those of a claim group of another package. Raises UsageError for any other name."""
-    names, own = [group.name for group in extensions()], [group.name for group in claim_groups()]
+    """Raise UsageError for a table `[groups.NAME]` without a claim group of another package."""
+    names, all_names = [group.name for group in extensions()], [group.name for group in claim_groups()]
     for name in policy.groups:
         if name in names:
             continue
-        if name in own:
+        if name in all_names:
             raise UsageError(
                 f"policy {policy.name!r} has figures for the claim group {name!r} in [groups.{name}]",
-                "nothing would read them there: that table is for claim groups of other packages",
+                "that table is only for claim groups of other packages",
                 f"move them to [{name}]" if hasattr(policy, name) else "remove them",
             )
-        close = difflib.get_close_matches(name, names + own, n=1)
+        close = difflib.get_close_matches(name, names + all_names, n=1)
         raise UsageError(
-            f"policy {policy.name!r} has figures for the claim group {name!r}, and there is no such group",
+            f"policy {policy.name!r} has figures for the claim group {name!r}, which does not exist",
             f"did you mean {close[0]!r}?" if close else "",
             "install the package that registers it" + (f", or name one of {', '.join(names)}" if names else ""),
         )

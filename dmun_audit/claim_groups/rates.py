@@ -28,7 +28,7 @@ class RateGroup(ClaimGroup):
         hits, trials = sum(map(sum, outcomes)), sum(map(len, outcomes))
         return rate_at_most(hits, trials, limit, plan.policy.alpha, plan.alpha_fail)
 
-    def rate_findings(self, case: Case, drawn: tuple[ImageRequest, ...], context: CaseContext, asked: str) -> CaseFindings:
+    def rate_findings(self, case: Case, drawn: tuple[ImageRequest, ...], context: CaseContext, question: str) -> CaseFindings:
         """Decide a case from the answers on its candidate images of the judge, and of the second judge if there is one."""
         target, must_agree = context.plan.dossier.target.name, context.plan.policy.controls.must_agree
         outcomes, most = self.outcomes(case, drawn, context), context.max_images(case)
@@ -44,26 +44,26 @@ class RateGroup(ClaimGroup):
                 verdict, remedy = Verdict.INCONCLUSIVE, messages.JUDGES_DISAGREE
                 seen += f" The second judge: {messages.rate_sentence(target, other, 'candidate images')}"
         claim = claim_record(decision, outcomes=tuple(outcomes.first))
-        return CaseFindings(Verdict(verdict), claim, asked, seen, remedy, more=more)
+        return CaseFindings(Verdict(verdict), claim, question, seen, remedy, more=more)
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`."""
         counted = [record for record in members if record.verdict != Verdict.VACUOUS]
         records = list(records)
-        asked, where = f"{case.title}.", self.counted_images(counted)
+        question, images = f"{case.title}.", self.counted_images(counted)
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
-        by_first = self._by_one_judge(plan, outcomes, judge_errors(records), asked, where)
+        by_first = self._by_one_judge(plan, outcomes, judge_errors(records), question, images)
         if not counted or not all(record.second for record in counted):
             return with_highest_rates(by_first, counted, self.unit)
         outcomes = [record.second.claim.outcomes or () for record in counted if record.second]
-        by_second = self._by_one_judge(plan, outcomes, judge_errors(records, second=True), asked, where)
+        by_second = self._by_one_judge(plan, outcomes, judge_errors(records, second=True), question, images)
         verdict, remedy = by_first.verdict, by_first.remedy
         if plan.policy.controls.must_agree and by_second.verdict != by_first.verdict:
             verdict, remedy = Verdict.INCONCLUSIVE, messages.JUDGES_DISAGREE
         pooled = CaseFindings(
             verdict,
             by_first.claim,
-            asked,
+            question,
             f"{by_first.seen} The second judge: {by_second.seen}",
             remedy,
             measures=by_first.measures,
@@ -76,16 +76,16 @@ class RateGroup(ClaimGroup):
         raise NotImplementedError
 
     def _by_one_judge(
-        self, plan: Plan, outcomes: Sequence[Outcomes], errors: JudgeErrors | None, asked: str, where: str
+        self, plan: Plan, outcomes: Sequence[Outcomes], errors: JudgeErrors | None, question: str, images: str
     ) -> CaseFindings:
         rules = Rules(plan, errors)
         decision = rules.decide_group(self, outcomes)
         measures = rules.true_rate(decision)
-        seen = messages.rate_sentence(plan.dossier.target.name, decision, where)
+        seen = messages.rate_sentence(plan.dossier.target.name, decision, images)
         if measures and rules.corrects_for_judge(self):
             seen += f" {messages.JUDGE_ERRORS_INCLUDED}"
         elif measures:
             seen += f" {messages.true_rate_sentence(measures['true_rate_lower'], measures['true_rate_upper'])}"
         remedy = messages.advice(decision, self.refuted, "images")
         claim = claim_record(decision)
-        return CaseFindings(Verdict(decision.verdict), claim, asked, seen, remedy, measures=measures)
+        return CaseFindings(Verdict(decision.verdict), claim, question, seen, remedy, measures=measures)

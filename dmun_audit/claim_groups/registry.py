@@ -18,7 +18,7 @@ ENTRY_POINTS = "dmun_audit.claim_groups"
 def claim_groups() -> tuple[ClaimGroup, ...]:
     """Every claim group. Raises UsageError if two have the same name, LoadError if an extension cannot be imported."""
     package = __package__ or ""
-    modules = [importlib.import_module(f"{package}.{found.name}") for found in pkgutil.iter_modules([str(Path(__file__).parent)])]
+    modules = [importlib.import_module(f"{package}.{info.name}") for info in pkgutil.iter_modules([str(Path(__file__).parent)])]
     groups = [*(module.GROUP for module in modules if hasattr(module, "GROUP")), *extensions()]
     names = [group.name for group in groups]
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
@@ -28,7 +28,7 @@ def claim_groups() -> tuple[ClaimGroup, ...]:
 
 @cache
 def extensions() -> tuple[ClaimGroup, ...]:
-    """The claim groups of other packages. Raises UsageError where one is no ClaimGroup, LoadError where its import fails."""
+    """The claim groups of other packages. Raises UsageError if one is no ClaimGroup, LoadError if its import fails."""
     groups = tuple(load(entry) for entry in registered(ENTRY_POINTS).values())
     for group in groups:
         if not isinstance(group, ClaimGroup):

@@ -198,17 +198,17 @@ class Retention(ClaimGroup):
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`."""
         counted = [record for record in members if _counts(record)]
-        asked, concepts = f"{case.title}.", f"The claim covers {len(counted)} concepts."
+        question, concepts = f"{case.title}.", f"The claim covers {len(counted)} concepts."
         if case.kind == "score pooled":
             decision = self._decide_scores(plan, [_score_losses(record) for record in counted])
             seen, remedy = messages.score_sentence(decision), messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs")
             claim = claim_record(decision)
-            return CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
+            return CaseFindings(Verdict(decision.verdict), claim, question, f"{concepts} {seen}", remedy)
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
         decision = Rules(plan).decide_group(self, outcomes)
         seen, remedy = messages.loss_sentence(decision), messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs")
         claim = claim_record(decision)
-        findings = CaseFindings(Verdict(decision.verdict), claim, asked, f"{concepts} {seen}", remedy)
+        findings = CaseFindings(Verdict(decision.verdict), claim, question, f"{concepts} {seen}", remedy)
         return with_highest_rates(findings, counted, self.unit)
 
     def _decide_scores(self, plan: Plan, losses: Sequence[Sequence[float]]) -> Decision:

@@ -13,7 +13,7 @@ def describe(config: AuditConfig) -> list[str]:
     """Lines on models, judges, policy and knowledge, and warnings before the audit begins."""
     target, policy = config.dossier.target.name, config.policy.name
     lines = [
-        f"dmun_audit: has {config.candidate} unlearned {target}, and has it kept similar concepts?",
+        f"dmun_audit: is {target} gone from {config.candidate}, and is everything around it still there?",
         f"  base {config.base} · {_judges(config)} · policy {policy}"
         f" · up to {image_budget(config.plan):,} images · audit seed {config.audit_seed}",
         f"  knowledge: {config.knowledge}",

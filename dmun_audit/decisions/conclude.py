@@ -82,12 +82,12 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
         reason = f"{len(missing)} planned cases have no result, such as “{missing[0].title}”."
         return _conclusion(AuditVerdict.INCOMPLETE, [reason])
     if refuted or interruptions.failed_user_tests:
-        reasons = [f"{record.title}: refuted. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
+        reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
         return _conclusion(AuditVerdict.FAIL, reasons + [f"Your test failed: {name}" for name in interruptions.failed_user_tests])
     if interruptions.deselected or interruptions.stopped:
         return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, len(planned)))
     if undecided:
-        reasons = [f"{record.title}: neither proven nor refuted. {record.seen} {record.remedy}" for record in undecided]
+        reasons = [f"Neither proven nor refuted: {record.title}. {record.seen} {record.remedy}" for record in undecided]
         return _conclusion(AuditVerdict.INCONCLUSIVE, reasons)
     proven = [record.seen for record in counted if record.pooled]
     waived = [f"{record.title}: {record.verdict}, and waived." for record in records.values() if record.is_waived]

@@ -34,8 +34,7 @@ def _never_proven(plan: Plan, group: ClaimGroup) -> list[str]:
     proven_alone = group.case_limits(case, plan.policy).burden == Burden.PROVE_SAFE
     if proven_alone and most and rules.decide_case(group, case, [0] * most, most).verdict != Verdict.PASS:
         sentences.append(
-            f"The claims on single cases of {group.subject} cannot be proven: {most} images of each case are too few, even if none "
-            "counts against the claim."
+            f"No claim on single {group.subject} can be proven: {most} images of each are too few, even if none counts against it."
         )
     return sentences
 

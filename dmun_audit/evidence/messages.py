@@ -51,7 +51,7 @@ def true_rate_sentence(lower: float, upper: float) -> str:
 
 def cannot_be_proven(claim: str, count: int, unit: str, upper: float, limit: float, needed: int | None) -> str:
     """A claim has too few images (pairs) for a proof. `upper` is the upper bound without any hit; `needed` would be enough."""
-    remedy = f" It needs {needed}." if needed else ""
+    remedy = f" The claim needs {needed}." if needed else ""
     return (
         f"{claim} cannot be proven with {count} {unit}: even if none counts against it, the upper bound is {100 * upper:.1f}%, "
         f"and the limit is {100 * limit:.3g}%.{remedy}"

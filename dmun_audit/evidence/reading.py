@@ -22,7 +22,7 @@ class EvidenceLine:
     content: JsonObject | None
 
     def record(self) -> CaseRecord | None:
-        """The typed record; None where the line does not follow the schema. No value is converted: "5" is no number."""
+        """The typed record; None if the line does not follow the schema. Values are not converted: "5" is no number."""
         if self.content is None:
             return None
         try:

@@ -69,7 +69,7 @@ class ImageRecord(_Record):
     second_detected: bool | None = Field(default=None, description="Whether the second judge detects the target.")
     against: bool | None = Field(
         default=None,
-        description="Whether it speaks against the claim, where the claim group says so; else detections and labels tell.",
+        description="Whether it counts against the claim, if the claim group sets it. Otherwise detections and labels decide.",
     )
 
 

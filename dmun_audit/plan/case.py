@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, get_args
 
 from dmun_audit._util.hashing import digest, seed_of, slug
 from dmun_audit.knowledge.dossier import AdversarialPrompt, NearbyConcept
@@ -43,7 +44,12 @@ class Case:
 
     def images_of(self, side: Side) -> tuple[ImageRequest, ...]:
         """The requests to one model."""
-        return tuple(request for request in self.images if request.side == side)
+        return self._images_by_side[side]
+
+    @cached_property
+    def _images_by_side(self) -> dict[Side, tuple[ImageRequest, ...]]:
+        sides: tuple[Side, ...] = get_args(Side)
+        return {side: tuple(request for request in self.images if request.side == side) for side in sides}
 
 
 def case_id(group: str, text: str, *content: Any) -> str:

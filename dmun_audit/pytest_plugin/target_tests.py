@@ -47,7 +47,8 @@ class TargetTests:
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that parametrise a test, from its node id: workers report nothing else.
 
-        pytest joins the names of several parameters by hyphens. pytest-xdist may add the group of the test: `[one]@group`.
+        pytest joins the names of several parameters with hyphens: `[first-second]`. pytest-xdist may add the group of the test:
+        `[first]@group`.
         """
         parameters = node_id.partition("::")[2].partition("[")[2].rpartition("]")[0]
         if parameters in self._by_parameter:

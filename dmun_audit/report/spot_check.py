@@ -78,7 +78,7 @@ def recount_text(person: PersonResult, claim: ClaimResult) -> str:
 
 def ignored_labels_text(spot_check: SpotCheck) -> str:
     """A sentence on ignored labels."""
-    return f"{count(spot_check.ignored, 'label')} ignored, because they belong to other evidence."
+    return f"Ignored {count(spot_check.ignored, 'label')} of other evidence."
 
 
 def result_lines(spot_check: SpotCheck, by: str) -> list[str]:

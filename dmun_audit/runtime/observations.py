@@ -124,8 +124,8 @@ class AuditObservations:
         second: list[tuple[float | None, bool | None]] = [(None, None)] * len(keys)
         if self.second is not None:
             second_scores = self.second.target_scores(keys)
-            answers = self.second_threshold.detects(second_scores)
-            second = [(round(float(score), 6), seen) for score, seen in zip(second_scores, answers, strict=True)]
+            detections = self.second_threshold.detects(second_scores)
+            second = [(round(float(score), 6), hit) for score, hit in zip(second_scores, detections, strict=True)]
         return tuple(
             ImageRecord(
                 model=request.side,
@@ -134,12 +134,12 @@ class AuditObservations:
                 seed=request.seed,
                 key=key,
                 target_score=round(float(score), 6),
-                detected=seen,
+                detected=hit,
                 clip_score=clip_score,
                 second_score=second_score,
-                second_detected=second_seen,
+                second_detected=second_hit,
             )
-            for request, key, score, seen, clip_score, (second_score, second_seen) in zip(
+            for request, key, score, hit, clip_score, (second_score, second_hit) in zip(
                 requests, keys, scores, detected, clip_scores, second, strict=True
             )
         )

@@ -142,4 +142,4 @@ def test_a_test_of_two_cases_checks_both(audited):
     both = [case for name, case in named.items() if name.startswith("test_both[")]
     assert len(both) == 3
     assert all(case.find("failure") is None for case in both), done.stdout
-    assert not any("Your own test failed" in reason for reason in read_run(folder / "run").reasons)
+    assert not any("Your test failed" in reason for reason in read_run(folder / "run").reasons)

@@ -28,7 +28,7 @@ def test_claims_that_no_outcome_can_prove_are_named_before_anything_is_rendered(
     sentences = [line for line in shortfalls(make_plan(DOSSIER, few, 0)) if "cannot be proven" in line]
     assert len(sentences) == 1
     assert "erasure" in sentences[0]
-    assert f"It needs {images}" in sentences[0]
+    assert f"The claim needs {images}" in sentences[0]
     assert not [line for line in shortfalls(make_plan(DOSSIER, enough, 0)) if "cannot be proven" in line]
 
 
@@ -47,7 +47,7 @@ def test_controls_with_too_few_images_to_pass_are_named():
 
 def test_single_claims_of_safety_that_no_outcome_proves_are_named():
     (sentence,) = _shortfalls(adversarial={"per_prompt": Burden.PROVE_SAFE, "per_prompt_ceiling": 0.1})
-    assert "The claims on single cases of adversarial prompts cannot be proven" in sentence
+    assert "No claim on single adversarial prompts can be proven" in sentence
 
 
 def test_a_claim_that_cannot_stop_early_is_named():

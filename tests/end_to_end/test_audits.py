@@ -56,7 +56,7 @@ def test_a_damaged_model_fails_retention(store, tmp_path):
     run = audit("--model=atelier:damaged", "--policy=smoke", f"--store={store}", f"--audit-dir={tmp_path / 'run'}")
     assert run.returncode == 1, run.stdout
     assert verdicts(tmp_path / "run", "retention", pooled=True) == ["FAIL"]
-    assert "pairs the candidate lost" in run.stdout
+    assert "the judge recognises only the base image" in " ".join(run.stdout.split())
 
 
 def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quick, tmp_path):
@@ -120,7 +120,7 @@ def test_a_test_of_ones_own_joins_the_plan(quick, tmp_path):
     )
     run = audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
     assert run.returncode == 1, run.stdout
-    assert "Your own test failed" in run.stdout
+    assert "Your test failed" in run.stdout
 
 
 class _RunsCode:

@@ -20,8 +20,8 @@ from chat_server import serving
 from coarse import coarse_policy
 
 ROOT = Path(__file__).parents[2]
-BLIND = "Nothing that this judge says of the candidate counts."
-TRIGGER_HAPPY = "The judge sees the target where it is not."
+BLIND = "The judge misses the target, so its answers on the candidate do not count."
+TRIGGER_HAPPY = "The judge detects the target in images without it."
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_with_a_judge_that_sees_this_candidate_passes(audit):
 
 def test_a_blind_judge_makes_it_incomplete(audit, tmp_path):
     judge = judge_with(tmp_path / "blind", drawn_anew)
-    _assert_incomplete(audit(f"--judge={judge}"), BLIND, "The judge sees Van Gogh in base images whose prompt names it")
+    _assert_incomplete(audit(f"--judge={judge}"), BLIND, "The judge detects Van Gogh in base images whose prompt names it")
 
 
 def test_a_judge_that_finds_every_image_like_the_target_makes_it_incomplete(audit, tmp_path):
@@ -83,7 +83,9 @@ def test_a_judge_that_finds_every_image_like_the_target_makes_it_incomplete(audi
     found = audit(f"--judge={judge}")
     _assert_incomplete(found, BLIND)
     lines = (found[2] / "evidence.jsonl").read_text().splitlines()
-    control = next(record for record in map(json.loads, lines) if record["title"].startswith("The judge sees Van Gogh in base"))
+    control = next(
+        record for record in map(json.loads, lines) if record["title"].startswith("The judge detects Van Gogh in base")
+    )
     assert all(image["target_score"] > 0.9 for image in control["images"])
 
 
@@ -92,7 +94,7 @@ def test_a_judge_that_says_yes_to_everything_makes_it_incomplete(audit):
     with serving(lambda body: '{"answer": "yes"}') as chat:
         found = audit(f"--detector=vlm:{chat.url}#yes-man")
         assert chat.answered > 0
-    _assert_incomplete(found, TRIGGER_HAPPY, "base images of concepts without it show Van Gogh")
+    _assert_incomplete(found, TRIGGER_HAPPY, "base images of other concepts show Van Gogh")
     told = json.loads((found[2] / "manifest.json").read_text())["judge"]
     assert told["reference"] == "atelier:judge"
     assert told["detector"]["reference"].endswith("#yes-man")
@@ -102,8 +104,8 @@ def test_a_base_that_never_knew_the_target_makes_it_incomplete(audit):
     _assert_incomplete(
         audit(base="atelier:retrained"),
         BLIND.removesuffix("."),
-        "or a base model that knows the target",
-        "adversarial prompts brought out Van Gogh",
+        "or a base model that can draw the target",
+        "base images show Van Gogh. The policy needs",
     )
 
 

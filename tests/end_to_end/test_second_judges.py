@@ -68,7 +68,7 @@ def test_a_second_judge_that_is_blind_makes_the_audit_incomplete_if_it_must_agre
     code, text, _ = audit("agree", f"--second-judge={second}")
     assert code == 10, text
     assert "VERDICT INCOMPLETE" in text
-    assert "The policy wants two judges to agree, and the second one cannot do its work here" in text
+    assert "The policy requires two judges to agree, and the second judge fails this control" in text
 
 
 def test_a_second_judge_that_is_only_reported_decides_nothing(audit, tmp_path):
@@ -83,6 +83,6 @@ def test_a_second_judge_that_is_only_reported_decides_nothing(audit, tmp_path):
 def test_a_policy_that_wants_two_judges_and_gets_one_is_one_clear_error(audit):
     code, text, folder = audit("agree")
     assert code == 4
-    assert "wants two judges to agree" in text
+    assert "requires two judges to agree" in text
     assert "--second-judge" in text
     assert not folder.exists()

@@ -54,7 +54,7 @@ def test_a_torn_line_before_others_is_left_out_and_said(folder: Any, a_record: A
     run = read_run(folder.close())
     assert [case.title for case in run.cases] == ["whole"]
     assert run.unreadable == (1,)
-    assert any("Ignored in evidence.jsonl: unreadable line 1." in warning for warning in run.warnings)
+    assert any("unreadable line 1." in warning for warning in run.warnings)
 
 
 def test_a_line_without_a_case_is_no_evidence(folder: Any, a_record: Any) -> None:

@@ -98,8 +98,8 @@ def test_hostile_and_missing_times_do_not_break_the_sums(folder: Any, a_record: 
 
 def test_a_failure_that_no_case_tells_gets_a_suite_of_its_own(folder: Any, a_record: Any, tmp_path: Path) -> None:
     folder.add(a_record("erasure", "fine", "PASS"))
-    folder.manifest |= {"verdict": "FAIL", "exit_code": 1, "reasons": ["Your own test failed: audits/test_mine.py::test_it: no."]}
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1, "reasons": ["Your test failed: audits/test_mine.py::test_it: no."]}
     write_junit(read_run(folder.close()), tmp_path / "junit.xml")
     root = ET.parse(tmp_path / "junit.xml").getroot()
     assert root.get("failures") == "1"
-    assert "Your own test failed" in (tmp_path / "junit.xml").read_text()
+    assert "Your test failed" in (tmp_path / "junit.xml").read_text()

@@ -237,7 +237,7 @@ def test_a_miss_warns_and_the_verdict_stays(folder):
     assert (run.verdict, run.altered, run.cases) == ("PASS", False, before.cases)
     page, lines = (folder / "report.html").read_text(), " ".join(" ".join(summary_lines(run)).split())
     for text in (page, lines):
-        assert "Ann saw the target in 5 of the 5 labelled images that the judge passed" in text
+        assert "Ann saw the target in 5 of 5 labelled images in which the judge did not detect it" in text
         assert "do not support the claim" in text
     assert page.count('<figure class="pair single telling">') == 5
 
@@ -263,7 +263,7 @@ def test_people_are_compared_with_each_other(folder):
 def test_labels_of_another_evidence_are_ignored_with_a_word(folder, images):
     append_label(folder, Label("Zephyrine", next(iter(images)), "yes", "2026-11-27T00:00:00Z", 1, 40, "0" * 64))
     run = read_run(folder)
-    assert "1 label of another evidence than this one ignored." in render_html(run)
+    assert "Ignored 1 label of other evidence." in render_html(run)
     assert "Zephyrine" not in render_html(run)
     assert labeling_session(folder, person="Zephyrine").answers == {}
 

@@ -167,7 +167,7 @@ def test_an_answer_that_could_not_be_written_is_said_and_asked_again(server, pag
     (server.session.folder / FILE).mkdir()
     page.click("[data-answer=yes]:enabled")
     page.wait_for_selector("#trouble:visible")
-    assert "not written down" in page.locator("#trouble").inner_text()
+    assert "not saved" in page.locator("#trouble").inner_text()
     assert page.locator("#count").inner_text() == "0 of 6"
     (server.session.folder / FILE).rmdir()
     page.click("[data-answer=no]:enabled")

@@ -89,8 +89,8 @@ class CaseView:
     opened: bool
     pooled: bool
     gating: bool
-    asked: str
-    seen: str
+    question: str
+    result: str
     remedy: str
     prompt: str
     language: str
@@ -118,8 +118,8 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         opened=record.verdict.is_failure,
         pooled=record.pooled,
         gating=record.gating,
-        asked=one_line(record.asked),
-        seen=one_line(record.seen),
+        question=one_line(record.asked),
+        result=one_line(record.seen),
         remedy=one_line(record.remedy),
         prompt=one_line(prompt.text if prompt else ""),
         language=prompt.language if prompt and _LANGUAGE.fullmatch(prompt.language) else "",

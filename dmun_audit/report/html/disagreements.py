@@ -12,7 +12,7 @@ from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 IMAGES_SHOWN = 48
 _WEIGHT = {
     "must agree": "Under this policy a claim is decided only if both judges agree.",
-    "reported": "Under this policy the answers of the second judge are reported and decide nothing.",
+    "reported": "Under this policy the second judge is reported only and decides nothing.",
 }
 
 
