@@ -86,7 +86,7 @@ def test_the_terminal_names_every_target_and_closes_with_a_line_for_each(togethe
     folder, run = together
     assert "2 targets, up to" in run.stdout
     for target, slug in SLUGS.items():
-        assert f"unlearned {target}, and has it kept" in run.stdout
+        assert f"is {target} gone from" in run.stdout
         verdict = manifest(folder / "run" / slug)["verdict"]
         assert re.search(rf"^  {target} +{verdict} +{folder / 'run' / slug / 'report.html'}$", run.stdout, re.MULTILINE)
         assert (folder / "run" / slug / "report.html").is_file()
