@@ -71,7 +71,7 @@ class BatchedJudge:
         scorer = ClipScorer(self.judge, self._dossier, embeddings, _no_images)
         recognised = np.full(len(keys), UNKNOWN, np.uint8)
         for name, concept in {concept.name: concept for concept in concepts if concept}.items():
-            places = [place for place, asked in enumerate(concepts) if asked and asked.name == name]
+            places = [place for place, shown in enumerate(concepts) if shown and shown.name == name]
             labels = scorer.classify([keys[place] for place in places], concept)
             recognised[places] = [label == concept.label for label in labels]
         return scorer.target_scores(keys), scorer.clip_scores(keys, prompts), recognised
