@@ -1,8 +1,12 @@
-"""What several rooms of tests share stands beside this file; `pythonpath` in pyproject.toml makes it importable by name."""
+"""What several packages of tests share stands beside this file; `pythonpath` in pyproject.toml makes it importable by name."""
 
 import os
 
-import pytest
+# One thread for each process, set before anything imports torch: threads of two workers would wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

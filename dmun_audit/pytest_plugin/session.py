@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ EVIDENCE_ATTRIBUTE = "dmun_audit"
 
 RESULT_ATTRIBUTE = "dmun_audit_words"
 """The attribute of a test report that holds the result of its case for the list of tests."""
+
+OTHER_FIELDS = frozenset({"target", "knowledge", "ini_base", "root", "world"})
+"""Fields of `Options` that are no option of one value: targets and dossiers may be repeated, the rest comes from elsewhere."""
 
 NO_EVIDENCE: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
 
@@ -103,10 +107,9 @@ class Session:
         from dmun_audit.config.targets import resolve_all
 
         option = self.config.option
-        names = ("model", "base", "policy", "judge", "detector", "second_judge", "audit_dir", "store", "audit_seed")
-        flags = ("allow_sensitive", "trust_remote_code")
-        values: dict[str, Any] = {name: getattr(option, "dmun_" + name, None) for name in names}
-        values |= {name: bool(getattr(option, "dmun_" + name, None)) for name in flags}
+        names = {field.name for field in fields(Options)} - OTHER_FIELDS
+        given = {name: getattr(option, "dmun_" + name, None) for name in names}
+        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
         targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
         try:
