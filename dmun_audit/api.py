@@ -114,7 +114,9 @@ class AuditResult:
         from dmun_audit.report.html import render_html
 
         page = html.escape(render_html(self.run), quote=True)
-        return f'<iframe srcdoc="{page}" style="width: 100%; height: {REPORT_HEIGHT}px; border: 0"></iframe>'
+        return (
+            f'<iframe sandbox="allow-scripts" srcdoc="{page}" style="width: 100%; height: {REPORT_HEIGHT}px; border: 0"></iframe>'
+        )
 
 
 def audit(
@@ -136,7 +138,8 @@ def audit(
 ) -> AuditResult:
     """Audit one unlearned model. Evidence and verdict are equal to `pytest audits/` with the same options.
 
-    Call it again after an interruption: it continues the audit and reuses all images.
+    Call it again after an interruption: it continues the audit and reuses all images. Images of a pipeline in memory that
+    computes more than its weights and configuration say are used in one call only; the manifest's load proof names it.
 
     Args:
         candidate: The model after unlearning: a path or another model reference, or a diffusers pipeline in memory. A
@@ -171,6 +174,7 @@ def audit(
     """
     from dmun_audit.config.options import Options
     from dmun_audit.config.resolve import resolve
+    from dmun_audit.plan.waivers import check_waivers
     from dmun_audit.runtime.loading import open_runtime
     from dmun_audit.runtime.target_audit import TargetAudit
 
@@ -192,6 +196,7 @@ def audit(
         trust_remote_code=trust_remote_code,
     )
     config = resolve(options)
+    check_waivers([config.plan], config.day)
     target_audit = TargetAudit(config)
     target_audit.begin()
     runtime = open_runtime([config], lambda count: None, in_memory)
@@ -225,7 +230,7 @@ def load_run(folder: str | Path) -> AuditResult:
           why:  a run folder holds manifest.json and evidence.jsonl
           do:   give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)
     """
-    return AuditResult(read_run(Path(folder)))
+    return AuditResult(read_run(Path(folder).expanduser()))
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:

@@ -177,7 +177,7 @@ class Reports:
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> Any:
     """Show the result of a passed case in the list of tests (-v), instead of PASSED."""
-    result = getattr(report, "dmun_audit_words", "")
+    result = "" if hasattr(report, "wasxfail") else getattr(report, "dmun_audit_words", "")
     return ("passed", ".", (result, {"green": True})) if result else None
 
 

@@ -208,6 +208,9 @@ class ClaimGroup:
     unit: ClassVar[str] = "images"
     """The word for the units of outcomes: "images" or "pairs"."""
 
+    required: ClassVar[bool] = True
+    """Whether an audit without its cases is only PARTIAL. A descriptive group is not required."""
+
     # Planning.
 
     def cases(self, material: Material) -> list[Case]:

@@ -31,6 +31,7 @@ class Ordering(ClaimGroup):
     name = "ordering"
     order = 40
     fixture = "ordering"
+    required = False
     introduction = "Are concepts damaged more if they are more similar to the target? This part is descriptive and does not decide the verdict."
 
     def cases(self, material: Material) -> list[Case]:

@@ -9,7 +9,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import Material
 from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 
@@ -51,6 +51,12 @@ def _refuse_unknown_groups(policy: Policy) -> None:
             f"did you mean {close[0]!r}?" if close else "",
             "install the package that registers it" + (f", or name one of {', '.join(names)}" if names else ""),
         )
+
+
+def required_cases(plan: Plan) -> list[Case]:
+    """The cases that must run for an audit to be whole."""
+    required = {group.name for group in claim_groups() if group.required}
+    return [case for case in plan.cases if not case.pooled and case.group in required]
 
 
 def image_budget(plan: Plan) -> int:

@@ -7,7 +7,7 @@ from dmun_audit._util.hashing import digest, slug
 from dmun_audit.config.options import Options, store_of
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.language_models.reference import names_language_model
-from dmun_audit.knowledge.packs import find_pack, open_knowledge
+from dmun_audit.knowledge.packs import find_pack, open_knowledge, pack_names
 from dmun_audit.knowledge.texts import fold
 from dmun_audit.models import references
 
@@ -28,7 +28,8 @@ def find_dossier(
     dossier = open_knowledge(options.knowledge, world)
     if options.target:
         _same_target(options.target, dossier)
-    return dossier, options.knowledge
+    of_world = options.knowledge in pack_names() and dossier != open_knowledge(options.knowledge)
+    return dossier, f"{options.knowledge}: the pack of that target for {world} models" if of_world else options.knowledge
 
 
 def _from_language_model(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup
+from dmun_audit.claim_groups.planning import required_cases
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.evidence import messages
@@ -69,7 +70,7 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
 
     `records` are all records by case id, pooled ones included. A record with a waiver does not count. Controls have no waivers.
     """
-    planned = [case for case in plan.cases if not case.pooled]
+    planned = required_cases(plan)
     missing = [case for case in planned if case.id not in records and case.id not in interruptions.deselected]
     controls = [record for record in records.values() if record.group == CONTROLS and record.verdict != Verdict.PASS]
     counted = [record for record in records.values() if record.gating and record.group != CONTROLS and not record.waiver]

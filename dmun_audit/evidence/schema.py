@@ -48,6 +48,10 @@ class _Record(BaseModel):
             raise KeyError(name)
         return getattr(self, name)
 
+    def __contains__(self, name: str) -> bool:
+        """Whether the field of that name is set: `"waiver" in record`."""
+        return name in type(self).model_fields and getattr(self, name) is not None
+
     def to_json(self) -> JsonObject:
         """Plain values for JSON, without fields that are not set."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -84,7 +88,7 @@ class ClaimRecord(_Record):
     """The numbers of a claim. Which of them it has depends on `kind`."""
 
     kind: str = Field(
-        description="rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, observation or ordering, "
+        description="One of: rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, observation or ordering, "
         "or the kind of a claim group of another package."
     )
     hits: int | None = Field(default=None, description="Images with the target, or pairs that the candidate lost.")
@@ -131,8 +135,8 @@ class ConceptRecord(_Record):
     """The nearby concept of a case."""
 
     name: str
-    role: str = Field(default="", description="retain, erase or observe.")
-    relation: str = Field(default="", description="parent, sibling, child, attribute or associated.")
+    role: str = Field(default="", description="One of: retain, erase, observe.")
+    relation: str = Field(default="", description="One of: parent, sibling, child, attribute, associated.")
     similarity: Number | None = Field(default=None, description="Similarity to the target as the dossier states it, in [0, 1].")
 
 
@@ -140,7 +144,7 @@ class PromptRecord(_Record):
     """The prompt of a case."""
 
     text: str
-    strategy: str = Field(default="", description="direct, work, or the strategy of an adversarial prompt.")
+    strategy: str = Field(default="", description="One of: direct, work, or the strategy of an adversarial prompt.")
     language: str = Field(default="", description="A BCP 47 tag.")
     note: str = Field(default="", description="How an adversarial prompt was found.")
 
@@ -258,7 +262,7 @@ class ManifestWaiver(_Record):
     owner: str
     expires: str
     target: str | None = None
-    status: str = Field(description="applied, not needed, not run, expired or of another target.")
+    status: str = Field(description="One of: applied, not needed, not run, expired, of another target.")
     days_left: int = Field(default=0, description="Days from the run to the last day on which it holds.")
     case_id: str | None = None
     title: str | None = None

@@ -8,8 +8,8 @@ from pathlib import Path
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-def write_log(run_folder: Path, worker: str, level: str) -> Path:
-    """Write log messages of the package from `level` on to `logs/WORKER.log` in the run folder. Returns the path."""
+def open_log(run_folder: Path, worker: str, level: str) -> logging.Handler:
+    """Begin to write log messages of the package from `level` on to `logs/WORKER.log` in the run folder."""
     path = run_folder / "logs" / f"{worker}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
@@ -17,4 +17,4 @@ def write_log(run_folder: Path, worker: str, level: str) -> Path:
     logger = logging.getLogger("dmun_audit")
     logger.addHandler(handler)
     logger.setLevel(int(level) if level.isdigit() else level.upper())
-    return path
+    return handler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import fields
@@ -50,9 +51,9 @@ class AuditFixture:
         """Run `case` and return its record.
 
         The test fails if the claim is refuted or undecided, and is skipped if the case is VACUOUS. A failure that the policy
-        waives is an expected failure. The findings are printed: pytest shows them with -rA or if the test fails.
+        waives is an expected failure. The findings are a section of the test's report:
+        pytest shows it with -rA, or if another assertion of the test fails.
         """
-        from dmun_audit.report.text import failure_text
         from dmun_audit.verdict.vocabulary import Verdict
 
         tests = self._session.tests_of(case)
@@ -63,7 +64,6 @@ class AuditFixture:
             pytest.fail(tests.failure(record), pytrace=False)
         if record.verdict == Verdict.VACUOUS:
             pytest.skip(record.seen)
-        print(failure_text(record))
         return record
 
 
@@ -77,6 +77,7 @@ class Session:
         self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
         self._records: list[tuple[int, CaseRecord]] = []  # records of the running test, each with the index of its audit
         self._fatal = ""
+        self._log: logging.Handler | None = None
         self._broken = False  # whether the running test failed by an error of the audit itself
         self._node_ids: set[str] = set()
         self._finished: set[str] = set()  # node ids of finished tests
@@ -197,13 +198,21 @@ class Session:
 
     @cached_property
     def _runtime(self) -> AuditRuntime:
-        from dmun_audit.pytest_plugin.log_file import write_log
         from dmun_audit.runtime.loading import open_runtime
 
-        if level := self.config.getoption("log_level", None):
-            write_log(self.tests[0].config.run_folder, self._worker, level)
         configs = [each.config for each in self.tests]
         return open_runtime(configs, self._progress.rendered if self._progress else lambda count: None)
+
+    def _open_log(self, tests: TargetTests) -> None:
+        """Begin the log of this process in the run folder of the first audit that runs, if pytest's --log-level asks for one."""
+        level = self.config.getoption("log_level", None)
+        if not level or self._log is not None:
+            return
+        from dmun_audit.pytest_plugin.log_file import open_log
+        from dmun_audit.runtime.target_audit import folder_of_run
+
+        folder = tests.audit.folder.path if tests.audit.folder else folder_of_run(tests.config)
+        self._log = open_log(folder, self._worker, level)
 
     @property
     def _worker(self) -> str:
@@ -211,7 +220,10 @@ class Session:
 
     def tests_of(self, case: Case) -> TargetTests:
         """The audit to which a case belongs."""
-        return next(each for each in self.tests if each.config.dossier.target.name == case.target)
+        for each in self.tests:
+            if each.config.dossier.target.name == case.target:
+                return each
+        pytest.fail(f"{case.id} is no case of this audit: check a case that a fixture gives", pytrace=False)
 
     def run(self, tests: TargetTests, case: Case) -> CaseRecord:
         """Run one case in this process and keep its record for the report of the running test."""
@@ -219,6 +231,7 @@ class Session:
             pytest.skip("the audit cannot continue")
         record = None
         try:
+            self._open_log(tests)
             runner = tests.audit.runner(lambda config: self._runtime.runner(config))
             record = tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
         except UsageError as error:
@@ -234,10 +247,13 @@ class Session:
     def attach(self, report: pytest.TestReport) -> None:
         """Attach the evidence of a test to its report."""
         if report.when == "call" and (self._records or self._fatal or self._broken):
+            from dmun_audit.report.text import failure_text
+
             records = [(place, record.to_json()) for place, record in self._records]
             facts = [each.audit.facts for each in self.tests]
             evidence = {"records": records, "facts": facts, "fatal": self._fatal, "broken": self._broken}
             setattr(report, EVIDENCE_ATTRIBUTE, json.dumps(evidence))
+            report.sections += [("Audit", failure_text(record)) for _, record in self._records if not record.is_failure]
             self._broken = False
             self._records = []
 
@@ -295,6 +311,9 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
+        if self._log is not None:
+            logging.getLogger("dmun_audit").removeHandler(self._log)
+            self._log.close()
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status

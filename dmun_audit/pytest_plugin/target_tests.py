@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pytest
 
-from dmun_audit.claim_groups.planning import image_budget
+from dmun_audit.claim_groups.planning import image_budget, required_cases
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
 from dmun_audit.config.targets import SEPARATOR
@@ -82,7 +82,7 @@ class TargetTests:
 
     def _deselected(self) -> set[str]:
         selected = frozenset().union(*self._node_ids.values())
-        return {case.id for case in self.config.plan.cases if not case.pooled} - selected
+        return {case.id for case in required_cases(self.config.plan)} - selected
 
     # Reports.
 
@@ -100,8 +100,7 @@ class TargetTests:
 
     def pooled_reports(self) -> list[pytest.TestReport]:
         """Test reports of the pooled claims, so that terminal and JUnit list them."""
-        run = self.audit.run
-        return [self._pooled_report(case, self._file_of(case.group)) for case in (run.cases if run else ()) if case.pooled]
+        return [self._pooled_report(record, self._file_of(record.group)) for record in self.audit.pooled]
 
     def _pooled_report(self, record: CaseRecord, file: str) -> pytest.TestReport:
         waived = self.waiver(record)

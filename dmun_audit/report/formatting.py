@@ -40,7 +40,12 @@ def one_line(text: object) -> str:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number. A truth value is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number too large for a float, from a file that somebody edited
+        return False
 
 
 def number(value: Any, digits: int = 3) -> str:

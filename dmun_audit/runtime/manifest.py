@@ -12,7 +12,7 @@ from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
+from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
@@ -35,6 +35,7 @@ def concluded_manifest(
     conclusion: Conclusion,
     *,
     whole: bool,
+    earlier: Manifest | None,
     attempts: Sequence[AttemptRecord],
     evidence: EvidenceDigest,
 ) -> Manifest:
@@ -58,13 +59,15 @@ def concluded_manifest(
         "seconds": round(sum(record.volatile.seconds or 0.0 for record in records.values()), 1),
         "evidence": evidence,
     }
-    return Manifest.model_validate(facts | _planned(config) | concluded)
+    before = earlier.to_json() if earlier else {}  # a run that loads no model keeps the facts of an earlier one
+    return Manifest.model_validate(before | facts | _planned(config) | concluded)
 
 
 def _planned(config: AuditConfig) -> JsonObject:
     """The part that is known before a model is loaded."""
     dossier, policy, plan = config.dossier, config.policy, config.plan
     return {
+        "format": FORMAT,
         "audit_hash": config.audit_hash,
         "target": {"name": dossier.target.name, "kind": dossier.target.kind},
         "policy": {

@@ -13,7 +13,7 @@ from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Volatile
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.files import write_reports
@@ -37,6 +37,8 @@ class TargetAudit:
         self.folder: RunFolder | None = None  # set by `begin`, in the process that writes it
         self.run: Run | None = None  # the concluded audit
         self._runner: AuditRunner | None = None
+        self.pooled: tuple[CaseRecord, ...] = ()  # the pooled claims that this run decided
+        self._earlier: Manifest | None = None
         self._attempts: tuple[AttemptRecord, ...] = ()
         self._store = ImageStore(config.store_folder)
 
@@ -67,7 +69,7 @@ class TargetAudit:
         folder = RunFolder(self.config.run_folder if whole else _folder_of_selected_cases(self.config.run_folder))
         require_writable(self._store.folder)
         folder.open(self.config.audit_hash)
-        earlier = folder.read_manifest()
+        self._earlier = earlier = folder.read_manifest()
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
         folder.write_manifest(opened_manifest(self.config, earlier, self._attempts))
         self.folder = folder
@@ -88,6 +90,7 @@ class TargetAudit:
         adjusted = with_holm([*self.records.values(), *pooled])
         records = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
         self.folder.conclude(records[case.id] for case in plan.cases if case.id in records)
+        self.pooled = tuple(records[record.case_id] for record in pooled)
         conclusion = conclude(plan, records, interruptions)
         attempt = self._attempts[-1].model_copy(update={"finished": _now(), "verdict": conclusion.verdict})
         manifest = concluded_manifest(
@@ -96,6 +99,7 @@ class TargetAudit:
             records,
             conclusion,
             whole=not interruptions.deselected and not interruptions.stopped,
+            earlier=self._earlier,
             attempts=(*self._attempts[:-1], attempt),
             evidence=evidence_digest(self.folder.contents().values()),
         )
@@ -108,6 +112,11 @@ class TargetAudit:
     def verdict(self) -> AuditVerdict | None:
         """The verdict, once the audit is concluded."""
         return self.run.verdict if self.run else None
+
+
+def folder_of_run(config: AuditConfig) -> Path:
+    """The run folder of a run that has begun."""
+    return _folder_of_selected_cases(config.run_folder)
 
 
 def _folder_of_selected_cases(folder: Path) -> Path:
