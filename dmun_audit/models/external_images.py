@@ -75,7 +75,7 @@ class ImageFolder:
         self._assigned: dict[tuple[str, int], Path] = {}
         self.settings: dict[str, Any] = {"images": "made elsewhere", "seeds": "as listed" if self.by_seed else "unknown"}
         pairing = (
-            "Seeds are those of the list. Whether base and candidate of a pair share their noise rests on the list alone."
+            "Seeds are as the list gives them. Only the list says that base and candidate of a pair share their noise."
             if self.by_seed
             else "The list gives no seeds. Pairs of base and candidate share no noise, and retention claims need more images."
         )

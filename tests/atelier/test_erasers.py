@@ -53,6 +53,7 @@ def test_the_controls_are_what_they_say(pipeline):
         assert (value.float() - mine[name]).norm() / mine[name].norm() > 0.5
 
 
+@pytest.mark.slow
 def test_an_esd_step_moves_only_cross_attention(pipeline, tmp_path):
     before = {name: value.detach().clone() for name, value in pipeline.unet.named_parameters()}
     fresh = open_pipeline(WEIGHTS / "base")
@@ -64,6 +65,7 @@ def test_an_esd_step_moves_only_cross_attention(pipeline, tmp_path):
     assert any(not torch.equal(value.float(), before[name].bfloat16().float()) for name, value in tensors.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["base", "retrained"])
 def test_models_open_with_no_code_of_ours(model):
     """diffusers and transformers alone open them; a CPU-only torchvision needs the compatibility module, loaded by its path."""

@@ -22,6 +22,7 @@ def _features(picture):
     return np.concatenate([values.mean(axis=(0, 1)), values.std(axis=(0, 1)), *steps, rough])
 
 
+@pytest.mark.slow
 def test_styles_are_told_apart_by_colour_and_roughness_alone():
     known = {style: np.stack([_features(paint(style, subject, 0)) for subject in SUBJECTS]) for style in STYLES}
     everything = np.concatenate(list(known.values()))

@@ -7,6 +7,8 @@ from benchmarks.calibration.__main__ import main
 from benchmarks.calibration.known_answers import KnownAnswers
 from benchmarks.calibration.quick import ALARM_RATE, FAR, most_errors, requirements
 
+pytestmark = pytest.mark.slow
+
 
 def quick(*arguments):
     return main(["--quick", "--audits=4", *arguments])
@@ -19,6 +21,7 @@ def changed(folder, text):
     return f"--policy={path}"
 
 
+@pytest.mark.slow
 def test_the_policy_that_ships_keeps_its_promise(capsys):
     assert quick() == 0
     printed = capsys.readouterr().out

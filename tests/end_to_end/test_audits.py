@@ -91,13 +91,13 @@ def test_a_killed_audit_goes_on_and_renders_nothing_twice(quick, tmp_path):
 
 
 def test_a_subset_is_partial_and_never_passes(quick, store, tmp_path):
-    run = audit(f"--policy={quick}", f"--store={tmp_path}", f"--audit-dir={tmp_path / 'run'}", "-k", "nearby and seurat")
+    run = audit(f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "-k", "nearby and seurat")
     assert "VERDICT PASS" not in run.stdout
     assert run.returncode in {1, 11}, run.stdout
 
 
-def test_junitxml_of_pytest_lists_pooled_claims(quick, tmp_path):
-    audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", f"--junitxml={tmp_path / 'p.xml'}")
+def test_junitxml_of_pytest_lists_pooled_claims(quick, store, tmp_path):
+    audit(f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", f"--junitxml={tmp_path / 'p.xml'}")
     assert "pooled[" in (tmp_path / "p.xml").read_text()
     import xmlschema
 
@@ -111,14 +111,14 @@ def _audits_of_ones_own(folder, text):
     return folder / "audits"
 
 
-def test_a_test_of_ones_own_joins_the_plan(quick, tmp_path):
+def test_a_test_of_ones_own_joins_the_plan(quick, store, tmp_path):
     tests = _audits_of_ones_own(
         tmp_path,
         "def test_ours(audit, nearby):\n"
         "    record = audit.check(nearby)\n"
         "    assert record['measures']['clip_score_candidate'] > 2\n",
     )
-    run = audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
+    run = audit(f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
     assert run.returncode == 1, run.stdout
     assert "Your test failed" in run.stdout
 
@@ -223,7 +223,7 @@ def test_a_fixture_or_parameter_of_ones_own_with_our_names_stays_ones_own(tmp_pa
     assert "3 passed" in run.stdout
 
 
-def test_a_test_of_ones_own_that_breaks_before_it_looks_fails_the_audit_and_says_why(quick, tmp_path):
+def test_a_test_of_ones_own_that_breaks_before_it_looks_fails_the_audit_and_says_why(quick, store, tmp_path):
     tests = _audits_of_ones_own(
         tmp_path,
         "import pytest\n"
@@ -232,13 +232,13 @@ def test_a_test_of_ones_own_that_breaks_before_it_looks_fails_the_audit_and_says
         "def test_ours(audit, ordering): audit.check(ordering)\n"
         "def test_paper(licence): pass\n",
     )
-    run = audit(f"--policy={quick}", f"--store={tmp_path / 's'}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
+    run = audit(f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", where=tmp_path, tests=tests)
     assert run.returncode == 1, run.stdout
     reasons = json.loads((tmp_path / "run" / "manifest.json").read_text())["reasons"]
     assert any("test_paper" in reason and "no licence here" in reason for reason in reasons), reasons
 
 
-def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tmp_path):
+def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, store, tmp_path):
     """What goes wrong inside of the audit is no finding: here a judge's file vanishes while the audit runs."""
     breaking = tmp_path / "breaking.py"
     breaking.write_text(
@@ -257,7 +257,7 @@ def test_an_audit_that_breaks_itself_is_incomplete_and_blames_no_model(quick, tm
         f"--policy={quick}",
         f"--audit-dir={tmp_path / 'run'}",
     ]
-    run = processes.run([*command, f"--store={tmp_path / 'store'}"], cwd=ROOT, env=environment)
+    run = processes.run([*command, f"--store={store}"], cwd=ROOT, env=environment)
     assert run.returncode == 10, run.stdout
     assert "VERDICT INCOMPLETE" in run.stdout
     assert "something is amiss in here" in run.stdout

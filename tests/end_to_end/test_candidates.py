@@ -146,7 +146,9 @@ def service():
 """
 
 
-@pytest.mark.parametrize(("function", "words"), [("edited", "a function made this model"), ("service", "draws by its own means")])
+@pytest.mark.parametrize(
+    ("function", "words"), [("edited", "a function made this model"), ("service", "cannot see whether it uses the given seeds")]
+)
 def test_a_python_function_is_audited(audit, tmp_path, function, words):
     (tmp_path / "our_service.py").write_text(HOOK)
     code, text, folder = audit(f"our_service:{function}")

@@ -25,12 +25,6 @@ def quick(tmp_path_factory):
     return _policy(tmp_path_factory, figures | {"concepts": 3, "pairs": 2})
 
 
-@pytest.fixture(scope="module")
-def brisk(tmp_path_factory):
-    """The smoke policy with half of its steps: the atelier's models draw recognisably with them."""
-    return _policy(tmp_path_factory, {"steps": 10})
-
-
 def _policy(tmp_path_factory, figures):
     text = (ROOT / "dmun_audit/policy/built_in/smoke.toml").read_text()
     for name, value in figures.items():
@@ -111,9 +105,9 @@ def test_an_audit_that_names_no_language_model_asks_none(chat, built, quick, sto
     assert len(chat.requests) == asked
 
 
-def test_the_table_of_orderings_is_filled_for_every_source_and_damage(built, brisk, store, tmp_path):
+def test_the_table_of_orderings_is_filled_for_every_source_and_damage(built, store, tmp_path):
     run = _audit(
-        "--model=atelier:damaged", f"--policy={brisk}", f"--knowledge={built}", f"--store={store}", f"--audit-dir={tmp_path}"
+        "--model=atelier:damaged", "--policy=smoke", f"--knowledge={built}", f"--store={store}", f"--audit-dir={tmp_path}"
     )
     assert "VERDICT FAIL" in run.stdout, run.stdout
     (ordering,) = [record for record in _evidence(tmp_path) if record["group"] == "ordering"]
@@ -134,7 +128,7 @@ def test_the_table_of_orderings_is_filled_for_every_source_and_damage(built, bri
     )
 
 
-def test_prompts_that_an_attack_found_are_regression_tests(brisk, store, tmp_path):
+def test_prompts_that_an_attack_found_are_regression_tests(store, tmp_path):
     """A dossier whose first prompts are known to reach `base`: the audit of a model that was never erased fails on each."""
     knowledge = read_dossier(ROOT / "dmun_audit/knowledge/packs/atelier-van-gogh.json").model_dump(mode="json")
     knowledge["adversarial"][0]["note"] = "found by attack in round 1: 4 of 4 on the candidate, 2 of 2 on base"
@@ -142,7 +136,7 @@ def test_prompts_that_an_attack_found_are_regression_tests(brisk, store, tmp_pat
     folder = tmp_path / "run"
     run = _audit(
         "--model=atelier:base",
-        f"--policy={brisk}",
+        "--policy=smoke",
         f"--knowledge={tmp_path / 'found.json'}",
         f"--store={store}",
         f"--audit-dir={folder}",

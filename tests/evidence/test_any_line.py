@@ -82,6 +82,7 @@ def _read(contents: list[Any], shown: bool = False) -> Run:
         return run
 
 
+@pytest.mark.slow
 @given(values)
 @settings(UNHURRIED, max_examples=200)
 def test_any_json_value_is_read(value: Any) -> None:

@@ -69,6 +69,7 @@ def test_answers_in_the_transcript_are_not_asked_for_again(brief, access, chat, 
     assert len(chat.requests) == requests
 
 
+@pytest.mark.slow
 def test_concurrency_changes_nothing(brief, access, chat, tmp_path):
     first = as_bytes(build_dossier(brief, access), tmp_path)
     wide = replace(access, settings=replace(access.settings, concurrency=8), transcript=tmp_path / "wide.transcript.jsonl")

@@ -75,6 +75,7 @@ TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slow
 INVALID = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", TEMPORARY, ids=lambda fault: fault.__name__)
 def test_a_temporary_fault_leaves_no_trace(brief, access, chat, fault, tmp_path):
     untroubled = as_bytes(build_dossier(brief, access), tmp_path)
@@ -113,6 +114,7 @@ def test_retry_after_is_honoured(brief, access, chat):
 # Lasting faults: one clear error in bounded time, and the answers so far are kept.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "what", "remedy"),
     [
@@ -150,6 +152,7 @@ def test_a_lasting_fault_ends_in_one_error_and_the_build_resumes_later(brief, ac
         assert chat.answered == dossier.provenance.questions
 
 
+@pytest.mark.slow
 def test_a_server_that_never_answers_does_not_hang_the_build(brief, access, chat):
     chat.fail_next(*[slowly(30)] * 50)
     started = time.monotonic()
@@ -158,6 +161,7 @@ def test_a_server_that_never_answers_does_not_hang_the_build(brief, access, chat
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.slow
 def test_a_server_that_dribbles_does_not_hang_the_build(brief, access, chat):
     def dribble(handler, body):
         handler.send_response(200)

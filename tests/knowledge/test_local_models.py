@@ -54,6 +54,7 @@ def _answers(model, questions):
     return [by_index[index] for index in range(len(questions))]
 
 
+@pytest.mark.slow
 def test_every_whole_answer_is_valid_for_every_item_type_of_the_interview(llama):
     model = TransformersModel(str(llama), Settings(batch=16))
     whole = 0
@@ -143,6 +144,7 @@ def test_an_answer_that_runs_out_of_tokens_says_so(llama):
     assert _answers(TransformersModel(str(llama), Settings()), [_question(answers.Neighbour, tokens=5)])[0].end == "length"
 
 
+@pytest.mark.slow
 def test_release_frees_the_memory(llama):
     import gc
     import weakref

@@ -15,6 +15,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.measures import perceptual
 from dmun_audit.measures.perceptual import BATCH_SIZE, alexnet_path, check_perceptual, open_perceptual
 
+pytestmark = pytest.mark.slow
+
 torchvision_compatibility.make_importable()
 
 
@@ -91,6 +93,7 @@ def test_a_distance_does_not_depend_on_its_batch(alexnet):
         assert opened.distances(left[index : index + 1], right[index : index + 1])[0] == distances[index]
 
 
+@pytest.mark.slow
 def test_other_weights_have_another_digest(alexnet, cache, weights, monkeypatch):
     first = open_perceptual("lpips")
     assert first.digest == open_perceptual("lpips").digest

@@ -19,6 +19,8 @@ from dmun_audit.models.references import parse_reference
 from dmun_audit.policy import Sampling
 from dmun_audit.render.sampling import open_sampler
 
+pytestmark = pytest.mark.slow
+
 SAMPLING = Sampling(steps=2, guidance=3.0, batch=2, threads=1, dtype="float32", size=32)
 
 

@@ -17,6 +17,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.models.headers import cheap_check
 from dmun_audit.models.references import parse_reference
 
+pytestmark = pytest.mark.slow
+
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

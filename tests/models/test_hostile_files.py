@@ -16,6 +16,8 @@ import torch
 import writers
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.slow
+
 K = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"  # (8, 16) in the tiny UNet
 UNET = "unet/diffusion_pytorch_model.safetensors"
 BIG = 2_000_000  # numbers of a tensor that makes a file of 8 MB
@@ -262,6 +264,7 @@ def _size(path):
     return sum(file.stat().st_size for file in files)
 
 
+@pytest.mark.slow
 def test_every_file_is_refused_with_what_and_why(probed):
     results, count = probed
     assert len(results) == count >= 70

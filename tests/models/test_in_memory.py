@@ -25,6 +25,8 @@ from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore
 
+pytestmark = pytest.mark.slow
+
 TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -57,6 +59,7 @@ def test_a_pipeline_has_the_digest_of_the_folder_that_it_came_from(family, tmp_p
     assert load_pipeline(model).weights_digest == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(
     "family", ["sd1", "sd3", "pixart"]

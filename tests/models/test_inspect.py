@@ -163,6 +163,7 @@ def hub(tmp_path_factory):
     return inspect
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("revision", ["", "@v1", "@" + "a" * 40])
 def test_a_hub_id_with_or_without_a_revision_is_loaded_from_the_cache(hub, revision):
     done = hub(f"owner/unlearned{revision}")
@@ -170,6 +171,7 @@ def test_a_hub_id_with_or_without_a_revision_is_loaded_from_the_cache(hub, revis
     assert f"fetched from the hub at commit {'a' * 40}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_revision_that_the_hub_does_not_have_is_one_error(hub):
     done = hub("owner/unlearned@v2")
     assert done.returncode == 4

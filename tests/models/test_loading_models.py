@@ -18,6 +18,8 @@ from dmun_audit.models.proof import Difference
 from dmun_audit.models.references import parse_reference
 from dmun_audit.models.source_files import read_source
 
+pytestmark = pytest.mark.slow
+
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
 

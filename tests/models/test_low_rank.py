@@ -13,6 +13,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.models.loading import load_candidate
 from dmun_audit.models.references import parse_reference
 
+pytestmark = pytest.mark.slow
+
 # LoRA and DoRA.
 
 

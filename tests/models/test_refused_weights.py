@@ -14,6 +14,8 @@ from dmun_audit.models.headers import cheap_check
 from dmun_audit.models.loading import load_candidate
 from dmun_audit.models.references import parse_reference
 
+pytestmark = pytest.mark.slow
+
 NAME = "down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"
 UNET = "unet/diffusion_pytorch_model.safetensors"
 

@@ -12,6 +12,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.models.loading import load_candidate
 from dmun_audit.models.references import parse_reference
 
+pytestmark = pytest.mark.slow
+
 # State dicts of a UNet.
 
 WRITTEN = {
@@ -35,6 +37,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extent", ["partial", "full"])
 @pytest.mark.parametrize("written", WRITTEN)
 def test_the_state_dict_of_a_unet(truth, loads_as, tmp_path, written, extent):

@@ -13,6 +13,8 @@ from dmun_audit.models.external_images import session_id
 from dmun_audit.models.loading import load_candidate, load_pipeline
 from dmun_audit.models.references import parse_reference
 
+pytestmark = pytest.mark.slow
+
 
 def loaded(path, base, **settings):
     return load_candidate(parse_reference(str(path)), base, **settings)

@@ -15,6 +15,8 @@ from dmun_audit.render.defaults import default_guidance, default_steps, image_si
 from dmun_audit.render.sampling import PipelineSampler, differences
 from dmun_audit.render.schedulers import CLASSES
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, SEEDS = ["a painting in the style of Van Gogh", "a house by the sea at night, with a boat"], [3, 4]
 DIFFUSION, FLOW = ["sd1", "sd2", "sdxl", "pixart"], ["sd3", "flux", "auraflow"]
 SWITCHED_OFF = {"pixart": {"use_resolution_binning": False, "clean_caption": False}}

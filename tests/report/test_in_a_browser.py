@@ -56,6 +56,7 @@ def page(browser: Any) -> Iterator[Any]:
     opened.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
 def test_the_page_opens_and_fits(page: Any, address: str, width: int, height: int, scheme: str) -> None:
@@ -109,6 +110,7 @@ def test_text_can_be_read_against_what_lies_behind_it(page: Any, address: str, s
     assert weak == []
 
 
+@pytest.mark.slow
 def test_cases_can_be_filtered_by_verdict_from_the_keyboard(page: Any, address: str) -> None:
     page.goto(address)
     everything = page.locator("details.case:visible").count()

@@ -23,6 +23,8 @@ from dmun_audit.spot_check.labels import FILE, Labels, read_labels
 from dmun_audit.spot_check.server import LabelingServer
 from dmun_audit.spot_check.strata import judged_images
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason="no chromium on this machine")
@@ -125,6 +127,7 @@ def test_a_port_that_is_taken_is_one_clear_error(server):
         LabelingServer(server.session, server.page, 70000)
 
 
+@pytest.mark.slow
 @needs_browser
 def test_a_sample_is_labelled_from_the_keyboard(server, page):
     page.goto(server.url)

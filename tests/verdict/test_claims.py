@@ -27,6 +27,7 @@ def chance(verdict, verdicts, rate):
     return float(stats.binom.pmf(hits, len(verdicts) - 1, rate).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize("ceiling", [0.03, 0.05, 0.2, 0.5])
 def test_a_ceiling_errs_no_more_often_than_allowed(trials, ceiling):
@@ -38,6 +39,7 @@ def test_a_ceiling_errs_no_more_often_than_allowed(trials, ceiling):
         assert chance("FAIL", verdicts, safe) <= alpha_fail + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", TRIALS)
 @pytest.mark.parametrize("floor", [0.5, 0.7, 0.8])
 def test_a_floor_errs_no_more_often_than_allowed(trials, floor):

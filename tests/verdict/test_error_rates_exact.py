@@ -43,6 +43,7 @@ def test_at_every_number_of_images_a_ceiling_errs_no_more_often_than_allowed(cei
             assert stats.binom.sf(failing - 1, TRIALS, rate).max() <= alpha_fail + 2 * ROUNDING
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha_pass", "alpha_fail"), LEVELS)
 @pytest.mark.parametrize("floor", THRESHOLDS)
 def test_at_every_number_of_images_a_floor_errs_no_more_often_than_allowed(floor, alpha_pass, alpha_fail):
@@ -124,6 +125,7 @@ def test_bounds_are_those_of_scipy_and_statsmodels():
                 assert hits == 0 or ours[0] == pytest.approx(stats.beta.ppf(alpha, hits, trials - hits + 1), abs=1e-12)
 
 
+@pytest.mark.slow
 def test_adjusted_p_values_are_those_of_statsmodels():
     generator = np.random.default_rng(7)
     for size in (1, 2, 5, 60):

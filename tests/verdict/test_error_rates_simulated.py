@@ -54,6 +54,7 @@ def pairs(losses, gains, generator):
     return np.where(drawn < losses, 1, np.where(drawn > 1 - gains, -1, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("losses", "gains"),
     [

@@ -81,6 +81,7 @@ def test_halves_of_fresh_seeds_rise_above_the_floor_as_seldom_as_it_says():
     assert stats.binom.ppf(0.001, repeats, 0.05) <= above <= stats.binom.ppf(0.999, repeats, 0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.8])
 @pytest.mark.parametrize("prompts", [[0] * 12, [0, 1, 2] * 4, [0, 1, 2, 3, 4, 5] * 2, list(range(12))])
 def test_the_distance_of_an_unchanged_model_stays_under_the_floor(correlation, prompts):

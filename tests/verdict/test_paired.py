@@ -183,6 +183,7 @@ def test_a_mean_decision_is_consistent(differences, margin, alpha):
         assert value is None or value == () or isinstance(value, StrEnum) or type(value) in (int, float, bool)
 
 
+@pytest.mark.slow
 def test_an_undecided_mean_says_how_many_pairs_would_do():
     generator = np.random.default_rng(6)
     seen = generator.normal(0.0, 0.03, 16)

@@ -93,6 +93,7 @@ def test_a_p_value_is_the_largest_probability_of_the_outcomes_at_least_as_safe(p
             assert beyond[margin][:, region].sum(axis=1).max() <= ours + 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "margin"), [(20, 0.15), (160, 0.15), (160, 0.0), (160, -0.9), (700, 0.05)])
 def test_the_search_encloses_the_supremum_tightly(pairs, margin):
     generator = np.random.default_rng(pairs)
@@ -114,6 +115,7 @@ def test_a_regions_probability_is_that_of_its_outcomes():
             assert ours == pytest.approx(chances(pairs, p10, p01)[inside].sum(), abs=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("alpha_pass", "alpha_fail"), [(0.05, 0.02), (0.2, 0.001)])
 @pytest.mark.parametrize("margin", [0.0, 0.15, 0.4])
 @pytest.mark.parametrize("pairs", [2, 9, 16, 24])
@@ -141,6 +143,7 @@ def test_its_bounds_miss_the_difference_no_more_often_than_allowed(pairs):
         assert rates[:, lower > difference].sum(axis=1).max(initial=0.0) <= 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pairs", "margin", "gains", "pooled", "score"),
     [(32, 0.25, 0, 2, 3), (160, 0.15, 0, 15, 16), (160, 0.15, 5, 16, 19), (160, 0.15, 20, 25, 31), (3200, 0.05, 100, 212, 229)],
@@ -186,6 +189,7 @@ def test_few_pairs_cannot_refute_and_many_are_refused():
             paired_score.score_loss_at_most(*arguments)
 
 
+@pytest.mark.slow
 def test_the_pairs_that_it_asks_for_are_enough():
     undecided = paired_score.score_loss_at_most(8, 2, 64, 0.15)
     draws = np.random.default_rng(5).multinomial(undecided.needed, [8.5 / 65, 2 / 64, 1 - 8.5 / 65 - 2 / 64], 300)
@@ -212,6 +216,7 @@ def size_of_a_mixture(pairs, margin, alpha, prompts):
     return {rule: sum(table[: most + 1, won].sum() for won, most in enumerate(allowed[rule])) for rule in allowed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pairs", "margin"), [(16, 0.25), (32, 0.25), (48, 0.15)])
 def test_prompts_of_different_difficulty_that_gain_little_keep_the_level(pairs, margin):
     generator = np.random.default_rng(pairs)

@@ -28,6 +28,7 @@ def grows(decisions):
     return ranks == sorted(ranks)
 
 
+@pytest.mark.slow
 @given(counts, st.data(), st.floats(0.005, 0.995), levels, levels)
 @UNHURRIED
 def test_one_hit_more_never_makes_a_ceiling_safer(trials, data, ceiling, alpha_pass, alpha_fail):

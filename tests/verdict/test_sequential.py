@@ -221,6 +221,7 @@ grids = st.integers(1, 6).flatmap(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(grids, st.data())
 def test_one_more_hit_never_makes_a_verdict_better_whenever_it_stops(outcomes, data):
