@@ -187,7 +187,7 @@ class KnownAnswers:
 
 
 def candidate_at(answers: KnownAnswers, group: str, rate: float, family: Sequence[str], name: str) -> Candidate:
-    """A candidate with exactly this true rate in one group. Its other groups are those of the retrained model.
+    """A candidate with exactly this true rate in one group. In its other groups it is the retrained model.
 
     Its images come from two models of `family` whose rates are next to `rate` on either side. Raises UsageError where the
     rates of the family do not enclose `rate`.

@@ -256,7 +256,7 @@ the concepts that are retained and known. An audit with a higher threshold of it
 
 - *over a limit*: the pooled rate of a group is over its limit.
 - *at a limit*: the pooled rate of one group is exactly its limit. Each image of this group comes from one of two models at random, \
-with replacement; the rates of the two models lie on either side of the limit. The images of the other groups are those of `retrained`.
+with replacement; the rates of the two models lie on either side of the limit. The images of the other groups come from `retrained`.
 - *uneven*: all pooled rates are under their limits, but a single prompt or concept is over its own. Then neither FAIL nor PASS is \
 an error.
 - *good*: no rate is over a limit."""

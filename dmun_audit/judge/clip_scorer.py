@@ -90,7 +90,7 @@ class ClipScorer:
         return self.detector.threshold(keys) if self.detector else calibrated_threshold(self, SCALE, keys)
 
     def classify(self, keys: Sequence[str], concept: NearbyConcept) -> list[str]:
-        """The best label of each of n images, among the label of `concept` and those of `against`."""
+        """The best label of each of n images, among the label of `concept` and its rival labels."""
         labels = [concept.label, *self.against(concept)]
         shares = label_shares(self.embeddings(keys), self.judge.embed_texts(labels), self.judge.scale)
         return [labels[best] for best in shares.argmax(axis=1)]

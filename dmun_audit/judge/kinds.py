@@ -26,7 +26,7 @@ BUILT_IN = (classifier.KIND, objects.KIND, reference_images.KIND, faces.KIND, vl
 
 
 def detector_kinds() -> dict[str, DetectorKind]:
-    """All kinds of detector but CLIP, by name: the built-in ones first, then those of other packages.
+    """All kinds of detector but CLIP, by name: built-in kinds first, then kinds of other packages.
 
     Raises UsageError where another package registers a name that is taken.
     """

@@ -1,4 +1,4 @@
-"""Zero-shot object detectors of transformers, for logos and objects. The score is that of the best box for a text."""
+"""Zero-shot object detectors of transformers, for logos and objects. An image's score is the score of its best box for a text."""
 
 from __future__ import annotations
 

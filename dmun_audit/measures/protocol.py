@@ -1,4 +1,4 @@
-"""The public contract of metrics: what else an audit measures between the images of the base and those of the candidate.
+"""The public contract of metrics: what else an audit measures between base images and candidate images.
 
 A metric is reported for every nearby concept. It decides no verdict. Another package adds one in three steps.
 

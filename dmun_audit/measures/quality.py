@@ -22,7 +22,7 @@ _STATIC = 0.2  # correlation of neighbouring pixels: about 0 in white noise, abo
 def clip_iqa(images: np.ndarray, prompts: np.ndarray, scale: float) -> NDArray[np.float64]:
     """CLIP-IQA of n images, shape (n,), in [0, 1]: the probability of the first of two prompts. 1 is best.
 
-    `images` (n, d) are the judge's embeddings of the images, `prompts` (2, d) those of `IQA_PROMPTS`; `scale` is its logit
+    `images` (n, d) are the judge's embeddings of the images, `prompts` (2, d) its embeddings of `IQA_PROMPTS`; `scale` is its logit
     scale. Source: Wang et al., Exploring CLIP for assessing the look and feel of images, AAAI 2023, §3.1. The authors remove
     the position embedding of a ResNet-50 CLIP to accept images of any size. Here the judge is unchanged, so values can be
     compared within one judge only: base with candidate. They mean nothing for a judge without such prompts in its training,

@@ -36,7 +36,7 @@ class LoadedModel:
 
     `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a
     `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
-    batch before the batch is drawn. `beyond_weights` is that of `OpenedPipeline`.
+    batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`.
     """
 
     reference: ModelReference

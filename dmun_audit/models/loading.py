@@ -59,7 +59,7 @@ def load_candidate(
 ) -> LoadedModel:
     """Load a model of any kind and compare it with the base; weights and adapters are laid over a fresh copy of `base`.
 
-    An atelier weights file is laid over the atelier's own base. The other arguments are those of `load_pipeline`. Raises what
+    An atelier weights file is laid over the atelier's own base. The other arguments are as in `load_pipeline`. Raises what
     `load_pipeline` raises, and LoadError where weights do not fit the base, or where a file laid over it changes nothing.
     """
     started = time.monotonic()

@@ -60,7 +60,7 @@ def read_source(reference: ModelReference) -> Source:
 
 
 def confirm_source(reference: ModelReference, planned: Source | None) -> str:
-    """The digest of the files that a model was loaded from. They are read only where they may not be those of `planned`.
+    """The digest of the files that a model was loaded from. The files are read only if they may have changed since `planned`.
 
     Raises LoadError where they changed since the audit was planned.
     """

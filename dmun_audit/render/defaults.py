@@ -71,7 +71,7 @@ def call_defaults(pipeline: Any) -> dict[str, Any]:
 
 
 def _grid(pipeline: Any) -> int:
-    """The number of pixels of which every side is a multiple: the autoencoder's factor times the side of a patch.
+    """Every side of an image is a multiple of this number of pixels: the autoencoder's factor times the side of a patch.
 
     The factor of the image processor includes the packing of latents (FLUX: 2 by 2). The pipelines of Stable Diffusion and PixArt
     need multiples of 8 with any autoencoder.

@@ -72,7 +72,7 @@ def lay_out(contents: Contents, base: Shapes) -> Layout:
     """Recognise the file and find the place of each of its tensors in the base.
 
     Raises LoadError, naming tensors, where it holds none, where the format is unknown, where a tensor has no place, and where
-    its shape is not that of its place.
+    its shape differs from the shape of its place.
     """
     if not contents.shapes:
         raise LoadError(f"{contents.path} holds no tensors", "", REMEDY)

@@ -1,6 +1,6 @@
 """LoRA, LoCon and DoRA adapters: where their tensors go, and the weights that they make.
 
-Names are those of diffusers, peft and kohya's trainer. Every name is looked up among the base's own modules, so nothing is
+It reads the names of diffusers, peft and kohya's trainer. Every name is looked up among the base's own modules, so nothing is
 guessed or dropped. (The loader of diffusers drops DoRA magnitudes, and drops tensors without a place with a warning.)
 
 W' = W + (alpha / rank) · B·A (Hu et al. 2021, arXiv 2106.09685, §4.1); with a magnitude m, W' = m · V / ‖V‖ of V = W + (alpha /

@@ -1,7 +1,7 @@
 """Receler: small erasers behind each cross-attention (Huang et al. 2023, arXiv 2311.17717, §3.1).
 
 An eraser adds up(GELU(down(a))) to the output a of a cross-attention, before the residual sum, at every step and for both halves
-of classifier-free guidance. Names and shapes are those of `eraser_weights.pt` as the released code saves it.
+of classifier-free guidance. It reads names and shapes of `eraser_weights.pt` as the released code saves it.
 """
 
 from __future__ import annotations
