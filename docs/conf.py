@@ -2,18 +2,17 @@
 
 import os
 import re
-import tomllib
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
-ROOT = Path(__file__).parent.parent
-_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+import dmun_audit
 
+ROOT = Path(__file__).parent.parent
 project = "dmun_audit"
 author = "the authors of dmun_audit"
-version = release = _PROJECT["version"]
+version = release = dmun_audit.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["notebooks/.ipynb_checkpoints"]
