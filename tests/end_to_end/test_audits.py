@@ -59,11 +59,12 @@ def test_a_damaged_model_fails_retention(store, tmp_path):
     assert "the judge recognises only the base image" in " ".join(run.stdout.split())
 
 
-def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quick, tmp_path):
+def test_two_workers_leave_the_evidence_of_none_and_a_rerun_renders_nothing(quick, store, tmp_path):
     folders = {}
     for workers in ("0", "2"):
         folders[workers] = tmp_path / f"run{workers}"
-        audit(f"--policy={quick}", f"--store={tmp_path / workers}", f"--audit-dir={folders[workers]}", "-n", workers)
+        own = store if workers == "0" else tmp_path / workers
+        audit(f"--policy={quick}", f"--store={own}", f"--audit-dir={folders[workers]}", "-n", workers)
     assert evidence(folders["0"]) == evidence(folders["2"])
     assert len(evidence(folders["0"])) > 30
     written = (folders["2"] / "evidence.jsonl").read_text()
