@@ -6,6 +6,7 @@ whole group needs records only, and no context.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, TypeVar
@@ -184,7 +185,7 @@ class CaseFindings:
         )
 
 
-class ClaimGroup:
+class ClaimGroup(ABC):
     """A group of cases that share a claim. Subclasses set the attributes and override methods."""
 
     name: ClassVar[str]
@@ -213,9 +214,9 @@ class ClaimGroup:
 
     # Planning.
 
+    @abstractmethod
     def cases(self, material: Material) -> list[Case]:
         """The cases of a plan, pooled ones last. Raises UsageError if the dossier has too few prompts or concepts for the policy."""
-        raise NotImplementedError
 
     def later_requests(self, plan: Plan) -> Sequence[ImageRequest]:
         """Candidate images that the group may request during the audit, besides the images of its cases."""
@@ -305,9 +306,9 @@ class ClaimGroup:
         """Decide the claim of a single case once, on all of its planned images."""
         return self.fixed_decision(plan, [outcomes], limit)
 
+    @abstractmethod
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """Draw and decide one case."""
-        raise NotImplementedError
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """Decide a pooled case from the records of its members. `records` are all records, controls included."""

@@ -1,4 +1,4 @@
-"""Claim groups are found by themselves: those of the package, and those that other packages register."""
+"""The registry finds the claim groups of the package and the claim groups of other packages."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +130,13 @@ def test_something_else_than_a_group_is_refused(installed):
 def test_a_group_that_cannot_be_imported_is_named_with_its_package(installed):
     installed("import no_such_module")
     with pytest.raises(LoadError, match=r"'blank_images' cannot be imported(.|\n)*no_such_module"):
+        registry.claim_groups()
+
+
+def test_a_group_without_its_methods_is_refused_before_an_audit_begins(installed):
+    source = "from dmun_audit.claim_groups.group import ClaimGroup\nclass Half(ClaimGroup):\n    name = 'half'\nGROUP = Half()\n"
+    installed(source)
+    with pytest.raises(LoadError, match=r"abstract methods.*cases.*decide_case"):
         registry.claim_groups()
 
 
