@@ -144,9 +144,17 @@ def _is_defined(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in ([part.strip() for part in names.split(",")] if isinstance(names, str) else names) for names in marked)
 
 
+def _has_no_case(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether a test waits for a case of a group that the policy leaves out: pytest would list it as skipped."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    empty = [name for name, value in parameters.items() if type(value).__name__ == "NotSetType"]
+    return bool(empty) and bool(config.stash[KEY].tests) and not set(empty).isdisjoint(config.stash[KEY].case_fixtures())
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sort the tests of cases by plan, and note the selected tests after all deselection."""
+    """Remove the tests of groups without cases, sort the others by plan, and note them after all deselection."""
+    items[:] = [item for item in items if not _has_no_case(config, item)]
     config.stash[KEY].arrange(items)
     config.stash[KEY].collected([item.nodeid for item in items])
 

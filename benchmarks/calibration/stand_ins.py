@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol, Self
 
+import numpy as np
+
 from benchmarks.calibration.audit_images import AuditImages, PlannedImages
 from dmun_audit.claim_groups.group import Judge
 from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
@@ -80,6 +82,18 @@ class ResampledObservations:
     def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
         """See `Observations.clip_scores`."""
         return [round(float(score), 6) for score in self._images.clip[self._planned.positions(requests)]]
+
+    def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
+        """Raises LookupError: a resampled audit has scores, and no pixels."""
+        raise LookupError("A resampled audit has no images: leave claims on pixels out of its policy.")
+
+    def embeddings(self, requests: Sequence[ImageRequest]) -> np.ndarray:
+        """Raises LookupError: a resampled audit has scores, and no embeddings."""
+        raise LookupError("A resampled audit has no embeddings: leave claims on them out of its policy.")
+
+    def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
+        """See `embeddings`."""
+        return self.embeddings(())
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
         """See `Observations.records`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 from dmun_audit.claim_groups.rules import Limits, OutcomeKind, Outcomes, Rules
 from dmun_audit.evidence.schema import CalibrationImage, CaseRecord, ClaimRecord, ImageRecord
@@ -20,18 +20,25 @@ from dmun_audit.policy import Policy
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
+if TYPE_CHECKING:
+    import numpy as np
+
 Judge = Literal["first", "second"]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Material:
-    """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first."""
+    """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first.
+
+    `fingerprint` is the digest of the candidate's files. What is drawn from it cannot be known before the candidate is final.
+    """
 
     dossier: Dossier
     policy: Policy
     nearby: tuple[NearbyConcept, ...]
     audit_seed: int
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,18 @@ class Observations(Protocol):
 
     def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
         """The CLIP score of each drawn image with its own prompt, in [-1, 1]."""
+        ...
+
+    def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
+        """The drawn images, each (height, width, 3) uint8 RGB."""
+        ...
+
+    def embeddings(self, requests: Sequence[ImageRequest]) -> np.ndarray:
+        """The CLIP embeddings of n ≥ 1 drawn images: unit vectors (n, d)."""
+        ...
+
+    def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
+        """The CLIP embeddings of n ≥ 1 texts: unit vectors (n, d)."""
         ...
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:

@@ -14,16 +14,17 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 
 
-def make_plan(dossier: Dossier, policy: Policy, audit_seed: int) -> Plan:
-    """The plan of one audit: the cases of every claim group.
+def make_plan(dossier: Dossier, policy: Policy, audit_seed: int, fingerprint: str = "") -> Plan:
+    """The plan of one audit: the cases of every claim group. `fingerprint` is the digest of the candidate's files.
 
     Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
-    material = Material(dossier, policy, nearby, audit_seed)
+    material = Material(dossier, policy, nearby, audit_seed, fingerprint)
     cases = [case for group in claim_groups() for case in group.cases(material)]
-    plan = Plan(dossier, policy, audit_seed, nearby, tuple(replace(case, target=dossier.target.name) for case in cases))
+    targeted = tuple(replace(case, target=dossier.target.name) for case in cases)
+    plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint)
     if image_budget(plan) > policy.images_at_most:
         raise UsageError(
             f"the plan needs up to {image_budget(plan):,} images",

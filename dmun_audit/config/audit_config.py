@@ -36,6 +36,7 @@ class AuditConfig:
     by_default: bool
     trust_remote_code: bool
     plan: Plan = field(compare=False)
+    fingerprint: str = ""  # of the candidate, as the plan uses it; empty for images made elsewhere
     prefix: str = ""
     detector: str | None = None
     second_judge: str | None = None
@@ -56,4 +57,5 @@ class AuditConfig:
         values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
         values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
         values["day"] = date.fromisoformat(values["day"])
-        return cls(**values, plan=make_plan(values["dossier"], values["policy"], values["audit_seed"]))
+        plan = make_plan(values["dossier"], values["policy"], values["audit_seed"], values["fingerprint"])
+        return cls(**values, plan=plan)

@@ -72,7 +72,8 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     others = check_others(judge, options.detector, options.second_judge)
     _check_needs(policy, others)
     seed, seeds = _audit_seed(options, policy, models)
-    plan = make_plan(dossier, policy, seed)
+    fingerprint = "" if models.candidate.kind == "images" else models.sources["candidate"]
+    plan = make_plan(dossier, policy, seed, fingerprint)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -97,6 +98,7 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,
+        fingerprint=fingerprint,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
     )

@@ -13,13 +13,17 @@ from dmun_audit.verdict.vocabulary import CONTROLS
 
 @dataclass(frozen=True)
 class Plan:
-    """All cases of one audit in order. `nearby` are the concepts under test, the most similar first."""
+    """All cases of one audit in order. `nearby` are the concepts under test, the most similar first.
+
+    `fingerprint` is the digest of the candidate's files; empty if the plan does not depend on it.
+    """
 
     dossier: Dossier
     policy: Policy
     audit_seed: int
     nearby: tuple[NearbyConcept, ...]
     cases: tuple[Case, ...]
+    fingerprint: str = ""
 
     def of_group(self, group: str, pooled: bool = False) -> tuple[Case, ...]:
         """The single cases of one group, or its pooled cases."""

@@ -18,6 +18,8 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.render.engine import Engine, covering
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dmun_audit.judge.protocol import StoredImageDetector
 
 
@@ -107,6 +109,18 @@ class AuditObservations:
             return []
         scores = self.scorer.clip_scores(self.keys(requests), [request.prompt for request in requests])
         return [round(float(score), 6) for score in scores]
+
+    def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
+        """See `Observations.images`."""
+        return self.engine.images(requests)
+
+    def embeddings(self, requests: Sequence[ImageRequest]) -> np.ndarray:
+        """See `Observations.embeddings`."""
+        return self.scorer.embeddings(self.keys(requests))
+
+    def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
+        """See `Observations.text_embeddings`."""
+        return self.scorer.judge.embed_texts(texts)
 
     def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
         """See `Observations.labels`."""
