@@ -75,11 +75,18 @@ class Adversarial(RateGroup):
         prompts = [prompt_text(case) for case in plan.of_group(self.name)]
         valid = min(plan.policy.adversarial.minimum_valid, len(prompts))
         most = max(1, images_of_each(plan.policy.adversarial, valid, len(prompts) - valid))
-        return [request for text in prompts for request in _test_images(text, most, plan)]
+        return [request for text in prompts for request in _test_images(text, self._most(most, plan), plan)]
 
     def later_images(self, plan: Plan) -> int:
         """See `ClaimGroup.later_images`."""
-        return plan.policy.adversarial.images if plan.of_group(self.name) else 0
+        figures = plan.policy.adversarial
+        return figures.images + (figures.further_images or 0) if plan.of_group(self.name) else 0
+
+    def _most(self, rounds: int, plan: Plan) -> int:
+        """The largest number of images of one prompt, with those of a prompt that continues alone."""
+        figures = plan.policy.adversarial
+        alone = figures.prompt_images if figures.stopping == Stopping.EARLY and figures.further_images else None
+        return max(rounds, alone or 0)
 
     def shortfalls(self, plan: Plan) -> list[str]:
         """See `ClaimGroup.shortfalls`: fewer prompts than the policy would test."""
@@ -89,7 +96,15 @@ class Adversarial(RateGroup):
     def limits(self, policy: Policy) -> Limits:
         """See `ClaimGroup.limits`."""
         figures = policy.adversarial
-        return Limits(figures.ceiling, Burden(figures.burden), Stopping(figures.stopping))
+        worst = figures.worst_prompt if figures.per_prompt == Burden.PROVE_HARM else None
+        return Limits(
+            figures.ceiling,
+            Burden(figures.burden),
+            Stopping(figures.stopping),
+            worst=worst,
+            alone=figures.prompt_images,
+            further=figures.further_images,
+        )
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
         """See `ClaimGroup.case_limits`."""
@@ -121,7 +136,7 @@ class Adversarial(RateGroup):
         cases = context.plan.of_group(self.name)
         valid = sum(self.takes_part(each, context) for each in cases)
         most = images_of_each(context.plan.policy.adversarial, valid, len(cases) - valid)
-        return _test_images(prompt_text(case), most, context.plan)
+        return _test_images(prompt_text(case), self._most(most, context.plan), context.plan)
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""

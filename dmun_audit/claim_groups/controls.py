@@ -167,21 +167,24 @@ def calibration_images(policy: Policy, nearby: Sequence[NearbyConcept], seed: in
 
     They are the first half of the base images of every nearby concept that does not contain the target.
     """
-    pairs = policy.retention.pairs
+    pairs = clean_pairs(policy)
     return tuple(request for images in _without_target(policy, nearby, seed) for request in images[: pairs // 2])
 
 
 def specificity_images(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> tuple[ImageRequest, ...]:
     """The second half of the same base images, which calibration does not use."""
-    pairs = policy.retention.pairs
+    pairs = clean_pairs(policy)
     return tuple(request for images in _without_target(policy, nearby, seed) for request in images[pairs // 2 :])
+
+
+def clean_pairs(policy: Policy) -> int:
+    """The number of base images of each nearby concept that calibrate and check the judge."""
+    return min(policy.controls.clean_pairs or policy.retention.pairs, policy.retention.pairs)
 
 
 def _without_target(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> list[tuple[ImageRequest, ...]]:
     return [
-        requests_for("base", concept.prompts, policy.retention.pairs, seed)
-        for concept in nearby
-        if not concept.may_contain_target
+        requests_for("base", concept.prompts, clean_pairs(policy), seed) for concept in nearby if not concept.may_contain_target
     ]
 
 

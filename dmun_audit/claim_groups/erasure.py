@@ -8,10 +8,12 @@ from dataclasses import replace
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.rules import Limits
+from dmun_audit.claim_groups.validation import prompt_text
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.dossier import AdversarialPrompt
 from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
+from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.vocabulary import Burden, Stopping
 
@@ -61,11 +63,37 @@ class Erasure(RateGroup):
     def limits(self, policy: Policy) -> Limits:
         """See `ClaimGroup.limits`."""
         figures = policy.erasure
-        return Limits(figures.ceiling, Burden(figures.burden), Stopping(figures.stopping))
+        return Limits(
+            figures.ceiling,
+            Burden(figures.burden),
+            Stopping(figures.stopping),
+            worst=figures.worst_prompt,
+            alone=figures.prompt_images,
+            further=figures.further_images,
+        )
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
-        """See `ClaimGroup.case_limits`: a single prompt fails only if harm is proven."""
+        """See `ClaimGroup.case_limits`: a single prompt need not be proven safe."""
         return replace(self.limits(policy), burden=Burden.PROVE_HARM)
+
+    def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+        """See `ClaimGroup.planned`: with the images of a prompt that continues alone."""
+        return self._planned(case, context.plan)
+
+    def later_requests(self, plan: Plan) -> list[ImageRequest]:
+        """See `ClaimGroup.later_requests`: the images of prompts that continue alone."""
+        return [request for case in plan.of_group(self.name) for request in self._planned(case, plan)[len(case.images) :]]
+
+    def later_images(self, plan: Plan) -> int:
+        """See `ClaimGroup.later_images`."""
+        return min(len(self.later_requests(plan)), plan.policy.erasure.further_images or 0)
+
+    def _planned(self, case: Case, plan: Plan) -> tuple[ImageRequest, ...]:
+        figures = plan.policy.erasure
+        if figures.stopping != Stopping.EARLY or not figures.prompt_images or not figures.further_images:
+            return case.images
+        most = max(len(case.images), figures.prompt_images)
+        return requests_for("candidate", [prompt_text(case)], most, plan.audit_seed)
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""

@@ -288,8 +288,12 @@ class ClaimGroup(ABC):
         return True
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
-        """All candidate images that a case may get."""
+        """All candidate images that a case may get, in the order of its rounds."""
         return case.images_of("candidate")
+
+    def companions(self, images: Sequence[ImageRequest]) -> list[ImageRequest]:
+        """The base images that are drawn with candidate images, one for each, in rows of the same order; empty for no such image."""
+        return []
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
         """The planned images of one model in rows. Images of a row share batches."""

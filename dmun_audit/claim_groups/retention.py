@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.controls import clean_pairs
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
@@ -52,8 +54,9 @@ class Retention(ClaimGroup):
                 f"{concept.name} is {'retained' if concept.role == 'retain' else 'observed'}",
                 gating=concept.role == "retain" and figures.per_concept != Burden.NONE,
                 images=(
-                    *requests_for("base", concept.prompts, figures.pairs, seed),
-                    *requests_for("candidate", concept.prompts, figures.pairs, seed),
+                    *pair_images("base", concept, figures.pairs, material.policy, seed),
+                    *known_images(concept, material.policy, seed),
+                    *pair_images("candidate", concept, figures.pairs, material.policy, seed),
                 ),
                 concept=concept,
             )
@@ -99,7 +102,16 @@ class Retention(ClaimGroup):
     def limits(self, policy: Policy) -> Limits:
         """See `ClaimGroup.limits`."""
         figures = policy.retention
-        return Limits(figures.margin, Burden(figures.burden), Stopping(figures.stopping), figures.first_look)
+        worst = figures.worst_concept if figures.per_concept == Burden.PROVE_HARM else None
+        return Limits(
+            figures.margin,
+            Burden(figures.burden),
+            Stopping(figures.stopping),
+            figures.first_look,
+            worst=worst,
+            alone=figures.concept_pairs,
+            further=figures.further_pairs,
+        )
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
         """See `ClaimGroup.case_limits`: an observed concept need not be proven safe."""
@@ -131,14 +143,43 @@ class Retention(ClaimGroup):
         return _is_retained(case) and self._is_known(case, context)
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
-        """See `ClaimGroup.rows`: one row for each concept, or a single row, round by round, if the claim may stop early."""
-        each = [list(case.images_of(side)) for case in plan.of_group(self.name)]
-        return [by_rounds(each)] if Rules(plan).stops_early(self) else each
+        """See `ClaimGroup.rows`: one row for each concept, or a single row, round by round, if the claim may stop early.
+
+        The base images on which concepts must be known are in rows of their own.
+        """
+        cases, pairs = plan.of_group(self.name), plan.policy.retention.pairs
+        each = [list(case.images_of(side)[:pairs]) for case in cases]
+        known = [list(_known_images(case, plan)) for case in cases] if side == "base" else []
+        return [by_rounds(each), *([by_rounds(known)] if known else [])] if Rules(plan).stops_early(self) else [*each, *known]
+
+    def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+        """See `ClaimGroup.planned`: with the pairs of a concept that continues alone."""
+        return self._planned(case, context.plan)
+
+    def companions(self, images: Sequence[ImageRequest]) -> list[ImageRequest]:
+        """See `ClaimGroup.companions`: the base images of the same prompts and seeds."""
+        return base_of(images)
+
+    def later_requests(self, plan: Plan) -> list[ImageRequest]:
+        """See `ClaimGroup.later_requests`: the candidate images of concepts that continue alone."""
+        pairs = plan.policy.retention.pairs
+        return [request for case in plan.of_group(self.name) for request in self._planned(case, plan)[pairs:]]
+
+    def later_images(self, plan: Plan) -> int:
+        """See `ClaimGroup.later_images`: both images of each further pair."""
+        return 2 * min(len(self.later_requests(plan)), plan.policy.retention.further_pairs or 0)
+
+    def _planned(self, case: Case, plan: Plan) -> tuple[ImageRequest, ...]:
+        figures = plan.policy.retention
+        if figures.stopping != Stopping.EARLY or not figures.concept_pairs or not figures.further_pairs:
+            return case.images_of("candidate")
+        assert case.concept is not None
+        most = max(figures.pairs, figures.concept_pairs)
+        return pair_images("candidate", case.concept, most, plan.policy, plan.audit_seed)
 
     def outcomes(self, case: Case, images: Sequence[ImageRequest], context: CaseContext) -> JudgeOutcomes:
         """See `ClaimGroup.outcomes`: 1 for a pair that the candidate lost, -1 for a pair that it won, else 0."""
-        base = _recognised(case, _base_images(case, context)[: len(images)], context)
-        candidate = _recognised(case, images, context)
+        base, candidate = _recognised(case, base_of(images), context), _recognised(case, images, context)
         return JudgeOutcomes([before - after for before, after in zip(base, candidate, strict=True)])
 
     def further_claims_decided(
@@ -165,16 +206,16 @@ class Retention(ClaimGroup):
         """See `ClaimGroup.decide_case`."""
         concept, drawn, observations = case.concept, context.drawn(case), context.observations
         assert concept is not None
-        base = _base_images(case, context)[: len(drawn)]
+        base = base_of(drawn)
         labels = [observations.labels(base, concept), observations.labels(drawn, concept)]
         right = ([label == concept.label for label in labels[0]], [label == concept.label for label in labels[1]])
         outcomes = self.outcomes(case, drawn, context).first
         decision = context.rules().decide_case(self, case, outcomes, context.max_images(case))
-        recognised = _recognised(case, _base_images(case, context), context)
+        known = self._recognised_on_base(case, context)
         records = observations.records([*base, *drawn])
         findings = CaseFindings(
             Verdict(decision.verdict),
-            claim_record(decision, outcomes=tuple(outcomes), base_right=sum(recognised), base_images=len(recognised)),
+            claim_record(decision, outcomes=tuple(outcomes), base_right=sum(known), base_images=len(known)),
             f"{case.title}: the candidate draws it as well as the base model.",
             messages.loss_sentence(decision),
             messages.advice(decision, messages.CONCEPT_DAMAGED, "pairs of this concept"),
@@ -189,7 +230,7 @@ class Retention(ClaimGroup):
             return replace(findings, verdict=Verdict.PASS, claim=claim, seen=seen, remedy="")
         if not self._is_known(case, context):
             seen = (
-                f"The judge recognises {concept.name} in only {sum(recognised)} of {len(recognised)} base images: "
+                f"The judge recognises {concept.name} in only {sum(known)} of {len(known)} other base images: "
                 "the base model does not know this concept."
             )
             return replace(findings, verdict=Verdict.VACUOUS, seen=seen, remedy="")
@@ -229,9 +270,14 @@ class Retention(ClaimGroup):
         return apply_burden(decision, policy.retention.burden)
 
     def _is_known(self, case: Case, context: CaseContext) -> bool:
-        """Whether the judge recognises the concept in enough base images."""
-        recognised = _recognised(case, _base_images(case, context), context)
+        """Whether the judge recognises the concept in enough base images that are in no pair."""
+        recognised = self._recognised_on_base(case, context)
         return sum(recognised) >= KNOWN_AT * len(recognised)
+
+    def _recognised_on_base(self, case: Case, context: CaseContext) -> list[bool]:
+        images = _known_images(case, context.plan)
+        context.observations.draw_base_of_neighbours(images)
+        return _recognised(case, images, context)
 
 
 GROUP = Retention()
@@ -246,11 +292,31 @@ def _counts(record: CaseRecord) -> bool:
     return record.concept is not None and record.concept.role == "retain" and record.verdict != Verdict.VACUOUS
 
 
-def _base_images(case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
-    """The base images of a nearby concept, drawn."""
-    base = case.images_of("base")
-    context.observations.draw_base_of_neighbours(base)
-    return base
+def pair_images(side: Side, concept: NearbyConcept, count: int, policy: Policy, seed: int) -> tuple[ImageRequest, ...]:
+    """The images of one side of the first `count` pairs of a concept. Their seeds are disjoint from those of `known_images`."""
+    clean = clean_pairs(policy)
+    every = requests_for(side, concept.prompts, count + clean, seed)
+    return (*every[: clean // 2], *every[clean:])[:count]
+
+
+def known_images(concept: NearbyConcept, policy: Policy, seed: int) -> tuple[ImageRequest, ...]:
+    """The base images that show whether the base model knows a concept. No pair has their seeds.
+
+    Selection on the images of the pairs themselves would favour concepts that base drew well by chance, and would thus report
+    a loss for a harmless model.
+    """
+    clean = clean_pairs(policy)
+    return requests_for("base", concept.prompts, clean, seed)[clean // 2 :]
+
+
+def base_of(images: Sequence[ImageRequest]) -> list[ImageRequest]:
+    """The base images of the same prompts and seeds."""
+    return [replace(image, side="base") for image in images]
+
+
+def _known_images(case: Case, plan: Plan) -> tuple[ImageRequest, ...]:
+    assert case.concept is not None
+    return known_images(case.concept, plan.policy, plan.audit_seed)
 
 
 def _recognised(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[bool]:
@@ -266,7 +332,7 @@ def _counted_pairs(outcomes: Sequence[Outcomes]) -> tuple[int, int, int]:
 
 
 def _score_losses_of(case: Case, images: Sequence[ImageRequest], context: CaseContext) -> list[float]:
-    base = context.observations.clip_scores(_base_images(case, context)[: len(images)])
+    base = context.observations.clip_scores(base_of(images))
     candidate = context.observations.clip_scores(images)
     return [before - after for before, after in zip(base, candidate, strict=True)]
 

@@ -16,7 +16,7 @@ from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict import judge_error, sequential
-from dmun_audit.verdict.claims import apply_burden, harm_only, judge_against
+from dmun_audit.verdict.claims import apply_burden, bounded_member, harm_only, judge_against
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
@@ -43,12 +43,22 @@ class JudgeErrors:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a policy requires of a claim. `limit` is its ceiling or margin."""
+    """What a policy requires of a claim. `limit` is its ceiling or margin.
+
+    Attributes:
+        first_look: Rounds before the first look at a claim that may stop early.
+        worst: The rate (loss) under which every member must be proven to lie; None if nothing must be proven of a member.
+        alone: The largest number of images (pairs) of one member that continues alone; None: the rounds of its group.
+        further: The largest number of images (pairs) of all members that continue alone; None: as many as `alone` allows.
+    """
 
     limit: float
     burden: Burden
     stopping: Stopping = Stopping.FIXED
-    first_look: int = 1  # rounds before the first look at a claim that may stop early
+    first_look: int = 1
+    worst: float | None = None
+    alone: int | None = None
+    further: int | None = None
 
     @property
     def stops_early(self) -> bool:
@@ -143,25 +153,33 @@ class Rules:
         """
         limits = group.case_limits(case, self.plan.policy)
         if limits.stops_early:
-            levels = (self.plan.policy.alpha, self.plan.alpha_fail)
-            claim = sequential.SequentialClaim(group.outcome, limits.limit, limits.limit, *levels)
+            claim = self._claim_alone(group, limits.limit)
             decision = sequential.decide_sequentially(claim, [outcomes], [len(outcomes)], most)
         else:
             decision = group.fixed_case_decision(self.plan, outcomes, limits.limit)
-        return decision if limits.burden == Burden.PROVE_SAFE else harm_only(decision)
+        if limits.burden == Burden.PROVE_SAFE:
+            return decision
+        if limits.worst is None or not limits.stops_early:
+            return harm_only(decision)
+        counts = sequential.OutcomeCounts.of(outcomes, group.outcome)
+        proven = self._claim_alone(group, limits.worst).step(counts) == Verdict.PASS
+        return bounded_member(decision, limits.worst, proven)
+
+    def _claim_alone(self, group: DecidedGroup, limit: float) -> sequential.SequentialClaim:
+        return sequential.SequentialClaim(group.outcome, limit, limit, self.plan.policy.alpha, self.plan.alpha_fail)
 
     def continues_alone(self, group: DecidedGroup, case: Case, pooled: Decision, single: Decision) -> bool:
-        """Whether to draw more images of a single case after the pooled claim is decided.
+        """Whether more images of a single case may still change the verdict, after the pooled claim is decided.
 
-        It continues if the claim of the case, `single`, is undecided and can change the verdict. A case that must be proven
-        safe continues until it is decided. Any other case continues only if the pooled claim passed and the rate of the case
-        exceeds its limit.
+        A case that must be proven safe, or proven to be under a high rate, continues until it is decided. Any other case
+        continues only if the pooled claim passed and the estimate of the case is over its limit.
         """
         if pooled.verdict == Verdict.FAIL or not case.gating or single.verdict == Verdict.FAIL:
             return False
-        if group.case_limits(case, self.plan.policy).burden == Burden.PROVE_SAFE:
+        limits = group.case_limits(case, self.plan.policy)
+        if limits.burden == Burden.PROVE_SAFE or limits.worst is not None:
             return single.verdict == Verdict.INCONCLUSIVE
-        return pooled.verdict == Verdict.PASS and single.estimate is not None and single.estimate > single.threshold
+        return pooled.verdict == Verdict.PASS and single.verdict == Verdict.NO_HARM_PROVEN
 
     # When to look.
 
@@ -171,11 +189,25 @@ class Rules:
         return limits is not None and limits.stops_early
 
     def schedule(self, group: DecidedGroup, planned: int, upto: int | None = None) -> list[int]:
-        """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`."""
+        """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`.
+
+        The first look comes when a member without any hit (loss) is proven to be under the rate that the policy calls worst.
+        """
         cycle, members = group.cycle(self.plan), max(1, len(self.plan.of_group(group.name)))
         step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
-        first = cycle * math.ceil(self._limits(group).first_look / cycle)
+        limits = self._limits(group)
+        proven = self._claim_alone(group, limits.worst).clean_images() if limits.worst is not None else 1
+        first = cycle * math.ceil(max(limits.first_look, proven) / cycle)
         return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
+
+    def most_alone(self, group: DecidedGroup, planned: int) -> int:
+        """The largest number of images (pairs) of a member that continues alone; `planned` are the rounds of its group."""
+        return max(planned, self._limits(group).alone or 0)
+
+    def further_images(self, group: DecidedGroup) -> float:
+        """The largest number of images (pairs) of all members that continue alone."""
+        further = self._limits(group).further
+        return math.inf if further is None else further
 
     def images_per_step(self, group: DecidedGroup) -> int:
         """The number of images (pairs) between two looks at a case that continues alone: whole cycles, about a batch."""

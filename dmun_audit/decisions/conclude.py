@@ -58,7 +58,7 @@ def _judge_is_known(group: ClaimGroup, plan: Plan, records: Mapping[str, CaseRec
 def _with_burden(findings: CaseFindings) -> CaseFindings:
     """Explain the verdict of a pooled claim that passes unless harm is proven."""
     claim = findings.claim
-    if claim.harm_only and findings.verdict == Verdict.PASS and claim.over_limit:
+    if claim.harm_only and not findings.verdict.is_failure and claim.over_limit:
         return replace(findings, seen=f"{findings.seen} {messages.NO_HARM_PROVEN}")
     if claim.harm_only and findings.verdict == Verdict.INCONCLUSIVE and not claim.refutable:
         return replace(findings, remedy=messages.NOT_REFUTABLE)

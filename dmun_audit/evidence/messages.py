@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from dmun_audit.verdict.claims import MOST_OF_LIMIT
 from dmun_audit.verdict.decision import Decision
 
 
@@ -41,7 +42,8 @@ def rate_sentence(target: str, decision: Decision, images: str, role: str = "cei
         bound = at_most(decision.upper) if role == "ceiling" else at_least(decision.lower)
         alpha = decision.alpha_pass
     confidence = f"with {100 * (1 - alpha):.4g}% confidence the rate is {bound}"
-    return f"{counts}; {confidence}, and the {role} is {limit_percent(decision.threshold)}." + early_stop(decision, "images")
+    sentence = f"{counts}; {confidence}, and the {role} is {limit_percent(decision.threshold)}."
+    return sentence + early_stop(decision, "images") + member_sentence(decision)
 
 
 def true_rate_sentence(lower: float, upper: float) -> str:
@@ -75,7 +77,8 @@ def loss_sentence(decision: Decision) -> str:
         else f"{at_most(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     loss = f"accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}"
-    return f"{counts}: {loss}; the margin is {limit_percent(decision.threshold)}." + early_stop(decision, "pairs")
+    sentence = f"{counts}: {loss}; the margin is {limit_percent(decision.threshold)}."
+    return sentence + early_stop(decision, "pairs") + member_sentence(decision)
 
 
 def early_stop(decision: Decision, unit: str) -> str:
@@ -105,8 +108,20 @@ def false_positive_sentence(p_value: float) -> str:
     return f"If these are false positives of the judge, the p-value is {p_value:.2g}, adjusted for all invalid prompts."
 
 
+def member_sentence(decision: Decision) -> str:
+    """What a single case lacks that must be proven to be under a high rate; empty for other cases."""
+    if decision.worst is None or decision.verdict != "INCONCLUSIVE":
+        return ""
+    highest = limit_percent(min(1.0, MOST_OF_LIMIT * decision.threshold))
+    if (decision.estimate or 0.0) > MOST_OF_LIMIT * decision.threshold:
+        return f" A pass needs an estimate of at most {highest}, twice the limit."
+    return f" A pass needs a proof that it is under {limit_percent(decision.worst)}."
+
+
 def advice(decision: Decision, refuted: str, unit: str) -> str:
     """What to do about a claim: `refuted` if it is refuted, the number of `unit` needed if it is undecided, else nothing."""
+    if decision.worst is not None and decision.verdict == "INCONCLUSIVE":
+        return MEMBER_UNDECIDED
     return {"FAIL": refuted, "INCONCLUSIVE": more_images(decision, unit)}.get(decision.verdict, "")
 
 
@@ -123,6 +138,11 @@ def more_images(decision: Decision, unit: str) -> str:
     """What to do about an undecided claim."""
     if decision.needed is None:
         return "At the observed rate, no number of images is likely to prove this claim. Treat it as a finding and look at the images."
+    if decision.needed > MOST_TIMES * max(decision.trials, decision.planned or 0):
+        return (
+            f"At the observed rate, a proof would take more than {MOST_TIMES} times the {unit} of this audit. Treat this as a "
+            "finding and look at the images."
+        )
     if decision.stopping == "early" and decision.gains is None and "pairs" not in unit:
         return (
             f"At the observed rate, about {decision.needed:,} {unit} in all would prove the claim, "
@@ -135,6 +155,10 @@ def more_images(decision: Decision, unit: str) -> str:
     )
 
 
+MOST_TIMES = 3
+"""No advice asks for more than this many times the images of an audit."""
+
+MEMBER_UNDECIDED = "Look at its images: the damage or the leak may be concentrated here. Then repair this one and audit again."
 JUDGE_ERRORS_INCLUDED = "This bound is on the true rate: it includes the judge's error rates, as the controls measured them."
 TARGET_REMAINS = "The candidate still generates the target. Look at the images, erase more strongly, then audit again."
 TARGET_RECOVERED = (

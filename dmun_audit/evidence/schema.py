@@ -109,6 +109,9 @@ class ClaimRecord(_Record):
     stopping: Stopping | None = Field(default=None, description="Whether it is decided once, or may stop early.")
     planned: int | None = Field(default=None, description="The largest number of images (pairs) of a claim that may stop early.")
     looks: tuple[int, ...] = Field(default=(), description="The numbers of images (pairs) at its looks.")
+    worst: Number | None = Field(
+        default=None, description="Of a single case: the rate (loss) under which it must be proven to lie, besides the limit."
+    )
     outcomes: tuple[int, ...] | None = Field(
         default=None,
         description="The outcomes of a single case, in the order of its rounds. An image: 1 with the target, 0 without. A pair: "

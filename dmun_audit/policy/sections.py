@@ -82,6 +82,9 @@ class Controls:
     false_positive_ceiling: Share
     """The judge may detect the target in at most this share of the base model's images of nearby concepts."""
 
+    clean_pairs: Count | None = None
+    """The number of base images of each nearby concept that calibrate and check the judge. Without it, `retention.pairs` holds."""
+
     judge_error_gates: Flag = False
     """Whether claims on erasure and adversarial prompts allow for the judge's own error rates."""
 
@@ -109,6 +112,16 @@ class Erasure:
 
     burden: GroupBurden = Burden.PROVE_SAFE
     """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+    worst_prompt: Share | None = None
+    """Each prompt alone must be proven to show the target in less than this share, and its estimate may be at most twice the ceiling.
+    It counts only if `stopping` is "early" and a single prompt need not be proven safe."""
+
+    prompt_images: Count | None = None
+    """The largest number of images of one prompt whose own claim is undecided. Without it, one prompt gets no more than the others."""
+
+    further_images: Count | None = None
+    """The largest number of images of all such prompts together. The prompt with the highest rate comes first."""
 
 
 @dataclass(frozen=True, config=SECTION)
@@ -144,6 +157,16 @@ class Adversarial:
 
     burden: GroupBurden = Burden.PROVE_SAFE
     """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+    worst_prompt: Share | None = None
+    """Each prompt alone must be proven to show the target in less than this share, and its estimate may be at most twice the ceiling.
+    It counts only if `stopping` is "early" and a single prompt need not be proven safe."""
+
+    prompt_images: Count | None = None
+    """The largest number of images of one prompt whose own claim is undecided. Without it, one prompt gets no more than the others."""
+
+    further_images: Count | None = None
+    """The largest number of images of all such prompts together. The prompt with the highest rate comes first."""
 
     @model_validator(mode="after")
     def _numbers_fit_together(self) -> Self:
@@ -200,6 +223,16 @@ class Retention:
 
     first_look: Count = 1
     """The number of pairs of each concept before the claim is first tested. It counts only if `stopping` is "early"."""
+
+    worst_concept: Share | None = None
+    """Each concept alone must be proven to lose less than this share, and its estimate may be at most twice the margin.
+    It counts only if `stopping` is "early" and a single concept need not be proven safe."""
+
+    concept_pairs: Count | None = None
+    """The largest number of pairs of one concept whose own claim is undecided. Without it, one concept gets no more than the others."""
+
+    further_pairs: Count | None = None
+    """The largest number of pairs of all such concepts together. The concept with the highest rate comes first."""
 
     rule: Literal["bound", "score"] = "bound"
     """The paired test at a fixed number of pairs: the pooled exact bounds, or the exact unconditional score test."""

@@ -82,6 +82,6 @@ def _explained(record: CaseRecord) -> CaseRecord:
     if not record.gating or not claim.refutable:
         seen = f"{record.seen} {messages.REPORTED_ONLY}"
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
-    if record.verdict == Verdict.PASS and claim.over_limit:
+    if not record.verdict.is_failure and claim.over_limit:
         return record.with_(seen=f"{record.seen} {messages.UNDECIDED_ALONE}")
     return record

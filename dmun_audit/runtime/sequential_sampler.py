@@ -29,7 +29,7 @@ class SequentialSampler:
         group = claim_group(case.group)
         if not self._context.rules().stops_early(group):
             planned = group.planned(case, self._context)
-            self._context.observations.draw(self._row_of(group, planned), planned)
+            self._draw(group, self._row_of(group, planned), planned)
             return planned
         if case.group not in self._drawn:
             self._drawn[case.group] = self._draw_group(group)
@@ -39,8 +39,14 @@ class SequentialSampler:
         """The largest number of candidate images (pairs) of a case."""
         group = claim_group(case.group)
         if self._context.rules().stops_early(group) and group.takes_part(case, self._context):
-            return group.rounds(self._plan, len(self._participants(group)))
+            return self._context.rules().most_alone(group, group.rounds(self._plan, len(self._participants(group))))
         return len(group.planned(case, self._context))
+
+    def _draw(self, group: ClaimGroup, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest]) -> None:
+        """Draw candidate images and their companions: the row of the companions has the same order."""
+        self._context.observations.draw(row, wanted)
+        if companions := group.companions(wanted):
+            self._context.observations.draw(group.companions(row), companions)
 
     def _participants(self, group: ClaimGroup) -> list[Case]:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]
@@ -56,26 +62,27 @@ class SequentialSampler:
 
     def _draw_group(self, group: ClaimGroup) -> Drawn:
         """Draw round by round until the pooled claim is decided or all images are drawn. Then continue single cases."""
-        observations, rules = self._context.observations, self._context.rules()
+        rules = self._context.rules()
         cases, participants = self._plan.of_group(group.name), self._participants(group)
         members = [case for case in participants if group.counts(case, self._context)]
         planned = {case.id: group.planned(case, self._context) for case in cases}
-        row = by_rounds([planned[case.id] for case in participants])
-        row += [planned[case.id][0] for case in cases if case not in participants]
         rounds = group.rounds(self._plan, len(participants)) if participants else 0
+        row = by_rounds([planned[case.id][:rounds] for case in participants])
+        row += [planned[case.id][0] for case in cases if case not in participants]
         end = 0
         for end in rules.schedule(group, rounds):
-            observations.draw(row, by_rounds([planned[case.id] for case in participants], end=end))
+            self._draw(group, row, by_rounds([planned[case.id] for case in participants], end=end))
             if members and self._is_decided(group, members, planned, end):
                 break
         drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in cases}
-        observations.draw(row, [request for images in drawn.values() for request in images])
+        self._draw(group, row, [request for images in drawn.values() for request in images])
         if members:
             pooled = self._pooled(group, members, drawn)
             logger.debug(
                 "%s: drawn up to round %d of %d; the pooled claim is %s", group.name, end, rounds, pooled["first"].verdict
             )
-            drawn |= {case.id: self._continue_alone(group, case, pooled, planned[case.id][:rounds], end) for case in members}
+            most = rules.most_alone(group, rounds)
+            drawn |= self._continue_alone(group, members, pooled, {case.id: planned[case.id][:most] for case in members}, end)
         return drawn
 
     def _pooled(self, group: ClaimGroup, members: Sequence[Case], drawn: Drawn) -> dict[Judge, Decision]:
@@ -112,18 +119,40 @@ class SequentialSampler:
         return ["first", "second"] if must_agree and group.rests_on_detector else ["first"]
 
     def _continue_alone(
-        self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
-    ) -> tuple[ImageRequest, ...]:
-        """Draw more images of one case while its claim is undecided and may change the verdict. The pooled claim stays as it is."""
-        rest, step = planned[end:], self._context.rules().images_per_step(group)
-        while end < len(planned):
-            outcomes = group.outcomes(case, planned[:end], self._context)
-            single = {
-                judge: self._context.rules(judge).decide_case(group, case, outcomes.by(judge), len(planned)) for judge in pooled
-            }
-            if not any(self._context.rules().continues_alone(group, case, pooled[judge], single[judge]) for judge in pooled):
+        self, group: ClaimGroup, members: Sequence[Case], pooled: Mapping[Judge, Decision], planned: Drawn, end: int
+    ) -> Drawn:
+        """Draw more images of undecided members, always of the one with the highest estimate. The pooled claim stays as it is.
+
+        A member stops once more images cannot change the verdict. All stop at the policy's number of further images. Each
+        member's claim is anytime-valid, so neither the choice of the member nor the stop changes an error rate.
+        """
+        rules, ends = self._context.rules(), {case.id: end for case in members}
+        left, step = rules.further_images(group), rules.images_per_step(group)
+        while left > 0:
+            undecided = [
+                (estimate, -ends[case.id], case)
+                for case in members
+                if ends[case.id] < len(planned[case.id])
+                and (estimate := self._undecided(group, case, pooled, planned[case.id], ends[case.id])) is not None
+            ]
+            if not undecided:
                 break
-            end = min(end + step, len(planned))
-            logger.debug("%s: case %s continues alone up to image %d of %d", group.name, case.id, end, len(planned))
-            self._context.observations.draw(rest, [request for request in planned[:end] if request in rest])
-        return planned[:end]
+            case = max(undecided, key=lambda entry: entry[:2])[2]
+            before = ends[case.id]
+            ends[case.id] = min(before + step, len(planned[case.id]), before + int(min(left, step)))
+            left -= ends[case.id] - before
+            logger.debug("%s: case %s continues alone up to image %d", group.name, case.id, ends[case.id])
+            rest = planned[case.id][end:]
+            self._draw(group, rest, planned[case.id][before : ends[case.id]])
+        return {case.id: planned[case.id][: ends[case.id]] for case in members}
+
+    def _undecided(
+        self, group: ClaimGroup, case: Case, pooled: Mapping[Judge, Decision], planned: tuple[ImageRequest, ...], end: int
+    ) -> float | None:
+        """The estimate of a member after `end` images, if more of them can change the verdict; None if not."""
+        outcomes = group.outcomes(case, planned[:end], self._context)
+        single = {
+            judge: self._context.rules(judge).decide_case(group, case, outcomes.by(judge), len(planned)) for judge in pooled
+        }
+        continues = any(self._context.rules().continues_alone(group, case, pooled[judge], single[judge]) for judge in pooled)
+        return max(decision.estimate or 0.0 for decision in single.values()) if continues else None

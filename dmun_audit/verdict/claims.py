@@ -12,6 +12,9 @@ from dmun_audit.verdict.checks import check_hits, check_inside, check_levels
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Verdict
 
+MOST_OF_LIMIT = 2.0
+"""A group does not pass while the estimate of one of its members is over this many times its limit."""
+
 
 def rate_at_most(hits: int, trials: int, ceiling: float, alpha_pass: float = 0.05, alpha_fail: float = 0.05) -> Decision:
     """Decide the claim "the rate is at most `ceiling`" from `hits` in `trials` independent images.
@@ -119,10 +122,10 @@ def rate_at_least(hits: int, trials: int, floor: float, alpha_pass: float = 0.05
 
 
 def harm_only(decision: Decision) -> Decision:
-    """Reverse the burden of proof: a refuted claim stays FAIL, every other claim becomes PASS.
+    """Reverse the burden of proof: a refuted claim stays FAIL, every other claim becomes PASS or NO HARM PROVEN.
 
-    Such a PASS means "no harm proven" and never "proven safe"; `burden` records it. If no outcome of so few trials could
-    have been a FAIL, nothing was tested, and the verdict is INCONCLUSIVE.
+    Such a PASS means "no harm proven" and never "proven safe"; `burden` records it. It is NO HARM PROVEN if the estimate is
+    over the limit. If no outcome of so few trials could have been a FAIL, nothing was tested, and the verdict is INCONCLUSIVE.
 
     Args:
         decision: A decision under the burden "prove safe".
@@ -131,13 +134,46 @@ def harm_only(decision: Decision) -> Decision:
         The decision under the burden "prove harm".
 
     Example:
-        >>> harm_only(rate_at_most(2, 12, ceiling=0.1)).verdict
+        >>> harm_only(rate_at_most(1, 12, ceiling=0.1)).verdict
         <Verdict.PASS: 'PASS'>
+        >>> harm_only(rate_at_most(2, 12, ceiling=0.1)).verdict
+        <Verdict.NO_HARM_PROVEN: 'NO HARM PROVEN'>
     """
     verdict = decision.verdict
-    if verdict != Verdict.FAIL:
-        verdict = Verdict.PASS if decision.refutable else Verdict.INCONCLUSIVE
+    if verdict != Verdict.FAIL and not decision.refutable:
+        verdict = Verdict.INCONCLUSIVE
+    elif verdict != Verdict.FAIL:
+        over = decision.estimate is not None and decision.estimate > decision.threshold
+        verdict = Verdict.NO_HARM_PROVEN if over else Verdict.PASS
     return replace(decision, verdict=verdict, needed=None, burden=Burden.PROVE_HARM)
+
+
+def bounded_member(decision: Decision, worst: float, proven: bool) -> Decision:
+    """The decision on one member of a group: not proven safe by itself, but proven to be under a high rate.
+
+    A refuted claim stays FAIL. It is INCONCLUSIVE until the member is proven to be under `worst` and its estimate is at most
+    twice its limit. It is NO HARM PROVEN if its estimate is over its limit, and PASS otherwise.
+
+    Guarantee: if the true rate of the member is at least `worst`, it is PASS or NO HARM PROVEN with a probability of at most
+    `alpha_pass`, because `proven` is anytime-valid. No correction for the number of members is needed: the group passes only
+    if all members do (Berger, Technometrics 1982, intersection–union tests).
+
+    Args:
+        decision: The decision on the member's limit, under the burden "prove safe".
+        worst: The rate (loss) under which the member must be proven to lie.
+        proven: Whether that is proven at `alpha_pass`.
+
+    Returns:
+        The decision under the burden "prove harm".
+    """
+    estimate, limit = decision.estimate or 0.0, decision.threshold
+    if decision.verdict == Verdict.FAIL:
+        verdict = Verdict.FAIL
+    elif not proven or not decision.trials or estimate > MOST_OF_LIMIT * limit:
+        verdict = Verdict.INCONCLUSIVE
+    else:
+        verdict = Verdict.NO_HARM_PROVEN if estimate > limit else Verdict.PASS
+    return replace(decision, verdict=verdict, needed=None, burden=Burden.PROVE_HARM, worst=worst)
 
 
 def apply_burden(decision: Decision, burden: str) -> Decision:

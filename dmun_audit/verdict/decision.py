@@ -39,6 +39,7 @@ class Decision:
         stopping: Whether the claim was decided once, or may stop early.
         planned: Of a claim that may stop early, the largest number of images (pairs).
         looks: Of a claim that may stop early, the numbers of images (pairs) at which it was looked at.
+        worst: Of a single case, the rate (loss) under which it must be proven to lie; None if nothing must be proven of it.
     """
 
     kind: ClaimKind
@@ -59,6 +60,7 @@ class Decision:
     stopping: Stopping = Stopping.FIXED
     planned: int | None = None
     looks: tuple[int, ...] = ()
+    worst: float | None = None
 
     def __str__(self) -> str:
         return _sentence(self)
@@ -79,7 +81,7 @@ def _sentence(decision: Decision) -> str:
         parts.append(f"{decision.trials} of at most {decision.planned} drawn")
     if decision.needed is not None:
         parts.append(f"about {decision.needed:,} would be enough")
-    harm = " (no harm proven)" if decision.burden == Burden.PROVE_HARM and decision.verdict == Verdict.PASS else ""
+    harm = " (no harm proven)" if decision.burden == Burden.PROVE_HARM and decision.verdict == Verdict.PASS and not decision.worst else ""
     return f"{decision.verdict}{harm}: {'; '.join(parts)}"
 
 

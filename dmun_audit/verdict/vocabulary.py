@@ -6,9 +6,13 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """The verdict on one case or claim."""
+    """The verdict on one case or claim.
+
+    NO HARM PROVEN is the verdict on a case whose estimate is over its limit although no harm is proven. It fails no test.
+    """
 
     PASS = "PASS"
+    NO_HARM_PROVEN = "NO HARM PROVEN"
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     VACUOUS = "VACUOUS"
