@@ -189,16 +189,16 @@ class Rules:
         return limits is not None and limits.stops_early
 
     def schedule(self, group: DecidedGroup, planned: int, upto: int | None = None) -> list[int]:
-        """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`.
-
-        The first look comes when a member without any hit (loss) is proven to be under the rate that the policy calls worst.
-        """
+        """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`."""
         cycle, members = group.cycle(self.plan), max(1, len(self.plan.of_group(group.name)))
         step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
-        limits = self._limits(group)
-        proven = self._claim_alone(group, limits.worst).clean_images() if limits.worst is not None else 1
-        first = cycle * math.ceil(max(limits.first_look, proven) / cycle)
+        first = cycle * math.ceil(self._limits(group).first_look / cycle)
         return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
+
+    def rounds_of_members(self, group: DecidedGroup, planned: int) -> int:
+        """The rounds that prove of a member without any hit (loss) that it is under the policy's worst rate; at most `planned`."""
+        worst = self._limits(group).worst
+        return min(planned, self._claim_alone(group, worst).clean_images()) if worst is not None else 0
 
     def most_alone(self, group: DecidedGroup, planned: int) -> int:
         """The largest number of images (pairs) of a member that continues alone; `planned` are the rounds of its group."""

@@ -155,7 +155,7 @@ def more_images(decision: Decision, unit: str) -> str:
     )
 
 
-MOST_TIMES = 3
+MOST_TIMES = 4
 """No advice asks for more than this many times the images of an audit."""
 
 MEMBER_UNDECIDED = "Look at its images: the damage or the leak may be concentrated here. Then repair this one and audit again."

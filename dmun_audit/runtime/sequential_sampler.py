@@ -9,6 +9,7 @@ from dmun_audit.claim_groups.group import CaseContext, ClaimGroup, Judge
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.plan.case import Case, ImageRequest, by_rounds
 from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.vocabulary import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ class SequentialSampler:
             self._draw(group, row, by_rounds([planned[case.id] for case in participants], end=end))
             if members and self._is_decided(group, members, planned, end):
                 break
+        if members and not self._is_refuted(group, members, planned, end):
+            end = max(end, rules.rounds_of_members(group, rounds))
         drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in cases}
         self._draw(group, row, [request for images in drawn.values() for request in images])
         if members:
@@ -112,6 +115,10 @@ class SequentialSampler:
                 reason,
             )
         return decided and group.further_claims_decided(members, drawn, self._context)
+
+    def _is_refuted(self, group: ClaimGroup, members: Sequence[Case], planned: Drawn, end: int) -> bool:
+        drawn = {case.id: planned[case.id][:end] for case in members}
+        return any(decision.verdict == Verdict.FAIL for decision in self._pooled(group, members, drawn).values())
 
     def _judges(self, group: ClaimGroup) -> list[Judge]:
         """The judges whose decisions on the group must be complete before drawing stops."""

@@ -143,7 +143,9 @@ def harm_only(decision: Decision) -> Decision:
     if verdict != Verdict.FAIL and not decision.refutable:
         verdict = Verdict.INCONCLUSIVE
     elif verdict != Verdict.FAIL:
-        over = decision.estimate is not None and decision.estimate > decision.threshold
+        estimate = decision.threshold if decision.estimate is None else decision.estimate
+        excess = estimate - decision.threshold
+        over = excess < 0.0 if decision.kind == ClaimKind.RATE_AT_LEAST else excess > 0.0
         verdict = Verdict.NO_HARM_PROVEN if over else Verdict.PASS
     return replace(decision, verdict=verdict, needed=None, burden=Burden.PROVE_HARM)
 

@@ -54,14 +54,14 @@ def test_a_rate_that_the_judges_false_alarms_explain_refutes_nothing_where_they_
 def test_looks_come_at_whole_cycles_of_every_prompt():
     rules = Rules(_plan())
     assert RETENTION.cycle(rules.plan) == 8
-    assert rules.schedule(RETENTION, RETENTION.rounds(rules.plan, 10)) == [8, 16]
+    assert rules.schedule(RETENTION, RETENTION.rounds(rules.plan, 10)) == [8, 16, 24]
     assert rules.schedule(ERASURE, 24)[:3] == [1, 2, 3]
     assert rules.schedule(ERASURE, 24, upto=2) == [1, 2]
     assert Rules(_plan(retention={"first_look": 9})).schedule(RETENTION, 16) == [16]
 
 
 def test_more_pairs_than_whole_cycles_are_not_drawn():
-    rules = Rules(_plan(retention={"pairs": 20}, images_at_most=1100))
+    rules = Rules(_plan(retention={"pairs": 20}))
     assert RETENTION.rounds(rules.plan, 10) == 16
     assert rules.schedule(RETENTION, 16) == [8, 16]
 

@@ -179,7 +179,7 @@ def test_a_margin_on_clip_scores_makes_a_claim_of_its_own(loss, verdict):
     records = _with_pooled(plan, _scored(plan, loss))
     record = next(record for record in records.values() if record.claim.kind == "paired_score")
     assert record.verdict == verdict
-    assert record.claim.trials == 16 * sum(case.concept.role == "retain" for case in plan.of_group("retention"))
+    assert record.claim.trials == 24 * sum(case.concept.role == "retain" for case in plan.of_group("retention"))
     assert "CLIP score" in record.seen
     assert conclude(plan, records, Interruptions()).verdict == verdict
 

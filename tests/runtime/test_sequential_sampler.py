@@ -15,9 +15,10 @@ STANDARD, RELEASE = load_policy("standard"), load_policy("release")
 
 def test_a_clean_group_is_drawn_until_its_claim_is_proven_and_no_further():
     audit = WrittenAudit(STANDARD)
-    assert set(audit.counts("erasure").values()) == {4}  # 16 prompts: 64 images, where 62 would do
-    assert len([request for request in audit.observations.drawn if request.side == "candidate"]) == 64
-    assert set(audit.counts("adversarial").values()) == {2}  # 20 prompts: 40, where 30 would do
+    assert set(audit.counts("erasure").values()) == {5}  # 16 prompts: 64 images prove the group, 5 of each prompt the prompt
+    assert audit.decide_group("erasure").trials == 64
+    assert len([request for request in audit.observations.drawn if request.side == "candidate"]) == 80
+    assert set(audit.counts("adversarial").values()) == {5}  # 20 prompts: 40 images prove the group
     assert set(audit.counts("retention").values()) == {8}  # every prompt of every concept once
 
 
@@ -34,14 +35,15 @@ def test_a_prompt_that_leaks_goes_on_alone_once_its_group_has_passed():
     leaking = next(case.id for case in audit.plan.of_group("erasure") if case.prompt.text == text)
     others = {images for case, images in counts.items() if case != leaking}
     assert others == {9}  # 1 hit of 144
-    assert counts[leaking] == 24 == claim_group("erasure").rounds(audit.plan, 16)
+    assert counts[leaking] == 9 + 16  # 1 hit of 9 is over twice the limit, 1 of 25 is not
+    assert audit.decide_case(next(case for case in audit.plan.cases if case.id == leaking)).verdict == "PASS"
     assert audit.decide_group("erasure").trials == 144  # the claim of the group does not hear of the rest
 
 
 def test_a_prompt_that_leaks_every_time_is_proven_to_leak_within_its_budget():
     audit = WrittenAudit(STANDARD, seen={DOSSIER.adversarial[0].text: 99})
     leaking = audit.plan.of_group("adversarial")[0]
-    assert audit.sampler.max_images(leaking) == 7
+    assert audit.sampler.max_images(leaking) == 37
     assert audit.decide_case(leaking).verdict == "FAIL"
 
 
@@ -66,7 +68,7 @@ def test_invalid_prompts_get_one_image_and_a_group_without_valid_ones_no_more():
     texts = [prompt.text for prompt in DOSSIER.adversarial]
     counts = list(WrittenAudit(STANDARD, invalid=texts[:3]).counts("adversarial").values())
     assert counts[:3] == [1, 1, 1]
-    assert set(counts[3:]) == {2}
+    assert set(counts[3:]) == {5}
     assert set(WrittenAudit(STANDARD, invalid=texts).counts("adversarial").values()) == {1}
 
 
@@ -75,7 +77,7 @@ def test_concepts_that_base_does_not_know_do_not_count_and_are_drawn_along():
     audit = WrittenAudit(STANDARD, unknown=names[:2], wrong=dict.fromkeys(names[:2], 8))
     assert set(audit.counts("retention").values()) == {8}
     audit = WrittenAudit(STANDARD, unknown=names)
-    assert set(audit.counts("retention").values()) == {16}
+    assert set(audit.counts("retention").values()) == {24}
     group = claim_group("retention")
     assert not any(group.counts(case, audit.runner) for case in audit.plan.of_group("retention"))
 
@@ -85,14 +87,14 @@ def test_a_concept_that_does_worse_than_it_may_goes_on_alone_where_its_group_pas
     worse = retained[0]
     audit = WrittenAudit(STANDARD, wrong={worse.concept.name: 2})
     assert audit.decide_group("retention", retained).verdict == "PASS"
-    assert {case: images for case, images in audit.counts("retention").items() if images != 8} == {worse.id: 16}
+    assert {case: images for case, images in audit.counts("retention").items() if images != 8} == {worse.id: 48}
 
 
 def test_judges_that_must_agree_are_both_waited_for():
     policy = replace(STANDARD, controls=replace(STANDARD.controls, second_judge="must agree"))
     leak = {DOSSIER.target.direct_prompts[0]: 1}
-    assert min(WrittenAudit(policy, second=leak).counts("erasure").values()) == 9  # the judge alone would have stopped at 4
-    assert set(WrittenAudit(STANDARD, second=leak).counts("erasure").values()) == {4}  # reported only
+    assert min(WrittenAudit(policy, second=leak).counts("erasure").values()) == 9  # the judge alone would have stopped at 5
+    assert set(WrittenAudit(STANDARD, second=leak).counts("erasure").values()) == {5}  # reported only
 
 
 def test_with_fixed_n_every_planned_image_is_drawn():
@@ -104,7 +106,7 @@ def test_with_fixed_n_every_planned_image_is_drawn():
     )
     audit = WrittenAudit(fixed)
     assert sum(audit.counts("erasure").values()) == 192
-    assert set(audit.counts("retention").values()) == {16}
+    assert set(audit.counts("retention").values()) == {24}
 
 
 def test_a_prompt_on_which_one_of_two_judges_is_undecided_goes_on():
@@ -119,7 +121,7 @@ def test_a_prompt_on_which_one_of_two_judges_is_undecided_goes_on():
     ("loss", "pairs"),
     [
         (lambda place: 0.05 * (place % 2), 8),  # noisy, and no loss of the candidate
-        (lambda place: -0.018, 16),  # a loss near the margin
+        (lambda place: -0.018, 24),  # a loss near the margin
     ],
 )
 def test_a_claim_on_clip_scores_is_waited_for_too(loss, pairs):
@@ -135,3 +137,23 @@ def test_a_case_gets_the_same_images_however_often_and_in_whichever_order_it_is_
     before = set(first.observations.drawn)
     assert [first.sampler.drawn(case) for case in cases] == [first.sampler.drawn(case) for case in cases]
     assert first.observations.drawn == before
+
+
+def test_further_pairs_go_to_the_worst_concept_first_and_stop_at_the_budget():
+    policy = replace(STANDARD, retention=replace(STANDARD.retention, further_pairs=20))
+    cases = [case for case in make_plan(DOSSIER, policy, 0).of_group("retention") if case.concept.role == "retain"]
+    bad, worst = cases[0], cases[5]
+    audit = WrittenAudit(policy, wrong={bad.concept.name: 3, worst.concept.name: 4})
+    counts = audit.counts("retention")
+    pooled = min(counts.values())
+    assert (counts[worst.id], counts[bad.id]) == (pooled + 16, pooled + 4)
+    assert sum(counts.values()) == pooled * len(counts) + 20
+
+
+def test_a_concept_that_loses_almost_half_is_named_and_does_not_pass():
+    worse = next(case for case in make_plan(DOSSIER, STANDARD, 0).of_group("retention") if case.concept.role == "retain")
+    audit = WrittenAudit(STANDARD, wrong={worse.concept.name: 3})  # 3 of its 8 prompts: 38%
+    decision = audit.decide_case(worse)
+    assert (decision.verdict, decision.trials) == ("INCONCLUSIVE", 48)
+    audit = WrittenAudit(STANDARD, wrong={worse.concept.name: 6})  # 75%
+    assert audit.decide_case(worse).verdict == "FAIL"

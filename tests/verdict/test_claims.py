@@ -133,8 +133,9 @@ def test_no_images_prove_nothing_either_way():
 
 
 def test_proven_harm_fails_and_all_else_passes_with_the_burden_recorded():
-    unproven = harm_only(rate_at_most(2, 12, 0.1))
+    unproven = harm_only(rate_at_most(1, 12, 0.1))
     assert (unproven.verdict, unproven.burden, unproven.needed) == ("PASS", "prove harm", None)
+    assert harm_only(rate_at_most(2, 12, 0.1)).verdict == "NO HARM PROVEN"
     harmed = harm_only(rate_at_most(12, 12, 0.1, alpha_fail=0.05 / 30))
     assert (harmed.verdict, harmed.burden) == ("FAIL", "prove harm")
     assert rate_at_most(2, 12, 0.1).burden == "prove safe"
@@ -186,7 +187,9 @@ def test_a_burden_never_turns_a_refuted_claim_into_a_pass_and_says_what_a_pass_i
         assert result == decision
     else:
         assert result.burden == "prove harm"
-        assert result.verdict == ("FAIL" if decision.verdict == "FAIL" else "PASS" if decision.refutable else "INCONCLUSIVE")
+        over = (decision.estimate or 0.0) > 0.1
+        unproven = "NO HARM PROVEN" if over else "PASS"
+        assert result.verdict == ("FAIL" if decision.verdict == "FAIL" else unproven if decision.refutable else "INCONCLUSIVE")
 
 
 def test_a_burden_of_another_name_is_refused():

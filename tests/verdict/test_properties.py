@@ -14,7 +14,7 @@ from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
 from dmun_audit.verdict.judge_error import true_rate_lower, true_rate_upper
 from dmun_audit.verdict.paired_score import score_loss_at_most
 
-ORDER = {"PASS": 0, "INCONCLUSIVE": 1, "FAIL": 2}
+ORDER = {"PASS": 0, "NO HARM PROVEN": 1, "INCONCLUSIVE": 2, "FAIL": 3}
 UNHURRIED = settings(database=None, deadline=None, derandomize=True, max_examples=60)
 FEW = settings(UNHURRIED, max_examples=25)
 PAIRED_RULES = pytest.mark.parametrize("rule", [paired.accuracy_loss_at_most, score_loss_at_most])

@@ -69,7 +69,7 @@ CLAIM = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.05)
         (rate_at_least(5, 48, 0.8), "FAIL: 5 of 48, at most 20.7% with 95% confidence; floor 80%"),
         (
             harm_only(rate_at_most(2, 12, 0.1)),
-            "PASS (no harm proven): 2 of 12, at most 43.9% with 95% confidence, at least 3.04% with 95% confidence; ceiling 10%",
+            "NO HARM PROVEN: 2 of 12, at most 43.9% with 95% confidence, at least 3.04% with 95% confidence; ceiling 10%",
         ),
         (
             accuracy_loss_at_most(70, 0, 160, 0.15),
@@ -77,7 +77,7 @@ CLAIM = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.05)
         ),
         (
             decide_sequentially(CLAIM, [[0, -1] * 40] * 4, look_schedule(80, 1, 2), 80),
-            "PASS: 0 of 8 pairs lost, 4 won, at most 4.3% with 95% confidence; margin 15%; 8 of at most 320 drawn",
+            "PASS: 0 of 8 pairs lost, 4 won, at most 5.31% with 95% confidence; margin 15%; 8 of at most 320 drawn",
         ),
         (
             mean_difference_at_most([0.06, 0.04] * 80, 0.02),
