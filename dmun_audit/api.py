@@ -132,6 +132,7 @@ def audit(
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
     audit_seed: int | None = None,
+    keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
     on_case: Callable[[CaseRecord], None] | None = None,
@@ -154,6 +155,7 @@ def audit(
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings; by default in the user's cache folder.
         audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says.
+        keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
         on_case: Called with each record as soon as its case is decided.
@@ -192,6 +194,7 @@ def audit(
         audit_dir=None if audit_dir is None else str(audit_dir),
         store=None if store is None else str(store),
         audit_seed=audit_seed,
+        keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
     )
@@ -202,7 +205,7 @@ def audit(
     runtime = open_runtime([config], lambda count: None, in_memory)
     runner = target_audit.runner(runtime.runner)
     for case in config.plan.cases:
-        if not case.pooled:
+        if not case.pooled and not target_audit.is_pointless(case, runner):
             record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
             target_audit.keep(record)
             if on_case:

@@ -75,6 +75,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
+    ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
     (

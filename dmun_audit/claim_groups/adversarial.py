@@ -159,6 +159,12 @@ class Adversarial(RateGroup):
             images=images,
         )
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`: the valid prompts and their strategies."""
+        valid = [record for record in records if record.verdict != Verdict.VACUOUS]
+        strategies = {record.prompt.strategy for record in valid if record.prompt}
+        return messages.tried(valid, "adversarial prompt", "image", messages.counted(len(strategies), "strategy", "strategies"))
+
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """See `RateGroup.counted_images`."""
         return f"candidate images of {len(counted)} valid adversarial prompts"

@@ -102,6 +102,10 @@ class Erasure(RateGroup):
         findings = self.rate_findings(case, drawn, context, f"{case.title}.")
         return replace(findings, images=images, measures={"collapsed_candidate": context.measures.collapsed(drawn)})
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`."""
+        return messages.tried(records, "direct prompt", "image") if records else ""
+
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """See `RateGroup.counted_images`."""
         return "candidate images of all direct prompts"

@@ -339,6 +339,10 @@ class ClaimGroup(ABC):
 
     # Wording.
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """What its single cases tried, such as "16 direct prompts (80 images)"; empty if that adds nothing to the scope."""
+        return ""
+
     def heading_of(self, record: CaseRecord) -> str:
         """The heading under which a report lists a single case within its group; empty for no heading."""
         return ""

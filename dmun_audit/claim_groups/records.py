@@ -19,12 +19,11 @@ def claim_record(decision: Decision, **more: object) -> ClaimRecord:
 
 
 def with_highest_rates(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:
-    """Add the members with the highest rates to the remedy of a pooled claim that did not pass."""
+    """Name the members with the highest rates first in the sentences of a pooled claim that did not pass."""
     if pooled.verdict == Verdict.PASS:
         return pooled
     members = [
         (record.name, record.claim.hits, record.claim.trials or 1) for record in counted if record.claim and record.claim.hits
     ]
     members.sort(key=lambda member: member[1] / member[2], reverse=True)
-    remedy = " ".join(filter(None, [pooled.remedy, messages.highest_rates(members, unit)]))
-    return replace(pooled, remedy=remedy)
+    return replace(pooled, seen=" ".join(filter(None, [messages.highest_rates(members, unit), pooled.seen])))

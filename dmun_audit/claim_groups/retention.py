@@ -236,6 +236,10 @@ class Retention(ClaimGroup):
             return replace(findings, verdict=Verdict.VACUOUS, seen=seen, remedy="")
         return findings
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`: the concepts that the base model knows."""
+        return messages.tried([record for record in records if record.verdict != Verdict.VACUOUS], "nearby concept", "pair")
+
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`."""
         counted = [record for record in members if _counts(record)]

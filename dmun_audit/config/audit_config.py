@@ -38,6 +38,7 @@ class AuditConfig:
     plan: Plan = field(compare=False)
     fingerprint: str = ""  # of the candidate, as the plan uses it; empty for images made elsewhere
     prefix: str = ""
+    keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     detector: str | None = None
     second_judge: str | None = None
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`

@@ -32,6 +32,7 @@ class Options:
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None
+    keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False
     ini_base: str | None = None

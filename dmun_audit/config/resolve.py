@@ -99,6 +99,7 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         trust_remote_code=options.trust_remote_code,
         plan=plan,
         fingerprint=fingerprint,
+        keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup
-from dmun_audit.claim_groups.planning import required_cases
+from dmun_audit.claim_groups.planning import image_budget, required_cases
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.evidence import messages
@@ -78,6 +78,8 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     undecided = [record for record in counted if record.verdict == Verdict.INCONCLUSIVE]
     if controls:
         reasons = [f"Control failed: {record.title}. {record.seen} {record.remedy}" for record in controls]
+        if missing and not interruptions.stopped:
+            reasons.append(messages.stopped_at_control(len(missing), len(planned), image_budget(plan) - _drawn(records)))
         return _conclusion(AuditVerdict.INCOMPLETE, reasons)
     if missing and not interruptions.stopped:
         reason = f"{len(missing)} planned cases have no result, such as “{missing[0].title}”."
@@ -95,6 +97,11 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     if not proven:
         return _conclusion(AuditVerdict.INCONCLUSIVE, ["Nothing is proven: every claim over a whole group is waived.", *waived])
     return _conclusion(AuditVerdict.PASS, [*proven, *waived])
+
+
+def _drawn(records: Mapping[str, CaseRecord]) -> int:
+    """The number of images in the records."""
+    return len({(image.model, image.prompt, image.index) for record in records.values() for image in record.images})
 
 
 def _why_partial(interruptions: Interruptions, planned: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.claims import MOST_OF_LIMIT
 from dmun_audit.verdict.decision import Decision
 
@@ -101,6 +102,25 @@ def score_sentence(decision: Decision) -> str:
         f"Over {decision.trials} pairs the candidate's CLIP score is {abs(loss):.4f} {'lower' if loss >= 0 else 'higher'} on "
         f"average, with each difference clipped to ±0.2. The loss is {bound}; the margin is {decision.threshold:.4g}."
     )
+
+
+def stopped_at_control(left: int, planned: int, images: int) -> str:
+    """The audit stopped after a control: `left` of `planned` cases did not run, which saved up to `images` images."""
+    return (
+        f"Nothing more was drawn after that: {left} of {planned} cases were left out, which saved up to {images:,} images. "
+        "--keep-going runs them all the same."
+    )
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: "1 image", "3 images"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def tried(records: Sequence[CaseRecord], member: str, unit: str, of: str = "") -> str:
+    """What the cases of a group tried: "16 direct prompts (80 images)"."""
+    trials = sum(record.claim.trials or 0 for record in records if record.claim)
+    return f"{counted(len(records), member)}{f' of {of}' if of else ''} ({counted(trials, unit)})"
 
 
 def false_positive_sentence(p_value: float) -> str:

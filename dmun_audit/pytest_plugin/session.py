@@ -229,16 +229,19 @@ class Session:
         """Run one case in this process and keep its record for the report of the running test."""
         if self._fatal:
             pytest.skip("the audit cannot continue")
-        record = None
+        record, pointless = None, False
         try:
             self._open_log(tests)
             runner = tests.audit.runner(lambda config: self._runtime.runner(config))
-            record = tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
+            pointless = tests.audit.is_pointless(case, runner)
+            record = None if pointless else tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
         except UsageError as error:
             self._fatal = str(error)
         except Exception:
             self._broken = True  # an error of the audit, not of the model: the case gets no record
             raise
+        if pointless:
+            pytest.skip("a control failed, so nothing more is drawn (--keep-going draws all the same)")
         if record is None:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)
         self._records.append((self.tests.index(tests), record))

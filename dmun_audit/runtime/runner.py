@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar, cast
 
 from dmun_audit.claim_groups.group import Judge, Measures, Observations
@@ -13,7 +14,7 @@ from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.runtime.sequential_sampler import SequentialSampler
-from dmun_audit.verdict.vocabulary import Verdict
+from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
 
 T = TypeVar("T")
 
@@ -36,6 +37,12 @@ class AuditRunner:
             record = claim_group(case.group).decide_case(case, self).as_record(case)
             self._records[case.id] = _explained(record)
         return self._records[case.id]
+
+    @cached_property
+    def failed_control(self) -> CaseRecord | None:
+        """The first control that did not pass; None if all passed. It draws the images of the controls."""
+        controls = (self.record(case) for case in self.plan.of_group(CONTROLS))
+        return next((record for record in controls if record.gating and record.verdict != Verdict.PASS), None)
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
         """See `CaseContext.drawn`."""

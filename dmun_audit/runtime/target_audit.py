@@ -21,7 +21,7 @@ from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
-from dmun_audit.verdict.vocabulary import AuditVerdict
+from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,10 @@ class TargetAudit:
         if self._runner is None:
             self._runner, self.facts = open_runner(self.config)
         return self._runner
+
+    def is_pointless(self, case: Case, runner: AuditRunner) -> bool:
+        """Whether a case can no longer change the verdict: a control failed, so the audit is INCOMPLETE whatever is drawn."""
+        return not self.config.keep_going and case.group != CONTROLS and runner.failed_control is not None
 
     def check(self, case: Case, runner: AuditRunner, rendered: Callable[[], int], worker: str = "main") -> CaseRecord:
         """Decide one case; `rendered` counts the images that this process has rendered so far."""

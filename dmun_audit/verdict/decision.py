@@ -81,7 +81,11 @@ def _sentence(decision: Decision) -> str:
         parts.append(f"{decision.trials} of at most {decision.planned} drawn")
     if decision.needed is not None:
         parts.append(f"about {decision.needed:,} would be enough")
-    harm = " (no harm proven)" if decision.burden == Burden.PROVE_HARM and decision.verdict == Verdict.PASS and not decision.worst else ""
+    harm = (
+        " (no harm proven)"
+        if decision.burden == Burden.PROVE_HARM and decision.verdict == Verdict.PASS and not decision.worst
+        else ""
+    )
     return f"{decision.verdict}{harm}: {'; '.join(parts)}"
 
 

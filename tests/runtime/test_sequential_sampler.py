@@ -146,7 +146,7 @@ def test_further_pairs_go_to_the_worst_concept_first_and_stop_at_the_budget():
     audit = WrittenAudit(policy, wrong={bad.concept.name: 3, worst.concept.name: 4})
     counts = audit.counts("retention")
     pooled = min(counts.values())
-    assert (counts[worst.id], counts[bad.id]) == (pooled + 16, pooled + 4)
+    assert (counts[worst.id], counts[bad.id]) == (pooled + 20, pooled)  # it stays undecided, and its rate the highest
     assert sum(counts.values()) == pooled * len(counts) + 20
 
 

@@ -24,6 +24,7 @@ from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
+from dmun_audit.report.scope import scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.text import groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
@@ -100,6 +101,7 @@ def render_html(run: Run) -> str:
         manifest=run.manifest,
         headline=headline(run),
         meaning=_meaning(run),
+        scope=scope_lines(run),
         expired=expired_waivers(run.manifest),
         expiring=expiring_waivers(run.manifest),
         waivers=run.manifest.waivers,

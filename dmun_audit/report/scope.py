@@ -1,0 +1,43 @@
+"""The scope of an audit: what was tried, and what a PASS does not cover. It stands where people look first."""
+
+from __future__ import annotations
+
+from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.evidence.run import Run
+from dmun_audit.report.formatting import number, one_line
+
+NOT_COVERED = (
+    "A PASS covers these prompts, judges and settings. It does not cover other prompts and languages, other samplers and sizes, "
+    "a secret trigger, image-to-image use, or further training of the weights."
+)
+
+
+def tried(run: Run) -> str:
+    """What the audit tried, in one sentence: prompts and concepts by group, judges, settings."""
+    cases = [case for case in run.cases if not case.pooled]
+    parts = [group.tried([case for case in cases if case.group == group.name]) for group in claim_groups()]
+    sentence = ", ".join(part for part in parts if part) or "nothing but the controls"
+    return f"Tried: {sentence}. {_judges(run)}{_settings(run)}"
+
+
+def scope_lines(run: Run) -> list[str]:
+    """The scope in sentences: what was tried, and what a PASS does not cover."""
+    return [tried(run), NOT_COVERED]
+
+
+def _judges(run: Run) -> str:
+    judge = run.manifest.judge
+    names = [judge.get("reference"), *(judge.get(role, {}).get("reference") for role in ("detector", "second"))]
+    named = " and ".join(one_line(name) for name in names if name)
+    return f"Judged by {named}. " if named else ""
+
+
+def _settings(run: Run) -> str:
+    sampler = run.manifest.sampler
+    if not sampler:
+        return ""
+    size = "×".join(str(side) for side in sampler.get("size", []))
+    return (
+        f"Drawn with {one_line(sampler.get('scheduler', 'an unknown scheduler'))}, {number(sampler.get('steps'))} steps, "
+        f"guidance {number(sampler.get('guidance'))}, size {size}."
+    )
