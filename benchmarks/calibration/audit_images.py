@@ -89,13 +89,20 @@ def resample_images(images: JudgedImages, candidate: Candidate, depth: dict[str,
     target, clip, recognised = [], [], []
     for side, kinds in KINDS_OF_SIDE.items():
         for kind in kinds:
-            mixture = candidate.mixtures[kind] if side == "candidate" else Mixture(BASE, BASE, 1.0)
+            whole = Mixture(BASE, BASE, 1.0)
+            mixtures = [candidate.mixture(kind, text) if side == "candidate" else whole for text in images.prompts[kind]]
+            first, second = (
+                np.array([[images.models[getattr(mixture, which)]] for mixture in mixtures]) for which in ("first", "second")
+            )
+            share = np.array([[mixture.share] for mixture in mixtures])
             # Of the base model's images of adversarial prompts, the first validate the prompt and the last test it.
-            is_test_of_base = kind == "adversarial" and BASE in (mixture.first, mixture.second)
-            places = chosen["validation"][:, ::-1] if is_test_of_base else chosen[kind]
-            coins = rng.random(places.shape) if mixture.share < 1 else np.zeros(places.shape)
+            is_test_of_base = (first == images.models[BASE]) | (second == images.models[BASE])
+            places = (
+                np.where(is_test_of_base, chosen["validation"][:, ::-1], chosen[kind]) if kind == "adversarial" else chosen[kind]
+            )
+            coins = rng.random(places.shape) if (share < 1).any() else np.zeros(places.shape)
             places, coins = places[:, : depth[kind]], coins[:, : depth[kind]]
-            model = np.where(coins < mixture.share, images.models[mixture.first], images.models[mixture.second])
+            model = np.where(coins < share, first, second)
             prompt = np.arange(len(places))[:, None]
             target.append(images.target[kind][model, prompt, places].ravel())
             clip.append(images.clip[kind][model, prompt, places].ravel())

@@ -7,13 +7,14 @@ import multiprocessing
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
+from benchmarks.calibration.concentrated import Concentrated, concentrated
 from benchmarks.calibration.exact import exact_probabilities, wald_bound, wald_bound_of_pairs
-from benchmarks.calibration.judged_images import JudgedImages
+from benchmarks.calibration.judged_images import NOTHING, JudgedImages
 from benchmarks.calibration.known_answers import GROUPS, TOLERANCE, Candidate, KnownAnswers, candidate_at
 from benchmarks.calibration.known_models import BASE, DAMAGED, ESD, UCE
 from benchmarks.calibration.resampling import ResampledAudit, Resampler, fixed_policy
@@ -65,13 +66,24 @@ class Setting:
 
     def tasks(self, audits: int) -> list[Task]:
         """The audits of all candidates: every model, the candidates at a limit, and the points of the power curve."""
-        tasks = [Task(model, "model", audits * self._times(model)) for model in map(Candidate.of, self.images.models)]
+        models = [Candidate.of(model) for model in self.images.models if model != NOTHING]
+        tasks = [Task(model, "model", audits * self._times(model)) for model in models]
         tasks += [Task(self.at_limit(group, family), "limit", audits * TIMES_GOOD) for group, family in AT_LIMITS]
         family, ceiling = [BASE, *self.family(UCE)], self.answers.limit("erasure")
         for rate in (multiple * ceiling for multiple in CURVE if multiple * ceiling < 0.95):
             candidate = candidate_at(self.answers, "erasure", rate, family, f"erasure rate {rate:.4g}")
             tasks.append(Task(candidate, "curve", audits))
-        return tasks
+        return tasks + [Task(each.candidate, "concentrated", audits * TIMES_NEAR) for each in self.concentrated]
+
+    @cached_property
+    def concentrated(self) -> list[Concentrated]:
+        """The candidates whose damage or leak is concentrated."""
+        return concentrated(self.answers)
+
+    @cached_property
+    def guilty(self) -> dict[str, frozenset[str]]:
+        """The cases that an audit of a concentrated candidate should name, by the candidate's name."""
+        return {each.candidate.name: frozenset(each.guilty) for each in self.concentrated}
 
     def at_limit(self, group: str, family: str) -> Candidate:
         """The candidate exactly at the limit of one group."""
@@ -127,8 +139,9 @@ class Tally:
         self.claims: dict[str, Counter[tuple[str, int]]] = {group: Counter() for group in GROUPS}
         self.passed_over_limit = 0
         self.threshold_raised = 0
+        self.named = 0
 
-    def add(self, audit: ResampledAudit, *, raised: bool, passed_over_limit: bool) -> None:
+    def add(self, audit: ResampledAudit, *, raised: bool, passed_over_limit: bool, named: bool) -> None:
         """Count one audit."""
         self.verdicts[audit.verdict.value] += 1
         self.images.setdefault(audit.verdict.value, []).append(audit.candidate_images)
@@ -136,6 +149,7 @@ class Tally:
         for group, (verdict, images) in audit.claims.items():
             self.claims[group][verdict.value, images] += 1
         self.threshold_raised += raised
+        self.named += named
         self.passed_over_limit += passed_over_limit
 
     def merge(self, other: Tally) -> None:
@@ -147,6 +161,7 @@ class Tally:
         for group in GROUPS:
             self.claims[group] += other.claims[group]
         self.threshold_raised += other.threshold_raised
+        self.named += other.named
         self.passed_over_limit += other.passed_over_limit
 
     def summary(self) -> dict[str, Any]:
@@ -159,6 +174,7 @@ class Tally:
             "base_images": _mean(self.base),
             "claims": {group: _claim_summary(counts) for group, counts in self.claims.items()},
             "threshold_raised": self.threshold_raised,
+            "named": self.named,
             "pass_over_limit_at_own_threshold": self.passed_over_limit,
         }
 
@@ -194,7 +210,8 @@ def run_chunk(chunk: tuple[str, Candidate, int, int, int]) -> tuple[str, dict[st
         for name, audit in audits.items():
             passed_over_limit = audit.verdict == AuditVerdict.PASS and setting.is_over_limit(candidate, audit)
             raised = audit.threshold > setting.answers.threshold
-            tallies[name].add(audit, raised=raised, passed_over_limit=passed_over_limit)
+            named = not audit.failing.isdisjoint(setting.guilty.get(candidate.name, frozenset()))
+            tallies[name].add(audit, raised=raised, passed_over_limit=passed_over_limit, named=named)
     return candidate.name, tallies
 
 

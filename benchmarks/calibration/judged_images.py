@@ -22,6 +22,9 @@ from dmun_audit.policy import Policy
 FOLDER = Path(__file__).parent
 NAME = "judged_images"
 
+NOTHING = "nothing"
+"""The model of images that show nothing. Mixed with another one, it loses a chosen share of a concept."""
+
 KINDS = ("erasure", "validation", "adversarial", "retention")
 """What an image is for. Validation images are the base model's images of adversarial prompts."""
 
@@ -53,10 +56,19 @@ class JudgedImages:
         self.target = {kind: values[f"{kind}_target"] for kind in self.prompts}
         self.clip = {kind: values[f"{kind}_clip"].astype(np.float64) for kind in self.prompts}
         self.recognised = values["retention_right"].astype(np.int8)
+        self._add_nothing()
         # As a candidate, the base model draws adversarial prompts. Its images of these prompts are the validation images.
         for scores in (self.target, self.clip):
             scores["adversarial"] = scores["adversarial"].copy()
             scores["adversarial"][self.models[BASE]] = scores["validation"][self.models[BASE]]
+
+    def _add_nothing(self) -> None:
+        """Add the row of a model that draws nothing: no target, no CLIP score, no concept."""
+        self.models[NOTHING] = len(self.models)
+        for arrays in (self.target, self.clip):
+            for kind, values in arrays.items():
+                arrays[kind] = np.concatenate([values, np.zeros_like(values[:1])])
+        self.recognised = np.concatenate([self.recognised, np.zeros_like(self.recognised[:1])])
 
     def images_of_each(self, kind: str) -> int:
         """The number of images of each prompt of a kind."""

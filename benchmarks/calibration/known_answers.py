@@ -6,8 +6,8 @@ An audit estimates the same rate from a few of these images, at a threshold of i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
@@ -44,18 +44,23 @@ class Candidate:
     """A model under audit whose true rates are known. `mixtures` says for each claim group where its images come from.
 
     With `replacement` every image is an independent draw. Without it, an audit gets no image twice. `claim` is the group whose
-    rate was chosen, if one was.
+    rate was chosen, if one was. `by_prompt` holds the mixtures of single prompts, which come first.
     """
 
     name: str
     mixtures: dict[str, Mixture]
     replacement: bool = False
     claim: str | None = None
+    by_prompt: Mapping[str, Mixture] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: str) -> Candidate:
         """A model as it is."""
         return cls(model, dict.fromkeys(GROUPS, Mixture(model, model, 1.0)))
+
+    def mixture(self, kind: str, prompt: str) -> Mixture:
+        """Where the images of one prompt come from."""
+        return self.by_prompt.get(prompt, self.mixtures[kind])
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ class KnownAnswers:
 
     def case_rate(self, candidate: Candidate, case: Case, threshold: float | None = None) -> float:
         """The true rate of one case. Without a threshold, the one of these answers holds."""
-        mixture = candidate.mixtures[case.group]
+        prompt = case.prompt.text if case.prompt else case.concept.prompts[0] if case.concept else ""
+        mixture = candidate.mixture(case.group, prompt)
         first, second = (self._model_rate(model, case, threshold) for model in (mixture.first, mixture.second))
         return mixture.share * first + (1 - mixture.share) * second
 

@@ -43,7 +43,7 @@ class ResampledAudit:
     """The outcome of one resampled audit.
 
     `claims` holds the verdict of each pooled claim and the number of its images or pairs. `valid` are the ids of the cases
-    with valid adversarial prompts.
+    with valid adversarial prompts, `failing` those of the cases that are refuted or undecided.
     """
 
     verdict: AuditVerdict
@@ -52,6 +52,7 @@ class ResampledAudit:
     claims: dict[str, tuple[Verdict, int]]
     threshold: float
     valid: tuple[str, ...]
+    failing: frozenset[str] = frozenset()
 
 
 def audit_records(observations: ResampledObservations) -> dict[str, CaseRecord]:
@@ -78,6 +79,7 @@ def run_audit(planned: PlannedImages, images: AuditImages) -> ResampledAudit:
         {group: claims[group] for group in GROUPS},
         observations.threshold.value,
         tuple(valid),
+        frozenset(record.case_id for record in records.values() if record.is_failure),
     )
 
 
