@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from scipy import stats
+
 from dmun_audit.evidence import messages
-from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict import bounds
+from dmun_audit.verdict.distances import DRAWS
 from dmun_audit.verdict.holm import holm
-from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
+from dmun_audit.verdict.vocabulary import CONTROLS, ClaimKind, Verdict
+
+SIGNIFICANT = 0.05
+"""A p-value that cannot get this low after the adjustment is not adjusted: there are too few pairs to tell."""
 
 DISTANCES = ("kid", "cmmd")
 """The distances between the images of base and candidate that have a p-value."""
@@ -20,7 +26,8 @@ def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
     There are three families:
 
     - All claims that can FAIL get `claim.holm`.
-    - All concepts, by every distance, get `measures.kid_p_holm` and `measures.cmmd_p_holm`.
+    - All concepts with enough pairs, by every distance, get `measures.kid_p_holm` and `measures.cmmd_p_holm`. The pooled claim on
+      accuracy gets `measures.kid_p_combined` and `measures.cmmd_p_combined`, over all concepts together.
     - All invalid adversarial prompts get `claim.holm` of `claim.p_imagined`. That is the probability of at least as many hits if
       all are false positives of the judge, at the upper bound of its false positive rate.
     """
@@ -34,6 +41,7 @@ def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
     ]
     _adjust(adjusted, invalid_prompts, lambda record, value: record.with_claim(holm=value))
     _adjust_distances(adjusted)
+    _combine_distances(adjusted)
     return [_with_false_positive_sentence(record) for record in adjusted]
 
 
@@ -53,15 +61,48 @@ def _adjust(
 
 
 def _adjust_distances(records: list[CaseRecord]) -> None:
-    """Replace the records of concepts: all distances of all concepts are one family."""
+    """Replace the records of concepts: all distances of all concepts with enough pairs are one family.
+
+    A concept has too few pairs if even its lowest possible p-value is not significant after the adjustment.
+    """
+    concepts = [place for place, record in enumerate(records) if record.concept]
     family = [
         (place, distance, record.measures[f"{distance}_p_value"])
         for distance in DISTANCES
-        for place, record in enumerate(records)
+        for place, record in ((place, records[place]) for place in concepts)
         if f"{distance}_p_value" in record.measures
     ]
+    family = [entry for entry in family if _lowest_p_value(records[entry[0]]) * len(family) <= SIGNIFICANT]
     for (place, distance, _), adjusted in zip(family, holm([p_value for *_, p_value in family]), strict=True):
         records[place] = records[place].with_(measures=records[place].measures | {f"{distance}_p_holm": adjusted})
+
+
+def _lowest_p_value(record: CaseRecord) -> float:
+    """The lowest p-value that the sign-flip test of a concept's pairs can give."""
+    pairs = record.claim.trials or 0 if record.claim else 0
+    return max(2.0 ** (1 - pairs), 1.0 / (1 + DRAWS))
+
+
+def _combine_distances(records: list[CaseRecord]) -> None:
+    """Add the p-value of every distance over all concepts together to the pooled claim on accuracy.
+
+    Concepts have pairs of their own, so their p-values are independent and Fisher's method combines them (Fisher, Statistical
+    Methods for Research Workers, 1932, §21.1).
+    """
+    place = next((at for at, record in enumerate(records) if record.pooled and record.claim and _is_accuracy(record.claim)), None)
+    if place is None:
+        return
+    group, combined = records[place].group, {}
+    for distance in DISTANCES:
+        name = f"{distance}_p_value"
+        p_values = [record.measures[name] for record in records if record.group == group and name in record.measures]
+        if p_values:
+            combined[f"{distance}_p_combined"] = float(stats.combine_pvalues(p_values, method="fisher").pvalue)
+    records[place] = records[place].with_(measures=records[place].measures | combined)
+
+
+def _is_accuracy(claim: ClaimRecord) -> bool:
+    return claim.kind == ClaimKind.PAIRED_ACCURACY
 
 
 def _with_false_positive_p_values(records: list[CaseRecord]) -> list[CaseRecord]:

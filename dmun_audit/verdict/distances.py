@@ -25,6 +25,9 @@ Kernel = Callable[[ArrayLike, ArrayLike], NDArray[np.float64]]
 ROUNDING = 1e-12  # relative; above the error of a float64 kernel at d < 10,000, far below any visible difference
 CMMD_BANDWIDTH = 10.0
 CMMD_SCALE = 1000.0
+DRAWS = 9_999
+"""Sign flips of a test."""
+
 _DRAWS_AT_ONCE = 512
 
 
@@ -193,7 +196,7 @@ def paired_mmd(x: ArrayLike, y: ArrayLike, kernel: Kernel = polynomial_kernel) -
 
 
 def paired_sign_flip_test(
-    x: ArrayLike, y: ArrayLike, draws: int = 9_999, seed: int = 0, kernel: Kernel = polynomial_kernel
+    x: ArrayLike, y: ArrayLike, draws: int = DRAWS, seed: int = 0, kernel: Kernel = polynomial_kernel
 ) -> SignFlipTest:
     """Test whether base and candidate are exchangeable within their pairs, by random sign flips.
 

@@ -36,6 +36,8 @@ _MEASURES = {
     "kid_noise_floor": "Noise floor of KID over other seeds",
     "cmmd_paired": "CMMD, paired",
     "cmmd_p_value": "p-value of the paired CMMD",
+    "kid_p_combined": "p-value of the paired KID over all concepts together",
+    "cmmd_p_combined": "p-value of the paired CMMD over all concepts together",
     "cmmd_p_holm": "p-value of the paired CMMD after Holm, over all concepts and distances",
     "cmmd_unpaired": "CMMD over other seeds",
     "cmmd_noise_floor": "Noise floor of CMMD over other seeds",
