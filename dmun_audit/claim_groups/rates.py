@@ -26,7 +26,7 @@ class RateGroup(ClaimGroup):
     def fixed_decision(self, plan: Plan, outcomes: Sequence[Outcomes], limit: float) -> Decision:
         """See `ClaimGroup.fixed_decision`: the exact binomial bounds."""
         hits, trials = sum(map(sum, outcomes)), sum(map(len, outcomes))
-        return rate_at_most(hits, trials, limit, plan.policy.alpha, plan.alpha_fail)
+        return rate_at_most(hits, trials, limit, plan.alpha_on_rates, plan.alpha_fail)
 
     def rate_findings(self, case: Case, drawn: tuple[ImageRequest, ...], context: CaseContext, question: str) -> CaseFindings:
         """Decide a case from the answers on its candidate images of the judge, and of the second judge if there is one."""

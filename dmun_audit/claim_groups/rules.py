@@ -225,11 +225,12 @@ class Rules:
     def _claim(self, group: DecidedGroup, limit: float) -> sequential.SequentialClaim:
         if self.corrects_for_judge(group) and self.errors is not None:
             return self._with_errors(limit, self.errors)
-        return sequential.SequentialClaim(group.outcome, limit, limit, self.plan.policy.alpha, self.plan.alpha_fail)
+        alpha = self.plan.alpha_on_rates if group.rests_on_detector else self.plan.policy.alpha
+        return sequential.SequentialClaim(group.outcome, limit, limit, alpha, self.plan.alpha_fail)
 
     def _with_errors(self, ceiling: float, errors: JudgeErrors) -> sequential.SequentialClaim:
         """The claim on the true rate as a claim on the detected rate, with one limit for a proof and one for a refutation."""
-        alphas = (self.plan.policy.alpha, self.plan.alpha_fail)
+        alphas = (self.plan.alpha_on_rates, self.plan.alpha_fail)
         lowest, highest = judge_error.judged_ceilings(
             ceiling, errors.hits, errors.with_target, errors.false_hits, errors.without_target, *alphas
         )
@@ -244,7 +245,7 @@ class Rules:
         lower, upper = bounds["true_rate_lower"], bounds["true_rate_upper"]
         if decision.stopping == Stopping.EARLY:  # decided by the limits of `_with_errors` already
             p_value = min(1.0, decision.p_refuted / (1.0 - judge_error.SHARE_OF_JUDGE))
-            alphas = self.plan.policy.alpha, self.plan.alpha_fail
+            alphas = self.plan.alpha_on_rates, self.plan.alpha_fail
             return replace(decision, lower=lower, upper=upper, p_refuted=p_value, alpha_pass=alphas[0], alpha_fail=alphas[1])
         hits, trials, noise = decision.hits or 0, decision.trials, (errors.false_hits, errors.without_target)
         verdict = judge_against(lower, upper, ceiling)

@@ -43,6 +43,15 @@ class Plan:
         """The error rate at which one claim is refuted: alpha / M."""
         return self.policy.alpha / self.refutations
 
+    @property
+    def alpha_on_rates(self) -> float:
+        """The error rate of a PASS of a pooled claim on a rate.
+
+        If the policy requires a spot-check, it is half of alpha. The other half belongs to the bound on the judge's misses.
+        """
+        required = self.policy.controls.spot_check == "required"
+        return self.policy.alpha / 2.0 if required else self.policy.alpha
+
     def digest(self) -> str:
         """SHA-256 of dossier, policy, seed and case ids."""
         return digest([self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases]])

@@ -91,6 +91,9 @@ class Controls:
     second_judge: Literal["none", "reported", "must agree"] = "none"
     """The use of a second judge: none, a report of disagreements, or a claim counts as decided only if both judges agree."""
 
+    spot_check: Literal["optional", "required"] = "optional"
+    """Whether the audit passes only if a person's labels of a random sample support the claims on rates (dmun-audit spot-check)."""
+
     @property
     def must_agree(self) -> bool:
         """Whether a claim counts as decided only if both judges agree."""

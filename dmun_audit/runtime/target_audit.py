@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
+from dmun_audit.decisions.conclude import Conclusion, Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, Volatile
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
+from dmun_audit.spot_check.requirement import open_claims
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict
@@ -95,7 +96,8 @@ class TargetAudit:
         records = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
         self.folder.conclude(records[case.id] for case in plan.cases if case.id in records)
         self.pooled = tuple(records[record.case_id] for record in pooled)
-        conclusion = conclude(plan, records, interruptions)
+        digest = evidence_digest(self.folder.contents().values())
+        conclusion = self._with_spot_check(conclude(plan, records, interruptions), records, digest)
         attempt = self._attempts[-1].model_copy(update={"finished": _now(), "verdict": conclusion.verdict})
         manifest = concluded_manifest(
             self.config,
@@ -105,12 +107,20 @@ class TargetAudit:
             whole=not interruptions.deselected and not interruptions.stopped,
             earlier=self._earlier,
             attempts=(*self._attempts[:-1], attempt),
-            evidence=evidence_digest(self.folder.contents().values()),
+            evidence=digest,
         )
         self.folder.write_manifest(manifest)
         self.run = read_run(self.folder.path)
         write_reports(self.run)
         return self.run
+
+    def _with_spot_check(self, conclusion: Conclusion, records: Mapping[str, CaseRecord], digest: EvidenceDigest) -> Conclusion:
+        """The conclusion: INCONCLUSIVE in place of PASS if the policy requires a spot-check that leaves a claim open."""
+        required = self.config.policy.controls.spot_check == "required"
+        if not required or conclusion.verdict != AuditVerdict.PASS or self.folder is None:
+            return conclusion
+        left_open = open_claims(self.folder.path, digest.digest, list(records.values()))
+        return Conclusion(AuditVerdict.INCONCLUSIVE, tuple(left_open)) if left_open else conclusion
 
     @property
     def verdict(self) -> AuditVerdict | None:
