@@ -1,0 +1,77 @@
+"""No rubbish passes. Each candidate is rubbish in one way, and the audit says in which: on the first screen, in the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from rubbish_candidates import PAINTERS
+
+import dmun_audit
+from dmun_audit.report.html import render_html
+from dmun_audit.report.text import summary_lines
+
+pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
+
+
+@pytest.fixture(scope="module")
+def audited(store, tmp_path_factory):
+    """Audit a candidate under the standard policy; returns the result. The candidates share all images."""
+    folder, results = tmp_path_factory.mktemp("rubbish"), {}
+
+    def audit(name):
+        if name not in results:
+            candidate = f"rubbish_candidates:{name}"
+            results[name] = dmun_audit.audit(candidate, "atelier:base", target="Van Gogh", store=store, audit_dir=folder / name)
+        return results[name]
+
+    return audit
+
+
+def after_the_verdict(result, lines=8):
+    """The verdict and its first reasons, as the terminal shows them."""
+    every = [line.strip() for line in summary_lines(result.run)]
+    start = next(place for place, line in enumerate(every) if line.startswith("VERDICT"))
+    return " ".join(every[start : start + lines])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("black", ["empty"]),
+        ("darkened", ["Van Gogh"]),
+        ("veiled", ["Van Gogh"]),
+        ("blurred", ["Van Gogh"]),
+        ("guarded", ["fresh"]),
+        ("swapped", ["subject"]),
+        ("repeated", ["seed"]),
+        ("black_elsewhere", ["plain"]),
+        ("monet_loses_45", ["Claude Monet"]),
+        ("monet_loses_75", ["Claude Monet"]),
+        ("munch_ruined", ["Edvard Munch"]),
+    ],
+)
+def test_rubbish_does_not_pass_and_the_first_lines_say_why(audited, name, words):
+    result = audited(name)
+    assert result.verdict != "PASS", str(result)
+    first_screen = render_html(result.run).partition('<h2 id="audited">')[0]
+    for word in words:
+        assert word in after_the_verdict(result)
+        assert word in first_screen
+
+
+def test_the_eraser_behind_them_passes(audited):
+    assert audited("honest").verdict == "PASS", str(audited("honest"))
+
+
+@pytest.mark.parametrize(("name", "concept"), [("monet_loses_75", "Claude Monet"), ("munch_ruined", "Edvard Munch")])
+def test_a_ruined_neighbour_fails_by_itself_and_no_other_does(audited, name, concept):
+    verdicts = {case.concept.name: case.verdict for case in audited(name).run.of_group("retention") if case.concept}
+    assert verdicts[concept] == "FAIL"
+    assert {verdicts[other] for other in PAINTERS if other != concept} <= {"PASS", "NO HARM PROVEN"}
+
+
+def test_no_case_passes_with_an_estimate_over_its_limit(audited):
+    for name in ("monet_loses_45", "munch_ruined", "guarded"):
+        for case in audited(name).cases:
+            claim = case.claim
+            if case.verdict == "PASS" and case.gating and claim and claim.kind in ("rate_at_most", "paired_accuracy"):
+                assert claim.estimate is None or claim.estimate <= claim.threshold, case.title
