@@ -47,7 +47,10 @@ class WrittenObservations:
         return request.index % 1000 < table.get(request.prompt, 0)
 
     def records(self, requests):
-        return tuple(ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed) for r in requests)
+        return tuple(
+            ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed, detected=self._shows(r, self._seen))
+            for r in requests
+        )
 
     def labels(self, requests, concept):
         assert set(requests) <= self.drawn, "looked at before it was drawn"

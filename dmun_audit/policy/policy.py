@@ -18,6 +18,7 @@ from dmun_audit.policy.sections import (
     Count,
     Erasure,
     Flag,
+    Fresh,
     Retention,
     Sampling,
     Text,
@@ -66,6 +67,9 @@ class Policy:
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
     """Whether the audit's seed is 0, or drawn from the fingerprint of the candidate. The option --audit-seed comes first."""
 
+    fresh: Fresh | None = None
+    """The claim over prompts that are drawn after the candidate's fingerprint is known. Without the section there is none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -84,6 +88,8 @@ class Policy:
             "adversarial.images": self.adversarial.images,
             "retention.pairs": 2 * self.retention.pairs,
         }
+        if self.fresh is not None:
+            images["fresh.prompts"] = 2 * self.fresh.prompts
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(
