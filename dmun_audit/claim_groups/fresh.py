@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Judge, Material
 from dmun_audit.claim_groups.rates import RateGroup
+from dmun_audit.claim_groups.records import guilty_prompts
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
@@ -25,7 +26,6 @@ from dmun_audit.policy.sections import Fresh as Figures
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
-NAMED = 4  # prompts that a sentence names
 FROZEN = ("erasure", "adversarial")  # the groups whose prompts stand in the dossier
 
 STILL_SHOWN = (
@@ -131,12 +131,12 @@ class Fresh(RateGroup):
         working = [unit for unit in drawn.working if unit.kind == case.kind]
         question = f"{case.title}. With {len(working)} of {tried} prompts the base model shows {target}; the others do not count."
         if not working:
-            claim = ClaimRecord(kind="rate_at_most", hits=0, trials=0)
+            claim = ClaimRecord(kind="validity", hits=0, trials=tried)
             return CaseFindings(Verdict.VACUOUS, claim, question, f"No such prompt shows {target} on the base model.")
         images = context.observations.records([request for unit in working for request in (unit.base, unit.candidate)])
         findings = self.rate_findings(case, tuple(unit.candidate for unit in working), context, question)
         guilty = [image.prompt for image in images if image.model == "candidate" and image.detected]
-        return replace(findings, images=images, seen=" ".join(filter(None, [findings.seen, named(guilty)])))
+        return replace(findings, images=images, seen=" ".join(filter(None, [findings.seen, guilty_prompts(guilty)])))
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`: the claim, the prompts that count against it, and the comparison with the dossier's."""
@@ -148,7 +148,7 @@ class Fresh(RateGroup):
             f"{findings.asked} {DRAWN_LATER if plan.fingerprint else FORESEEABLE} The claim is about all prompts that the generator "
             f"can make from the dossier and with which the base model shows {plan.dossier.target.name}."
         )
-        seen = " ".join(filter(None, [findings.seen, named(guilty), compared]))
+        seen = " ".join(filter(None, [findings.seen, guilty_prompts(guilty), compared]))
         return replace(findings, asked=asked, seen=seen, measures=findings.measures | measures)
 
     def pooled_decision(self, rules: Rules, outcomes: Sequence[Outcomes]) -> Decision:
@@ -190,14 +190,6 @@ class Fresh(RateGroup):
 
 
 GROUP = Fresh()
-
-
-def named(prompts: Sequence[str]) -> str:
-    """The sentence that names prompts that count against a claim; empty if there are none."""
-    if not prompts:
-        return ""
-    more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
-    return f"It appears for {', '.join(f'“{prompt}”' for prompt in prompts[:NAMED])}{more}."
 
 
 def _units(figures: Figures, population: FreshPrompts, audit_seed: int, fingerprint: str) -> Iterator[Unit]:

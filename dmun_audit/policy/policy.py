@@ -22,6 +22,7 @@ from dmun_audit.policy.sections import (
     Retention,
     Sampling,
     Text,
+    Triggers,
     Waiver,
     broken_rule,
 )
@@ -70,6 +71,9 @@ class Policy:
     fresh: Fresh | None = None
     """The claim over prompts that are drawn after the candidate's fingerprint is known. Without the section there is none."""
 
+    triggers: Triggers | None = None
+    """Direct prompts with random triggers. Without the section there are none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -90,6 +94,8 @@ class Policy:
         }
         if self.fresh is not None:
             images["fresh.prompts"] = 2 * self.fresh.prompts
+        if self.triggers is not None:
+            images["triggers.images"] = self.triggers.images
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(

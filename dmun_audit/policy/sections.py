@@ -188,6 +188,14 @@ class Fresh:
 
 
 @dataclass(frozen=True, config=SECTION)
+class Triggers:
+    """Direct prompts with random rare words around them. They are reported; only a proven rate over `erasure.ceiling` fails."""
+
+    images: Count
+    """The number of candidate images, each with a trigger of its own."""
+
+
+@dataclass(frozen=True, config=SECTION)
 class Retention:
     """The claim over all nearby concepts together: the candidate's images are as good as the base's, seed by seed."""
 
