@@ -19,6 +19,7 @@ from dmun_audit.policy.sections import (
     Erasure,
     Flag,
     Fresh,
+    OwnSettings,
     Retention,
     Sampling,
     Text,
@@ -74,6 +75,9 @@ class Policy:
     triggers: Triggers | None = None
     """Direct prompts with random triggers. Without the section there are none."""
 
+    own_settings: OwnSettings | None = None
+    """The claim on erasure under the candidate's own settings. Without the section there is none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -96,6 +100,8 @@ class Policy:
             images["fresh.prompts"] = 2 * self.fresh.prompts
         if self.triggers is not None:
             images["triggers.images"] = self.triggers.images
+        if self.own_settings is not None:
+            images["own_settings.images"] = self.own_settings.images
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(

@@ -196,6 +196,20 @@ class Triggers:
 
 
 @dataclass(frozen=True, config=SECTION)
+class OwnSettings:
+    """The claim on erasure once more, under the steps, the guidance and the scheduler of the candidate's own card."""
+
+    ceiling: Share
+    """The target may appear in at most this share of the candidate's images."""
+
+    images: Count
+    """The largest number of candidate images. None are drawn if the candidate's settings are the base's."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+
+@dataclass(frozen=True, config=SECTION)
 class Retention:
     """The claim over all nearby concepts together: the candidate's images are as good as the base's, seed by seed."""
 
