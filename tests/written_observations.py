@@ -18,12 +18,13 @@ class WrittenObservations:
 
     `seen` maps a prompt to how many of its first images show the target, `second` does so for a second judge; a prompt on
     the base always works unless it is `invalid`. `wrong` maps a concept to how many of its prompts the candidate draws
-    wrong. The base model draws `unknown` concepts wrong.
+    wrong. The base model draws `unknown` concepts wrong. `own` says where the candidate's own settings differ from the base's.
     """
 
-    def __init__(self, plan, seen=(), wrong=(), second=None, unknown=(), invalid=()):
+    def __init__(self, plan, seen=(), wrong=(), second=None, unknown=(), invalid=(), own=()):
         self.plan, self.second = plan, second
         self._seen, self._wrong, self._unknown, self._invalid = dict(seen), dict(wrong), set(unknown), set(invalid)
+        self._own = own
         self.drawn = set()
 
     @property
@@ -46,8 +47,14 @@ class WrittenObservations:
             return request.prompt not in self._invalid
         return request.index % 1000 < table.get(request.prompt, 0)
 
+    def own_settings(self):
+        return self._own
+
     def records(self, requests):
-        return tuple(ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed) for r in requests)
+        return tuple(
+            ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed, detected=self._shows(r, self._seen))
+            for r in requests
+        )
 
     def labels(self, requests, concept):
         assert set(requests) <= self.drawn, "looked at before it was drawn"

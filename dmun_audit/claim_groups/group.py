@@ -102,6 +102,10 @@ class Observations(Protocol):
         """The record of each drawn image for the evidence."""
         ...
 
+    def own_settings(self) -> tuple[str, ...] | None:
+        """Where the candidate's own settings differ from the base's, in words; None if the candidate has no known settings."""
+        ...
+
     def calibration_records(self) -> tuple[CalibrationImage, ...]:
         """The images on which the detection threshold was calibrated, with their scores."""
         ...

@@ -47,20 +47,26 @@ class RateGroup(ClaimGroup):
         return CaseFindings(Verdict(verdict), claim, question, seen, remedy, more=more)
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
-        """See `ClaimGroup.decide_pooled`."""
+        """See `ClaimGroup.decide_pooled`: by one judge, or by both, with the members of the highest rates."""
         counted = [record for record in members if record.verdict != Verdict.VACUOUS]
+        return with_highest_rates(self.pooled_findings(case, counted, plan, records), counted, self.unit)
+
+    def pooled_findings(
+        self, case: Case, counted: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]
+    ) -> CaseFindings:
+        """The decision on a pooled claim from the records that count in it."""
         records = list(records)
         question, images = f"{case.title}.", self.counted_images(counted)
         outcomes = [record.claim.outcomes or () for record in counted if record.claim]
         by_first = self._by_one_judge(plan, outcomes, judge_errors(records), question, images)
         if not counted or not all(record.second for record in counted):
-            return with_highest_rates(by_first, counted, self.unit)
+            return by_first
         outcomes = [record.second.claim.outcomes or () for record in counted if record.second]
         by_second = self._by_one_judge(plan, outcomes, judge_errors(records, second=True), question, images)
         verdict, remedy = by_first.verdict, by_first.remedy
         if plan.policy.controls.must_agree and by_second.verdict != by_first.verdict:
             verdict, remedy = Verdict.INCONCLUSIVE, messages.JUDGES_DISAGREE
-        pooled = CaseFindings(
+        return CaseFindings(
             verdict,
             by_first.claim,
             question,
@@ -69,7 +75,10 @@ class RateGroup(ClaimGroup):
             measures=by_first.measures,
             more={"second": SecondOpinion(verdict=by_second.verdict, claim=by_second.claim)},
         )
-        return with_highest_rates(pooled, counted, self.unit)
+
+    def pooled_decision(self, rules: Rules, outcomes: Sequence[Outcomes]) -> Decision:
+        """The decision of one judge on a pooled claim."""
+        return rules.decide_group(self, outcomes)
 
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """The name of the pooled claim's images in sentences."""
@@ -79,7 +88,7 @@ class RateGroup(ClaimGroup):
         self, plan: Plan, outcomes: Sequence[Outcomes], errors: JudgeErrors | None, question: str, images: str
     ) -> CaseFindings:
         rules = Rules(plan, errors)
-        decision = rules.decide_group(self, outcomes)
+        decision = self.pooled_decision(rules, outcomes)
         measures = rules.true_rate(decision)
         seen = messages.rate_sentence(plan.dossier.target.name, decision, images)
         if measures and rules.corrects_for_judge(self):

@@ -11,6 +11,8 @@ from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
+NAMED = 4  # prompts that a sentence names
+
 
 def claim_record(decision: Decision, **more: object) -> ClaimRecord:
     """The record of a decision."""
@@ -27,3 +29,11 @@ def with_highest_rates(pooled: CaseFindings, counted: Sequence[CaseRecord], unit
     ]
     members.sort(key=lambda member: member[1] / member[2], reverse=True)
     return replace(pooled, seen=" ".join(filter(None, [messages.highest_rates(members, unit), pooled.seen])))
+
+
+def guilty_prompts(prompts: Sequence[str]) -> str:
+    """The sentence that names prompts that count against a claim; empty if there are none."""
+    if not prompts:
+        return ""
+    more = f" and {len(prompts) - NAMED} more" if len(prompts) > NAMED else ""
+    return f"It appears for {', '.join(f'“{prompt}”' for prompt in prompts[:NAMED])}{more}."

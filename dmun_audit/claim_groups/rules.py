@@ -122,6 +122,23 @@ class Rules:
             return self._on_true_rate(group, replace(stopped, threshold=limits.limit))
         return self._on_true_rate(group, group.fixed_decision(self.plan, outcomes, limits.limit))
 
+    def decide_at_one_look(self, group: DecidedGroup, outcomes: Outcomes, most: int) -> Decision:
+        """Decide a pooled claim at one look at all of its outcomes, for a group whose images are not drawn in rounds.
+
+        `outcomes` must come from units that were drawn independently from one population; `most` is the largest number of
+        units. The decision is valid whenever the drawing stopped. It holds under the policy's burden of proof.
+        """
+        return apply_burden(self._at_one_look(group, outcomes, most), self._limits(group).burden)
+
+    def is_decided_at_one_look(self, group: DecidedGroup, outcomes: Outcomes, most: int) -> bool:
+        """Whether these outcomes prove or refute the claim of `decide_at_one_look`."""
+        return self._at_one_look(group, outcomes, most).verdict != Verdict.INCONCLUSIVE
+
+    def _at_one_look(self, group: DecidedGroup, outcomes: Outcomes, most: int) -> Decision:
+        limit = self._limits(group).limit
+        decision = sequential.decide_sequentially(self._claim(group, limit), [outcomes], [len(outcomes)], most)
+        return self._on_true_rate(group, replace(decision, threshold=limit))
+
     def corrects_for_judge(self, group: DecidedGroup) -> bool:
         """Whether a group's claim is about the true rate, with the judge's error rates included."""
         return group.rests_on_detector and self.plan.policy.controls.judge_error_gates

@@ -21,7 +21,7 @@ READ_FORMATS = (1, 2)
 """The formats that this version reads."""
 
 JsonObject = dict[str, Any]
-Side = Literal["base", "candidate"]
+Side = Literal["base", "candidate", "candidate, own settings"]
 
 
 def _finite(value: float) -> float:
@@ -60,7 +60,7 @@ class _Record(BaseModel):
 class ImageRecord(_Record):
     """One image of a case, with the scores and answers of the judges."""
 
-    model: Side = Field(description="The model that rendered it.")
+    model: Side = Field(description="The model that rendered it, and whether under its own settings.")
     prompt: str = Field(description="The prompt that it was rendered from.")
     index: int = Field(default=0, description="The index of its seed among the seeds of the prompt.")
     seed: int | None = Field(default=None, description="The seed of its noise.")

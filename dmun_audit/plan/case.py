@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 from dmun_audit._util.hashing import digest, seed_of, slug
 from dmun_audit.knowledge.dossier import AdversarialPrompt, NearbyConcept
 
-Side = Literal["base", "candidate"]
+Side = Literal["base", "candidate", "candidate, own settings"]
+OWN_SETTINGS: Side = "candidate, own settings"
+"""The candidate with the steps, the guidance and the scheduler of its own card, and not with the base's."""
 
 
 @dataclass(frozen=True)

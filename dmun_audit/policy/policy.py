@@ -18,9 +18,12 @@ from dmun_audit.policy.sections import (
     Count,
     Erasure,
     Flag,
+    Fresh,
+    OwnSettings,
     Retention,
     Sampling,
     Text,
+    Triggers,
     Waiver,
     broken_rule,
 )
@@ -66,6 +69,15 @@ class Policy:
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
     """Whether the audit's seed is 0, or drawn from the fingerprint of the candidate. The option --audit-seed comes first."""
 
+    fresh: Fresh | None = None
+    """The claim over prompts that are drawn after the candidate's fingerprint is known. Without the section there is none."""
+
+    triggers: Triggers | None = None
+    """Direct prompts with random triggers. Without the section there are none."""
+
+    own_settings: OwnSettings | None = None
+    """The claim on erasure under the candidate's own settings. Without the section there is none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -84,6 +96,12 @@ class Policy:
             "adversarial.images": self.adversarial.images,
             "retention.pairs": 2 * self.retention.pairs,
         }
+        if self.fresh is not None:
+            images["fresh.prompts"] = 2 * self.fresh.prompts
+        if self.triggers is not None:
+            images["triggers.images"] = self.triggers.images
+        if self.own_settings is not None:
+            images["own_settings.images"] = self.own_settings.images
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(

@@ -81,6 +81,10 @@ def _join(key: str, part: int | str) -> str:
 
 
 def _resolved(schema: Schema) -> Schema:
+    """The schema of a key. A section that may be absent is the section itself."""
+    members = [member for member in schema.get("anyOf", ()) if member.get("type") != "null"]
+    if len(members) == 1 and "$ref" in members[0]:
+        schema = members[0] | {name: part for name, part in schema.items() if name != "anyOf"}
     if "$ref" not in schema:
         return schema
     definition: Schema = complete_policy_schema()["$defs"][schema["$ref"].rpartition("/")[2]]

@@ -21,7 +21,7 @@ def policy_json_schema() -> dict[str, Any]:
     required: dict[str, Any] = {"required": schema.pop("required"), "properties": {}}
     definitions = dict(schema.pop("$defs"))
     for key, value in schema["properties"].items():
-        section = value.get("$ref", "").rpartition("/")[2]
+        section = _section_of(value)
         if "required" in definitions.get(section, {}):
             required["properties"][key] = {"required": definitions[section]["required"]}
             definitions[section] = {name: part for name, part in definitions[section].items() if name != "required"}
@@ -34,6 +34,12 @@ def policy_json_schema() -> dict[str, Any]:
         "if": {"required": ["extends"]},
         "else": required,
     }
+
+
+def _section_of(value: dict[str, Any]) -> str:
+    """The name of the section that a key holds, also if it may be absent; empty for any other key."""
+    references = [member["$ref"] for member in (value, *value.get("anyOf", ())) if "$ref" in member]
+    return str(references[0]).rpartition("/")[2] if references else ""
 
 
 @cache

@@ -200,6 +200,42 @@ class Adversarial:
 
 
 @dataclass(frozen=True, config=SECTION)
+class Fresh:
+    """The claim over fresh prompts, which are drawn after the candidate's fingerprint is known: they do not show the target."""
+
+    ceiling: Share
+    """The target may appear for at most this share of the fresh prompts with which the base model shows it."""
+
+    prompts: Count
+    """The largest number of fresh prompts. Each gets one base image and one candidate image with the same seed."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+
+@dataclass(frozen=True, config=SECTION)
+class Triggers:
+    """Direct prompts with random rare words around them. They are reported; only a proven rate over `erasure.ceiling` fails."""
+
+    images: Count
+    """The number of candidate images, each with a trigger of its own."""
+
+
+@dataclass(frozen=True, config=SECTION)
+class OwnSettings:
+    """The claim on erasure once more, under the steps, the guidance and the scheduler of the candidate's own card."""
+
+    ceiling: Share
+    """The target may appear in at most this share of the candidate's images."""
+
+    images: Count
+    """The largest number of candidate images. None are drawn if the candidate's settings are the base's."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+
+@dataclass(frozen=True, config=SECTION)
 class Retention:
     """The claim over all nearby concepts together: the candidate's images are as good as the base's, seed by seed."""
 

@@ -81,15 +81,18 @@ def _grid(pipeline: Any) -> int:
     return math.lcm(8, int(factor * (patch if isinstance(patch, int) else max(patch))))
 
 
-def _stated(pipeline: Any, name: str, otherwise: float) -> float:
-    for value in (_card_parameters(pipeline).get(name), call_defaults(pipeline).get(name)):
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return value
-    return otherwise
-
-
-def _card_parameters(pipeline: Any) -> dict[str, Any]:
-    card = card_metadata(Path(str(getattr(pipeline, "name_or_path", ""))) / "README.md")
-    inference = card.get("inference")
+def stated_in_card(folder: Path) -> dict[str, float]:
+    """The numbers in the model card of a folder (`inference: parameters`), by name; empty where there are none."""
+    inference = card_metadata(folder / "README.md").get("inference")
     parameters = inference.get("parameters") if isinstance(inference, dict) else None
-    return parameters if isinstance(parameters, dict) else {}
+    return {name: value for name, value in parameters.items() if _is_number(value)} if isinstance(parameters, dict) else {}
+
+
+def _stated(pipeline: Any, name: str, otherwise: float) -> float:
+    card = stated_in_card(Path(str(getattr(pipeline, "name_or_path", ""))))
+    stated = (card.get(name), call_defaults(pipeline).get(name))
+    return next((value for value in stated if value is not None and _is_number(value)), otherwise)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -5,25 +5,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import get_args
 
 import numpy as np
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
-from dmun_audit.plan.case import ImageRequest, Side
+from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device
+from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.sampling import Sampler, open_sampler
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
 
-SIDES: tuple[Side, ...] = ("base", "candidate")
+SIDES: tuple[Side, ...] = get_args(Side)
 
 logger = logging.getLogger(__name__)
 
 
 class Engine:
     """Renders for one base and one candidate, which share steps, guidance and size: the values of the base's sampler.
+
+    The side `OWN_SETTINGS` is the candidate with its own steps, guidance and scheduler.
 
     `on_rendered` is called with the number of new images after each batch. Raises UsageError where the sampling does not suit a
     model.
@@ -54,15 +59,32 @@ class Engine:
         self.sampler = base.settings
         self.size = base.size
 
+    @cached_property
+    def own_differences(self) -> tuple[str, ...] | None:
+        """Where the candidate's own settings differ from the base's; None if its images come from a folder or a function."""
+        candidate = self.models["candidate"]
+        return own_differences(self.models["base"], candidate, self.sampling) if candidate.image_source is None else None
+
+    def _model(self, side: Side) -> LoadedModel:
+        return self.models["candidate" if side == OWN_SETTINGS else side]
+
+    def _sampler(self, side: Side) -> Sampler:
+        """The sampler of one side. The candidate's under its own settings is opened when it is first used."""
+        if side == OWN_SETTINGS and side not in self.samplers:
+            own = own_sampling(self._model(side), self.sampling)
+            base = self.samplers["base"]
+            self.samplers[side] = open_sampler(self._model(side), own, self._device, like=base, only_size=True)
+        return self.samplers[side]
+
     def key(self, request: ImageRequest) -> str:
         """The store's key of one image."""
         if request not in self._keys:
             self._keys[request] = image_key(
-                weights=self.models[request.side].weights_digest,
+                weights=self._model(request.side).weights_digest,
                 prompt=request.prompt,
                 seed=request.seed,
-                sampler=self.samplers[request.side].settings,
-                size=self.samplers[request.side].size,
+                sampler=self._sampler(request.side).settings,
+                size=self._sampler(request.side).size,
                 dtype=self.sampling.dtype,
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
@@ -142,7 +164,7 @@ class Engine:
             if not new:
                 continue
             started = time.monotonic()
-            pixels = self.samplers[side].sample([request.prompt for request in slots], [request.seed for request in slots])
+            pixels = self._sampler(side).sample([request.prompt for request in slots], [request.seed for request in slots])
             for request, image in zip(slots, pixels, strict=True):
                 if request in new:
                     facts = {"model": side, "prompt": request.prompt, "seed": request.seed, "index": request.index}

@@ -36,14 +36,17 @@ class Sampler(Protocol):
         """One image for every prompt and its seed, in order, each (height, width, 3) uint8."""
 
 
-def open_sampler(model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> Sampler:
+def open_sampler(
+    model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None, *, only_size: bool = False
+) -> Sampler:
     """The sampler of `model`. `like` is the sampler of the base, where `model` is its candidate.
 
-    Raises UsageError where the sampling does not suit the model.
+    With `only_size`, the candidate shares the base's size alone, and its steps and guidance come from `sampling`. Raises
+    UsageError where the sampling does not suit the model.
     """
     if model.image_source is not None:
         return ExternalSampler(model.image_source, like.size if like is not None else (0, 0))
-    return PipelineSampler(model, sampling, device, like)
+    return PipelineSampler(model, sampling, device, like, only_size=only_size)
 
 
 class ExternalSampler:
@@ -63,18 +66,20 @@ class PipelineSampler:
     """Samples from a diffusers pipeline of any family; the parameters of its `__call__` tell how.
 
     Steps, guidance and size come from the policy, or else from the pipeline. Where `like` is given they come from there, because
-    the two images of a pair must share them. The scheduler is the pipeline's own unless the policy names one. The model's
+    the two images of a pair must share them; with `only_size`, the size alone does. The scheduler is the pipeline's own unless the policy names one. The model's
     pipeline is not changed. Raises UsageError where the policy does not suit the pipeline.
     """
 
-    def __init__(self, model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None) -> None:
+    def __init__(
+        self, model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None, *, only_size: bool = False
+    ) -> None:
         self._model = model
         self._batch = sampling.batch
         self._pipeline = _with_scheduler(model.pipeline, sampling)
         self._takes = call_defaults(self._pipeline)
         self.size = like.size if like is not None else wanted_size(self._pipeline, sampling)
         check_size(self._pipeline, self.size)
-        shared = like.settings if like is not None else {}
+        shared = like.settings if like is not None and not only_size else {}
         self.settings = describe_sampler(self._pipeline, sampling) | {key: shared[key] for key in SHARED if key in shared}
         self._check_negative(sampling.negative_prompt)
         self._prompts = Prompts(self._pipeline, device, sampling.negative_prompt)

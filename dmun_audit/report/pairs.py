@@ -25,11 +25,11 @@ def pairs_of(record: CaseRecord) -> list[Pair]:
 
     The claim group of a case may say for each image whether it counts against the claim. Otherwise a pair counts against the
     claim if the target is detected, or, for a claim of a high rate, if it is not detected. It also does if base and candidate
-    have different labels. If the case has candidate images, detections in base images do not count.
+    have different labels. An image of the candidate under its own settings stands in its place. If the case has candidate images, detections in base images do not count.
     """
     images: dict[tuple[str, int], dict[str, ImageRecord]] = {}
     for image in record.images:
-        images.setdefault((image.prompt, image.index), {})[image.model] = image
+        images.setdefault((image.prompt, image.index), {})["base" if image.model == "base" else "candidate"] = image
     wanted = record.claim is not None and record.claim.kind in {"rate_at_least", "validity"}
     judged = "candidate" if any("candidate" in sides for sides in images.values()) else "base"
     pairs = [

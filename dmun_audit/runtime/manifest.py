@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dmun_audit._util.hashing import digest
@@ -59,8 +59,34 @@ def concluded_manifest(
         "seconds": round(sum(record.volatile.seconds or 0.0 for record in records.values()), 1),
         "evidence": evidence,
     }
+    if warning := not_by_weights(facts, records.values()):
+        facts = facts | {"warnings": [*facts["warnings"], warning]}
     before = earlier.to_json() if earlier else {}  # a run that loads no model keeps the facts of an earlier one
     return Manifest.model_validate(before | facts | _planned(config) | concluded)
+
+
+def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
+    """A warning if no weight of the candidate differs from the base's and its images do; empty otherwise.
+
+    The images of a pair differ if the judge's scores do. A candidate whose weights were not seen gives no warning of this kind:
+    its load proof says that they are not known.
+    """
+    proof = facts.get("models", {}).get("candidate", {}).get("proof", {})
+    compared = proof.get("compared_tensors", 0)
+    if not compared or proof.get("changed_tensors", 0):
+        return ""
+    scores: dict[tuple[str, int | None], dict[str, tuple[float | None, ...]]] = {}
+    for record in records:
+        for image in record.images:
+            scores.setdefault((image.prompt, image.seed), {})[image.model] = (image.target_score, image.clip_score)
+    pairs = [pair for pair in scores.values() if {"base", "candidate"} <= pair.keys()]
+    differing = sum(pair["base"] != pair["candidate"] for pair in pairs)
+    if not differing:
+        return ""
+    return (
+        f"None of the candidate's {compared} compared tensors differs from the base's, but in {differing} of {len(pairs)} pairs its "
+        "image does: it acts on prompts or while images are made, not by its weights."
+    )
 
 
 def _planned(config: AuditConfig) -> JsonObject:

@@ -126,6 +126,10 @@ class AuditObservations:
         """See `Observations.labels`."""
         return self.scorer.classify(self.keys(requests), concept)
 
+    def own_settings(self) -> tuple[str, ...] | None:
+        """See `Observations.own_settings`."""
+        return self.engine.own_differences
+
     # Recording.
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:

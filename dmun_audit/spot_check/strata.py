@@ -117,7 +117,7 @@ def _round_robin(lists: Sequence[Sequence[Item]]) -> list[Item]:
 
 
 def _source(record: CaseRecord, image: ImageRecord) -> str:
-    if image.model != "candidate":
+    if image.model == "base":
         return "base"
     in_a_claim = record.group in ("erasure", "adversarial") and record.verdict != Verdict.VACUOUS
     return record.group if in_a_claim else "other"

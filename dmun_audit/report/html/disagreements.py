@@ -58,7 +58,7 @@ def view_disagreements(run: Run) -> DisagreementsView | None:
     if not judged_twice:
         return None
     differing = [image for image in judged_twice if bool(image.detected) != image.second_detected]
-    differing.sort(key=lambda image: image.model != "candidate")
+    differing.sort(key=lambda image: image.model == "base")
     judge_alone = sum(bool(image.detected) for image in differing)
     controls = (run.manifest.policy.get("text") or {}).get("controls") or {}
     weight = _WEIGHT["must agree" if controls.get("second_judge") == "must agree" else "reported"]
