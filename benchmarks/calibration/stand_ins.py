@@ -83,6 +83,11 @@ class ResampledObservations:
         """See `Observations.clip_scores`."""
         return [round(float(score), 6) for score in self._images.clip[self._planned.positions(requests)]]
 
+    @property
+    def own_settings(self) -> tuple[str, ...] | None:
+        """See `Observations.own_settings`: a resampled candidate has none."""
+        return None
+
     def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
         """Raises LookupError: a resampled audit has scores, and no pixels."""
         raise LookupError("A resampled audit has no images: leave claims on pixels out of its policy.")
