@@ -20,6 +20,7 @@ from dmun_audit.policy.sections import (
     Flag,
     Retention,
     Sampling,
+    Substitute,
     Text,
     Waiver,
     broken_rule,
@@ -65,6 +66,9 @@ class Policy:
 
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
     """Whether the audit's seed is 0, or drawn from the fingerprint of the candidate. The option --audit-seed comes first."""
+
+    substitute: Substitute | None = None
+    """The claims on what the candidate draws in place of the target. Without it, empty images are only reported."""
 
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
