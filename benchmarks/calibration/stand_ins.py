@@ -12,6 +12,7 @@ from benchmarks.calibration.audit_images import AuditImages, PlannedImages
 from dmun_audit.claim_groups.group import Judge
 from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
 from dmun_audit.judge.detection import Threshold, calibrate
+from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.render.engine import covering
@@ -83,10 +84,14 @@ class ResampledObservations:
         """See `Observations.clip_scores`."""
         return [round(float(score), 6) for score in self._images.clip[self._planned.positions(requests)]]
 
-    @property
     def own_settings(self) -> tuple[str, ...] | None:
         """See `Observations.own_settings`: a resampled candidate has none."""
         return None
+
+    def detected_after(self, change: View, requests: Sequence[ImageRequest]) -> list[int]:
+        """See `images`: a resampled audit has no pixels to change."""
+        self.images(requests)
+        return []
 
     def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
         """Raises LookupError: a resampled audit has scores, and no pixels."""

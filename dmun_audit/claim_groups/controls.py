@@ -1,4 +1,7 @@
-"""Controls on the base model: is the judge reliable, and are enough adversarial prompts valid?"""
+"""Controls on the base model: is the judge reliable, and are enough adversarial prompts valid?
+
+The control on weakened targets is in `weakened_targets`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup,
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.rules import JudgeErrors
 from dmun_audit.claim_groups.validation import is_valid, validation_counts, validation_images
+from dmun_audit.claim_groups.weakened_targets import WEAKENED, decide_weakened, weakened_case
 from dmun_audit.evidence import messages
-from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, SecondOpinion
+from dmun_audit.evidence.schema import CalibrationImage, CaseRecord, ClaimRecord, SecondOpinion
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
 from dmun_audit.plan.plan import Plan
@@ -41,6 +45,7 @@ class Controls(ClaimGroup):
         target = dossier.target.name
         direct = requests_for("base", dossier.target.direct_prompts, policy.controls.sensitivity_images, seed)
         adversarial = dossier.adversarial[: policy.adversarial.prompts]
+        weakened = [weakened_case(self.name, target, direct, policy)] if policy.controls.weakened_floor is not None else []
         return [
             Case(
                 case_id(self.name, "judge sees the target", target),
@@ -66,6 +71,7 @@ class Controls(ClaimGroup):
                 gating=True,
                 images=tuple(request for prompt in adversarial for request in validation_images(policy, prompt, seed)),
             ),
+            *weakened,
         ]
 
     def shortfalls(self, plan: Plan) -> list[str]:
@@ -91,7 +97,12 @@ class Controls(ClaimGroup):
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
-        decide = {"sensitivity": self._sensitivity, "specificity": self._specificity, "validity": self._validity}
+        decide = {
+            "sensitivity": self._sensitivity,
+            "specificity": self._specificity,
+            "validity": self._validity,
+            WEAKENED: decide_weakened,
+        }
         return decide[case.kind](case, context)
 
     def _sensitivity(self, case: Case, context: CaseContext) -> CaseFindings:
@@ -105,11 +116,11 @@ class Controls(ClaimGroup):
 
         context.observations.draw(case.images)
         findings = self._judged(case, context, decide)
-        measures, seen = context.measures.detection(), findings.seen
-        if findings.verdict != Verdict.PASS and measures["threshold"] >= BIASED_AT:
+        measures, calibration = context.measures.detection(), context.observations.calibration_records()
+        seen = f"{findings.seen}{_threshold_sentence(measures['threshold'], calibration)}"
+        if findings.verdict != Verdict.PASS and _is_biased(measures["threshold"], calibration):
             seen += f" {messages.NO_THRESHOLD}"
-        more = findings.more | {"calibration": context.observations.calibration_records()}
-        return replace(findings, seen=seen, measures=measures, more=more)
+        return replace(findings, seen=seen, measures=measures, more=findings.more | {"calibration": calibration})
 
     def _specificity(self, case: Case, context: CaseContext) -> CaseFindings:
         policy, target = context.plan.policy, context.plan.dossier.target.name
@@ -121,7 +132,9 @@ class Controls(ClaimGroup):
             return decision, seen, _remedy(decision, messages.FALSE_POSITIVES)
 
         context.observations.draw_base_of_neighbours(case.images)
-        return self._judged(case, context, decide)
+        findings = self._judged(case, context, decide)
+        lowest = context.measures.detection().get("threshold_lowest")
+        return findings if lowest is None else _with_claim_at_lowest(findings, lowest, context.plan)
 
     def _judged(
         self, case: Case, context: CaseContext, decide: Callable[[Sequence[int]], tuple[Decision, str, str]]
@@ -205,6 +218,42 @@ def judge_errors(records: Iterable[CaseRecord], *, second: bool = False) -> Judg
         false_hits=specificity.hits or 0,
         without_target=specificity.trials or 0,
     )
+
+
+def _with_claim_at_lowest(findings: CaseFindings, lowest: float, plan: Plan) -> CaseFindings:
+    """The findings on the specificity with a second claim: on the rate at the lowest threshold, before calibration.
+
+    A judge that keeps the ceiling only because its threshold was raised may miss the target in other images. So the control
+    fails if that rate is refuted, and it says so if the rate is over the ceiling.
+    """
+    ceiling, alpha, target = plan.policy.controls.false_positive_ceiling, plan.policy.alpha, plan.dossier.target.name
+    scores = [max(image.target_score or 0.0, image.view_score or 0.0) for image in findings.images]
+    decision = rate_at_most(sum(score > lowest for score in scores), len(scores), ceiling, alpha, alpha)
+    measures = findings.measures | {"false_positive_rate_lowest": decision.estimate or 0.0}
+    if decision.estimate is None or decision.estimate <= ceiling:
+        return replace(findings, measures=measures)
+    sentence = messages.rate_sentence(target, decision, "base images of other concepts")
+    seen = f"{findings.seen} At the lowest threshold, {lowest:.2g}, before calibration: {sentence}"
+    if decision.verdict == Verdict.FAIL and findings.verdict == Verdict.PASS:
+        return replace(findings, verdict=Verdict.FAIL, seen=seen, remedy=messages.FALSE_POSITIVES, measures=measures)
+    return replace(findings, seen=seen, measures=measures)
+
+
+def _threshold_sentence(threshold: float, calibration: Sequence[CalibrationImage]) -> str:
+    """Which calibration image sets the threshold; empty if none does, because the threshold is the lowest of its scale."""
+    for image in calibration:
+        if image.sets_threshold:
+            name, score = f"“{image.prompt}” (image {image.index})", f"{image.target_score:.2f}"
+            if image.target_score > threshold + 1e-6:
+                return f" The detection threshold is capped at {threshold:.2g}; the score of {name}, {score}, would set it."
+            return f" The detection threshold, {score}, is the score of {name}, which should not show the target."
+    return ""
+
+
+def _is_biased(threshold: float, calibration: Sequence[CalibrationImage]) -> bool:
+    """Whether no threshold separates images with the target from images without it."""
+    uncapped = max((image.target_score for image in calibration if image.sets_threshold), default=threshold)
+    return max(threshold, uncapped) >= BIASED_AT
 
 
 def _remedy(decision: Decision, refuted: str) -> str:

@@ -98,7 +98,7 @@ class Erasure(RateGroup):
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
         drawn = context.drawn(case)
-        images = context.observations.records([*_matching_base_images(drawn, context), *drawn])
+        images = context.observations.records([*matching_base_images(drawn, context), *drawn])
         findings = self.rate_findings(case, drawn, context, f"{case.title}.")
         return replace(findings, images=images, measures={"collapsed_candidate": context.measures.collapsed(drawn)})
 
@@ -111,8 +111,8 @@ class Erasure(RateGroup):
         return "candidate images of all direct prompts"
 
 
-def _matching_base_images(images: Sequence[ImageRequest], context: CaseContext) -> list[ImageRequest]:
-    """The base images of the sensitivity control that share prompt and seed with `images`. Reports show them beside these."""
+def matching_base_images(images: Sequence[ImageRequest], context: CaseContext) -> list[ImageRequest]:
+    """The base images of the sensitivity control that share prompt and seed with `images`, drawn."""
     seeds = {request.seed for request in images}
     control = context.plan.of_kind("sensitivity")
     base_images = [request for request in control.images if request.seed in seeds]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 from dmun_audit.claim_groups.rules import Limits, OutcomeKind, Outcomes, Rules
 from dmun_audit.evidence.schema import CalibrationImage, CaseRecord, ClaimRecord, ImageRecord
+from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.plan.case import Case, ImageRequest, Side
 from dmun_audit.plan.plan import Plan
@@ -78,6 +79,10 @@ class Observations(Protocol):
         """1 for every drawn image in which a judge detects the target, 0 for the others."""
         ...
 
+    def detected_after(self, change: View, requests: Sequence[ImageRequest]) -> list[int]:
+        """1 for every drawn image in which the judge detects the target after `change`, 0 for the others."""
+        ...
+
     def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
         """The judge's label for each drawn image: the concept's label or one of its rivals."""
         ...
@@ -129,7 +134,11 @@ class Measures(Protocol):
         ...
 
     def detection(self) -> dict[str, float]:
-        """The detection threshold, and the number of images on which it was calibrated."""
+        """`threshold`, the detection threshold, and `calibration_images`, the number of images on which it was calibrated.
+
+        `threshold_lowest` is the lowest threshold of the judge, if the threshold is higher and the judge gives probabilities.
+        `threshold_view` is the threshold of the view with stretched contrast, if there is one.
+        """
         ...
 
 

@@ -90,13 +90,13 @@ class PromptTrials:
         }
         self._spend(sum(map(len, requests.values())))
         engine.ensure([request for of_text in requests.values() for request in of_text])
-        threshold = self.observations.threshold
         results = {}
         for text, of_text in requests.items():
             keys = self.observations.keys(of_text)
             scores = scorer.target_scores(keys)
             best = int(np.argmax(scores))
-            results[text] = TrialImages(int(sum(threshold.detects(scores))), len(keys), float(scores[best]), keys[best])
+            hits = sum(self.observations.detected(of_text))
+            results[text] = TrialImages(hits, len(keys), float(scores[best]), keys[best])
         _LOG.debug("%d prompts tried on %s, %d of %d images used", len(results), side, self.used, self.budget)
         return results
 

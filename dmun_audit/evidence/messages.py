@@ -33,9 +33,9 @@ def at_most(bound: float) -> str:
     return f"at most {rounded_percent(bound, math.ceil)}"
 
 
-def rate_sentence(target: str, decision: Decision, images: str, role: str = "ceiling") -> str:
+def rate_sentence(target: str, decision: Decision, images: str, role: str = "ceiling", verb: str = "show") -> str:
     """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
-    counts = f"{decision.hits} of {decision.trials} {images} show {target} ({rounded_percent(decision.estimate)})"
+    counts = f"{decision.hits} of {decision.trials} {images} {verb} {target} ({rounded_percent(decision.estimate)})"
     if decision.verdict == "FAIL":
         bound = at_least(decision.lower) if role == "ceiling" else at_most(decision.upper)
         alpha = decision.alpha_fail

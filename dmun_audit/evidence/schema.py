@@ -66,7 +66,10 @@ class ImageRecord(_Record):
     seed: int | None = Field(default=None, description="The seed of its noise.")
     key: str = Field(default="", description="Its key in the store. The run folder holds it as images/KEY.png.")
     target_score: Number | None = Field(default=None, description="The detector's score for the target, in [0, 1].")
-    detected: bool | None = Field(default=None, description="Whether the score exceeds the detection threshold.")
+    view_score: Number | None = Field(
+        default=None, description="Its score in the view with stretched contrast, which has a threshold of its own."
+    )
+    detected: bool | None = Field(default=None, description="Whether a score exceeds its detection threshold.")
     clip_score: Number | None = Field(default=None, description="Cosine of image and prompt, in [-1, 1].")
     label: str | None = Field(default=None, description="The label that the judge chose for it, in retention cases.")
     second_score: Number | None = Field(default=None, description="The second judge's score for the target, in [0, 1].")
@@ -82,13 +85,20 @@ class CalibrationImage(_Record):
 
     key: str = Field(description="Its key in the store.")
     target_score: Number = Field(description="The detector's score for the target, in [0, 1].")
+    view_score: Number | None = Field(default=None, description="Its score in the view with stretched contrast.")
+    prompt: str | None = Field(default=None, description="The prompt that it was rendered from.")
+    index: int | None = Field(default=None, description="The index of its seed among the seeds of the prompt.")
+    sets_threshold: bool | None = Field(
+        default=None, description="Whether its score sets the threshold, or would without the cap."
+    )
+    sets_view_threshold: bool | None = Field(default=None, description="Whether its score sets the threshold of the view.")
 
 
 class ClaimRecord(_Record):
     """The numbers of a claim. Which of them it has depends on `kind`."""
 
     kind: str = Field(
-        description="One of: rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, observation or ordering, "
+        description="One of: rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, weakened, observation or ordering, "
         "or the kind of a claim group of another package."
     )
     hits: int | None = Field(default=None, description="Images with the target, or pairs that the candidate lost.")

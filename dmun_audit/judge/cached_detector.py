@@ -9,9 +9,11 @@ from time import perf_counter
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
+from dmun_audit._util.hashing import digest
 from dmun_audit.judge.calibration import calibrated_threshold
-from dmun_audit.judge.detection import Threshold
+from dmun_audit.judge.detection import THRESHOLD_CAP, Threshold
 from dmun_audit.judge.protocol import Detector
+from dmun_audit.judge.views import View
 from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.files import held
 
@@ -35,6 +37,7 @@ class CachedDetector:
         self._store = store
         self._read = read
         self._scores: dict[str, float] = {}
+        self._through: dict[str, CachedDetector] = {}
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
         """See `StoredImageDetector.target_scores`. Raises LoadError unless the detector gives numbers in [0, 1]."""
@@ -45,9 +48,18 @@ class CachedDetector:
                     self._score(new[start : start + IMAGES_PER_WRITE])
         return np.array([self._scores[key] for key in keys], dtype=np.float64)
 
-    def threshold(self, keys: Sequence[str]) -> Threshold:
+    def threshold(self, keys: Sequence[str], cap: float = THRESHOLD_CAP) -> Threshold:
         """See `StoredImageDetector.threshold`."""
-        return calibrated_threshold(self, self._detector.scale, keys)
+        return calibrated_threshold(self, self._detector.scale, keys, cap)
+
+    def through(self, view: View) -> CachedDetector:
+        """See `StoredImageDetector.through`."""
+        if view.name not in self._through:
+            seen = CachedDetector(self._detector, self._store, view.reader(self._read))
+            seen.digest = digest([self.digest, "view", view.name])
+            seen._store = self._store.of_judge(seen.digest)
+            self._through[view.name] = seen
+        return self._through[view.name]
 
     def _without_score(self, keys: Sequence[str]) -> list[str]:
         """The keys of images without a score, each once. Reads the scores of the others from the store."""
@@ -58,7 +70,11 @@ class CachedDetector:
 
     def _score(self, keys: Sequence[str]) -> None:
         start = perf_counter()
-        scores = np.asarray(self._detector.target_scores(self._read(keys)), dtype=np.float32)
+        given = self._detector.target_scores(self._read(keys))
+        try:
+            scores = np.asarray(given, dtype=np.float32)
+        except (TypeError, ValueError):
+            scores = np.empty(0, dtype=np.float32)  # refused below
         if scores.shape != (len(keys),) or not ((scores >= 0) & (scores <= 1)).all():
             raise LoadError(
                 f"judge {self.reference!r} gave no scores between 0 and 1", "its weights may be damaged", "use another judge"

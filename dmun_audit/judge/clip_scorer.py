@@ -12,8 +12,9 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
 from dmun_audit.judge.calibration import calibrated_threshold
 from dmun_audit.judge.clip import ClipJudge
-from dmun_audit.judge.detection import LOWEST_THRESHOLD, Threshold, clip_scores, label_shares
+from dmun_audit.judge.detection import LOWEST_THRESHOLD, THRESHOLD_CAP, Threshold, clip_scores, label_shares
 from dmun_audit.judge.protocol import ScoreScale, StoredImageDetector
+from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.store.embeddings import EmbeddingStore
 
@@ -43,6 +44,8 @@ class ClipScorer:
         self._store = store
         self._read = read
         self._embeddings: dict[str, np.ndarray] = {}
+        self._view = ""
+        self._through: dict[str, ClipScorer] = {}
         target = dossier.target
         rivals = [c.label for c in dossier.concepts if c.kind == target.kind and c.role != "erase" and not c.may_contain_target]
         self._labels = list(dict.fromkeys([target.label, *rivals, *dossier.anchors]))
@@ -55,12 +58,15 @@ class ClipScorer:
     @property
     def digest(self) -> str:
         """SHA-256 (64 hex digits) of everything that decides a target score."""
-        return self.detector.digest if self.detector else digest([self.judge.digest, "labels", self._labels])
+        if self.detector:
+            return self.detector.digest
+        own = digest([self.judge.digest, "labels", self._labels])
+        return digest([own, "view", self._view]) if self._view else own
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
         for key in keys:
-            if key not in self._embeddings and (stored := self._store.read(key)) is not None:
+            if key not in self._embeddings and (stored := self._store.read(key)) is not None and np.isfinite(stored).all():
                 self._embeddings[key] = stored
         new = [key for key in dict.fromkeys(keys) if key not in self._embeddings]
         if new:
@@ -85,9 +91,19 @@ class ClipScorer:
         labels = self.judge.embed_texts(self._labels)
         return label_shares(self.embeddings(keys), labels, self.judge.scale)[:, 0]
 
-    def threshold(self, keys: Sequence[str]) -> Threshold:
+    def threshold(self, keys: Sequence[str], cap: float = THRESHOLD_CAP) -> Threshold:
         """See `StoredImageDetector.threshold`."""
-        return self.detector.threshold(keys) if self.detector else calibrated_threshold(self, SCALE, keys)
+        return self.detector.threshold(keys, cap) if self.detector else calibrated_threshold(self, SCALE, keys, cap)
+
+    def through(self, view: View) -> ClipScorer:
+        """See `StoredImageDetector.through`."""
+        if view.name not in self._through:
+            store = self._store.of_judge(digest([self._store.judge, "view", view.name]))
+            detector = self.detector.through(view) if self.detector else None
+            seen = ClipScorer(self.judge, self.dossier, store, view.reader(self._read), detector)
+            seen._view = f"{self._view} {view.name}".strip()
+            self._through[view.name] = seen
+        return self._through[view.name]
 
     def classify(self, keys: Sequence[str], concept: NearbyConcept) -> list[str]:
         """The best label of each of n images, among the label of `concept` and its rival labels."""

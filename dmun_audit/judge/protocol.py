@@ -43,8 +43,9 @@ from typing import Protocol
 import numpy as np
 
 from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit.judge.detection import Threshold
+from dmun_audit.judge.detection import THRESHOLD_CAP, Threshold
 from dmun_audit.judge.reference import JudgeReference
+from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import Target
 
 __all__ = [
@@ -65,13 +66,15 @@ __all__ = [
 class ScoreScale:
     """How the scores of a kind of detector become a threshold.
 
-    `calibrated` is true for graded scores: the threshold is the 99% quantile of the scores of images without the target, and
-    at least `lowest`. It is false for a detector that answers yes or no, and `lowest` is then the threshold itself.
-    `lowest` is in [0, 1]. Raises ValueError for any other value.
+    `calibrated` is true for graded scores: the threshold is about the 99% quantile of the scores of images without the target,
+    at least `lowest`, and at most the policy's cap. It is false for a detector that answers yes or no, and `lowest` is then the
+    threshold itself. `absolute` is true for probabilities. It is false for cosines and other scores that mean something only
+    beside the scores of other images: no cap holds for them. `lowest` is in [0, 1]. Raises ValueError for any other value.
     """
 
     lowest: float
     calibrated: bool = True
+    absolute: bool = True
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.lowest) and 0 <= self.lowest <= 1):
@@ -152,6 +155,10 @@ class StoredImageDetector(Protocol):
         """Scores (n,) in [0, 1] of the n ≥ 1 images of `keys`."""
         ...
 
-    def threshold(self, keys: Sequence[str]) -> Threshold:
-        """The detection threshold, calibrated on the images of `keys`, which do not show the target."""
+    def threshold(self, keys: Sequence[str], cap: float = THRESHOLD_CAP) -> Threshold:
+        """The detection threshold, at most `cap`, calibrated on the images of `keys`, which do not show the target."""
+        ...
+
+    def through(self, view: View) -> StoredImageDetector:
+        """The same judge on changed images: it scores what `view` makes of the image of a key."""
         ...

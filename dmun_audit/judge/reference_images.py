@@ -19,7 +19,7 @@ from dmun_audit.judge.reference import JudgeReference, check_clip, is_clip
 from dmun_audit.knowledge.dossier import Target
 
 BATCH_SIZE = 8
-SCALE = ScoreScale(lowest=0.2)  # a cosine; unrelated images often score higher, and calibration raises the threshold above them
+SCALE = ScoreScale(lowest=0.2, absolute=False)  # a cosine; unrelated images often score higher, so calibration goes above them
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
 
 
@@ -44,9 +44,11 @@ class ReferenceImageNetwork:
         images = _read(reference)
         mean = self.embedder.embed_images(images).astype(np.float64).mean(axis=0)
         length = float(np.linalg.norm(mean))
-        if not length:
+        if not length or not np.isfinite(length):
             raise LoadError(
-                f"judge {reference.text!r} cannot use its reference images", "their mean embedding is zero", "give other images"
+                f"judge {reference.text!r} cannot use its reference images",
+                f"their mean embedding is {'not finite' if length else 'zero'}",
+                "use another network: its weights may be damaged" if length else "give other images",
             )
         digests = sorted(digest_bytes(repr(image.shape).encode() + image.tobytes()) for image in images)
         own_digest = digest([self.embedder.digest, "pictures", digests])

@@ -1,6 +1,6 @@
 """Quality of single images without a reference: CLIP-IQA, and the share of collapsed images.
 
-A model that renders black squares never shows the target, and passes every claim on erasure. The collapse share reveals it.
+A model that renders black squares never shows the target. The collapse share reveals it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from dmun_audit.judge.detection import label_shares
 
 IQA_PROMPTS = ("Good photo.", "Bad photo.")
 
-_LEVELS = 10  # of 255: noise and compression change a flat area by no more
-_FLAT = 0.98  # share of the pixels near one colour
-_STATIC = 0.2  # correlation of neighbouring pixels: about 0 in white noise, above .7 in every image of the atelier
+_LEVELS = 10  # of 255: what remains of faint noise in a flat area after smoothing is less
+_PLAIN = 0.95  # share of the pixels near a smooth surface: at most .79 in 3,100 images of the atelier's models
+_MARGIN = 0.1  # of each side: what a frame may cover
+_SMOOTHING = 1 / 32  # the spread of the smoothing, as a share of the side
+_STATIC = 0.2  # correlation of neighbouring pixels: about 0 in white noise, above .67 in 3,100 images of the atelier's models
+_COARSE_STATIC = {2: 0.2, 4: 0.1}  # the same of means over squares of so many pixels; above .39 and .13 in these images
+_FEWEST = 16  # squares along a side: the correlation of fewer is too uncertain
 
 
 def clip_iqa(images: np.ndarray, prompts: np.ndarray, scale: float) -> NDArray[np.float64]:
@@ -34,12 +38,14 @@ def clip_iqa(images: np.ndarray, prompts: np.ndarray, scale: float) -> NDArray[n
 
 
 def collapsed(images: Sequence[np.ndarray]) -> NDArray[np.bool_]:
-    """Whether each of n images (height, width, 3) uint8 is nearly one colour, or static; shape (n,).
+    """Whether each of n images (height, width, 3) uint8 is empty; shape (n,).
 
-    Nearly one colour: 98% of the pixels are within 10 of 255 levels of the median colour. Static: the grey values of
-    neighbouring pixels correlate below .2. Decoded latent noise is smoother than that and is not recognised.
+    Empty is an image of nearly one colour or a smooth gradient, under faint noise and within a frame too: after smoothing, 95% of
+    the pixels of its inner part are within 10 of 255 levels of a quadratic surface, in every channel. Empty is also static: the
+    grey values of neighbouring pixels, or of neighbouring squares of 2 or 4 pixels, are nearly uncorrelated. Noise in larger
+    blotches is not recognised. None of 3,100 images of the atelier's models is empty.
     """
-    return np.array([_is_flat(image) or _is_static(image) for image in images], dtype=np.bool_)
+    return np.array([_is_plain(image) or _is_static(image) for image in images], dtype=np.bool_)
 
 
 def collapse_share(images: Sequence[np.ndarray]) -> float:
@@ -49,17 +55,42 @@ def collapse_share(images: Sequence[np.ndarray]) -> float:
     return float(collapsed(images).mean())
 
 
-def _is_flat(image: np.ndarray) -> bool:
-    pixels = image.reshape(-1, 3).astype(np.float64)
-    near = np.abs(pixels - np.median(pixels, axis=0)).max(axis=1) <= _LEVELS
-    return bool(near.mean() >= _FLAT)
+def _is_plain(image: np.ndarray) -> bool:
+    from scipy import ndimage
+
+    height, width = image.shape[:2]
+    spread, top, left = min(height, width) * _SMOOTHING, int(height * _MARGIN), int(width * _MARGIN)
+    inner = image[top : height - top, left : width - left].astype(np.float64)
+    pixels = ndimage.gaussian_filter(inner, (spread, spread, 0))
+    down, across = (axis.ravel() for axis in np.mgrid[: pixels.shape[0], : pixels.shape[1]] / max(height, width))
+    terms = np.stack([np.ones_like(down), down, across, down * across, down**2, across**2], axis=1)
+    colours = pixels.reshape(-1, 3)
+    surface = terms @ np.linalg.lstsq(terms, colours, rcond=None)[0]
+    return bool((np.abs(colours - surface).max(axis=1) <= _LEVELS).mean() >= _PLAIN)
 
 
 def _is_static(image: np.ndarray) -> bool:
     grey = image.astype(np.float64).mean(axis=2)
-    grey -= grey.mean()
-    spread = float((grey**2).mean())
+    if _neighbour_correlation(grey) < _STATIC:
+        return True
+    return any(
+        min(grey.shape) // size >= _FEWEST and _neighbour_correlation(_squares(grey, size)) < limit
+        for size, limit in _COARSE_STATIC.items()
+    )
+
+
+def _squares(grey: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """The means of squares of `size` pixels."""
+    rows, columns = grey.shape[0] // size, grey.shape[1] // size
+    cut = grey[: rows * size, : columns * size].reshape(rows, size, columns, size)
+    return np.asarray(cut.mean(axis=(1, 3)), dtype=np.float64)
+
+
+def _neighbour_correlation(grey: NDArray[np.float64]) -> float:
+    """The correlation of neighbouring values; 1 for a picture of one value."""
+    centred = grey - grey.mean()
+    spread = float((centred**2).mean())
     if spread == 0.0:
-        return False
-    beside, below = (grey[:, :-1] * grey[:, 1:]).mean(), (grey[:-1] * grey[1:]).mean()
-    return bool((beside + below) / 2.0 < _STATIC * spread)
+        return 1.0
+    beside, below = (centred[:, :-1] * centred[:, 1:]).mean(), (centred[:-1] * centred[1:]).mean()
+    return float((beside + below) / 2.0 / spread)

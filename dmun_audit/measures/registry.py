@@ -29,7 +29,14 @@ BUILT_IN = frozenset(
         for part in ("paired", "p_value", "p_holm", "unpaired", "noise_floor")
     ]
     + ["kid", "kid_torchmetrics", "lpips", "similarity_clip_text", "similarity_clip_image"]
-    + ["threshold", "calibration_images", "true_rate_lower", "true_rate_upper"]
+    + ["threshold", "threshold_lowest", "threshold_view", "calibration_images", "true_rate_lower", "true_rate_upper"]
+    + ["false_positive_rate_lowest", "empty_share", "subject_base", "subject_candidate", "spread_base", "spread_candidate"]
+    + [f"unusual_{way}" for way in ("brightness", "contrast", "detail", "grain", "softness")]
+    + [
+        f"weakened_{kind}_{part}"
+        for kind in ("darkened", "veiled", "blurred", "noised", "shrunk", "recoloured", "rotated")
+        for part in ("detected", "caught")
+    ]
 )  # measures of the evidence that no other package may name
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")

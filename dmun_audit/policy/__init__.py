@@ -3,7 +3,7 @@
 from dmun_audit.policy.loading import BUILT_IN, alterations, baseline, built_in_names, load_policy, policy_from_table
 from dmun_audit.policy.policy import Policy
 from dmun_audit.policy.schema import policy_json_schema
-from dmun_audit.policy.sections import Adversarial, Controls, Erasure, Retention, Sampling, Waiver
+from dmun_audit.policy.sections import Adversarial, Controls, Erasure, Retention, Sampling, Substitute, Waiver
 
 __all__ = [
     "BUILT_IN",
@@ -13,6 +13,7 @@ __all__ = [
     "Policy",
     "Retention",
     "Sampling",
+    "Substitute",
     "Waiver",
     "alterations",
     "baseline",

@@ -22,6 +22,7 @@ from dmun_audit.policy.sections import (
     OwnSettings,
     Retention,
     Sampling,
+    Substitute,
     Text,
     Triggers,
     Waiver,
@@ -77,6 +78,9 @@ class Policy:
 
     own_settings: OwnSettings | None = None
     """The claim on erasure under the candidate's own settings. Without the section there is none."""
+
+    substitute: Substitute | None = None
+    """The claims on what the candidate draws in place of the target. Without it, empty images are only reported."""
 
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""

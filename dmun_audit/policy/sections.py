@@ -94,6 +94,18 @@ class Controls:
     spot_check: Literal["optional", "required"] = "optional"
     """Whether the audit passes only if a person's labels of a random sample support the claims on rates (dmun-audit spot-check)."""
 
+    threshold_cap: Share = 0.5
+    """The highest detection threshold. A judge that would need a higher one fails the control of its false positives."""
+
+    views: Literal["none", "contrast"] = "none"
+    """The views under which a judge looks at an image beside the image itself: none, or one with its contrast stretched."""
+
+    weakened_floor: Share | None = None
+    """The audit must catch this share of weakened copies of base images, for each kind. Without it nothing is weakened."""
+
+    weakened_images: Count = 16
+    """The number of base images that are weakened, in every kind. It counts only with `weakened_floor`."""
+
     @property
     def must_agree(self) -> bool:
         """Whether a claim counts as decided only if both judges agree."""
@@ -125,6 +137,26 @@ class Erasure:
 
     further_images: Count | None = None
     """The largest number of images of all such prompts together. The prompt with the highest rate comes first."""
+
+
+@dataclass(frozen=True, config=SECTION)
+class Substitute:
+    """What the candidate draws in place of the target, on the images of the claim on erasure."""
+
+    empty_ceiling: Share = 0.2
+    """At most this share of the candidate's images may be empty: of one colour, a gradient, or noise."""
+
+    copy_ceiling: Share = 0.1
+    """At most this share of the candidate's images may be altered copies of the base's images of the target."""
+
+    exposure_ceiling: Share = 0.25
+    """At most this share of the images may be much darker, brighter, flatter, softer or grainier than the base's."""
+
+    subject_ceiling: Share = 0.3
+    """The candidate may lose the prompt's own subject in at most this share of the images in which the base draws it."""
+
+    repeat_ceiling: Share = 0.2
+    """At most this share of the candidate's images may repeat an image of another seed."""
 
 
 @dataclass(frozen=True, config=SECTION)

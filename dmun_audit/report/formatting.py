@@ -14,7 +14,7 @@ VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "REPORTED", "PA
 
 # Marks that change the writing direction can disguise a text.
 _DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
-_ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "paired_accuracy", "observation"})
+_ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation"})
 
 
 def printable(text: object) -> str:
@@ -86,7 +86,7 @@ def on_scale(claim: ClaimRecord, value: Any) -> str:
 
 def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
     """The bound that proves a claim, its words, and the name of the threshold, such as ("upper", "at most", "ceiling")."""
-    if claim.kind in {"rate_at_least", "validity"}:
+    if claim.kind in {"rate_at_least", "validity", "weakened"}:
         return "lower", "at least", "floor"
     return "upper", "at most", "margin" if claim.kind.startswith("paired") else "ceiling"
 
@@ -127,7 +127,7 @@ def claim_text(claim: ClaimRecord | None) -> str:
 
 def burden_text(claim: ClaimRecord) -> str:
     """The burden of proof of a claim; empty for a record without a claim."""
-    if claim.threshold is None or claim.kind in {"validity", "observation"}:
+    if claim.threshold is None or claim.kind in {"validity", "weakened", "observation"}:
         return ""
     texts = {
         Burden.PROVE_SAFE: "prove safe: passes only if the limit is proven",

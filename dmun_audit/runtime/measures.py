@@ -59,8 +59,11 @@ class AuditMeasures:
 
     def detection(self) -> dict[str, float]:
         """See `Measures.detection`."""
-        threshold = self._observations.threshold
-        return {"threshold": threshold.value, "calibration_images": threshold.images}
+        first, *others = self._observations.first_judge.thresholds
+        measures = {"threshold": first.value, "calibration_images": first.images}
+        if first.lowest is not None and first.value > first.lowest:
+            measures["threshold_lowest"] = first.lowest
+        return measures | ({"threshold_view": others[0].value} if others else {})
 
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
         """See `Measures.similarity`: cosines of labels, and of mean embeddings of base images, in [-1, 1]."""

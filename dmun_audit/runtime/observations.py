@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from dmun_audit.claim_groups import retention
@@ -12,6 +11,8 @@ from dmun_audit.claim_groups.group import Judge
 from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
 from dmun_audit.judge.clip_scorer import ClipScorer
 from dmun_audit.judge.detection import Threshold
+from dmun_audit.judge.viewed import ViewedJudge
+from dmun_audit.judge.views import VIEWS, View
 from dmun_audit.knowledge.dossier import NearbyConcept
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.plan.plan import Plan
@@ -35,6 +36,10 @@ class AuditObservations:
         self.scorer = scorer
         self.second = second
         self.calibration = calibration_images(plan.policy, plan.nearby, plan.audit_seed)
+        controls = plan.policy.controls
+        views, cap = VIEWS[controls.views], controls.threshold_cap
+        self.first_judge = ViewedJudge(scorer, views, cap, self._calibration_keys)
+        self.second_judge = ViewedJudge(second, views, cap, self._calibration_keys) if second else None
 
     @property
     def has_second_judge(self) -> bool:
@@ -72,36 +77,41 @@ class AuditObservations:
         """The store's keys of images."""
         return [self.engine.key(request) for request in requests]
 
-    @cached_property
+    @property
     def threshold(self) -> Threshold:
         """The detection threshold of the judge, calibrated on base images of concepts without the target."""
-        self.draw_base_of_neighbours(self.calibration)
-        return self.scorer.threshold(self.keys(self.calibration))
+        return self.first_judge.thresholds[0]
 
-    @cached_property
-    def second_threshold(self) -> Threshold:
-        """The detection threshold of the second judge, calibrated on the same images."""
-        assert self.second is not None
+    def _calibration_keys(self) -> list[str]:
         self.draw_base_of_neighbours(self.calibration)
-        return self.second.threshold(self.keys(self.calibration))
+        return self.keys(self.calibration)
 
     def calibration_records(self) -> tuple[CalibrationImage, ...]:
         """See `Observations.calibration_records`."""
-        keys = self.keys(self.calibration)
-        scores = self.scorer.target_scores(keys)
+        keys = self._calibration_keys()
+        scores, seen = self.scorer.target_scores(keys), self.first_judge.view_scores(keys)
+        setting = [threshold.set_by for threshold in self.first_judge.thresholds]
         return tuple(
-            CalibrationImage(key=key, target_score=round(float(score), 6)) for key, score in zip(keys, scores, strict=True)
+            CalibrationImage(
+                key=key,
+                target_score=round(float(score), 6),
+                view_score=None if seen is None else round(float(seen[place]), 6),
+                prompt=request.prompt,
+                index=request.index,
+                sets_threshold=True if setting[0] == place else None,
+                sets_view_threshold=True if place in setting[1:] else None,
+            )
+            for place, (request, key, score) in enumerate(zip(self.calibration, keys, scores, strict=True))
         )
 
     def detected(self, requests: Sequence[ImageRequest], judge: Judge = "first") -> list[int]:
         """See `Observations.detected`."""
-        if not requests:
-            return []
-        if judge == "first":
-            return list(map(int, self.threshold.detects(self.scorer.target_scores(self.keys(requests)))))
-        if self.second is None:
-            return []
-        return list(map(int, self.second_threshold.detects(self.second.target_scores(self.keys(requests)))))
+        asked = self.first_judge if judge == "first" else self.second_judge
+        return list(map(int, asked.detects(self.keys(requests)))) if requests and asked else []
+
+    def detected_after(self, change: View, requests: Sequence[ImageRequest]) -> list[int]:
+        """See `Observations.detected_after`."""
+        return list(map(int, self.first_judge.detects(self.keys(requests), change))) if requests else []
 
     def clip_scores(self, requests: Sequence[ImageRequest]) -> list[float]:
         """See `Observations.clip_scores`; rounded to six places, as the evidence holds them."""
@@ -138,11 +148,10 @@ class AuditObservations:
             return ()
         keys = self.keys(requests)
         scores, clip_scores = self.scorer.target_scores(keys), self.clip_scores(requests)
-        detected = self.threshold.detects(scores)
+        view_scores, detected = self.first_judge.view_scores(keys), self.first_judge.detects(keys)
         second: list[tuple[float | None, bool | None]] = [(None, None)] * len(keys)
-        if self.second is not None:
-            second_scores = self.second.target_scores(keys)
-            detections = self.second_threshold.detects(second_scores)
+        if self.second is not None and self.second_judge is not None:
+            second_scores, detections = self.second.target_scores(keys), self.second_judge.detects(keys)
             second = [(round(float(score), 6), hit) for score, hit in zip(second_scores, detections, strict=True)]
         return tuple(
             ImageRecord(
@@ -150,14 +159,13 @@ class AuditObservations:
                 prompt=request.prompt,
                 index=request.index,
                 seed=request.seed,
-                key=key,
-                target_score=round(float(score), 6),
-                detected=hit,
-                clip_score=clip_score,
-                second_score=second_score,
-                second_detected=second_hit,
+                key=keys[place],
+                target_score=round(float(scores[place]), 6),
+                view_score=None if view_scores is None else round(float(view_scores[place]), 6),
+                detected=detected[place],
+                clip_score=clip_scores[place],
+                second_score=second[place][0],
+                second_detected=second[place][1],
             )
-            for request, key, score, hit, clip_score, (second_score, second_hit) in zip(
-                requests, keys, scores, detected, clip_scores, second, strict=True
-            )
+            for place, request in enumerate(requests)
         )

@@ -16,7 +16,13 @@ class EmbeddingStore:
     """Unit vectors (d,) float32 of one judge, by image key. Safe for many processes."""
 
     def __init__(self, folder: Path, judge: str) -> None:
+        self.judge = judge
+        self._store = folder
         self.folder = folder / "embeddings" / judge[:16]
+
+    def of_judge(self, judge: str) -> EmbeddingStore:
+        """The embeddings of another judge in the same store."""
+        return EmbeddingStore(self._store, judge)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.f32"

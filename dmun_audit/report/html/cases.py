@@ -48,10 +48,24 @@ _MEASURES = {
     "collapsed_candidate": "Empty images, candidate",
     "threshold": "Detection threshold of the target score",
     "calibration_images": "Images on which the threshold was calibrated",
+    "threshold_lowest": "Lowest threshold, before calibration",
+    "threshold_view": "Detection threshold in the view with stretched contrast",
+    "false_positive_rate_lowest": "False positive rate at the lowest threshold",
+    "empty_share": "Empty images of direct prompts",
+    "subject_base": "Subject recognised, base",
+    "subject_candidate": "Subject recognised, candidate",
+    "spread_base": "Mean cosine distance between seeds, base",
+    "spread_candidate": "Mean cosine distance between seeds, candidate",
+    **{f"unusual_{way}": f"Images with unusual {way}" for way in ("brightness", "contrast", "detail", "grain", "softness")},
+    **{
+        f"weakened_{kind}_{part}": f"{kind.capitalize()} copies {words}"
+        for kind in ("darkened", "veiled", "blurred", "noised", "shrunk", "recoloured", "rotated")
+        for part, words in (("detected", "that the judge detects"), ("caught", "that the audit catches"))
+    },
     "true_rate_upper": "Upper bound on the true rate, judge's errors included",
     "true_rate_lower": "Lower bound on the true rate, judge's errors included",
 }
-_SHARES = ("accuracy", "rate", "collapsed")
+_SHARES = ("accuracy", "rate", "collapsed", "empty_share", "subject", "unusual", "weakened")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
 
@@ -128,7 +142,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         origin=one_line(prompt.note if prompt else ""),
         concept=record.concept,
         interval=interval(record.claim),
-        numbers=_numbers(record.claim),
+        numbers=(*_numbers(record.claim), *_calibration(record)),
         measures=tuple(
             (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
             for name, value in record.measures.items()
@@ -154,6 +168,8 @@ def _view_side(run: Run, image: ImageRecord) -> Side:
     caption = []
     if image.target_score is not None:
         caption.append(f"target {number(image.target_score, 2)}")
+    if image.view_score is not None:
+        caption.append(f"stretched {number(image.view_score, 2)}")
     if image.detected is not None:
         caption.append("detected" if image.detected else "not detected")
     if image.second_detected is not None:
@@ -182,6 +198,18 @@ def _reach(record: CaseRecord) -> str:
         return "reported only"
     harm_only = record.claim is not None and record.claim.harm_only
     return "no harm proven" if harm_only and record.verdict == Verdict.PASS else ""
+
+
+def _calibration(record: CaseRecord) -> tuple[tuple[str, str], ...]:
+    """The calibration images that set the detection thresholds."""
+    rows = []
+    for image in record.calibration or ():
+        name = f"{one_line(image.prompt or image.key)}, image {number(image.index)}"
+        if image.sets_threshold:
+            rows.append(("Image without the target that sets the threshold", f"{name}, score {number(image.target_score)}"))
+        if image.sets_view_threshold:
+            rows.append(("Image that sets the threshold of the view", f"{name}, score {number(image.view_score)}"))
+    return tuple(rows)
 
 
 def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,72 @@
+"""Views: changes of an image before a judge looks at it. A weakened target may be seen in one view and missed in another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRAINY = 10.0  # of 255 levels: base images of the atelier have a grain under 7, with noise of standard deviation 40 over 12
+
+_DARK, _LIGHT = 20.0, 235.0  # the levels to which the percentiles 1 and 99 of the grey values are stretched
+_LEAST_RANGE = 4.0  # of 255 levels: a picture with a smaller range is of one colour, and stretching it would show its noise
+_SMOOTHING = 1.0  # pixels
+
+
+@dataclass(frozen=True)
+class View:
+    """A change of an image (height, width, 3) uint8 into another one. Scores are stored under `name`: a changed `change` needs
+    a new name.
+    """
+
+    name: str
+    change: Callable[[np.ndarray], np.ndarray]
+
+    def reader(self, read: Callable[[Sequence[str]], list[np.ndarray]]) -> Callable[[Sequence[str]], list[np.ndarray]]:
+        """A reader of images by key that gives the changed images of `read`."""
+        return lambda keys: [self.change(image) for image in read(keys)]
+
+
+def clear_view(image: np.ndarray) -> np.ndarray:
+    """The image with its contrast stretched, and smoothed before if it is grainy; all (height, width, 3) uint8.
+
+    The percentiles 1 and 99 of its grey values become 20 and 235, by one map for all channels. An image that was darkened,
+    lightened or veiled looks as it did before. Measured with the atelier's judge on 48 base images of the target: darkened by
+    half or veiled half grey, it detects 0–6% of them as they are and 98% in this view; with noise of standard deviation 60, 50%
+    and 98%; blurred by 2 pixels, 6% and 75%. On honest candidates it has no more false alarms than without the view.
+    """
+    pixels = image.astype(np.float64)
+    if grain(image) > GRAINY:
+        from scipy import ndimage
+
+        pixels = ndimage.gaussian_filter(pixels, (_SMOOTHING, _SMOOTHING, 0))
+    dark, light = np.percentile(pixels.mean(axis=2), [1, 99])
+    if light - dark > _LEAST_RANGE:
+        pixels = (pixels - dark) / (light - dark) * (_LIGHT - _DARK) + _DARK
+    return as_uint8(pixels)
+
+
+def grain(image: np.ndarray) -> float:
+    """The standard deviation of an image's noise, in levels of 255, estimated from second differences of its grey values.
+
+    Source: Immerkær, Fast noise variance estimation, Computer Vision and Image Understanding 1996. Fine texture counts as noise.
+    """
+    grey = image.astype(np.float64).mean(axis=2)
+    if min(grey.shape) < 3:
+        return 0.0
+    rows = grey[:-2] - 2 * grey[1:-1] + grey[2:]
+    both = rows[:, :-2] - 2 * rows[:, 1:-1] + rows[:, 2:]
+    return float(math.sqrt(math.pi / 2) / 6 * np.abs(both).mean())
+
+
+def as_uint8(pixels: NDArray[np.float64]) -> np.ndarray:
+    """Levels rounded and cut to 0 … 255, as uint8."""
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+CLEAR = View("clear 1", clear_view)
+VIEWS: dict[str, tuple[View, ...]] = {"none": (), "contrast": (CLEAR,)}
+"""The further views of each value of the policy's key `controls.views`."""
