@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,16 @@ from dmun_audit.verdict.vocabulary import AuditVerdict, Stopping, Verdict
 
 FIXED_IMAGES = {"erasure": 192, "adversarial": 96}
 """How many images the policy `standard` had before its claims could stop early."""
+
+
+NOT_ON_SCORES = ("own_settings", "substitute", "fresh", "composition", "diversity", "unrelated", "triggers")
+"""The sections of a policy whose claims need pixels, embeddings or other prompts than the judged ones."""
+
+
+def policy_on_scores(policy: Policy) -> Policy:
+    """The part of a policy that the scores of judged images can decide: erasure, adversarial prompts, retention, their controls."""
+    left_out: dict[str, Any] = {name: None for name in NOT_ON_SCORES if hasattr(policy, name)}
+    return replace(policy, controls=replace(policy.controls, views="none", weakened_floor=None), **left_out)
 
 
 def fixed_policy(policy: Policy) -> Policy:
@@ -88,7 +99,7 @@ class Resampler:
 
     def __init__(self, images: JudgedImages, policies: dict[str, Policy]) -> None:
         self.images = images
-        self.planned = {name: PlannedImages(images, images.plan(policy)) for name, policy in policies.items()}
+        self.planned = {name: PlannedImages(images, images.plan(policy_on_scores(policy))) for name, policy in policies.items()}
 
     def run(
         self, candidate: Candidate, seed: int, numbers: Sequence[int], policies: Sequence[str] = ()
