@@ -209,7 +209,9 @@ def _subject(context: CaseContext) -> Answers:
     texts = list(dict.fromkeys(text for text in subjects.values() if text))
     pairs = tuple(pair for pair in pairs if subjects[pair[0].prompt])
     if len(texts) < 2 or not pairs:
-        return Answers([], {}, f"The direct prompts name {target.name} and hardly anything else, so no other subject can be lost.")
+        return Answers(
+            [], {}, f"The direct prompts name {target.name} and hardly anything else, so no other subject can be lost."
+        )
     shown = [texts.index(subjects[before.prompt]) for before, _ in pairs]
     labels = context.observations.text_embeddings(texts).astype(np.float64)
 

@@ -74,9 +74,7 @@ def decide_weakened(case: Case, context: CaseContext) -> CaseFindings:
     missed = [kind.kind for kind in kinds if kind.caught < floor * kind.images]
     return CaseFindings(
         Verdict.FAIL if missed else Verdict.PASS,
-        ClaimRecord(
-            kind=WEAKENED, hits=worst.caught, trials=worst.images, threshold=floor, estimate=worst.caught / worst.images
-        ),
+        ClaimRecord(kind=WEAKENED, hits=worst.caught, trials=worst.images, threshold=floor, estimate=worst.caught / worst.images),
         question,
         _sentence(kinds, target, floor, missed),
         REMEDY if missed else "",
@@ -109,9 +107,7 @@ def _sentence(kinds: Sequence[Caught], target: str, floor: float, missed: Sequen
         f"{messages.rounded_percent(kind.caught / kind.images)}"
         for kind in kinds
     )
-    verdict = (
-        f"Too few are caught that are {', '.join(missed)}" if missed else "Enough are caught of every kind"
-    )
+    verdict = f"Too few are caught that are {', '.join(missed)}" if missed else "Enough are caught of every kind"
     return (
         f"Weakened copies of {kinds[0].images} base images of {target}, detected by the judge alone and caught by the audit as a "
         f"whole: {shares}. {verdict}: the floor is {messages.limit_percent(floor)}."

@@ -88,7 +88,9 @@ class CalibrationImage(_Record):
     view_score: Number | None = Field(default=None, description="Its score in the view with stretched contrast.")
     prompt: str | None = Field(default=None, description="The prompt that it was rendered from.")
     index: int | None = Field(default=None, description="The index of its seed among the seeds of the prompt.")
-    sets_threshold: bool | None = Field(default=None, description="Whether its score sets the threshold, or would without the cap.")
+    sets_threshold: bool | None = Field(
+        default=None, description="Whether its score sets the threshold, or would without the cap."
+    )
     sets_view_threshold: bool | None = Field(default=None, description="Whether its score sets the threshold of the view.")
 
 

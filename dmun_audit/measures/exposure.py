@@ -69,9 +69,7 @@ def measure_exposure(image: np.ndarray) -> Exposure:
 def unusual_exposure(image: np.ndarray, usual: np.ndarray) -> list[str]:
     """The names in `RANGES` whose ratio of `image` to `usual` is outside its range; both (height, width, 3) uint8."""
     ours, theirs = measure_exposure(image), measure_exposure(usual)
-    ratios = {
-        name: _ratio(getattr(ours, name), getattr(theirs, name)) for name in ("brightness", "contrast", "detail", "grain")
-    }
+    ratios = {name: _ratio(getattr(ours, name), getattr(theirs, name)) for name in ("brightness", "contrast", "detail", "grain")}
     ratios["softness"] = _ratio(ours.grain, theirs.grain) / _ratio(ours.gradient, theirs.gradient)
     return [name for name, (low, high) in RANGES.items() if not low <= ratios[name] <= high]
 
