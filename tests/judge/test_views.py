@@ -84,7 +84,7 @@ def judged(tmp_path):
 
 
 def test_a_target_that_is_weakened_is_seen_in_the_clear_view(judged):
-    judge, detector = judged
+    judge, _ = judged
     plain = ViewedJudge(judge, VIEWS["none"], 0.5, lambda: KEYS[:2])
     viewed = ViewedJudge(judge, VIEWS["contrast"], 0.5, lambda: KEYS[:2])
     dark = View("dimmed 1", dimmed)
