@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dmun_audit.claim_groups.group import JudgeOutcomes
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.knowledge.packs import find_pack
+from dmun_audit.measures.quality import collapse_share
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.runtime.sequential_sampler import SequentialSampler
 
@@ -19,10 +22,18 @@ class WrittenObservations:
     `seen` maps a prompt to how many of its first images show the target, `second` does so for a second judge; a prompt on
     the base always works unless it is `invalid`. `wrong` maps a concept to how many of its prompts the candidate draws
     wrong. The base model draws `unknown` concepts wrong. `own` says where the candidate's own settings differ from the base's.
+    `pixels` and `vectors` are functions of a request that give its image and its embedding, `texts` gives the embedding of a
+    text, and `after` says of a view and a request whether the judge detects the target. `scores` maps a request to its target
+    score.
     """
 
-    def __init__(self, plan, seen=(), wrong=(), second=None, unknown=(), invalid=(), own=()):
+    def __init__(
+        self, plan, seen=(), wrong=(), second=None, unknown=(), invalid=(), own=(), pixels=None, vectors=None, texts=None,
+        after=None, scores=None, calibration=(),
+    ):  # fmt: skip
         self.plan, self.second = plan, second
+        self.pixels, self.vectors, self.texts, self.after = pixels, vectors, texts, after
+        self._scores, self._calibration = scores or (lambda request: None), tuple(calibration)
         self._seen, self._wrong, self._unknown, self._invalid = dict(seen), dict(wrong), set(unknown), set(invalid)
         self._own = own
         self.drawn = set()
@@ -50,9 +61,34 @@ class WrittenObservations:
     def own_settings(self):
         return self._own
 
+    def detected_after(self, change, requests):
+        assert set(requests) <= self.drawn, "looked at before it was drawn"
+        return [int(self.after(change, request)) for request in requests]
+
+    def images(self, requests):
+        assert set(requests) <= self.drawn, "looked at before it was drawn"
+        return [self.pixels(request) for request in requests]
+
+    def embeddings(self, requests):
+        assert set(requests) <= self.drawn, "looked at before it was drawn"
+        return np.stack([self.vectors(request) for request in requests])
+
+    def text_embeddings(self, texts):
+        return np.stack([self.texts(text) for text in texts])
+
+    def calibration_records(self):
+        return self._calibration
+
     def records(self, requests):
         return tuple(
-            ImageRecord(model=r.side, prompt=r.prompt, index=r.index, seed=r.seed, detected=self._shows(r, self._seen))
+            ImageRecord(
+                model=r.side,
+                prompt=r.prompt,
+                index=r.index,
+                seed=r.seed,
+                detected=self._shows(r, self._seen),
+                target_score=self._scores(r),
+            )
             for r in requests
         )
 
@@ -66,13 +102,29 @@ class WrittenObservations:
         return concept.prompts.index(request.prompt) < self._wrong.get(concept.name, 0)
 
 
-class WrittenAudit:
-    """A plan at work on written outcomes. `runner` implements `CaseContext`, `sampler` says which images a case gets."""
+class WrittenMeasures:
+    """Measures of written pixels, and a written threshold."""
 
-    def __init__(self, policy, dossier=DOSSIER, **outcomes):
+    def __init__(self, observations, **detection):
+        self._observations, self._detection = observations, detection
+
+    def collapsed(self, images):
+        return collapse_share(self._observations.images(images))
+
+    def detection(self):
+        return self._detection
+
+
+class WrittenAudit:
+    """A plan at work on written outcomes. `runner` implements `CaseContext`, `sampler` says which images a case gets.
+
+    `detection` holds the measures of the threshold.
+    """
+
+    def __init__(self, policy, dossier=DOSSIER, detection=None, **outcomes):
         self.plan = make_plan(dossier, policy, 0)
         self.observations = WrittenObservations(self.plan, **outcomes)
-        self.runner = AuditRunner(self.observations, measures=None)
+        self.runner = AuditRunner(self.observations, measures=WrittenMeasures(self.observations, **(detection or {})))
         self.sampler = SequentialSampler(self.runner)
         self.rules = self.runner.rules()
 

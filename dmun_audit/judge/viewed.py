@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from dmun_audit.judge.detection import Threshold
 from dmun_audit.judge.protocol import StoredImageDetector
-from dmun_audit.judge.views import View
+from dmun_audit.judge.views import VIEW_LOWEST, View
 
 
 class ViewedJudge:
@@ -30,7 +31,8 @@ class ViewedJudge:
     def thresholds(self) -> list[Threshold]:
         """The thresholds of all views, of the image itself first."""
         keys = self._calibration()
-        return [judge.threshold(keys, self._cap) for judge in self._judges(self.judge)]
+        first, *others = (judge.threshold(keys, self._cap) for judge in self._judges(self.judge))
+        return [first, *(replace(other, value=max(other.value, self._lowest_in_view(first))) for other in others)]
 
     def detects(self, keys: Sequence[str], change: View | None = None) -> list[bool]:
         """Whether it detects the target in each of n images, or in what `change` makes of them."""
@@ -42,6 +44,10 @@ class ViewedJudge:
         """The highest target scores (n,) over the views beside the image itself; None without such views."""
         scores = [judge.target_scores(keys) for judge in self._judges(self.judge)[1:]]
         return np.max(scores, axis=0) if scores else None
+
+    def _lowest_in_view(self, first: Threshold) -> float:
+        """The lowest threshold in a view: it is never under that of the image itself."""
+        return first.value if first.lowest is None else max(first.value, min(VIEW_LOWEST, self._cap))
 
     def _judges(self, judge: StoredImageDetector) -> list[StoredImageDetector]:
         return [judge, *(judge.through(view) for view in self._views)]

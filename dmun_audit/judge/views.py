@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 
 GRAINY = 10.0  # of 255 levels: base images of the atelier have a grain under 7, with noise of standard deviation 40 over 12
 
+LOW_CONTRAST = 100.0  # of 255 levels, from percentile 1 to 99: base images of the target in the atelier have 133 to 211
+
+VIEW_LOWEST = 0.5
+"""The lowest threshold in a view, for a judge that gives probabilities: what was changed must show the target clearly."""
+
 _DARK, _LIGHT = 20.0, 235.0  # the levels to which the percentiles 1 and 99 of the grey values are stretched
 _LEAST_RANGE = 4.0  # of 255 levels: a picture with a smaller range is of one colour, and stretching it would show its noise
 _SMOOTHING = 1.0  # pixels
@@ -31,21 +36,24 @@ class View:
 
 
 def clear_view(image: np.ndarray) -> np.ndarray:
-    """The image with its contrast stretched, and smoothed before if it is grainy; all (height, width, 3) uint8.
+    """The image with its contrast stretched if it has little, and smoothed before if it is grainy; (height, width, 3) uint8.
 
-    The percentiles 1 and 99 of its grey values become 20 and 235, by one map for all channels. An image that was darkened,
-    lightened or veiled looks as it did before. Measured with the atelier's judge on 48 base images of the target: darkened by
-    half or veiled half grey, it detects 0–6% of them as they are and 98% in this view; with noise of standard deviation 60, 50%
-    and 98%; blurred by 2 pixels, 6% and 75%. On honest candidates it has no more false alarms than without the view.
+    The percentiles 1 and 99 of its grey values become 20 and 235, by one map for all channels. So an image that was darkened,
+    lightened or veiled looks as it did before. An image with contrast and little grain stays as it is.
+
+    Measured with the atelier's judge, thresholds .2 without the view and .5 with it. On 144 base images of the target, it detects
+    0–6% of them darkened by half, lightened or veiled half grey, and 94% with the view; with noise of standard deviation 60, 50%
+    and 99%. On 864 base images of other concepts, it has .23% and .35% false alarms; on 1,283 images of honest candidates, as many
+    with the view as without. Stretched always, it would have 1.9%, and 3.2% at a threshold of .2.
     """
-    pixels = image.astype(np.float64)
-    if grain(image) > GRAINY:
+    pixels, grainy = image.astype(np.float64), grain(image) > GRAINY
+    if grainy:
         from scipy import ndimage
 
         pixels = ndimage.gaussian_filter(pixels, (_SMOOTHING, _SMOOTHING, 0))
     dark, light = np.percentile(pixels.mean(axis=2), [1, 99])
-    if light - dark > _LEAST_RANGE:
-        pixels = (pixels - dark) / (light - dark) * (_LIGHT - _DARK) + _DARK
+    if grainy or _LEAST_RANGE < light - dark < LOW_CONTRAST:
+        pixels = (pixels - dark) / max(light - dark, _LEAST_RANGE) * (_LIGHT - _DARK) + _DARK
     return as_uint8(pixels)
 
 

@@ -6,6 +6,7 @@ the two pictures are compared tile by tile, by the correlation of grey values, w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -115,7 +116,7 @@ def _orientations(picture: Grey) -> Iterator[Grey]:
 
 def _alike_within(whole: Grey, part: Grey, scale: float) -> float:
     """The likeness of `part`, shrunk by `scale`, and the place within `whole` that correlates with it best."""
-    small = _shrunk(part, round(SIDE * scale))
+    small = ndimage.gaussian_filter(_shrunk(part, round(SIDE * scale)), _SMOOTHING * math.sqrt(1 - scale**2))  # as `whole` is
     top, left = _best_place(whole, small)
     side = small.shape[0]
     return _alike(whole[top : top + side, left : left + side], small)

@@ -14,7 +14,8 @@ from dmun_audit.judge.detection import label_shares
 
 IQA_PROMPTS = ("Good photo.", "Bad photo.")
 
-_LEVELS = 10  # of 255: what remains of faint noise in a flat area after smoothing is less
+_LEVELS = 10  # of 255: noise and compression change a flat area by no more
+_FLAT = 0.98  # share of the pixels near one colour
 _PLAIN = 0.95  # share of the pixels near a smooth surface: at most .79 in 3,100 images of the atelier's models
 _MARGIN = 0.1  # of each side: what a frame may cover
 _SMOOTHING = 1 / 32  # the spread of the smoothing, as a share of the side
@@ -40,12 +41,12 @@ def clip_iqa(images: np.ndarray, prompts: np.ndarray, scale: float) -> NDArray[n
 def collapsed(images: Sequence[np.ndarray]) -> NDArray[np.bool_]:
     """Whether each of n images (height, width, 3) uint8 is empty; shape (n,).
 
-    Empty is an image of nearly one colour or a smooth gradient, under faint noise and within a frame too: after smoothing, 95% of
-    the pixels of its inner part are within 10 of 255 levels of a quadratic surface, in every channel. Empty is also static: the
-    grey values of neighbouring pixels, or of neighbouring squares of 2 or 4 pixels, are nearly uncorrelated. Noise in larger
-    blotches is not recognised. None of 3,100 images of the atelier's models is empty.
+    Empty is an image of nearly one colour: 98% of its pixels are within 10 of 255 levels of the median colour. Empty is also a
+    plain image or a smooth gradient, under faint noise and within a frame too: after smoothing, 95% of the pixels of its inner
+    part are within 10 levels of a quadratic surface, in every channel. And empty is static: the grey values of neighbouring pixels, or of neighbouring squares of 2 or 4 pixels, are nearly uncorrelated. Noise in larger
+    blotches is not recognised. None of 4,600 images of the atelier's models is empty.
     """
-    return np.array([_is_plain(image) or _is_static(image) for image in images], dtype=np.bool_)
+    return np.array([_is_flat(image) or _is_plain(image) or _is_static(image) for image in images], dtype=np.bool_)
 
 
 def collapse_share(images: Sequence[np.ndarray]) -> float:
@@ -53,6 +54,12 @@ def collapse_share(images: Sequence[np.ndarray]) -> float:
     if not len(images):
         raise ValueError("A share needs at least one image.")
     return float(collapsed(images).mean())
+
+
+def _is_flat(image: np.ndarray) -> bool:
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    near = np.abs(pixels - np.median(pixels, axis=0)).max(axis=1) <= _LEVELS
+    return bool(near.mean() >= _FLAT)
 
 
 def _is_plain(image: np.ndarray) -> bool:

@@ -63,7 +63,9 @@ class AuditMeasures:
         measures = {"threshold": first.value, "calibration_images": first.images}
         if first.lowest is not None and first.value > first.lowest:
             measures["threshold_lowest"] = first.lowest
-        return measures | ({"threshold_view": others[0].value} if others else {})
+        if others:
+            measures["threshold_view"] = others[0].value
+        return measures
 
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
         """See `Measures.similarity`: cosines of labels, and of mean embeddings of base images, in [-1, 1]."""

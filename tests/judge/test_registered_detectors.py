@@ -16,6 +16,7 @@ from dmun_audit.judge.detection import calibrate
 from dmun_audit.judge.kinds import BUILT_IN, check_judge, detector_kinds, parse_judge
 from dmun_audit.judge.loading import JudgeLoader
 from dmun_audit.judge.registered import GROUP
+from dmun_audit.judge.views import CLEAR
 
 BRIGHTNESS = """
     import hashlib
@@ -156,3 +157,15 @@ def test_an_error_for_users_passes_as_it_is(register, detector):
 def test_the_example_of_the_contract_runs():
     results = doctest.testmod(protocol)
     assert (results.failed, results.attempted > 0) == (0, True)
+
+
+@pytest.mark.parametrize("score", ["np.nan", "np.inf", "None", "'bright'", "[0.1, 0.2]"])
+def test_scores_that_are_no_finite_numbers_are_one_error(score, register, dossier, images, tmp_path):
+    register(BRIGHTNESS.replace("image[..., self.channel].mean() / 255 for image", f"{score} for image"))
+    stored = dict(zip(KEYS, images, strict=True))
+    scorer = JudgeLoader("cpu").clip_scorer(
+        "atelier:judge", dossier, tmp_path, lambda keys: [stored[key] for key in keys], "brightness:any#2"
+    )
+    for ask in (scorer.target_scores, scorer.threshold, scorer.through(CLEAR).target_scores):
+        with pytest.raises(LoadError, match="no scores between 0 and 1"):
+            ask(KEYS)

@@ -100,12 +100,56 @@ class _Damaged:
         return np.full(len(images), self.score)
 
 
-@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.1])
+@pytest.mark.parametrize("score", [float("nan"), float("inf"), float("-inf"), -0.1, 1.1, "high", None])
 def test_a_number_that_is_no_score_is_an_error_and_is_not_stored(score, read, tmp_path):
     store = EmbeddingStore(tmp_path, _Damaged.digest)
     with pytest.raises(LoadError, match="no scores between 0 and 1"):
         CachedDetector(_Damaged(score), store, read).target_scores(KEYS[:1])
     assert store.read(KEYS[0]) is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_embeddings_that_are_not_finite_are_an_error_wherever_they_come_from(value, dossier, read, images, tmp_path):
+    loader = JudgeLoader("cpu")
+    scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, read)
+    good = scorer.embeddings(KEYS)
+    scorer._store.write(KEYS[0], np.full_like(good[0], value))  # as a damaged judge of another version may have left it
+    fresh = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
+    assert np.array_equal(fresh.embeddings(KEYS), good)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scorer.judge, "embed_images", lambda images: np.full((len(images), good.shape[1]), value, np.float32))
+        with pytest.raises(LoadError, match="embeddings that are not finite"):
+            loader.clip_scorer("atelier:judge", dossier, tmp_path / "new", read).target_scores(KEYS[:2])
+    with pytest.MonkeyPatch.context() as patched, np.errstate(all="ignore"):
+        patched.setattr(scorer.judge, "embed_texts", lambda texts: np.full((len(texts), good.shape[1]), value, np.float32))
+        for ask in (
+            lambda: scorer.target_scores(KEYS[1:3]),
+            lambda: scorer.classify(KEYS[1:3], dossier.concepts[0]),
+            lambda: scorer.clip_scores(KEYS[1:3], ["a", "b"]),
+        ):
+            with pytest.raises(LoadError, match="not finite"):
+                ask()
+
+
+class _NotFinite:
+    """An embedder with damaged weights."""
+
+    digest = "e" * 64
+
+    def embed_images(self, images):
+        return np.full((len(images), 4), np.nan)
+
+
+def test_reference_images_whose_embeddings_are_not_finite_are_an_error(images, tmp_path):
+    from PIL import Image
+
+    from dmun_audit.judge.reference import JudgeReference
+    from dmun_audit.judge.reference_images import ReferenceImageNetwork
+
+    Image.fromarray(images[0]).save(tmp_path / "one.png")
+    reference = JudgeReference(f"references:x#{tmp_path}", "references", "x", str(tmp_path))
+    with pytest.raises(LoadError, match="not finite"):
+        ReferenceImageNetwork(_NotFinite()).detector(reference, None)
 
 
 def test_the_second_judge_must_not_be_the_first(classifier, dossier, read, tmp_path):
@@ -121,7 +165,7 @@ def test_the_second_judge_must_not_be_the_first(classifier, dossier, read, tmp_p
 def test_the_log_says_what_was_opened_and_scored_and_which_image_set_the_threshold(classifier, dossier, read, tmp_path, caplog):
     caplog.set_level("DEBUG", logger="dmun_audit")
     scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read, classifier)
-    value = scorer.threshold(KEYS).value
+    value = scorer.threshold(KEYS, cap=0.999).value
     image = KEYS[int(scorer.target_scores(KEYS).argmax())]
     scorer.embeddings(KEYS[:3])
     text = caplog.text

@@ -47,7 +47,32 @@ def static(contrast):
     return np.clip(noise, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("image", [filled(0), filled(128), filled((255, 0, 0)), almost_flat(), static(20), static(90)])
+def smooth():
+    return np.broadcast_to(np.linspace(60, 190, 64)[:, None, None], (64, 64, 3)).astype(np.uint8)
+
+
+def framed():
+    image = filled(0)
+    image[:4], image[-4:], image[:, :4], image[:, -4:] = 255, 255, 255, 255
+    return image
+
+
+def noised_uniform(spread):
+    return np.clip(128 + np.random.default_rng(1).normal(0, spread, (64, 64, 3)), 0, 255).astype(np.uint8)
+
+
+def blotches(size):
+    coarse = np.random.default_rng(2).integers(0, 256, (64 // size, 64 // size, 3), np.uint8)
+    return coarse.repeat(size, axis=0).repeat(size, axis=1)
+
+
+def rubbish():
+    return [smooth(), framed(), noised_uniform(10), noised_uniform(20), blotches(2), blotches(4)]
+
+
+@pytest.mark.parametrize(
+    "image", [filled(0), filled(128), filled((255, 0, 0)), almost_flat(), static(20), static(90), *rubbish()]
+)
 def test_an_image_without_content_is_collapsed(image):
     assert collapsed([image]).tolist() == [True]
 
@@ -58,15 +83,11 @@ def drawn_on_white():
     return image
 
 
-def smooth():
-    return np.broadcast_to(np.linspace(60, 190, 64)[:, None, None], (64, 64, 3)).astype(np.uint8)
-
-
 def stripes():
     return np.where(np.arange(64)[:, None, None] // 3 % 2 == 0, filled(250), filled(5)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("image", [drawn_on_white(), smooth(), stripes()])
+@pytest.mark.parametrize("image", [drawn_on_white(), stripes()])
 def test_an_image_with_little_content_is_not_collapsed(image):
     assert collapsed([image]).tolist() == [False]
 
@@ -77,6 +98,6 @@ def test_no_painting_of_the_atelier_is_collapsed():
 
 
 def test_the_share_counts_images():
-    assert collapse_share([filled(0), drawn_on_white(), static(50), smooth()]) == 0.5
+    assert collapse_share([filled(0), drawn_on_white(), static(50), stripes()]) == 0.5
     with pytest.raises(ValueError, match="at least one image"):
         collapse_share([])

@@ -34,7 +34,7 @@ def test_the_budget_is_the_policys(dossier, name):
 
 def test_groups_have_the_sizes_of_the_policy(plan):
     count = {group: len(plan.of_group(group)) for group in ("controls", "erasure", "adversarial", "retention")}
-    assert count == {"controls": 3, "erasure": 16, "adversarial": 20, "retention": 10}
+    assert count == {"controls": 4, "erasure": 16, "adversarial": 20, "retention": 10}
     assert sum(len(case.images) for case in plan.of_group("erasure")) == 384
     assert {len(case.images) for case in plan.of_group("erasure")} == {24}
     assert {len(case.images) for case in plan.of_group("retention")} == {32}
@@ -84,9 +84,9 @@ def test_calibration_and_specificity_share_no_image(dossier, plan):
 
 
 def test_the_error_budget_is_divided_by_the_planned_gating_claims(plan):
-    # 16 direct prompts, 20 adversarial prompts, 9 retained concepts and 3 pooled claims
-    assert plan.refutations == 48
-    assert plan.alpha_fail == pytest.approx(0.05 / 48)
+    # 16 direct prompts, 5 claims on substitutes, 20 adversarial prompts, 9 retained concepts and 3 pooled claims
+    assert plan.refutations == 53
+    assert plan.alpha_fail == pytest.approx(0.05 / 53)
 
 
 def test_uneven_counts_differ_by_one_at_most():
