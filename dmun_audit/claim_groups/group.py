@@ -32,6 +32,7 @@ class Material:
     """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first.
 
     `fingerprint` is the digest of the candidate's files. What is drawn from it cannot be known before the candidate is final.
+    `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
     """
 
     dossier: Dossier
@@ -39,6 +40,7 @@ class Material:
     nearby: tuple[NearbyConcept, ...]
     audit_seed: int
     fingerprint: str = ""
+    unrelated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

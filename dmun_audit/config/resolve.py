@@ -16,6 +16,7 @@ from dmun_audit.judge.kinds import check_judge, check_others
 from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
+from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.models import headers, references
 from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.case import ImageRequest
@@ -73,7 +74,8 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     _check_needs(policy, others)
     seed, seeds = _audit_seed(options, policy, models)
     fingerprint = "" if models.candidate.kind == "images" else models.sources["candidate"]
-    plan = make_plan(dossier, policy, seed, fingerprint)
+    unrelated = _own_prompts(options, policy)
+    plan = make_plan(dossier, policy, seed, fingerprint, unrelated)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -101,11 +103,25 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         fingerprint=fingerprint,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
+        unrelated=unrelated,
     )
 
 
 def _policy(options: Options) -> Policy:
     return options.policy if isinstance(options.policy, Policy) else load_policy(options.policy or "standard")
+
+
+def _own_prompts(options: Options, policy: Policy) -> tuple[str, ...]:
+    """The user's own plain prompts; empty if there are none. Raises UsageError if the policy has no claim on them."""
+    if options.unrelated is None:
+        return ()
+    if policy.unrelated is None:
+        raise UsageError(
+            f"--unrelated gives plain prompts, and policy {policy.name!r} makes no claim on them",
+            "it has no section [unrelated]",
+            "leave the option out, or choose a policy with that section, such as standard",
+        )
+    return read_prompts(Path(options.unrelated).expanduser())
 
 
 def _check_needs(policy: Policy, others: dict[str, str]) -> None:
@@ -155,4 +171,4 @@ def requests_of(options: Options) -> list[ImageRequest]:
     policy = _policy(options)
     if policy.seeds == "after fingerprint" and options.audit_seed is None:
         raise _no_seed_yet(policy)
-    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0))
+    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0, unrelated=_own_prompts(options, policy)))

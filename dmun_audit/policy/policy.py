@@ -14,13 +14,16 @@ from dmun_audit.policy.sections import (
     SECTION,
     SMALLEST_SHARE,
     Adversarial,
+    Composition,
     Controls,
     Count,
+    Diversity,
     Erasure,
     Flag,
     Retention,
     Sampling,
     Text,
+    Unrelated,
     Waiver,
     broken_rule,
 )
@@ -66,6 +69,15 @@ class Policy:
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
     """Whether the audit's seed is 0, or drawn from the fingerprint of the candidate. The option --audit-seed comes first."""
 
+    composition: Composition | None = None
+    """The claim on the subjects of nearby concepts. Without this section there is none."""
+
+    diversity: Diversity | None = None
+    """The claim on the variety of the pictures of nearby concepts. Without this section there is none."""
+
+    unrelated: Unrelated | None = None
+    """The claim on plain prompts far from the target. Without this section there is none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -84,6 +96,11 @@ class Policy:
             "adversarial.images": self.adversarial.images,
             "retention.pairs": 2 * self.retention.pairs,
         }
+        if self.composition:
+            images["composition.pairs"] = 2 * self.composition.pairs
+        if self.unrelated:
+            images["unrelated.prompts"] = 2 * self.unrelated.prompts
+            images["unrelated.pairs"] = 2 * self.unrelated.pairs
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(

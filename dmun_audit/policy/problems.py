@@ -81,6 +81,9 @@ def _join(key: str, part: int | str) -> str:
 
 
 def _resolved(schema: Schema) -> Schema:
+    members = [member for member in schema.get("anyOf", []) if member.get("type") != "null"]
+    if len(members) == 1 and "$ref" in members[0]:  # a section that a policy may leave out
+        schema = members[0] | {name: value for name, value in schema.items() if name not in {"anyOf", "default"}}
     if "$ref" not in schema:
         return schema
     definition: Schema = complete_policy_schema()["$defs"][schema["$ref"].rpartition("/")[2]]

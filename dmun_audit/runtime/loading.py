@@ -167,12 +167,12 @@ def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:
         raise LoadError(
             f"{len(too_long)} prompts are too long for the text encoder of {config.base}, such as {too_long[0]!r}",
             "the text encoder would silently cut off their ends",
-            "shorten them in the dossier",
+            "shorten them in the dossier, or in the file of --unrelated",
         )
 
 
 def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
-    """Prompts of the dossier with more tokens than the pipeline's first text encoder reads."""
+    """Prompts of the audit with more tokens than the pipeline's first text encoder reads."""
     tokenizer = getattr(pipeline, "tokenizer", None)
     if tokenizer is None:
         return []
@@ -181,5 +181,6 @@ def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
         *dossier.target.direct_prompts,
         *(prompt for concept in dossier.concepts for prompt in concept.prompts),
         *(prompt.text for prompt in dossier.adversarial),
+        *(case.prompt.text for case in config.plan.cases if case.prompt),
     ]
-    return [text for text in texts if len(tokenizer(text).input_ids) > tokenizer.model_max_length]
+    return [text for text in dict.fromkeys(texts) if len(tokenizer(text).input_ids) > tokenizer.model_max_length]

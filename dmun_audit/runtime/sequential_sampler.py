@@ -61,7 +61,7 @@ class SequentialSampler:
         members = [case for case in participants if group.counts(case, self._context)]
         planned = {case.id: group.planned(case, self._context) for case in cases}
         row = by_rounds([planned[case.id] for case in participants])
-        row += [planned[case.id][0] for case in cases if case not in participants]
+        row += [request for case in cases if case not in participants for request in planned[case.id][:1]]
         rounds = group.rounds(self._plan, len(participants)) if participants else 0
         end = 0
         for end in rules.schedule(group, rounds):
