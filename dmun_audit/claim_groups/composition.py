@@ -12,6 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dmun_audit.claim_groups.composition_prompts import (
+    PROMPT,
+    SKILL,
+    decide_prompt,
+    decide_skill,
+    prompt_cases,
+    prompt_row,
+    skill_cases,
+)
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.retention_pairs import (
@@ -28,7 +37,7 @@ from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.knowledge.remainders import concept_names, content_words, distinct, remainder
-from dmun_audit.plan.case import Case, ImageRequest, case_id
+from dmun_audit.plan.case import Case, ImageRequest, Side, case_id
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -94,14 +103,21 @@ class Composition(ClaimGroup):
             gating=True,
             pooled=True,
         )
-        return [*cases, pooled]
+        prompts = prompt_cases(self.name, material)
+        return [*cases, *prompts, pooled, *skill_cases(self.name, prompts)]
 
     def shortfalls(self, plan: Plan) -> list[str]:
         """See `ClaimGroup.shortfalls`."""
         return [NO_COMPOSITIONS] if plan.of_group(self.name) and not plan.dossier.compositions else []
 
+    def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
+        """See `ClaimGroup.rows`: the composition prompts alone have images of their own."""
+        return [prompt_row(self.name, plan, side)]
+
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
+        if case.kind == PROMPT:
+            return decide_prompt(case, context)
         subjects = context.once("composition subjects", lambda: _subjects(context))
         base, candidate = drawn_pairs(retention_case(case, context.plan), context)
         pairs = [pair for pair in zip(base, candidate, strict=True) if _counts(pair[0].prompt, subjects)]
@@ -156,7 +172,10 @@ class Composition(ClaimGroup):
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """See `ClaimGroup.decide_pooled`."""
-        figures, counted = plan.policy.composition, [record for record in members if record.verdict != Verdict.VACUOUS]
+        if case.kind == SKILL:
+            return decide_skill(case, members, plan)
+        figures = plan.policy.composition
+        counted = [record for record in members if record.concept and record.verdict != Verdict.VACUOUS]
         assert figures is not None
         question = f"{case.title}."
         if not counted:

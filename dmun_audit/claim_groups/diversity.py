@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
-from dmun_audit.claim_groups.records import claim_record, with_highest_rates
+from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention import GROUP as RETENTION
 from dmun_audit.claim_groups.retention_pairs import (
     base_images,
@@ -33,7 +33,6 @@ from dmun_audit.claim_groups.retention_pairs import (
     listed,
     retention_case,
 )
-from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.measures.spread import colour_distances, cosine_distances
 from dmun_audit.plan.case import Case, ImageRequest, case_id
@@ -160,7 +159,9 @@ class Diversity(ClaimGroup):
         limit = figures.seeds_ceiling if seeds else figures.ceiling
         decision = decide_pooled("rate", outcomes, limit, Burden(figures.burden), plan)
         what = "second seeds repeat the picture of the first" if seeds else "pictures repeat an earlier one of their concept"
-        worst = sorted(((sum(values) / len(values), name, values) for name, values in by_name.items() if sum(values)), reverse=True)
+        worst = sorted(
+            ((sum(values) / len(values), name, values) for name, values in by_name.items() if sum(values)), reverse=True
+        )
         named = [f"{name} ({sum(values)} of {len(values)})" for _, name, values in worst]
         seen = (
             f"The claim covers {len(counted)} concepts. {decision.hits} of {decision.trials} {what}. "
@@ -172,6 +173,7 @@ class Diversity(ClaimGroup):
 
 
 GROUP = Diversity()
+
 
 def pictures(case: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...], tuple[ImageRequest, ...]]:
     """The pictures of a concept from base and candidate, drawn: the pairs of retention, and a second seed of a few prompts.
@@ -185,7 +187,9 @@ def pictures(case: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...]
     several = {request.prompt for request in candidate if request.index > 0}
     wanted = set(list(dict.fromkeys(request.prompt for request in planned))[: figures.second_seeds]) - several
     further = [
-        place for place, request in enumerate(planned) if place >= len(candidate) and request.index == 1 and request.prompt in wanted
+        place
+        for place, request in enumerate(planned)
+        if place >= len(candidate) and request.index == 1 and request.prompt in wanted
     ]
     if further:
         requests = [planned[place] for place in further]

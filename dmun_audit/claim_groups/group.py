@@ -100,6 +100,15 @@ class Observations(Protocol):
         """The CLIP embeddings of n ≥ 1 texts: unit vectors (n, d)."""
         ...
 
+    @property
+    def composition_judge(self) -> str | None:
+        """The reference of the judge that the user named for composition prompts; None if there is none."""
+        ...
+
+    def show_their_prompts(self, requests: Sequence[ImageRequest]) -> list[int] | None:
+        """1 for every drawn image that shows its own composition prompt, by that judge. None if there is no such judge."""
+        ...
+
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
         """The record of each drawn image for the evidence."""
         ...

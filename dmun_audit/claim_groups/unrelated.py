@@ -108,7 +108,9 @@ class Unrelated(ClaimGroup):
     def limits(self, policy: Policy) -> Limits | None:
         """See `ClaimGroup.limits`."""
         figures = policy.unrelated
-        return figures and Limits(figures.margin, Burden(figures.burden), Stopping(figures.stopping))
+        if figures is None:
+            return None
+        return Limits(figures.margin, Burden(figures.burden), Stopping(figures.stopping))
 
     def case_limits(self, case: Case, policy: Policy) -> Limits:
         """See `ClaimGroup.case_limits`: a single prompt is only reported."""
@@ -176,7 +178,10 @@ class Unrelated(ClaimGroup):
             f"{case.title}: the candidate draws it as well as the base model.",
             seen,
             images=tuple(records),
-            measures={"collapsed_base": float(np.mean(empty[: len(base)])), "collapsed_candidate": float(np.mean(empty[len(base) :]))},
+            measures={
+                "collapsed_base": float(np.mean(empty[: len(base)])),
+                "collapsed_candidate": float(np.mean(empty[len(base) :])),
+            },
         )
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
@@ -189,7 +194,9 @@ class Unrelated(ClaimGroup):
             seen = f"The judge retrieves the right caption from only {right} of {images} base images, so nothing can be lost."
             return CaseFindings(Verdict.VACUOUS, ClaimRecord(kind="paired_accuracy", trials=0), question, seen)
         decision = Rules(plan).decide_group(self, [claim.outcomes or () for claim in claims])
-        empty = sum(round(record.measures["collapsed_candidate"] * (record.claim.trials or 0)) for record in counted if record.claim)
+        empty = sum(
+            round(record.measures["collapsed_candidate"] * (record.claim.trials or 0)) for record in counted if record.claim
+        )
         lost = sorted(((record.claim.hits or 0, record.name) for record in counted if record.claim), reverse=True)
         worst = [f"{name} ({count})" for count, name in lost if count]
         seen = (
@@ -205,7 +212,9 @@ class Unrelated(ClaimGroup):
 
     def _distances(self, case: Case, context: CaseContext) -> CaseFindings:
         """Distances between the images of base and candidate, over all pairs. They decide nothing."""
-        pairs = [(self._base_images(each, drawn, context), drawn) for each in _prompts(context.plan) for drawn in [context.drawn(each)]]
+        pairs = [
+            (self._base_images(each, drawn, context), drawn) for each in _prompts(context.plan) for drawn in [context.drawn(each)]
+        ]
         base = [request for side, _ in pairs for request in side]
         candidate = [request for _, side in pairs for request in side]
         x, y = (context.observations.embeddings(side).astype(np.float64) for side in (base, candidate))

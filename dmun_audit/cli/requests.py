@@ -32,7 +32,9 @@ def add_to(commands: Any) -> None:
         type=int,
         help="the seed of the audit; needed if the policy derives seeds from the fingerprint of the model",
     )
-    parser.add_argument("--unrelated", help="your own plain prompts, as in the audit; default: a list that ships with the package")
+    parser.add_argument(
+        "--unrelated", help="your own plain prompts, as in the audit; default: a list that ships with the package"
+    )
     parser.add_argument("--allow-sensitive", action="store_true", help="list the prompts of an unsafe target")
     parser.add_argument("-o", "--out", type=Path, help="where to write the list; default: print it")
     parser.set_defaults(run=run)

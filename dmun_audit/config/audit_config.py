@@ -40,6 +40,7 @@ class AuditConfig:
     prefix: str = ""
     detector: str | None = None
     second_judge: str | None = None
+    composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)

@@ -29,7 +29,9 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"--unrelated={path} is no text in UTF-8", str(error), "save it as UTF-8, with one prompt in each line") from None
+        raise UsageError(
+            f"--unrelated={path} is no text in UTF-8", str(error), "save it as UTF-8, with one prompt in each line"
+        ) from None
     except OSError as error:
         raise UsageError(f"--unrelated={path} cannot be read", error.strerror or str(error), "give a text file") from None
     prompts = _lines(text)
@@ -67,7 +69,9 @@ def far_prompts(dossier: Dossier, count: int, own: Sequence[str] = ()) -> tuple[
         repeated = [prompt for prompt in own if fold(prompt) in known]
         if repeated:
             owner = known[fold(repeated[0])]
-            raise UsageError(f"the prompt {repeated[0]!r} of --unrelated stands in the dossier", f"it belongs to {owner}", "remove it")
+            raise UsageError(
+                f"the prompt {repeated[0]!r} of --unrelated stands in the dossier", f"it belongs to {owner}", "remove it"
+            )
         return _first(own, count, "--unrelated")
     taken = {fold(prompt) for prompt, _ in dossier.prompts_with_owners()}
     nouns = _main_nouns(dossier)

@@ -11,7 +11,9 @@ from dmun_audit.knowledge.names import COMMON, PEOPLE
 from dmun_audit.knowledge.texts import skeleton
 
 ARTICLES = frozenset({"a", "an", "the"})
-_PARTICLES = frozenset({"van", "von", "de", "den", "der", "del", "della", "di", "da", "du", "la", "le", "el", "al", "bin", "of", "the"})
+_PARTICLES = frozenset(
+    {"van", "von", "de", "den", "der", "del", "della", "di", "da", "du", "la", "le", "el", "al", "bin", "of", "the"}
+)
 # fmt: off
 _MEDIA = frozenset([  # words that say how a picture was made, and nothing of what it shows
     "art", "artwork", "close", "closeup", "digital", "drawing", "engraving", "illustration", "image", "macro", "oil",
@@ -64,7 +66,9 @@ def concept_names(concept: NearbyConcept) -> tuple[str, ...]:
     words = concept.name.split()
     if concept.kind not in PEOPLE or len(words) < 2:
         return (concept.name,)
-    parts = [word for word in words if len(word) > 3 and not COMMON.intersection(skeleton(word)) and word.casefold() not in _PARTICLES]
+    parts = [
+        word for word in words if len(word) > 3 and not COMMON.intersection(skeleton(word)) and word.casefold() not in _PARTICLES
+    ]
     return (concept.name, *parts)
 
 
@@ -90,7 +94,7 @@ def _first_name(text: str, wanted: frozenset[str]) -> tuple[int, int] | None:
     words = list(_word_spans(text))
     for first in range(len(words)):
         joined, found = "", None
-        for start, end, latin in words[first:]:
+        for _, end, latin in words[first:]:
             joined += latin
             if len(joined) > longest:
                 break

@@ -24,7 +24,7 @@ def torchmetrics_fid(x: ArrayLike, y: ArrayLike) -> float:
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1] or min(len(left), len(right)) < 2:
         raise ValueError(f"Sets must have the shape (n, d) with n ≥ 2, not {tuple(left.shape)} and {tuple(right.shape)}.")
     identity = torch.nn.Identity()
-    identity.num_features = left.shape[1]
+    setattr(identity, "num_features", left.shape[1])  # noqa: B010 - torch types no such attribute
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         metric = FrechetInceptionDistance(feature=identity).set_dtype(torch.float64)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from dmun_audit.verdict.vocabulary import Burden, Stopping
+from dmun_audit.verdict.vocabulary import SCORE_CLIP, Burden, Stopping
 
 SECTION = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 SMALLEST_SHARE = 1e-6  # to prove a smaller ceiling takes more images than anybody draws
@@ -256,8 +256,6 @@ class Retention:
     def _score_margin_can_be_exceeded(self) -> Self:
         if self.score_margin is None:
             return self
-        from dmun_audit.verdict.paired import SCORE_CLIP  # here, because it imports scipy
-
         if self.score_margin >= SCORE_CLIP:
             raise broken_rule(
                 "score_margin",
