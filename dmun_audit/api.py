@@ -129,6 +129,8 @@ def audit(
     judge: str | None = None,
     detector: str | None = None,
     second_judge: str | None = None,
+    composition_judge: str | None = None,
+    unrelated: str | Path | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
     audit_seed: int | None = None,
@@ -152,6 +154,9 @@ def audit(
         judge: The CLIP model that judges the images; by default atelier:judge for models of the atelier, else CLIP ViT-B/32.
         detector: A detector of the target, instead of the judge.
         second_judge: A second detector for the same images.
+        composition_judge: A judge that is asked whether an image shows its composition prompt; by default the CLIP judge.
+        unrelated: A file with plain prompts far from the target, one in each line; by default a list that ships with the
+            package.
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings; by default in the user's cache folder.
         audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says.
@@ -191,6 +196,8 @@ def audit(
         judge=judge,
         detector=detector,
         second_judge=second_judge,
+        composition_judge=composition_judge,
+        unrelated=None if unrelated is None else str(unrelated),
         audit_dir=None if audit_dir is None else str(audit_dir),
         store=None if store is None else str(store),
         audit_seed=audit_seed,

@@ -68,6 +68,21 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {"metavar": "REF", "help": "second detector for the same images, of any kind that --detector accepts (default: none)"},
     ),
     (
+        "composition-judge",
+        {
+            "metavar": "REF",
+            "help": "judge that is asked whether an image shows its composition prompt, such as vlm:LANGUAGE-MODEL (default: the CLIP "
+            "judge, by retrieval)",
+        },
+    ),
+    (
+        "unrelated",
+        {
+            "metavar": "FILE",
+            "help": "your own plain prompts far from the target, one in each line (default: a list that ships with the package)",
+        },
+    ),
+    (
         "audit-dir",
         {
             "metavar": "DIR",

@@ -3,12 +3,14 @@
 from dataclasses import replace
 from datetime import date
 
+from core_policy import core_policy
+
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.conclude import Interruptions, conclude
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan.waivers import with_waivers
-from dmun_audit.policy import Waiver, load_policy
+from dmun_audit.policy import Waiver
 from dmun_audit.verdict.vocabulary import Verdict
 
 DAY = date(2026, 11, 27)
@@ -22,7 +24,7 @@ def waiver_of(case, expires=DAY, target=None):
 
 def plan_with(*waivers, target="Van Gogh"):
     """The plan of an atelier's pack under the standard policy with these waivers."""
-    return make_plan(find_pack(target, "atelier"), replace(load_policy("standard"), waivers=waivers), 0)
+    return make_plan(find_pack(target, "atelier"), replace(core_policy("standard"), waivers=waivers), 0)
 
 
 def records_of(plan, **verdicts):

@@ -88,6 +88,15 @@ class ResampledObservations:
         """See `Observations.own_settings`: a resampled candidate has none."""
         return None
 
+    @property
+    def composition_judge(self) -> None:
+        """See `Observations.composition_judge`: there is none."""
+        return None
+
+    def show_their_prompts(self, requests: Sequence[ImageRequest]) -> None:
+        """See `Observations.show_their_prompts`: without a judge of compositions, there is no answer."""
+        return None
+
     def detected_after(self, change: View, requests: Sequence[ImageRequest]) -> list[int]:
         """See `images`: a resampled audit has no pixels to change."""
         self.images(requests)

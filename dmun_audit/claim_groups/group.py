@@ -33,6 +33,7 @@ class Material:
     """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first.
 
     `fingerprint` is the digest of the candidate's files. What is drawn from it cannot be known before the candidate is final.
+    `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
     """
 
     dossier: Dossier
@@ -40,6 +41,7 @@ class Material:
     nearby: tuple[NearbyConcept, ...]
     audit_seed: int
     fingerprint: str = ""
+    unrelated: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,15 @@ class Observations(Protocol):
 
     def text_embeddings(self, texts: Sequence[str]) -> np.ndarray:
         """The CLIP embeddings of n ≥ 1 texts: unit vectors (n, d)."""
+        ...
+
+    @property
+    def composition_judge(self) -> str | None:
+        """The reference of the judge that the user named for composition prompts; None if there is none."""
+        ...
+
+    def show_their_prompts(self, requests: Sequence[ImageRequest]) -> list[int] | None:
+        """1 for every drawn image that shows its own composition prompt, by that judge. None if there is no such judge."""
         ...
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:

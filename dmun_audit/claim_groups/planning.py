@@ -14,14 +14,16 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 
 
-def make_plan(dossier: Dossier, policy: Policy, audit_seed: int, fingerprint: str = "") -> Plan:
+def make_plan(dossier: Dossier, policy: Policy, audit_seed: int, fingerprint: str = "", unrelated: tuple[str, ...] = ()) -> Plan:
     """The plan of one audit: the cases of every claim group. `fingerprint` is the digest of the candidate's files.
+
+    `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
 
     Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
-    material = Material(dossier, policy, nearby, audit_seed, fingerprint)
+    material = Material(dossier, policy, nearby, audit_seed, fingerprint, unrelated)
     cases = [case for group in claim_groups() for case in group.cases(material)]
     targeted = tuple(replace(case, target=dossier.target.name) for case in cases)
     plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint)

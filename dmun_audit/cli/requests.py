@@ -32,6 +32,9 @@ def add_to(commands: Any) -> None:
         type=int,
         help="the seed of the audit; needed if the policy derives seeds from the fingerprint of the model",
     )
+    parser.add_argument(
+        "--unrelated", help="your own plain prompts, as in the audit; default: a list that ships with the package"
+    )
     parser.add_argument("--allow-sensitive", action="store_true", help="list the prompts of an unsafe target")
     parser.add_argument("-o", "--out", type=Path, help="where to write the list; default: print it")
     parser.set_defaults(run=run)
@@ -44,7 +47,11 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit.config.targets import targets_with_knowledge
 
     common = Options(
-        base=arguments.base, policy=arguments.policy, audit_seed=arguments.audit_seed, allow_sensitive=arguments.allow_sensitive
+        base=arguments.base,
+        policy=arguments.policy,
+        unrelated=arguments.unrelated,
+        audit_seed=arguments.audit_seed,
+        allow_sensitive=arguments.allow_sensitive,
     )
     pairs = targets_with_knowledge(arguments.target, arguments.knowledge)
     requests_of_targets = [requests_of(replace(common, target=target, knowledge=knowledge)) for target, knowledge in pairs]

@@ -41,6 +41,8 @@ class AuditConfig:
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     detector: str | None = None
     second_judge: str | None = None
+    composition_judge: str | None = None
+    unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
@@ -58,5 +60,7 @@ class AuditConfig:
         values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
         values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
         values["day"] = date.fromisoformat(values["day"])
-        plan = make_plan(values["dossier"], values["policy"], values["audit_seed"], values["fingerprint"])
+        values["unrelated"] = tuple(values["unrelated"])
+        drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"])
+        plan = make_plan(values["dossier"], values["policy"], *drawn_from)
         return cls(**values, plan=plan)

@@ -32,4 +32,5 @@ def describe(config: AuditConfig) -> list[str]:
 
 def _judges(config: AuditConfig) -> str:
     judges = {"judge": config.judge, "detector": config.detector, "second judge": config.second_judge}
+    judges |= {"composition judge": config.composition_judge}
     return " · ".join(f"{role} {reference}" for role, reference in judges.items() if reference)

@@ -29,6 +29,8 @@ class Options:
     judge: str | None = None
     detector: str | None = None
     second_judge: str | None = None
+    composition_judge: str | None = None
+    unrelated: str | None = None
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None

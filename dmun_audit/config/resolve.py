@@ -12,10 +12,12 @@ from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import Options, refuse_empty, store_of
-from dmun_audit.judge.kinds import check_judge, check_others
+from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
+from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
+from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.models import headers, references
 from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.case import ImageRequest
@@ -70,10 +72,12 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     judge = options.judge or (ATELIER_JUDGE if dossier.world == "atelier" else REAL_JUDGE)
     check_judge(judge)
     others = check_others(judge, options.detector, options.second_judge)
+    others |= _composition_judge(options, policy)
     _check_needs(policy, others)
     seed, seeds = _audit_seed(options, policy, models)
     fingerprint = "" if models.candidate.kind == "images" else models.sources["candidate"]
-    plan = make_plan(dossier, policy, seed, fingerprint)
+    unrelated = _own_prompts(options, policy)
+    plan = make_plan(dossier, policy, seed, fingerprint, unrelated)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -102,11 +106,40 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
+        composition_judge=others.get("composition_judge"),
+        unrelated=unrelated,
     )
 
 
 def _policy(options: Options) -> Policy:
     return options.policy if isinstance(options.policy, Policy) else load_policy(options.policy or "standard")
+
+
+def _composition_judge(options: Options, policy: Policy) -> dict[str, str]:
+    """The judge of composition prompts under its name; empty if there is none. Raises LoadError for a judge that will not do."""
+    if options.composition_judge is None:
+        return {}
+    if policy.composition is None:
+        raise UsageError(
+            f"--composition-judge names a judge, and policy {policy.name!r} makes no claim for it",
+            "it has no section [composition]",
+            "leave the option out, or choose a policy with that section, such as standard",
+        )
+    check_prompt_judge(parse_judge(options.composition_judge))
+    return {"composition_judge": options.composition_judge}
+
+
+def _own_prompts(options: Options, policy: Policy) -> tuple[str, ...]:
+    """The user's own plain prompts; empty if there are none. Raises UsageError if the policy has no claim on them."""
+    if options.unrelated is None:
+        return ()
+    if policy.unrelated is None:
+        raise UsageError(
+            f"--unrelated gives plain prompts, and policy {policy.name!r} makes no claim on them",
+            "it has no section [unrelated]",
+            "leave the option out, or choose a policy with that section, such as standard",
+        )
+    return read_prompts(Path(options.unrelated).expanduser())
 
 
 def _check_needs(policy: Policy, others: dict[str, str]) -> None:
@@ -156,4 +189,4 @@ def requests_of(options: Options) -> list[ImageRequest]:
     policy = _policy(options)
     if policy.seeds == "after fingerprint" and options.audit_seed is None:
         raise _no_seed_yet(policy)
-    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0))
+    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0, unrelated=_own_prompts(options, policy)))

@@ -15,6 +15,7 @@ from dmun_audit.judge.cached_detector import CachedDetector
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.clip_scorer import ClipScorer
 from dmun_audit.judge.kinds import detector_kinds, parse_judge
+from dmun_audit.judge.prompt_judge import PromptJudge, check_prompt_judge
 from dmun_audit.judge.protocol import Network, StoredImageDetector
 from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.knowledge.dossier import Dossier
@@ -73,6 +74,12 @@ class JudgeLoader:
                 "name another judge",
             )
         return second
+
+    def prompt_judge(self, text: str, prompts: Sequence[str], store: Path, read: Reader) -> PromptJudge:
+        """The judge that `text` names, for composition prompts."""
+        reference = parse_judge(text)
+        check_prompt_judge(reference)
+        return PromptJudge(reference, self.network(reference), prompts, store, read)
 
     def network(self, reference: JudgeReference) -> Network:
         """The opened network of a reference of any kind but CLIP."""

@@ -28,6 +28,8 @@ BUILT_IN = frozenset(
         for distance in ("kid", "cmmd")
         for part in ("paired", "p_value", "p_holm", "unpaired", "noise_floor")
     ]
+    + [f"subject_accuracy_{side}" for side in ("base", "candidate")]
+    + ["spread_ratio", "repeated_second_seeds", "second_seeds", "fid", "fid_torchmetrics"]
     + ["kid", "kid_torchmetrics", "lpips", "similarity_clip_text", "similarity_clip_image"]
     + ["threshold", "threshold_lowest", "threshold_view", "calibration_images", "true_rate_lower", "true_rate_upper"]
     + ["false_positive_rate_lowest", "empty_share", "subject_base", "subject_candidate", "spread_base", "spread_candidate"]

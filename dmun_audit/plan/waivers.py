@@ -122,9 +122,9 @@ def _matching_cases(waiver: Waiver, plan: Plan) -> list[Case]:
 
 
 def _names(case: Case) -> set[str]:
-    """The names by which a waiver may refer to a case."""
+    """The names by which a waiver may refer to a case. A concept's name means the case that draws it."""
     names = {case.id, case.title}
-    names |= {case.concept.name} if case.concept else set()
+    names |= {case.concept.name} if case.concept and case.images else set()
     return names | ({case.prompt.text} if case.prompt else set())
 
 

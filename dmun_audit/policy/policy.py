@@ -14,8 +14,10 @@ from dmun_audit.policy.sections import (
     SECTION,
     SMALLEST_SHARE,
     Adversarial,
+    Composition,
     Controls,
     Count,
+    Diversity,
     Erasure,
     Flag,
     Fresh,
@@ -25,6 +27,7 @@ from dmun_audit.policy.sections import (
     Substitute,
     Text,
     Triggers,
+    Unrelated,
     Waiver,
     broken_rule,
 )
@@ -82,6 +85,15 @@ class Policy:
     substitute: Substitute | None = None
     """The claims on what the candidate draws in place of the target. Without it, empty images are only reported."""
 
+    composition: Composition | None = None
+    """The claim on the subjects of nearby concepts. Without this section there is none."""
+
+    diversity: Diversity | None = None
+    """The claim on the variety of the pictures of nearby concepts. Without this section there is none."""
+
+    unrelated: Unrelated | None = None
+    """The claim on plain prompts far from the target. Without this section there is none."""
+
     groups: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     """The figures of claim groups from other packages: a table for each group, under the group's name."""
 
@@ -106,6 +118,11 @@ class Policy:
             images["triggers.images"] = self.triggers.images
         if self.own_settings is not None:
             images["own_settings.images"] = self.own_settings.images
+        if self.composition:
+            images["composition.pairs"] = 2 * self.composition.pairs
+        if self.unrelated:
+            images["unrelated.prompts"] = 2 * self.unrelated.prompts
+            images["unrelated.pairs"] = 2 * self.unrelated.pairs
         for key, count in images.items():
             if count > self.images_at_most:  # refused here, because the plan of so many images may not fit into memory
                 raise broken_rule(

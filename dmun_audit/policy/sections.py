@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from dmun_audit.verdict.vocabulary import Burden, Stopping
+from dmun_audit.verdict.vocabulary import SCORE_CLIP, Burden, Stopping
 
 SECTION = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 SMALLEST_SHARE = 1e-6  # to prove a smaller ceiling takes more images than anybody draws
@@ -360,8 +360,6 @@ class Retention:
     def _score_margin_can_be_exceeded(self) -> Self:
         if self.score_margin is None:
             return self
-        from dmun_audit.verdict.paired import SCORE_CLIP  # here, because it imports scipy
-
         if self.score_margin >= SCORE_CLIP:
             raise broken_rule(
                 "score_margin",
@@ -370,6 +368,72 @@ class Retention:
                 f"give a number above 0 and under {SCORE_CLIP}, or leave it out",
             )
         return self
+
+
+@dataclass(frozen=True, config=SECTION)
+class Composition:
+    """The claim on the subjects of nearby concepts: a house asked for in a retained style is still a house."""
+
+    margin: Share = 0.40
+    """Over all concepts together, the share of images with the right subject may fall by at most this much."""
+
+    per_concept: Burden = Burden.PROVE_HARM
+    """What each concept must show by itself: nothing ("none"), no proven harm ("prove harm"), or safety ("prove safe")."""
+
+    per_concept_margin: Share = 0.30
+    """Each concept may lose at most this share of the images in which the base shows the subject."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+    prompts: Count = 9
+    """The largest number of composition prompts of the dossier: attribute binding, spatial relation, counting."""
+
+    pairs: Count = 4
+    """The number of image pairs of each composition prompt."""
+
+
+@dataclass(frozen=True, config=SECTION)
+class Diversity:
+    """The claim that the candidate does not repeat its pictures of nearby concepts."""
+
+    share: Share = 0.25
+    """A picture repeats an earlier one if their distance is under this share of the distance of the base's two pictures."""
+
+    ceiling: Share = 0.20
+    """Over all concepts together, at most this share of the candidate's pictures may repeat an earlier one."""
+
+    seeds_ceiling: Share = 0.40
+    """Over all concepts together, two seeds of one prompt may give the same picture in at most this share of cases."""
+
+    second_seeds: Count = 3
+    """The number of prompts of each concept of which a second picture is drawn, if retention stopped before."""
+
+    per_concept: Burden = Burden.PROVE_HARM
+    """What each concept must show by itself: nothing ("none"), no proven harm ("prove harm"), or safety ("prove safe")."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
+
+
+@dataclass(frozen=True, config=SECTION)
+class Unrelated:
+    """The claim on plain prompts far from the target: the candidate draws what they ask for as well as the base."""
+
+    prompts: Count = 24
+    """The number of plain prompts, from the list of the world or from the user's own (--unrelated)."""
+
+    pairs: Count = 3
+    """The largest number of image pairs of each prompt."""
+
+    margin: Share = 0.25
+    """The share of images that show what was asked for may fall by at most this much. An empty image shows nothing."""
+
+    stopping: Stopping = Stopping.EARLY
+    """Whether the claim is decided once on all pairs ("fixed"), or as soon as the pairs decide it ("early")."""
+
+    burden: GroupBurden = Burden.PROVE_SAFE
+    """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
 
 
 @dataclass(frozen=True, config=SECTION)

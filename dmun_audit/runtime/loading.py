@@ -21,6 +21,7 @@ from dmun_audit.runtime.runner import AuditRunner
 if TYPE_CHECKING:
     from dmun_audit.judge.clip_scorer import ClipScorer
     from dmun_audit.judge.loading import JudgeLoader
+    from dmun_audit.judge.prompt_judge import PromptJudge
     from dmun_audit.judge.protocol import StoredImageDetector
     from dmun_audit.measures.protocol import Metric
     from dmun_audit.models.in_memory import InMemoryModel
@@ -40,6 +41,7 @@ class AuditRuntime:
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
     _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
+    _prompt_judges: dict[str, PromptJudge | None] = field(default_factory=dict)  # by audit hash
 
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
@@ -55,15 +57,26 @@ class AuditRuntime:
     def observations(self, config: AuditConfig) -> AuditObservations:
         """The images of one target's audit, with its judges."""
         scorer, second = self.judges_of(config)
-        return AuditObservations(config.plan, self.engine, scorer, second)
+        return AuditObservations(config.plan, self.engine, scorer, second, self.prompt_judge_of(config))
+
+    def prompt_judge_of(self, config: AuditConfig) -> PromptJudge | None:
+        """The judge of one target's composition prompts; None without one. Raises LoadError if it cannot be loaded."""
+        if config.audit_hash not in self._prompt_judges:
+            prompts = [prompt.text for prompt in config.dossier.compositions]
+            self._prompt_judges[config.audit_hash] = (
+                self.judges.prompt_judge(config.composition_judge, prompts, config.store_folder, self.engine.read)
+                if config.composition_judge
+                else None
+            )
+        return self._prompt_judges[config.audit_hash]
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
         """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
         observations = self.observations(config)
-        facts = self._facts(config, observations.scorer, observations.second)
+        facts = self._facts(config, observations)
         return AuditRunner(observations, AuditMeasures(observations, self.metrics)), facts
 
-    def _facts(self, config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
+    def _facts(self, config: AuditConfig, observations: AuditObservations) -> JsonObject:
         from dmun_audit.render.sampling import differences
 
         samplers = self.engine.samplers
@@ -73,7 +86,7 @@ class AuditRuntime:
                 "base": _model_facts(config.base, self.base),
                 "candidate": _model_facts(config.candidate, self.candidate),
             },
-            "judge": _judge_facts(config, scorer, second),
+            "judge": _judge_facts(config, observations),
             "sampler": self.engine.sampler
             | {
                 "size": list(self.engine.size),
@@ -129,6 +142,7 @@ def open_runtime(
     runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
     for each in configs:
         runtime.judges_of(each)
+        runtime.prompt_judge_of(each)
         _refuse_overlong(base.pipeline, each)
     return runtime
 
@@ -154,10 +168,11 @@ def _model_facts(reference: str, model: Any) -> JsonObject:
     }
 
 
-def _judge_facts(config: AuditConfig, scorer: ClipScorer, second: StoredImageDetector | None) -> JsonObject:
-    """Reference and digest of the judge, and of the detector and the second judge if there are any."""
+def _judge_facts(config: AuditConfig, observations: AuditObservations) -> JsonObject:
+    """Reference and digest of the judge, and of the detector, the second judge and the composition judge if there are any."""
+    scorer = observations.scorer
     facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
-    others = {"detector": scorer.detector, "second": second}
+    others = {"detector": scorer.detector, "second": observations.second, "composition": observations.prompt_judge}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
 
 
@@ -167,12 +182,12 @@ def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:
         raise LoadError(
             f"{len(too_long)} prompts are too long for the text encoder of {config.base}, such as {too_long[0]!r}",
             "the text encoder would silently cut off their ends",
-            "shorten them in the dossier",
+            "shorten them in the dossier, or in the file of --unrelated",
         )
 
 
 def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
-    """Prompts of the dossier with more tokens than the pipeline's first text encoder reads."""
+    """Prompts of the audit with more tokens than the pipeline's first text encoder reads."""
     tokenizer = getattr(pipeline, "tokenizer", None)
     if tokenizer is None:
         return []
@@ -181,5 +196,6 @@ def overlong_prompts(pipeline: Any, config: AuditConfig) -> list[str]:
         *dossier.target.direct_prompts,
         *(prompt for concept in dossier.concepts for prompt in concept.prompts),
         *(prompt.text for prompt in dossier.adversarial),
+        *(case.prompt.text for case in config.plan.cases if case.prompt),
     ]
-    return [text for text in texts if len(tokenizer(text).input_ids) > tokenizer.model_max_length]
+    return [text for text in dict.fromkeys(texts) if len(tokenizer(text).input_ids) > tokenizer.model_max_length]

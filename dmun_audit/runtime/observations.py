@@ -21,20 +21,29 @@ from dmun_audit.render.engine import Engine, covering
 if TYPE_CHECKING:
     import numpy as np
 
+    from dmun_audit.judge.prompt_judge import PromptJudge
     from dmun_audit.judge.protocol import StoredImageDetector
 
 
 class AuditObservations:
     """Images by request; implements `claim_groups.group.Observations`.
 
-    `second` is a second, independent detector of the target, or None.
+    `second` is a second, independent detector of the target, or None. `prompt_judge` is the user's judge of composition prompts.
     """
 
-    def __init__(self, plan: Plan, engine: Engine, scorer: ClipScorer, second: StoredImageDetector | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Engine,
+        scorer: ClipScorer,
+        second: StoredImageDetector | None = None,
+        prompt_judge: PromptJudge | None = None,
+    ) -> None:
         self.plan = plan
         self.engine = engine
         self.scorer = scorer
         self.second = second
+        self.prompt_judge = prompt_judge
         self.calibration = calibration_images(plan.policy, plan.nearby, plan.audit_seed)
         controls = plan.policy.controls
         views, cap = VIEWS[controls.views], controls.threshold_cap
@@ -139,6 +148,17 @@ class AuditObservations:
     def own_settings(self) -> tuple[str, ...] | None:
         """See `Observations.own_settings`."""
         return self.engine.own_differences
+
+    @property
+    def composition_judge(self) -> str | None:
+        """See `Observations.composition_judge`."""
+        return self.prompt_judge.reference if self.prompt_judge else None
+
+    def show_their_prompts(self, requests: Sequence[ImageRequest]) -> list[int] | None:
+        """See `Observations.show_their_prompts`."""
+        if self.prompt_judge is None:
+            return None
+        return self.prompt_judge.shows(self.keys(requests), [request.prompt for request in requests])
 
     # Recording.
 

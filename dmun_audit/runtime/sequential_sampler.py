@@ -69,7 +69,7 @@ class SequentialSampler:
         planned = {case.id: group.planned(case, self._context) for case in cases}
         rounds = group.rounds(self._plan, len(participants)) if participants else 0
         row = by_rounds([planned[case.id][:rounds] for case in participants])
-        row += [planned[case.id][0] for case in cases if case not in participants]
+        row += [request for case in cases if case not in participants for request in planned[case.id][:1]]
         end = 0
         for end in rules.schedule(group, rounds):
             self._draw(group, row, by_rounds([planned[case.id] for case in participants], end=end))

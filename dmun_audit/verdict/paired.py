@@ -17,9 +17,8 @@ from dmun_audit.verdict import bounded_mean, bounds
 from dmun_audit.verdict.checks import check_count, check_inside, check_levels, finite_vector
 from dmun_audit.verdict.claims import judge_against
 from dmun_audit.verdict.decision import Decision
-from dmun_audit.verdict.vocabulary import ClaimKind, Verdict
+from dmun_audit.verdict.vocabulary import SCORE_CLIP, ClaimKind, Verdict
 
-SCORE_CLIP = 0.2
 _Z_95 = 1.6448536269514722  # standard normal quantile of the 95% power that `needed` assumes
 _SMALLEST_LEVEL = 1e-300
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+SCORE_CLIP = 0.2
+"""Differences of CLIP scores are clipped to ± this before a claim on their mean."""
+
 
 class Verdict(StrEnum):
     """The verdict on one case or claim.

@@ -42,9 +42,13 @@ def _blank(**figures):
 
 def test_the_groups_of_the_package_stand_in_the_order_of_an_audit():
     groups = registry.claim_groups()
-    assert [group.name for group in groups] == ["controls", "erasure", "substitute", "adversarial", "retention", "ordering"]
-    assert [registry.group_rank(group.name) for group in groups] == [0, 1, 2, 3, 4, 5]
-    assert registry.group_rank("of another version") == 6
+    names = [
+        "controls", "erasure", "substitute", "own_settings", "adversarial", "fresh", "retention", "composition", "diversity",
+        "unrelated", "ordering", "triggers",
+    ]  # fmt: skip
+    assert [group.name for group in groups] == names
+    assert [registry.group_rank(group.name) for group in groups] == list(range(len(names)))
+    assert registry.group_rank("of another version") == len(names)
     assert all(registry.claim_group(group.name) is group for group in groups)
     assert registry.extensions() == ()
     with pytest.raises(KeyError):

@@ -3,15 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from core_policy import core_policy
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import JudgeErrors, Rules
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 
 DOSSIER = find_pack("Van Gogh", "atelier")
-STANDARD = load_policy("standard")
+STANDARD = core_policy("standard")
 ERASURE, RETENTION = claim_group("erasure"), claim_group("retention")
 
 

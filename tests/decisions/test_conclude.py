@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 from case_records import of_group, record_of, records_of
+from core_policy import core_policy
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.evidence.schema import ClaimRecord, ImageRecord, WaiverRecord
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict.claims import rate_at_most
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
-STANDARD = load_policy("standard")
+STANDARD = core_policy("standard")
 FIXED = replace(
     STANDARD,
     erasure=replace(STANDARD.erasure, images=192, stopping=Stopping.FIXED),

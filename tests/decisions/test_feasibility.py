@@ -3,26 +3,26 @@
 from dataclasses import replace
 
 import pytest
+from core_policy import core_policy
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict.vocabulary import Burden, Stopping
 
 DOSSIER = find_pack("Van Gogh", "atelier")
 
 
 def test_a_dossier_smaller_than_the_policy_is_said_to_be():
-    assert shortfalls(make_plan(DOSSIER, load_policy("standard"), 0)) == []
-    short = shortfalls(make_plan(DOSSIER, load_policy("release"), 0))
+    assert shortfalls(make_plan(DOSSIER, core_policy("standard"), 0)) == []
+    short = shortfalls(make_plan(DOSSIER, core_policy("release"), 0))
     assert len(short) == 1
     assert "20 nearby concepts. The dossier has 11" in short[0]
 
 
 @pytest.mark.parametrize(("stopping", "images"), [("fixed", 59), ("early", 64)])
 def test_claims_that_no_outcome_can_prove_are_named_before_anything_is_rendered(stopping, images):
-    policy = load_policy("standard")
+    policy = core_policy("standard")
     few = replace(policy, erasure=replace(policy.erasure, images=images - 1, stopping=stopping))
     enough = replace(policy, erasure=replace(policy.erasure, images=images, stopping=stopping))
     sentences = [line for line in shortfalls(make_plan(DOSSIER, few, 0)) if "cannot be proven" in line]
@@ -33,7 +33,7 @@ def test_claims_that_no_outcome_can_prove_are_named_before_anything_is_rendered(
 
 
 def _shortfalls(**sections):
-    policy = load_policy("standard")
+    policy = core_policy("standard")
     changed = {name: replace(getattr(policy, name), **figures) for name, figures in sections.items()}
     return shortfalls(make_plan(DOSSIER, replace(policy, **changed), 0))
 

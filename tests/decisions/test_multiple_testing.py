@@ -2,15 +2,15 @@
 
 import pytest
 from case_records import measured, records_of
+from core_policy import core_policy
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict.vocabulary import Verdict
 
-PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
+PLAN = make_plan(find_pack("Van Gogh", "atelier"), core_policy("standard"), 0)
 
 
 def test_holm_counts_only_claims_that_can_refute_and_never_lowers_a_p_value():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from case_records import measured, record_of
+from core_policy import core_policy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,11 +13,10 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict.vocabulary import Stopping
 
 FEW = settings(database=None, deadline=None, derandomize=True, max_examples=25)
-PLAN = make_plan(find_pack("Van Gogh", "atelier"), load_policy("standard"), 0)
+PLAN = make_plan(find_pack("Van Gogh", "atelier"), core_policy("standard"), 0)
 FIXED = replace(
     PLAN.policy,
     erasure=replace(PLAN.policy.erasure, stopping=Stopping.FIXED),

@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from core_policy import core_policy
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.adversarial import TEST_INDEX
@@ -23,13 +24,15 @@ def dossier():
 
 @pytest.fixture(scope="module")
 def plan(dossier):
-    return make_plan(dossier, load_policy("standard"), 0)
+    return make_plan(dossier, core_policy("standard"), 0)
 
 
 @pytest.mark.parametrize("name", ["smoke", "standard"])
 def test_the_budget_is_the_policys(dossier, name):
     policy = load_policy(name)
-    assert image_budget(make_plan(dossier, policy, 0)) == policy.images_at_most
+    spare = 2 * policy.composition.prompts * policy.composition.pairs if policy.composition else 0
+    assert not dossier.compositions
+    assert image_budget(make_plan(dossier, policy, 0)) == policy.images_at_most - spare
 
 
 def test_groups_have_the_sizes_of_the_policy(plan):
@@ -40,8 +43,8 @@ def test_groups_have_the_sizes_of_the_policy(plan):
     assert {len(case.images) for case in plan.of_group("retention")} == {32}
 
 
-def test_ids_are_unique_ascii_and_equal_in_another_process(plan):
-    ids = [case.id for case in plan.cases]
+def test_ids_are_unique_ascii_and_equal_in_another_process(dossier):
+    ids = [case.id for case in make_plan(dossier, load_policy("standard"), 0).cases]
     assert len(set(ids)) == len(ids)
     assert all(case_id.isascii() and "[" not in case_id for case_id in ids)
     script = (
@@ -63,7 +66,7 @@ def test_base_and_candidate_share_seeds_pair_by_pair(plan):
 def test_seeds_are_distinct_and_change_with_the_audit_seed(dossier, plan):
     seeds = {(r.prompt, r.index): r.seed for case in plan.cases for r in case.images}
     assert len(set(seeds.values())) == len(seeds)
-    other = make_plan(dossier, load_policy("standard"), 1)
+    other = make_plan(dossier, core_policy("standard"), 1)
     assert not set(seeds.values()) & {r.seed for case in other.cases for r in case.images}
 
 
@@ -98,12 +101,12 @@ def test_uneven_counts_differ_by_one_at_most():
 def test_a_dossier_that_is_too_thin_is_refused(dossier):
     thin = dossier.model_copy(update={"adversarial": dossier.adversarial[:3]})
     with pytest.raises(UsageError, match="needs at least 8"):
-        make_plan(thin, load_policy("standard"), 0)
+        make_plan(thin, core_policy("standard"), 0)
 
 
 def test_a_budget_that_is_too_small_is_refused(dossier):
     with pytest.raises(UsageError, match="allows 700"):
-        make_plan(dossier, replace(load_policy("standard"), images_at_most=700), 0)
+        make_plan(dossier, replace(core_policy("standard"), images_at_most=700), 0)
 
 
 def test_every_case_says_of_which_target_it_is(plan):
@@ -111,8 +114,8 @@ def test_every_case_says_of_which_target_it_is(plan):
 
 
 def test_a_plan_is_the_same_each_time_and_its_digest_says_where_it_is_not(dossier, plan):
-    assert make_plan(dossier, load_policy("standard"), 0) == plan
-    others = [make_plan(dossier, load_policy("standard"), 1), make_plan(dossier, load_policy("smoke"), 0)]
+    assert make_plan(dossier, core_policy("standard"), 0) == plan
+    others = [make_plan(dossier, core_policy("standard"), 1), make_plan(dossier, core_policy("smoke"), 0)]
     assert len({plan.digest(), *(other.digest() for other in others)}) == 3
 
 

@@ -29,7 +29,10 @@ def test_it_is_a_valid_schema_with_an_id_and_a_version():
 
 def test_every_key_has_a_description_of_whole_sentences():
     sections = {name: part for name, part in SCHEMA["$defs"].items() if "properties" in part}
-    assert set(sections) == {"Sampling", "Controls", "Erasure", "Adversarial", "Retention", "Substitute", "Waiver"}
+    assert set(sections) == {
+        "Sampling", "Controls", "Erasure", "OwnSettings", "Substitute", "Adversarial", "Fresh", "Retention", "Composition",
+        "Diversity", "Unrelated", "Triggers", "Waiver",
+    }  # fmt: skip
     for part in (SCHEMA, *sections.values()):
         assert part["description"]
         for key, value in part["properties"].items():

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from core_policy import core_policy
 from written_observations import DOSSIER, WrittenAudit
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.claim_groups.registry import claim_group
-from dmun_audit.policy import load_policy
 from dmun_audit.verdict.vocabulary import Stopping
 
-STANDARD, RELEASE = load_policy("standard"), load_policy("release")
+STANDARD, RELEASE = core_policy("standard"), core_policy("release")
 
 
 def test_a_clean_group_is_drawn_until_its_claim_is_proven_and_no_further():

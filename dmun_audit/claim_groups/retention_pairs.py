@@ -1,0 +1,93 @@
+"""Further claims on the image pairs that retention draws. They draw no images of their own.
+
+Retention may stop early, so the number of its pairs depends on what the images show. Each claim here is therefore
+anytime-valid, and is decided once, at the number of pairs that retention reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dmun_audit.claim_groups.group import CaseContext
+from dmun_audit.claim_groups.rules import OutcomeKind
+from dmun_audit.evidence import messages
+from dmun_audit.plan.case import Case, ImageRequest
+from dmun_audit.plan.plan import Plan
+from dmun_audit.verdict.claims import apply_burden, harm_only
+from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.sequential import SequentialClaim, decide_sequentially
+from dmun_audit.verdict.vocabulary import Burden, Verdict
+
+RETENTION = "retention"
+DOUBTFUL = 2 / 3
+"""A single concept with a higher rate is INCONCLUSIVE even if so few images cannot refute its claim."""
+
+FEWEST = 3
+"""Outcomes without which a rate raises no doubt."""
+
+
+def retained(plan: Plan) -> list[Case]:
+    """The retention cases of the concepts that must survive."""
+    return [case for case in plan.of_group(RETENTION) if case.concept and case.concept.role == "retain"]
+
+
+def retention_case(case: Case, plan: Plan) -> Case:
+    """The retention case of the concept of a case."""
+    assert case.concept is not None
+    return next(each for each in retained(plan) if each.concept and each.concept.name == case.concept.name)
+
+
+def drawn_pairs(retention: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...], tuple[ImageRequest, ...]]:
+    """The base images and the candidate images that decide a retention case, drawn, in the order of its rounds."""
+    candidate = context.drawn(retention)
+    return base_images(retention, context)[: len(candidate)], candidate
+
+
+def base_images(retention: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+    """All base images of a retention case, drawn."""
+    base = retention.images_of("base")
+    context.observations.draw_base_of_neighbours(base)
+    return base
+
+
+def decide_pooled(kind: OutcomeKind, outcomes: Sequence[int], limit: float, burden: Burden, plan: Plan) -> Decision:
+    """Decide a claim over all concepts from the outcomes of all of them."""
+    return apply_burden(_decide(kind, outcomes, limit, plan), burden)
+
+
+def decide_concept(outcomes: Sequence[int], limit: float, burden: Burden, plan: Plan) -> Decision:
+    """Decide the claim "the rate is at most `limit`" on a single concept from outcomes 0 and 1.
+
+    Under "prove harm" it passes unless it is refuted. But a rate above two thirds never passes: then the claim stays
+    INCONCLUSIVE, under the burden "prove safe". So a concept that is wholly lost cannot pass because it has few images.
+    """
+    decision = _decide("rate", outcomes, limit, plan)
+    undecided = decision.verdict == Verdict.INCONCLUSIVE
+    return decision if burden == Burden.PROVE_SAFE or (undecided and is_doubtful(outcomes)) else harm_only(decision)
+
+
+def is_doubtful(outcomes: Sequence[int]) -> bool:
+    """Whether more than two thirds of three or more outcomes count against a concept."""
+    return len(outcomes) >= FEWEST and sum(outcomes) > DOUBTFUL * len(outcomes)
+
+
+def bound_sentence(decision: Decision, what: str, limit: str) -> str:
+    """ "With 95% confidence WHAT is at most 4.4%; the LIMIT is 30%." For a refuted claim the bound is a lower one."""
+    refuted = decision.verdict == Verdict.FAIL
+    bound = messages.at_least(decision.lower) if refuted else messages.at_most(decision.upper)
+    alpha = decision.alpha_fail if refuted else decision.alpha_pass
+    confidence = f"{100 * (1 - alpha):.4g}%"
+    return f"With {confidence} confidence {what} is {bound}; the {limit} is {messages.limit_percent(decision.threshold)}."
+
+
+def listed(items: Sequence[str], most: int = 3) -> str:
+    """The first items of a list in words: "a, b, c, and 4 more"."""
+    more = f", and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
+def _decide(kind: OutcomeKind, outcomes: Sequence[int], limit: float, plan: Plan) -> Decision:
+    claim = SequentialClaim(kind, limit, limit, plan.policy.alpha, plan.alpha_fail)
+    decision = decide_sequentially(claim, [outcomes], [len(outcomes)], len(outcomes))
+    return replace(decision, threshold=limit)
