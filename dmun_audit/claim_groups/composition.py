@@ -24,11 +24,11 @@ from dmun_audit.claim_groups.composition_prompts import (
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.retention_pairs import (
-    base_images,
     bound_sentence,
     decide_concept,
     decide_pooled,
     drawn_pairs,
+    further_base_images,
     listed,
     retained,
     retention_case,
@@ -225,7 +225,7 @@ def _subjects(context: CaseContext) -> Subjects:
     if not classes:
         return Subjects((), np.zeros((0, 0)), (), {})
     subjects = Subjects(names, mean_texts(list(classes.values()), context), (True,) * len(names), of_prompt)
-    images = [request for case in cases for request in base_images(case, context) if request.prompt in of_prompt]
+    images = [request for case in cases for request in further_base_images(case, context) if request.prompt in of_prompt]
     asked = np.array([of_prompt[request.prompt] for request in images])
     right = np.array(_retrieved(images, subjects, context)) == asked
     counts = tuple(bool(right[asked == place].mean() >= RECOGNISED) for place in range(len(names)))

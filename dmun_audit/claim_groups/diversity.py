@@ -17,20 +17,22 @@ an earlier one at the share .25.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
-from dmun_audit.claim_groups.retention import GROUP as RETENTION
+from dmun_audit.claim_groups.retention import base_of, known_images
 from dmun_audit.claim_groups.retention_pairs import (
-    base_images,
     bound_sentence,
     decide_concept,
     decide_pooled,
     drawn_pairs,
+    further_base_images,
     is_doubtful,
     listed,
+    retained,
     retention_case,
 )
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
@@ -99,6 +101,14 @@ class Diversity(ClaimGroup):
         if not plan.of_group(self.name) or any(case.kind == SEEDS for case in plan.cases):
             return []
         return ["Each prompt of a nearby concept gets one image, so the audit does not show whether two seeds give two pictures."]
+
+    def later_requests(self, plan: Plan) -> list[ImageRequest]:
+        """See `ClaimGroup.later_requests`: the second seeds."""
+        return [request for case in retained(plan) for request in _second_seeds(case, plan)]
+
+    def later_images(self, plan: Plan) -> int:
+        """See `ClaimGroup.later_images`."""
+        return len(self.later_requests(plan))
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`."""
@@ -178,27 +188,29 @@ GROUP = Diversity()
 def pictures(case: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...], tuple[ImageRequest, ...]]:
     """The pictures of a concept from base and candidate, drawn: the pairs of retention, and a second seed of a few prompts.
 
-    The second seeds are images of the plan of retention, drawn in its rows, so that they count once if retention needs them.
+    The base images of the second seeds are those that show whether the base knows the concept.
     """
-    figures, retention = context.plan.policy.diversity, retention_case(case, context.plan)
-    assert figures is not None
+    retention = retention_case(case, context.plan)
     base, candidate = (side[:MOST_PAIRS] for side in drawn_pairs(retention, context))
-    planned = retention.images_of("candidate")
     several = {request.prompt for request in candidate if request.index > 0}
-    wanted = set(list(dict.fromkeys(request.prompt for request in planned))[: figures.second_seeds]) - several
-    further = [
-        place
-        for place, request in enumerate(planned)
-        if place >= len(candidate) and request.index == 1 and request.prompt in wanted
-    ]
+    further = [request for request in _second_seeds(retention, context.plan) if request.prompt not in several]
     if further:
-        requests = [planned[place] for place in further]
-        row = next(row for row in RETENTION.rows(context.plan, "candidate") if set(requests) <= set(row))
-        context.observations.draw(row, requests)
-        every_base = base_images(retention, context)
-        base += tuple(every_base[place] for place in further)
-        candidate += tuple(requests)
+        further_base_images(retention, context)
+        row = [request for each in retained(context.plan) for request in _second_seeds(each, context.plan)]
+        context.observations.draw(row, further)
+        base += tuple(base_of(further))
+        candidate += tuple(further)
     return base, candidate
+
+
+def _second_seeds(retention: Case, plan: Plan) -> list[ImageRequest]:
+    """The candidate images of the second seed of a concept's first prompts."""
+    figures = plan.policy.diversity
+    if figures is None or retention.concept is None:
+        return []
+    first = {request.prompt: request for request in reversed(known_images(retention.concept, plan.policy, plan.audit_seed))}
+    prompts = [prompt for prompt in retention.concept.prompts if prompt in first][: figures.second_seeds]
+    return [replace(first[prompt], side="candidate") for prompt in prompts if first[prompt].index > 0]
 
 
 def repeated(base: Sequence[np.ndarray], candidate: Sequence[np.ndarray], share: float) -> list[list[int]]:
@@ -243,6 +255,9 @@ def _seed_outcomes(record: CaseRecord) -> tuple[int, ...]:
 
 
 def _has_second_seeds(material: Material) -> bool:
-    """Whether the plan of retention has more pairs than prompts, for some concept."""
-    pairs = material.policy.retention.pairs
-    return any(concept.role == "retain" and len(concept.prompts) < pairs for concept in material.nearby)
+    """Whether some concept has a second seed: in its pairs, or in the base images that are in no pair."""
+    policy = material.policy
+    retained_concepts = [concept for concept in material.nearby if concept.role == "retain"]
+    known = [known_images(concept, policy, material.audit_seed) for concept in retained_concepts]
+    enough = any(len(concept.prompts) < policy.retention.pairs for concept in retained_concepts)
+    return enough or any(request.index > 0 for images in known for request in images)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dmun_audit.claim_groups.group import CaseContext
+from dmun_audit.claim_groups.retention import base_of, known_images
 from dmun_audit.claim_groups.rules import OutcomeKind
 from dmun_audit.evidence import messages
 from dmun_audit.plan.case import Case, ImageRequest
@@ -41,14 +42,15 @@ def retention_case(case: Case, plan: Plan) -> Case:
 def drawn_pairs(retention: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...], tuple[ImageRequest, ...]]:
     """The base images and the candidate images that decide a retention case, drawn, in the order of its rounds."""
     candidate = context.drawn(retention)
-    return base_images(retention, context)[: len(candidate)], candidate
+    return tuple(base_of(candidate)), candidate
 
 
-def base_images(retention: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
-    """All base images of a retention case, drawn."""
-    base = retention.images_of("base")
-    context.observations.draw_base_of_neighbours(base)
-    return base
+def further_base_images(retention: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
+    """The base images of a retention case that are in none of its pairs, drawn."""
+    assert retention.concept is not None
+    images = known_images(retention.concept, context.plan.policy, context.plan.audit_seed)
+    context.observations.draw_base_of_neighbours(images)
+    return images
 
 
 def decide_pooled(kind: OutcomeKind, outcomes: Sequence[int], limit: float, burden: Burden, plan: Plan) -> Decision:
