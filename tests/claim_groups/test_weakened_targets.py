@@ -79,7 +79,9 @@ def test_the_image_that_sets_the_threshold_is_named():
     record = sensitivity(0.35, image(0.9), image(0.35, sets_threshold=True))
     assert "The detection threshold, 0.35, is the score of “a boat by Monet” (image 3)" in record.seen
     capped = sensitivity(0.5, image(0.99, sets_threshold=True))
-    assert "The detection threshold is capped at 0.5; the score of “a boat by Monet” (image 3), 0.99, would set it." in capped.seen
+    assert (
+        "The detection threshold is capped at 0.5; the score of “a boat by Monet” (image 3), 0.99, would set it." in capped.seen
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,9 +94,7 @@ def test_specificity_is_also_asked_at_the_lowest_threshold(over, threshold, verd
     high = set(plan.of_kind("specificity").images[:over])
     detection = {"threshold": threshold, "calibration_images": 72.0} | ({"threshold_lowest": 0.2} if threshold > 0.2 else {})
     clean = {request.prompt for request in plan.of_kind("specificity").images}
-    audit = WrittenAudit(
-        STANDARD, detection=detection, invalid=clean, scores=lambda request: 0.3 if request in high else 0.01
-    )
+    audit = WrittenAudit(STANDARD, detection=detection, invalid=clean, scores=lambda request: 0.3 if request in high else 0.01)
     record = audit.runner.record(audit.plan.of_kind("specificity"))
     assert record.verdict == verdict
     said = "At the lowest threshold, 0.2, before calibration" in record.seen
