@@ -75,6 +75,6 @@ def as_uint8(pixels: NDArray[np.float64]) -> np.ndarray:
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-CLEAR = View("clear 1", clear_view)
+CLEAR = View("clear view 1", clear_view)
 VIEWS: dict[str, tuple[View, ...]] = {"none": (), "contrast": (CLEAR,)}
 """The further views of each value of the policy's key `controls.views`."""
