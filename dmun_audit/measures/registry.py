@@ -26,7 +26,7 @@ BUILT_IN = frozenset(
     + [
         f"{distance}_{part}"
         for distance in ("kid", "cmmd")
-        for part in ("paired", "p_value", "p_holm", "unpaired", "noise_floor")
+        for part in ("paired", "p_value", "p_holm", "p_combined", "unpaired", "noise_floor")
     ]
     + [f"subject_accuracy_{side}" for side in ("base", "candidate")]
     + ["spread_ratio", "repeated_second_seeds", "second_seeds", "fid", "fid_torchmetrics"]

@@ -12,12 +12,14 @@ from scipy import stats
 
 from benchmarks.calibration.audit_images import AuditImages, PlannedImages, resample_images
 from benchmarks.calibration.calibrate import Setting, run_chunk
+from benchmarks.calibration.judged_images import NOTHING
 from benchmarks.calibration.known_answers import Candidate, candidate_at
 from benchmarks.calibration.making import PACK
 from benchmarks.calibration.resampling import audit_records, run_audit
 from benchmarks.calibration.stand_ins import NoMeasures, ResampledObservations
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
+from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.claim_groups.validation import validation_images
 from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.judge.clip import ClipJudge
@@ -75,13 +77,11 @@ def test_an_audit_gets_no_image_twice_and_its_pairs_share_a_seed(setting):
     planned, plan = setting.resampler.planned["early"], setting.plans["early"]
     rng = np.random.default_rng(0)
     images = resample_images(with_numbers_for_scores(setting.images), Candidate.of("base"), planned.depth, rng)
-    requests = [request for case in plan.of_group("retention") for request in case.images]
-    numbers = {
-        side: [images.target[position] for position in planned.positions([r for r in requests if r.side == side])]
-        for side in ("base", "candidate")
-    }
-    assert numbers["base"] == numbers["candidate"]
-    assert len(set(numbers["base"])) == len(numbers["base"])
+    cases = plan.of_group("retention")
+    base, candidate = ([request for case in cases for request in case.images_of(side)] for side in ("base", "candidate"))
+    pairs = [planned.positions(requests) for requests in (base_of(candidate), candidate)]
+    assert [images.target[place] for place in pairs[0]] == [images.target[place] for place in pairs[1]]
+    assert len({images.target[place] for place in planned.positions(base)}) == len(base)
     prompts = [case.prompt for case in plan.of_group("adversarial")]
     validation = [request for prompt in prompts for request in validation_images(plan.policy, prompt, 0)]
     tests = [request for request in candidate_requests(plan) if request.prompt in {prompt.text for prompt in prompts}]
@@ -163,7 +163,8 @@ def test_the_counts_do_not_depend_on_how_audits_are_split_into_chunks():
 
 def test_good_candidates_and_those_at_a_limit_are_audited_most(setting):
     tasks = {task.candidate.name: task for task in setting.tasks(1)}
-    assert set(setting.images.models) <= set(tasks)
+    assert set(setting.images.models) - {NOTHING} <= set(tasks)
+    assert {task.role for task in tasks.values()} == {"model", "limit", "curve", "concentrated"}
     assert tasks["base"].audits < tasks["retrained"].audits == tasks["uce-van-gogh"].audits
     limits = [task for task in tasks.values() if task.role == "limit"]
     assert {task.candidate.claim for task in limits} == {"erasure", "adversarial", "retention"}

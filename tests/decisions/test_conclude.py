@@ -208,7 +208,7 @@ def test_a_pooled_claim_that_does_not_pass_names_the_members_that_speak_against_
     assert pooled.verdict == "INCONCLUSIVE"
     first, second = erasure[0].prompt.text, erasure[2].prompt.text
     assert f"Highest rates: “{first}” (9 of 12 images), “{second}” (3 of 12 images)" in pooled.seen
-    assert "and 1 more" in pooled.remedy
+    assert "and 1 more" in pooled.seen
     assert "Highest rates" not in pooled_records(PLAN, {case.id: _record(case) for case in erasure})[0].seen
 
 

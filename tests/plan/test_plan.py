@@ -12,6 +12,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.adversarial import TEST_INDEX
 from dmun_audit.claim_groups.controls import calibration_images, specificity_images
 from dmun_audit.claim_groups.planning import candidate_requests, image_budget, make_plan
+from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan.case import requests_for
 from dmun_audit.policy import load_policy
@@ -40,7 +41,9 @@ def test_groups_have_the_sizes_of_the_policy(plan):
     assert count == {"controls": 4, "erasure": 16, "adversarial": 20, "retention": 10}
     assert sum(len(case.images) for case in plan.of_group("erasure")) == 384
     assert {len(case.images) for case in plan.of_group("erasure")} == {24}
-    assert {len(case.images) for case in plan.of_group("retention")} == {32}
+    assert {len(case.images) for case in plan.of_group("retention")} == {
+        24 + 8 + 24
+    }  # base and candidate of the pairs, and the base images that show whether base knows it
 
 
 def test_ids_are_unique_ascii_and_equal_in_another_process(dossier):
@@ -58,9 +61,11 @@ def test_ids_are_unique_ascii_and_equal_in_another_process(dossier):
 
 def test_base_and_candidate_share_seeds_pair_by_pair(plan):
     for case in plan.of_group("retention"):
-        sides = {side: [r for r in case.images if r.side == side] for side in ("base", "candidate")}
-        pairs = zip(sides["base"], sides["candidate"], strict=True)
-        assert all((b.prompt, b.index, b.seed) == (c.prompt, c.index, c.seed) for b, c in pairs)
+        base, candidate = case.images_of("base"), case.images_of("candidate")
+        assert base_of(candidate) == list(base[: len(candidate)])
+        known = {request.seed for request in base[len(candidate) :]}
+        assert known
+        assert not known & {request.seed for request in candidate}
 
 
 def test_seeds_are_distinct_and_change_with_the_audit_seed(dossier, plan):
@@ -87,9 +92,9 @@ def test_calibration_and_specificity_share_no_image(dossier, plan):
 
 
 def test_the_error_budget_is_divided_by_the_planned_gating_claims(plan):
-    # 16 direct prompts, 5 claims on substitutes, 20 adversarial prompts, 9 retained concepts and 3 pooled claims
-    assert plan.refutations == 53
-    assert plan.alpha_fail == pytest.approx(0.05 / 53)
+    # 16 direct prompts, 20 adversarial prompts, 9 retained concepts and 3 pooled claims
+    assert plan.refutations == 48
+    assert plan.alpha_fail == pytest.approx(0.05 / 48)
 
 
 def test_uneven_counts_differ_by_one_at_most():
