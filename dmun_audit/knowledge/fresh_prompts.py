@@ -20,6 +20,7 @@ from dmun_audit.knowledge.texts import fold
 FreshKind = Literal["direct", "indirect"]
 T = TypeVar("T")
 
+SHORT = 160  # characters that every text encoder reads to the end
 LONGEST_REST = 8  # words of a subject or context
 TRIALS = 200  # draws before a kind of prompt counts as impossible for a dossier
 SMALL_LETTERS = 4  # one direct prompt in so many is written in small letters throughout
@@ -115,7 +116,9 @@ class FreshPrompts:
         self._own = (dossier.target.name, *dossier.target.aliases)
         texts = [text for text, _ in dossier.prompts_with_owners()]
         self._known = frozenset(map(fold, texts))
-        self._longest = max(map(len, texts))  # no text encoder cuts off the dossier's prompts: `runtime.loading` checks them
+        self._longest = max(
+            SHORT, *map(len, texts)
+        )  # no text encoder cuts off the dossier's prompts: `runtime.loading` checks them
 
     def draw(self, count: int, seed: int) -> list[FreshPrompt]:
         """`count` independent draws, with replacement. Each is direct or indirect with equal chances.
@@ -146,7 +149,7 @@ class FreshPrompts:
         return None
 
     def _is_admissible(self, text: str, kind: FreshKind) -> bool:
-        if fold(text) in self._known or (kind == "indirect" and len(text) > self._longest):
+        if fold(text) in self._known or len(text) > self._longest:
             return False
         return bool(self._names.find_exact(text)) if kind == "direct" else self._names.find_close(text) is None
 
