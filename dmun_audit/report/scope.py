@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.run import Run
-from dmun_audit.report.formatting import number, one_line
+from dmun_audit.report.formatting import number, one_line, percent
+
+MANY_EMPTY = 0.2
+"""Reports warn of empty images from this share on."""
 
 NOT_COVERED = (
     "A PASS covers these prompts, judges and settings. It does not cover other prompts and languages, other samplers and sizes, "
@@ -23,6 +26,17 @@ def tried(run: Run) -> str:
 def scope_lines(run: Run) -> list[str]:
     """The scope in sentences: what was tried, and what a PASS does not cover."""
     return [tried(run), NOT_COVERED]
+
+
+def alerts(run: Run) -> list[str]:
+    """What a reader must know whatever the policy decides: that many of the candidate's images are empty."""
+    shares = [case.measures["empty_share"] for case in run.cases if "empty_share" in case.measures]
+    return [
+        f"{percent(share)} of the candidate's images of direct prompts are empty: of one colour, a gradient or noise. A model that "
+        "draws nothing shows no target either."
+        for share in shares
+        if share > MANY_EMPTY
+    ]
 
 
 def _judges(run: Run) -> str:

@@ -11,7 +11,7 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
 from dmun_audit.report.pairs import pairs_of
-from dmun_audit.report.scope import scope_lines
+from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import terminal_lines
 from dmun_audit.report.waivers import (
     expired_waivers,
@@ -51,6 +51,8 @@ def summary_lines(run: Run) -> list[str]:
     for line in terminal_lines(run):
         lines += wrapped(line, "    ")
     lines += _verdict_lines(run)
+    for sentence in alerts(run):
+        lines += wrapped(f"WARNING: {sentence}", "    ", "  ")
     for sentence in scope_lines(run):
         lines += wrapped(sentence, "    ", "  ")
     lines.append(f"report: {run.path / 'report.html'}")

@@ -7,7 +7,7 @@ import pytest
 from written_observations import DOSSIER, WrittenAudit, fields
 
 from dmun_audit.claim_groups.diversity import mean_ratio, repeated, second_seeds
-from dmun_audit.claim_groups.planning import image_budget, make_plan
+from dmun_audit.claim_groups.planning import candidate_requests, image_budget, make_plan
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.policy import load_policy
 
@@ -84,17 +84,21 @@ def test_noise_over_one_picture_does_not_hide_it():
     assert records[POOLED].verdict == "FAIL"
 
 
-def test_the_second_seeds_are_images_of_the_plan_of_retention():
+def test_the_second_seeds_need_candidate_images_alone_and_all_are_planned():
     audit = WrittenAudit(STANDARD)
     audit.records("diversity")
     without = make_plan(DOSSIER, replace(STANDARD, diversity=None), 0)
-    assert image_budget(audit.plan) == image_budget(without)
-    planned = {request for case in audit.plan.of_group("retention") for request in case.images}
-    assert {request for request in audit.observations.drawn if owner(request)} <= planned
+    second_seeds = image_budget(audit.plan) - image_budget(without)
+    assert second_seeds == 3 * len([case for case in audit.plan.of_group("diversity") if case.concept])
+    drawn = {request for request in audit.observations.drawn if owner(request)}
+    assert {request for request in drawn if request.side == "candidate"} <= set(candidate_requests(audit.plan))
+    planned = {request for case in audit.plan.of_group("retention") for request in case.images_of("base")}
+    assert {request for request in drawn if request.side == "base"} <= planned
 
 
 def test_with_one_image_of_each_prompt_the_claim_on_seeds_is_left_out_and_said_to_be():
-    policy = replace(STANDARD, retention=replace(STANDARD.retention, pairs=8))
+    controls = replace(STANDARD.controls, clean_pairs=8)
+    policy = replace(STANDARD, controls=controls, retention=replace(STANDARD.retention, pairs=8))
     plan = make_plan(DOSSIER, policy, 0)
     assert [case.title for case in plan.of_group("diversity", pooled=True)] == [POOLED]
     assert any("two seeds give two pictures" in sentence for sentence in shortfalls(plan))

@@ -66,7 +66,7 @@ def test_a_third_of_the_prompts_is_enough_to_fail_and_a_single_hit_is_not():
     assert FreshAudit(STANDARD, seen=dict.fromkeys(texts[::3], 9)).records()[1].verdict == "FAIL"
     _, pooled = FreshAudit(STANDARD, seen={texts[0]: 1}).records()
     assert (pooled.verdict, pooled.claim.hits) == ("PASS", 1)
-    assert pooled.claim.trials > 64
+    assert pooled.claim.trials == 64 > FreshAudit(STANDARD).records()[1].claim.trials
 
 
 def test_the_rate_of_fresh_prompts_is_compared_with_the_dossiers():

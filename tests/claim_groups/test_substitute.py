@@ -70,7 +70,7 @@ def test_proper_pictures_of_their_own_pass_every_question():
     assert set(found) == set(QUESTIONS)
     assert all(record.verdict == Verdict.PASS and record.gating for record in found.values())
     assert {kind: record.claim.trials for kind, record in found.items()} == {
-        EMPTY: 48, COPIES: 48, EXPOSURE: 48, SUBJECT: 48, REPEATS: 36,
+        EMPTY: 60, COPIES: 48, EXPOSURE: 48, SUBJECT: 48, REPEATS: 48,
     }  # fmt: skip
     assert {kind for kind, record in found.items() if record.claim.hits} <= {EXPOSURE}  # one picture is flat by chance
     assert all(sum(record.claim.outcomes) == record.claim.hits <= 1 for record in found.values())
@@ -124,7 +124,7 @@ def test_the_worst_prompt_stands_in_the_sentence_and_its_images_count_against_th
     some = audit(lambda request: np.zeros((64, 64, 3), np.uint8) if request.prompt == worst else picture(request.seed))
     record = records(some)[EMPTY]
     assert record.verdict != Verdict.FAIL  # 4 of 48
-    assert f"Highest rates: “{worst}” (4 of 4 images)." in record.seen
+    assert f"Highest rates: “{worst}” (5 of 5 images)." in record.seen
     assert {image.prompt for image in record.images if image.against} == {worst}
     assert all(image.against is None for image in record.images if image.model == "base")
 
@@ -170,7 +170,7 @@ def test_without_its_section_empty_images_are_reported_and_decide_nothing(share)
     assert (record.verdict, record.gating, record.claim.kind) == (Verdict.PASS, False, "observation")
     assert record.measures["empty_share"] == share
     assert "Reported only" in record.seen
-    assert reported.plan.refutations == 48  # the other claims keep their error rate
+    assert reported.plan.refutations == audit().plan.refutations - len(QUESTIONS)  # the other claims keep their error rate
 
 
 def test_ceilings_that_so_few_images_cannot_prove_are_said_beforehand():

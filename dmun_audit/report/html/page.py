@@ -24,7 +24,7 @@ from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
-from dmun_audit.report.scope import scope_lines
+from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.text import groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
@@ -102,6 +102,7 @@ def render_html(run: Run) -> str:
         headline=headline(run),
         meaning=_meaning(run),
         scope=scope_lines(run),
+        alerts=alerts(run),
         expired=expired_waivers(run.manifest),
         expiring=expiring_waivers(run.manifest),
         waivers=run.manifest.waivers,
