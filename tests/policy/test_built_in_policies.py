@@ -62,7 +62,7 @@ def test_the_budget_is_the_sum_of_its_parts(name):
     [
         ("smoke", "11c66550f589e76fa17e6ad82850bb2db9b4d02f28cced5c210f9c128b00e5bd"),
         ("standard", "4e987eac7f945f5482a16cec70be0a3ec3673546800ad9b22b9d785cabf0188d"),
-        ("release", "9a88e62d196a9b0c0864a3e7d521b1d52c3ec9986f16dda9cacca22b500a99ca"),
+        ("release", "c56fa21569eea4e13eaa343b8107ad1e84b466ad45821e7c48748f4447bd1c96"),
     ],
 )
 def test_the_digest_of_a_built_in_policy_stays(name, expected):

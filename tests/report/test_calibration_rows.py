@@ -13,7 +13,9 @@ def _rows(*calibration):
 
 def test_the_image_that_sets_a_threshold_is_named_with_its_score():
     plain = CalibrationImage(key="a", target_score=0.1, view_score=0.2, prompt="a house by Monet", index=1)
-    first = CalibrationImage(key="b", target_score=0.31, view_score=0.1, prompt="a boat by <Seurat>", index=2, sets_threshold=True)
+    first = CalibrationImage(
+        key="b", target_score=0.31, view_score=0.1, prompt="a boat by <Seurat>", index=2, sets_threshold=True
+    )
     other = CalibrationImage(key="c", target_score=0.1, view_score=0.72, prompt="a cat", index=0, sets_view_threshold=True)
     rows = _rows(plain, first, other)
     assert rows["Image without the target that sets the threshold"] == "a boat by <Seurat>, image 2, score 0.31"
