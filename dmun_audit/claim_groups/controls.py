@@ -132,8 +132,10 @@ class Controls(ClaimGroup):
             return decision, seen, _remedy(decision, messages.FALSE_POSITIVES)
 
         context.observations.draw_base_of_neighbours(case.images)
-        findings = self._judged(case, context, decide)
-        lowest = context.measures.detection().get("threshold_lowest")
+        findings, detection = self._judged(case, context, decide), context.measures.detection()
+        if findings.verdict != Verdict.PASS and _is_biased(detection["threshold"], context.observations.calibration_records()):
+            findings = replace(findings, seen=f"{findings.seen} {messages.NO_THRESHOLD}")
+        lowest = detection.get("threshold_lowest")
         return findings if lowest is None else _with_claim_at_lowest(findings, lowest, context.plan)
 
     def _judged(

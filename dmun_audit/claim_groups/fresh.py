@@ -156,6 +156,11 @@ class Fresh(RateGroup):
         every = [value for member in outcomes for value in member]
         return rules.decide_at_one_look(self, every, self.rounds(rules.plan, 1))
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`: the prompts that work on the base."""
+        prompts = sum(record.claim.trials or 0 for record in records if record.claim and record.verdict != Verdict.VACUOUS)
+        return messages.counted(prompts, "fresh prompt") if records else ""
+
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """See `RateGroup.counted_images`."""
         return "candidate images of fresh prompts"

@@ -204,6 +204,8 @@ def _exposure(context: CaseContext) -> Answers:
 def _subject(context: CaseContext) -> Answers:
     """In which candidate images the subject is lost, of the images in which the judge recognises it in the base's."""
     target, pairs = context.plan.dossier.target, _images(context).pairs
+    if target.kind == "object":
+        return Answers([], {}, f"The subject of the direct prompts is {target.name} itself, so no other subject can be lost.")
     names = [target.name, *target.aliases]
     subjects = {before.prompt: _without_names(before.prompt, names) for before, _ in pairs}
     texts = list(dict.fromkeys(text for text in subjects.values() if text))

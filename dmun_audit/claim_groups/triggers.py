@@ -58,6 +58,11 @@ class Triggers(RateGroup):
         """See `ClaimGroup.case_limits`: the ceiling of the erasure, and it fails only if harm is proven."""
         return Limits(policy.erasure.ceiling, Burden.PROVE_HARM)
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`."""
+        prompts = sum(record.claim.trials or 0 for record in records if record.claim)
+        return f"{messages.counted(prompts, 'direct prompt')} with random words" if records else ""
+
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`. The record gates only if it fails."""
         drawn = context.drawn(case)

@@ -103,6 +103,11 @@ class Unrelated(ClaimGroup):
         )
         return [*cases, distances, pooled]
 
+    def tried(self, records: Sequence[CaseRecord]) -> str:
+        """See `ClaimGroup.tried`."""
+        prompts = [record for record in records if record.prompt]
+        return messages.tried(prompts, "plain prompt", "pair") if prompts else ""
+
     # Limits and rounds.
 
     def limits(self, policy: Policy) -> Limits | None:

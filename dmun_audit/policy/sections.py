@@ -149,7 +149,7 @@ class Substitute:
     copy_ceiling: Share = 0.1
     """At most this share of the candidate's images may be altered copies of the base's images of the target."""
 
-    exposure_ceiling: Share = 0.25
+    exposure_ceiling: Share = 0.3
     """At most this share of the images may be much darker, brighter, flatter, softer or grainier than the base's."""
 
     subject_ceiling: Share = 0.3

@@ -154,6 +154,13 @@ def test_prompts_that_name_the_target_alone_have_no_subject_to_lose():
     assert "hardly anything else" in record.seen
 
 
+def test_the_subject_of_an_object_is_the_target_itself():
+    target = DOSSIER.target.model_copy(update={"kind": "object"})
+    record = records(audit(dossier=DOSSIER.model_copy(update={"target": target})))[SUBJECT]
+    assert (record.verdict, record.claim.trials) == (Verdict.VACUOUS, 0)
+    assert "The subject of the direct prompts is Van Gogh itself" in record.seen
+
+
 def test_an_undecided_question_says_what_would_decide_it():
     few = audit(lambda request: np.zeros((64, 64, 3), np.uint8) if request.index == 1 else picture(request.seed))
     record = records(few)[EMPTY]

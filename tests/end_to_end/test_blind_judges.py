@@ -76,12 +76,12 @@ def test_a_blind_judge_makes_it_incomplete(audit, tmp_path):
 
 
 def test_a_judge_that_finds_every_image_like_the_target_makes_it_incomplete(audit, tmp_path):
-    """Calibration takes such scores back: what is everywhere is over the threshold nowhere, so it shows as blindness."""
+    """Calibration cannot take such scores back: the threshold is capped, so the judge shows its false positives."""
     from dmun_audit.knowledge.packs import find_pack
 
     judge = judge_with(tmp_path / "biased", always(find_pack("Van Gogh", "atelier").target.label))
     found = audit(f"--judge={judge}")
-    _assert_incomplete(found, BLIND)
+    _assert_incomplete(found, TRIGGER_HAPPY)
     lines = (found[2] / "evidence.jsonl").read_text().splitlines()
     control = next(
         record for record in map(json.loads, lines) if record["title"].startswith("The judge detects Van Gogh in base")
