@@ -15,6 +15,8 @@ from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.records import guilty_prompts
 from dmun_audit.claim_groups.rules import Limits
+from dmun_audit.evidence import messages
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest, case_id
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.vocabulary import Burden, Verdict
