@@ -44,9 +44,9 @@ RANGES = {
 }
 """The allowed ratios of an image's values to those of another image of the same prompt and seed.
 
-`softness` is the ratio of grain to gradient: blurring removes the finest detail first. Measured in the atelier, on 240 pairs of
-honest candidates (uce-van-gogh and retrained) and base: brightness .55–1.24, contrast .59–1.35, detail .10–.48, grain .07–.34,
-softness .30–.71. On base images themselves: darkened by half, brightness and contrast .5; veiled half grey, contrast .5; blurred by
+`softness` is the ratio of grain to gradient: blurring removes the finest detail first. Measured in the atelier, on 576 pairs of
+honest candidates (uce-van-gogh and retrained, 6 audit seeds each) and base: brightness .55–1.24, contrast .56–1.35, detail
+.10–.48, grain .07–.35, softness .29–.75. On base images themselves: darkened by half, brightness and contrast .5; veiled half grey, contrast .5; blurred by
 2 pixels of 64, softness .11–.20; by 3 pixels, detail .04–.07; with noise of standard deviation 40, grain from 3.4. Images of 64
 pixels: others were not measured.
 """
