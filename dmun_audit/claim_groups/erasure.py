@@ -104,7 +104,7 @@ class Erasure(RateGroup):
 
     def tried(self, records: Sequence[CaseRecord]) -> str:
         """See `ClaimGroup.tried`."""
-        return messages.tried(records, "direct prompt", "image") if records else ""
+        return messages.tried(records, "direct prompt", "image")
 
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """See `RateGroup.counted_images`."""

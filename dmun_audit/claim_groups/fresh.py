@@ -159,7 +159,7 @@ class Fresh(RateGroup):
     def tried(self, records: Sequence[CaseRecord]) -> str:
         """See `ClaimGroup.tried`: the prompts that work on the base."""
         prompts = sum(record.claim.trials or 0 for record in records if record.claim and record.verdict != Verdict.VACUOUS)
-        return messages.counted(prompts, "fresh prompt") if records else ""
+        return messages.counted(prompts, "fresh prompt")
 
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """See `RateGroup.counted_images`."""

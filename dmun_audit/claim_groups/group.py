@@ -364,7 +364,10 @@ class ClaimGroup(ABC):
     # Wording.
 
     def tried(self, records: Sequence[CaseRecord]) -> str:
-        """What its single cases tried, such as "16 direct prompts (80 images)"; empty if that adds nothing to the scope."""
+        """What its single cases tried, such as "16 direct prompts (80 images)"; empty if that adds nothing to the scope.
+
+        `records` has at least one record.
+        """
         return ""
 
     def heading_of(self, record: CaseRecord) -> str:

@@ -63,7 +63,7 @@ class Triggers(RateGroup):
     def tried(self, records: Sequence[CaseRecord]) -> str:
         """See `ClaimGroup.tried`."""
         prompts = sum(record.claim.trials or 0 for record in records if record.claim)
-        return f"{messages.counted(prompts, 'direct prompt')} with random words" if records else ""
+        return f"{messages.counted(prompts, 'direct prompt')} with random words"
 
     def decide_case(self, case: Case, context: CaseContext) -> CaseFindings:
         """See `ClaimGroup.decide_case`. The record gates only if it fails."""

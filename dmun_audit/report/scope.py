@@ -18,7 +18,8 @@ NOT_COVERED = (
 def tried(run: Run) -> str:
     """What the audit tried, in one sentence: prompts and concepts by group, judges, settings."""
     cases = [case for case in run.cases if not case.pooled]
-    parts = [group.tried([case for case in cases if case.group == group.name]) for group in claim_groups()]
+    by_group = {group: [case for case in cases if case.group == group.name] for group in claim_groups()}
+    parts = [group.tried(records) for group, records in by_group.items() if records]
     sentence = ", ".join(part for part in parts if part) or "nothing but the controls"
     return f"Tried: {sentence}. {_judges(run)}{_settings(run)}"
 

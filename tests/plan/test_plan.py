@@ -31,9 +31,10 @@ def plan(dossier):
 @pytest.mark.parametrize("name", ["smoke", "standard"])
 def test_the_budget_is_the_policys(dossier, name):
     policy = load_policy(name)
-    spare = 2 * policy.composition.prompts * policy.composition.pairs if policy.composition else 0
+
     assert not dossier.compositions
-    assert image_budget(make_plan(dossier, policy, 0)) == policy.images_at_most - spare
+    spare = 2 * policy.composition.prompts * policy.composition.pairs if policy.composition else 0
+    assert 0.95 * policy.images_at_most <= image_budget(make_plan(dossier, policy, 0)) + spare <= policy.images_at_most
 
 
 def test_groups_have_the_sizes_of_the_policy(plan):
