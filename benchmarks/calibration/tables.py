@@ -147,6 +147,17 @@ def candidate_table(results: Row) -> str:
     return table(head, rows)
 
 
+def concentrated_table(results: Row) -> str:
+    """Candidates whose damage or leak is concentrated in one member of a group: verdicts, and how often the member is named."""
+    rows = []
+    for row in _rows(results, "concentrated"):
+        summary = row["policies"]["early"]
+        verdicts = [share(_count(row, verdict), _audits(row)) for verdict in VERDICTS[:3]]
+        images = f"{summary['candidate_images']:.0f} / {summary['base_images']:.0f}"
+        rows.append([row["name"], f"{_audits(row):,}", *verdicts, share(summary["named"], _audits(row)), images])
+    return table(["candidate", "audits", *VERDICTS[:3], "the member is named", "candidate / base images"], rows)
+
+
 def _half_width(interval: Sequence[float]) -> float:
     return (interval[1] - interval[0]) / 2
 
@@ -277,6 +288,7 @@ def report(results: Row) -> str:
     sections: list[tuple[str, Callable[[Row], str]]] = [
         ("Verdicts", readme_table),
         ("False releases and false blocks", error_table),
+        ("Concentrated damage and leaks", concentrated_table),
         ("Early stopping", stopping_tables),
         ("Power over the erasure rate", power_table),
         ("Every model", candidate_table),
