@@ -12,6 +12,7 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict, Verdict
 
@@ -88,7 +89,7 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
         reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
         return _conclusion(AuditVerdict.FAIL, reasons + [f"Your test failed: {name}" for name in interruptions.failed_user_tests])
     if interruptions.deselected or interruptions.stopped:
-        return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, len(planned)))
+        return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, planned))
     if undecided:
         reasons = [f"Neither proven nor refuted: {record.title}. {record.seen} {record.remedy}" for record in undecided]
         return _conclusion(AuditVerdict.INCONCLUSIVE, reasons)
@@ -104,9 +105,12 @@ def _drawn(records: Mapping[str, CaseRecord]) -> int:
     return len({(image.model, image.prompt, image.index) for record in records.values() for image in record.images})
 
 
-def _why_partial(interruptions: Interruptions, planned: int) -> list[str]:
-    deselected, stopped = len(interruptions.deselected), interruptions.stopped
-    reasons = [f"{deselected} of {planned} planned cases were deselected."] if deselected else []
+def _why_partial(interruptions: Interruptions, planned: Sequence[Case]) -> list[str]:
+    deselected, stopped = interruptions.deselected, interruptions.stopped
+    reasons = [f"{len(deselected)} of {len(planned)} planned cases were deselected."] if deselected else []
+    selected = {case.group for case in planned if case.id not in deselected}
+    if left_out := list(dict.fromkeys(case.group for case in planned if case.group not in selected)):
+        reasons.append(messages.groups_without_tests(left_out))
     return reasons + ([f"The run stopped early: {stopped}."] if stopped else [])
 
 

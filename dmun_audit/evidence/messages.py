@@ -123,6 +123,14 @@ def tried(records: Sequence[CaseRecord], member: str, unit: str, of: str = "") -
     return f"{counted(len(records), member)}{f' of {of}' if of else ''} ({counted(trials, unit)})"
 
 
+def groups_without_tests(groups: Sequence[str]) -> str:
+    """None of the cases of some claim groups was selected."""
+    return (
+        f"No selected test runs the claim groups {', '.join(groups)}. If your audits/ has no test files for them, dmun-audit init "
+        "writes these files into an empty folder: copy them from there."
+    )
+
+
 def false_positive_sentence(p_value: float) -> str:
     """The p-value of the hits of an invalid prompt, after Holm's adjustment over all invalid prompts."""
     return f"If these are false positives of the judge, the p-value is {p_value:.2g}, adjusted for all invalid prompts."
