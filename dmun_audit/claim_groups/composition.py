@@ -25,6 +25,7 @@ from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup,
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.retention_pairs import (
     bound_sentence,
+    concept_cases,
     decide_concept,
     decide_pooled,
     drawn_pairs,
@@ -83,18 +84,7 @@ class Composition(ClaimGroup):
         figures = material.policy.composition
         if figures is None:
             return []
-        cases = [
-            Case(
-                case_id(self.name, concept.name, list(concept.prompts)),
-                self.name,
-                "composition",
-                f"{concept.name} keeps its subjects",
-                gating=figures.per_concept != Burden.NONE,
-                concept=concept,
-            )
-            for concept in material.nearby
-            if concept.role == "retain"
-        ]
+        cases = concept_cases(self.name, "{concept} keeps its subjects", material, Burden(figures.per_concept))
         pooled = Case(
             case_id(self.name, "the subjects of all retained concepts together"),
             self.name,

@@ -26,6 +26,7 @@ from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention import base_of, known_images
 from dmun_audit.claim_groups.retention_pairs import (
     bound_sentence,
+    concept_cases,
     decide_concept,
     decide_pooled,
     drawn_pairs,
@@ -66,18 +67,7 @@ class Diversity(ClaimGroup):
         figures = material.policy.diversity
         if figures is None:
             return []
-        cases = [
-            Case(
-                case_id(self.name, concept.name, list(concept.prompts)),
-                self.name,
-                "diversity",
-                f"{concept.name} keeps its variety",
-                gating=figures.per_concept != Burden.NONE,
-                concept=concept,
-            )
-            for concept in material.nearby
-            if concept.role == "retain"
-        ]
+        cases = concept_cases(self.name, "{concept} keeps its variety", material, Burden(figures.per_concept))
         pooled = Case(
             case_id(self.name, "the pictures of all retained concepts together"),
             self.name,

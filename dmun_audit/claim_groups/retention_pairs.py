@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dmun_audit.claim_groups.group import CaseContext
+from dmun_audit.claim_groups.group import CaseContext, Material
 from dmun_audit.claim_groups.retention import base_of, known_images
 from dmun_audit.claim_groups.rules import OutcomeKind
 from dmun_audit.evidence import messages
-from dmun_audit.plan.case import Case, ImageRequest
+from dmun_audit.plan.case import Case, ImageRequest, case_id
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import apply_burden, harm_only
 from dmun_audit.verdict.decision import Decision
@@ -31,6 +31,22 @@ FEWEST = 3
 def retained(plan: Plan) -> list[Case]:
     """The retention cases of the concepts that must survive."""
     return [case for case in plan.of_group(RETENTION) if case.concept and case.concept.role == "retain"]
+
+
+def concept_cases(group: str, title: str, material: Material, burden: Burden) -> list[Case]:
+    """A case of a group for each concept that must survive. `title` has a place for the name of the concept."""
+    return [
+        Case(
+            case_id(group, concept.name, list(concept.prompts)),
+            group,
+            group,
+            title.format(concept=concept.name),
+            gating=burden != Burden.NONE,
+            concept=concept,
+        )
+        for concept in material.nearby
+        if concept.role == "retain"
+    ]
 
 
 def retention_case(case: Case, plan: Plan) -> Case:

@@ -6,7 +6,6 @@ of the same prompts and seeds. The number of images may come from early stopping
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from dmun_audit.claim_groups.rules import Limits
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.judge.detection import finite_scores
+from dmun_audit.knowledge.remainders import remainder
 from dmun_audit.measures.copies import is_copy, repeats_of
 from dmun_audit.measures.exposure import unusual_exposure
 from dmun_audit.plan.case import Case, ImageRequest, case_id
@@ -207,7 +207,7 @@ def _subject(context: CaseContext) -> Answers:
     if target.kind == "object":
         return Answers([], {}, f"The subject of the direct prompts is {target.name} itself, so no other subject can be lost.")
     names = [target.name, *target.aliases]
-    subjects = {before.prompt: _without_names(before.prompt, names) for before, _ in pairs}
+    subjects = {before.prompt: remainder(before.prompt, names) for before, _ in pairs}
     texts = list(dict.fromkeys(text for text in subjects.values() if text))
     pairs = tuple(pair for pair in pairs if subjects[pair[0].prompt])
     if len(texts) < 2 or not pairs:
@@ -263,14 +263,6 @@ def _with_pixels(
         return []
     read = context.observations.images
     return list(zip(pairs, read([after for _, after in pairs]), read([before for before, _ in pairs]), strict=True))
-
-
-def _without_names(prompt: str, names: Sequence[str]) -> str:
-    """The prompt without the target's names and the words that led to them."""
-    for name in sorted(names, key=len, reverse=True):
-        leading = r"(?:,?\s*\b(?:painted by|drawn by|in the style of|in the manner of|by|of|with)\s+)?"
-        prompt = re.sub(rf"{leading}\b{re.escape(name)}\b", "", prompt, flags=re.IGNORECASE)
-    return " ".join(prompt.strip(" ,.;:").split())
 
 
 # The words.
