@@ -17,7 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from tables import about, code, help_text, kind_of, object_table, schema_of, schema_tables, sentence, shown, table
+from tables import about, code, help_text, kind_of, object_table, schema_of, schema_tables, section_of, sentence, shown, table
 
 FOLDER = Path(__file__).parent
 BLOCK = re.compile(r"(?P<start><!-- generated: (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
@@ -94,31 +94,35 @@ def policy_keys() -> str:
     shipped = {name: policy.load_policy(name) for name in policy.built_in_names()}
     schema = schema_of(policy.Policy)
     definitions = schema.get("$defs", {})
-    text, sections = ["### Top level\n"], {}
-    for key, value in schema["properties"].items():
-        section = definitions.get(value.get("$ref", "").rpartition("/")[2])
-        if section is not None:
-            sections[key] = section
+    sections = {key: name for key, value in schema["properties"].items() if (name := section_of(value, definitions))}
     top = {key: value for key, value in schema["properties"].items() if key not in sections}
-    text.append(_policy_table(top, definitions, shipped))
-    for key, section in sections.items():
-        text.append(f"\n### [{key}]\n\n{about(section)}\n")
-        text.append(
-            _policy_table(section["properties"], definitions, {name: getattr(held, key) for name, held in shipped.items()})
-        )
+    text = ["### Top level\n", _policy_table(top, definitions, shipped)]
+    for key, name in sections.items():
+        section, held = definitions[name], {policy_name: getattr(each, key) for policy_name, each in shipped.items()}
+        text.append(f"\n### [{key}]\n\n{about(section)}{_if_left_out(schema['properties'][key])}\n")
+        text.append(_policy_table(section["properties"], definitions, held))
     waiver = definitions["Waiver"]
     text.append(f"\n### [[waivers]]\n\n{about(waiver)}\n")
     text.append(object_table(waiver, definitions))
     return "\n".join(text)
 
 
+def _if_left_out(value: dict[str, Any]) -> str:
+    """What holds without an optional section, from the description of its key; empty for a section that a policy needs."""
+    if "anyOf" not in value:
+        return ""
+    without = re.search(r"Without it, .*", value.get("description", ""))
+    return f" This section is optional. {without[0] if without else 'Without it there is no such claim.'}"
+
+
 def _policy_table(properties: dict[str, Any], definitions: dict[str, Any], shipped: dict[str, Any]) -> str:
+    """The keys of one section. `shipped` holds the section of each policy; None for a policy without it."""
     rows = []
     for key, value in properties.items():
         if value.get("type") == "array":
             continue  # the waivers: a table of their own
         meaning = f"{sentence(help_text(value.get('description', '')))} Value: {kind_of(value, definitions)}."
-        rows.append([code(key), meaning.strip(), *(shown(getattr(held, key)) for held in shipped.values())])
+        rows.append([code(key), meaning.strip(), *(shown(getattr(held, key, None)) for held in shipped.values())])
     return table(["key", "what it says", *shipped], rows)
 
 

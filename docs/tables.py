@@ -118,6 +118,13 @@ def kind_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     return WORDS.get(schema.get("type", ""), "any value") + _limits(schema)
 
 
+def section_of(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
+    """The name of the object that a key holds, or may hold; empty for a key with a plain value."""
+    members = [schema, *schema.get("allOf", ()), *schema.get("anyOf", ())]
+    names = [member["$ref"].rpartition("/")[2] for member in members if "$ref" in member]
+    return next((name for name in names if "properties" in definitions[name]), "")
+
+
 def _limits(schema: dict[str, Any]) -> str:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))

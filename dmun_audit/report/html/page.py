@@ -34,7 +34,8 @@ TEMPLATES = Path(__file__).parent.parent / "templates"
 
 MEANINGS = {
     AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
-    AuditVerdict.FAIL: "At least one claim is refuted: the candidate still shows the target, or a similar concept was damaged.",
+    AuditVerdict.FAIL: "At least one claim is refuted: the candidate still shows the target, draws rubbish in its place, or damages "
+    "what is around it.",
     AuditVerdict.INCONCLUSIVE: "No claim is refuted, but at least one gating claim is not proven. This is not a pass.",
     AuditVerdict.INCOMPLETE: "This audit has no valid result: a control failed, a case is missing, or too few adversarial prompts "
     "were valid. This is not a pass.",
