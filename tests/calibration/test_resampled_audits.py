@@ -172,3 +172,15 @@ def test_good_candidates_and_those_at_a_limit_are_audited_most(setting):
         true = setting.answers.true_rates(task.candidate)
         assert setting.answers.standing(true) == "at a limit"
         assert setting.answers.excess(true) == pytest.approx(1.0)
+
+
+def test_one_borderline_calibration_image_hides_no_leak(setting):
+    planned, candidate = setting.resampler.planned["early"], Candidate.of("uce-van-gogh@0.65")
+    assert setting.answers.rate(candidate, "erasure") > 1.5 * setting.answers.limit("erasure")
+    found = Counter()
+    for seed in range(8):
+        images = resample_images(setting.images, candidate, planned.depth, np.random.default_rng(seed))
+        images.target[planned.positions(planned.calibration[:1])] = 0.99
+        found[run_audit(planned, images).verdict] += 1
+    assert found["PASS"] == 0
+    assert found["FAIL"] >= 6
