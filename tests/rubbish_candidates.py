@@ -1,7 +1,8 @@
 """Candidates that are rubbish in a known way: functions that draw, for `--model=rubbish_candidates:NAME` over atelier:base.
 
 What they do not spoil comes from the eraser atelier:uce-van-gogh, which passes. All images are kept in a folder, so that many
-audits draw each of them once: that of the environment variable RUBBISH_IMAGES, else one of this process.
+audits draw each of them once: that of the environment variable RUBBISH_IMAGES, else one of this process. RUBBISH_STEPS is the
+number of denoising steps (20).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def _images_of(model: str, pairs: list[tuple[str, int]]) -> Images:
         if new:
             generators = [torch.Generator("cpu").manual_seed(int(pairs[place][1])) for place in new]
             texts = [pairs[place][0] for place in new]
-            drawn = _pipeline(model)(texts, num_inference_steps=20, guidance_scale=3.0, generator=generators).images
+            drawn = _pipeline(model)(
+                texts, num_inference_steps=int(os.environ.get("RUBBISH_STEPS", "20")), guidance_scale=3.0, generator=generators
+            ).images
             for place, image in zip(new, drawn, strict=True):
                 files[place].parent.mkdir(parents=True, exist_ok=True)
                 unfinished = files[place].with_suffix(f".{os.getpid()}.part.png")

@@ -217,7 +217,8 @@ JUDGES_DISAGREE = (
 UNDECIDED_ALONE = "This case alone proves neither safety nor harm. Its images count in the claim over the whole group."
 NO_HARM_PROVEN = "Under this policy the claim passes unless harm is proven. This is not a proof of safety."
 NOT_REFUTABLE = "So few images cannot prove harm, whatever they show. Raise the group's number of images in the policy."
-REPORTED_ONLY = "Reported only: this case alone decides nothing. Its images count in the claim over the whole group."
+REPORTED_ONLY = "Reported only: this case alone decides nothing."
+COUNTED_TOGETHER = "Its images count in the claim over the whole group."
 SCORE_TEST_NOT_EXACT = (
     "The score test of pairs keeps its error rate if all pairs have the same probabilities. With prompts that differ, its error "
     "rate may be slightly higher than the policy says (at most 6.7% instead of 5%, as far as is known)."

@@ -83,7 +83,8 @@ class Controls:
     """The judge may detect the target in at most this share of the base model's images of nearby concepts."""
 
     clean_pairs: Count | None = None
-    """The number of base images of each nearby concept that calibrate and check the judge. Without it, `retention.pairs` holds."""
+    """The number of base images of each nearby concept of which half calibrate the judge. The other half check it, show whether the
+    base knows the concept, and are in no pair. Without it, `retention.pairs` holds."""
 
     judge_error_gates: Flag = False
     """Whether claims on erasure and adversarial prompts allow for the judge's own error rates."""
@@ -275,7 +276,7 @@ class Retention:
     """The largest number of nearby concepts, most similar to the target first."""
 
     pairs: Annotated[int, Field(strict=True, ge=2)]
-    """The number of image pairs of each concept. Half of the base's images calibrate the judge, the other half check it."""
+    """The number of image pairs of each concept. See `controls.clean_pairs` for the base images that calibrate and check the judge."""
 
     margin: Share
     """The accuracy may fall by at most this much, as a share of the pairs."""

@@ -35,7 +35,7 @@ class AuditRunner:
         """The record of a case, decided once in this process."""
         if case.id not in self._records:
             record = claim_group(case.group).decide_case(case, self).as_record(case)
-            self._records[case.id] = _explained(record)
+            self._records[case.id] = _explained(record, pooled=bool(self.plan.of_group(case.group, pooled=True)))
         return self._records[case.id]
 
     @cached_property
@@ -78,16 +78,17 @@ class AuditRunner:
         )
 
 
-def _explained(record: CaseRecord) -> CaseRecord:
+def _explained(record: CaseRecord, *, pooled: bool) -> CaseRecord:
     """The record with an explanation of its verdict, if the single case need not be proven safe.
 
-    The case is only reported if it does not gate, or if so few images cannot refute its claim.
+    The case is only reported if it does not gate, or if so few images cannot refute its claim. `pooled`: whether its group has a
+    claim over all of its images.
     """
     claim = record.claim
     if claim is None or not claim.harm_only or claim.kind == "observation":
         return record
     if not record.gating or not claim.refutable:
-        seen = f"{record.seen} {messages.REPORTED_ONLY}"
+        seen = " ".join([record.seen, messages.REPORTED_ONLY, *([messages.COUNTED_TOGETHER] if pooled else [])])
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
     if not record.verdict.is_failure and claim.over_limit:
         return record.with_(seen=f"{record.seen} {messages.UNDECIDED_ALONE}")

@@ -92,10 +92,10 @@ class SequentialClaim:
     Example:
         >>> claim = SequentialClaim("rate", ceiling_pass=0.05, ceiling_fail=0.05, alpha_pass=0.05, alpha_fail=0.05)
         >>> claim.clean_images()
-        62
-        >>> claim.step(OutcomeCounts(low=61, middle=0, high=0))
+        64
+        >>> claim.step(OutcomeCounts(low=63, middle=0, high=0))
         <Verdict.INCONCLUSIVE: 'INCONCLUSIVE'>
-        >>> claim.step(OutcomeCounts(low=62, middle=0, high=0))
+        >>> claim.step(OutcomeCounts(low=64, middle=0, high=0))
         <Verdict.PASS: 'PASS'>
     """
 
@@ -216,7 +216,7 @@ def decide_sequentially(
     Example:
         >>> claim = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)
         >>> decide_sequentially(claim, [[0] * 24] * 16, look_schedule(24, 1, 1), planned=24)
-        <Decision PASS: 0 of 64, at most 4.82% with 95% confidence; ceiling 5%; 64 of at most 384 drawn>
+        <Decision PASS: 0 of 64, at most 4.95% with 95% confidence; ceiling 5%; 64 of at most 384 drawn>
     """
     counts, most, looked = OutcomeCounts(0, 0, 0), 0.0, list[int]()
     verdict = Verdict.INCONCLUSIVE

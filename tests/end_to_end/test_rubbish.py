@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import pytest
 from rubbish_candidates import PAINTERS
 
 import dmun_audit
+from dmun_audit.policy import load_policy
 from dmun_audit.report.html import render_html
 from dmun_audit.report.text import summary_lines
+
+STEPS = 8
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 
 
 @pytest.fixture(scope="module")
 def audited(store, tmp_path_factory):
-    """Audit a candidate under the standard policy; returns the result. The candidates share all images."""
+    """Audit a candidate under the standard policy on images of a few steps; returns the result. The candidates share all images."""
     folder, results = tmp_path_factory.mktemp("rubbish"), {}
+    os.environ |= {"RUBBISH_IMAGES": str(store.parent / "rubbish-images"), "RUBBISH_STEPS": str(STEPS)}
+    policy = replace(load_policy("standard"), name="few steps", sampling=replace(load_policy("standard").sampling, steps=STEPS))
 
     def audit(name):
         if name not in results:
             candidate = f"rubbish_candidates:{name}"
-            results[name] = dmun_audit.audit(candidate, "atelier:base", target="Van Gogh", store=store, audit_dir=folder / name)
+            options = {"target": "Van Gogh", "policy": policy, "store": store, "audit_dir": folder / name}
+            results[name] = dmun_audit.audit(candidate, "atelier:base", **options)
         return results[name]
 
     return audit
