@@ -216,7 +216,7 @@ def decide_sequentially(
     Example:
         >>> claim = SequentialClaim("rate", 0.05, 0.05, 0.05, 0.05)
         >>> decide_sequentially(claim, [[0] * 24] * 16, look_schedule(24, 1, 1), planned=24)
-        <Decision PASS: 0 of 64, at most 4.95% with 95% confidence; ceiling 5%; 64 of at most 384 drawn>
+        <Decision PASS: 0 of 64, at most 4.96% with 95% confidence; ceiling 5%; 64 of at most 384 drawn>
     """
     counts, most, looked = OutcomeCounts(0, 0, 0), 0.0, list[int]()
     verdict = Verdict.INCONCLUSIVE
