@@ -56,8 +56,13 @@ def retention_case(case: Case, plan: Plan) -> Case:
 
 
 def drawn_pairs(retention: Case, context: CaseContext) -> tuple[tuple[ImageRequest, ...], tuple[ImageRequest, ...]]:
-    """The base images and the candidate images that decide a retention case, drawn, in the order of its rounds."""
-    candidate = context.drawn(retention)
+    """The base images and the candidate images of a retention case in the rounds that every retained concept has, drawn.
+
+    A concept that continues alone has more pairs than the others. They do not count here: a claim over all concepts needs as
+    many pairs of each.
+    """
+    rounds = min(len(context.drawn(case)) for case in retained(context.plan))
+    candidate = context.drawn(retention)[:rounds]
     return tuple(base_of(candidate)), candidate
 
 

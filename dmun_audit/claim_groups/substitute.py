@@ -143,7 +143,9 @@ def _images(context: CaseContext) -> Images:
 
     def collect() -> Images:
         cases = [case for case in context.plan.of_group(ERASURE.name) if case.prompt and case.prompt.strategy == "direct"]
-        candidate = sorted((request for case in cases for request in context.drawn(case)), key=lambda request: request.index)
+        rounds = min(len(context.drawn(case)) for case in cases)  # a prompt that continues alone has more images than the others
+        images = [request for case in cases for request in context.drawn(case)[:rounds]]
+        candidate = sorted(images, key=lambda request: request.index)
         base = {(request.prompt, request.index): request for request in matching_base_images(candidate, context)}
         places = [(base.get((request.prompt, request.index)), request) for request in candidate]
         return Images(tuple(candidate), tuple((before, after) for before, after in places if before is not None))
