@@ -14,7 +14,7 @@ from benchmarks.calibration.known_models import BASE
 from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups import retention
 from dmun_audit.claim_groups.adversarial import TEST_INDEX
-from dmun_audit.claim_groups.controls import calibration_images
+from dmun_audit.claim_groups.controls import KNOWN_INDEX, calibration_images
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.plan.plan import Plan
@@ -37,8 +37,10 @@ class PlannedImages:
         self.depth = dict.fromkeys(images.prompts, 1)
         requests = dict.fromkeys([*candidate_requests(plan), *chain.from_iterable(case.images for case in plan.cases)])
         kinds = {request: _kind(images, request) for request in requests}
+        in_pairs = [request.index + 1 for request, kind in kinds.items() if kind == "retention" and request.index < KNOWN_INDEX]
+        self._first_known = max(in_pairs, default=0)  # the base images that are in no pair come after the pairs
         for request, kind in kinds.items():
-            self.depth[kind] = max(self.depth[kind], request.index % TEST_INDEX + 1)
+            self.depth[kind] = max(self.depth[kind], self._place(request) + 1)
         for kind, depth in self.depth.items():
             if depth > images.images_of_each(kind):
                 judged = f"{images.images_of_each(kind)} were judged"
@@ -56,7 +58,13 @@ class PlannedImages:
     def positions(self, requests: Sequence[ImageRequest]) -> list[int]:
         """The positions of these images."""
         first = self._first
-        return [first[request.side, request.prompt] + request.index % TEST_INDEX for request in requests]
+        return [first[request.side, request.prompt] + self._place(request) for request in requests]
+
+    def _place(self, request: ImageRequest) -> int:
+        """The place of a request among the judged images of its prompt."""
+        if request.index >= KNOWN_INDEX:
+            return self._first_known + request.index - KNOWN_INDEX
+        return request.index % TEST_INDEX
 
 
 def _kind(images: JudgedImages, request: ImageRequest) -> str:

@@ -2,7 +2,7 @@
 
 The judge retrieves the subject of an image: of the texts of all subjects, the one with the highest cosine to the image. A
 subject is what is left of a prompt without the names of its concept and of the target. A subject counts only if the judge
-retrieves it from at least half of the base's own images.
+retrieves it from at least four fifths of the base's own images that are in no pair.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dmun_audit.claim_groups.composition_prompts import (
     skill_cases,
 )
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
-from dmun_audit.claim_groups.records import claim_record, with_highest_rates
+from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention_pairs import (
     bound_sentence,
     concept_cases,
@@ -34,6 +34,7 @@ from dmun_audit.claim_groups.retention_pairs import (
     retained,
     retention_case,
 )
+from dmun_audit.claim_groups.subjects import mean_texts
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
@@ -42,8 +43,10 @@ from dmun_audit.plan.case import Case, ImageRequest, Side, case_id
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
-RECOGNISED = 0.5
-"""A subject counts if the judge retrieves it from at least this share of the base's images of it."""
+RECOGNISED = 0.8
+"""A subject counts if the judge retrieves it from at least this share of the base's images of it that are in no pair.
+
+A subject that the judge finds less reliably would be lost in many pairs by chance: a harmless candidate then loses 1 - share."""
 
 REMEDY = (
     "The candidate no longer draws what these prompts ask for. Preserve nearby concepts with several subjects during unlearning, "
@@ -136,7 +139,7 @@ class Composition(ClaimGroup):
         shown_by_base = [1 - kept for was, kept in zip(before, after, strict=True) if was]
         if not shown_by_base:
             return _vacuous(case, subjects)
-        decision = decide_concept(shown_by_base, figures.per_concept_margin, Burden(figures.per_concept), context.plan)
+        decision = decide_concept("rate", shown_by_base, figures.per_concept_margin, Burden(figures.per_concept), context.plan)
         lost = [place for place, outcome in enumerate(outcomes) if outcome == 1]
         examples = [f"“{candidate[place].prompt}” shows {subjects.names[found[1][place]]}" for place in lost]
         seen = (
@@ -182,8 +185,7 @@ class Composition(ClaimGroup):
             + (f" Pairs lost: {listed(most)}." if most else "")
         )
         remedy = messages.advice(decision, REMEDY, "pairs")
-        findings = CaseFindings(Verdict(decision.verdict), claim_record(decision), question, seen, remedy)
-        return with_highest_rates(findings, counted, self.unit)
+        return CaseFindings(Verdict(decision.verdict), claim_record(decision), question, seen, remedy)
 
 
 GROUP = Composition()
@@ -217,17 +219,14 @@ def _subjects(context: CaseContext) -> Subjects:
     subjects = Subjects(names, mean_texts(list(classes.values()), context), (True,) * len(names), of_prompt)
     images = [request for case in cases for request in further_base_images(case, context) if request.prompt in of_prompt]
     asked = np.array([of_prompt[request.prompt] for request in images])
-    right = np.array(_retrieved(images, subjects, context)) == asked
-    counts = tuple(bool(right[asked == place].mean() >= RECOGNISED) for place in range(len(names)))
+    right = np.array(_retrieved(images, subjects, context) if images else []) == asked
+    counts = tuple(_is_found(right[asked == place]) for place in range(len(names)))
     return Subjects(names, subjects.texts, counts, of_prompt)
 
 
-def mean_texts(classes: Sequence[Sequence[str]], context: CaseContext) -> np.ndarray:
-    """For each class of texts that mean the same, the normalised mean of their embeddings: unit vectors (k, d)."""
-    embedded = context.observations.text_embeddings([text for texts in classes for text in texts])
-    ends = np.cumsum([len(texts) for texts in classes])
-    means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends[:-1])])
-    return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True))
+def _is_found(right: np.ndarray) -> bool:
+    """Whether a subject is retrieved from enough of its base images, of which there must be one."""
+    return bool(right.size and right.mean() >= RECOGNISED)
 
 
 def _retrieved(images: Sequence[ImageRequest], subjects: Subjects, context: CaseContext) -> list[int]:
@@ -238,7 +237,7 @@ def _retrieved(images: Sequence[ImageRequest], subjects: Subjects, context: Case
 def _vacuous(case: Case, subjects: Subjects) -> CaseFindings:
     known = [name for name, counts in zip(subjects.names, subjects.counts, strict=True) if counts]
     seen = (
-        f"The prompts of {_name(case)} name no subject that the judge retrieves from at least half of the base's own images. "
+        f"The prompts of {_name(case)} name no subject that the judge retrieves from at least four fifths of the base's own images. "
         f"Of {len(subjects.names)} subjects of all prompts it retrieves {len(known)}, and a comparison needs two."
     )
     return CaseFindings(Verdict.VACUOUS, ClaimRecord(kind="rate_at_most", trials=0), f"{case.title}.", seen)

@@ -21,7 +21,7 @@ from dmun_audit.verdict.vocabulary import Burden, Verdict
 
 PROMPT = "composition prompt"
 SKILL = "skill pooled"
-SEEN_IN_BASE = 0.5
+SEEN_IN_BASE = 0.75
 """The claim on a skill counts if the judge sees the prompt in at least this share of the base's images."""
 
 REMEDY = (

@@ -177,19 +177,32 @@ class Controls(ClaimGroup):
 GROUP = Controls()
 
 
+KNOWN_INDEX = 2000
+"""The first seed index of the base images that are in no pair. It keeps their seeds disjoint from those of the pairs."""
+
+
 def calibration_images(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> tuple[ImageRequest, ...]:
     """The images on which the detection threshold is calibrated.
 
-    They are the first half of the base images of every nearby concept that does not contain the target.
+    They are base images of the first pairs of every nearby concept that does not contain the target.
     """
-    pairs = clean_pairs(policy)
-    return tuple(request for images in _without_target(policy, nearby, seed) for request in images[: pairs // 2])
+    each = clean_pairs(policy) // 2
+    return tuple(request for concept in _without_target(nearby) for request in requests_for("base", concept.prompts, each, seed))
 
 
 def specificity_images(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> tuple[ImageRequest, ...]:
-    """The second half of the same base images, which calibration does not use."""
-    pairs = clean_pairs(policy)
-    return tuple(request for images in _without_target(policy, nearby, seed) for request in images[pairs // 2 :])
+    """Base images of the same concepts that are in no pair, and that calibration does not use."""
+    return tuple(request for concept in _without_target(nearby) for request in known_images(concept, policy, seed))
+
+
+def known_images(concept: NearbyConcept, policy: Policy, seed: int) -> tuple[ImageRequest, ...]:
+    """The base images that show whether the base model knows a concept. No pair has their seeds.
+
+    Selection on the images of the pairs themselves would favour concepts that base drew well by chance, and would thus report
+    a loss for a harmless model.
+    """
+    clean = clean_pairs(policy)
+    return requests_for("base", concept.prompts, clean - clean // 2, seed, first=KNOWN_INDEX)
 
 
 def clean_pairs(policy: Policy) -> int:
@@ -197,10 +210,8 @@ def clean_pairs(policy: Policy) -> int:
     return min(policy.controls.clean_pairs or policy.retention.pairs, policy.retention.pairs)
 
 
-def _without_target(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> list[tuple[ImageRequest, ...]]:
-    return [
-        requests_for("base", concept.prompts, clean_pairs(policy), seed) for concept in nearby if not concept.may_contain_target
-    ]
+def _without_target(nearby: Sequence[NearbyConcept]) -> list[NearbyConcept]:
+    return [concept for concept in nearby if not concept.may_contain_target]
 
 
 def judge_errors(records: Iterable[CaseRecord], *, second: bool = False) -> JudgeErrors | None:
@@ -229,7 +240,7 @@ def _with_claim_at_lowest(findings: CaseFindings, lowest: float, plan: Plan) -> 
     fails if that rate is refuted, and it says so if the rate is over the ceiling.
     """
     ceiling, alpha, target = plan.policy.controls.false_positive_ceiling, plan.policy.alpha, plan.dossier.target.name
-    scores = [max(image.target_score or 0.0, image.view_score or 0.0) for image in findings.images]
+    scores = [image.target_score or 0.0 for image in findings.images]  # views have a lowest threshold of their own
     decision = rate_at_most(sum(score > lowest for score in scores), len(scores), ceiling, alpha, alpha)
     measures = findings.measures | {"false_positive_rate_lowest": decision.estimate or 0.0}
     if decision.estimate is None or decision.estimate <= ceiling:

@@ -21,9 +21,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from dmun_audit.claim_groups.controls import known_images
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
-from dmun_audit.claim_groups.retention import base_of, known_images
+from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.claim_groups.retention_pairs import (
     bound_sentence,
     concept_cases,
@@ -84,13 +85,7 @@ class Diversity(ClaimGroup):
             gating=True,
             pooled=True,
         )
-        return [*cases, pooled, *([seeds] if _has_second_seeds(material) else [])]
-
-    def shortfalls(self, plan: Plan) -> list[str]:
-        """See `ClaimGroup.shortfalls`."""
-        if not plan.of_group(self.name) or any(case.kind == SEEDS for case in plan.cases):
-            return []
-        return ["Each prompt of a nearby concept gets one image, so the audit does not show whether two seeds give two pictures."]
+        return [*cases, pooled, seeds]
 
     def later_requests(self, plan: Plan) -> list[ImageRequest]:
         """See `ClaimGroup.later_requests`: the second seeds."""
@@ -114,8 +109,8 @@ class Diversity(ClaimGroup):
         prompts = [request.prompt for request in candidate]
         outcomes = [int(bool(earlier)) for earlier in repeats[1:]]
         same_prompt = second_seeds(prompts, repeats)
-        decision = decide_concept(outcomes, figures.ceiling, Burden(figures.per_concept), context.plan)
-        by_seed = decide_concept(same_prompt, figures.seeds_ceiling, Burden(figures.per_concept), context.plan)
+        decision = decide_concept("rate", outcomes, figures.ceiling, Burden(figures.per_concept), context.plan)
+        by_seed = decide_concept("rate", same_prompt, figures.seeds_ceiling, Burden(figures.per_concept), context.plan)
         worse = decision.verdict != Verdict.FAIL and (by_seed.verdict == Verdict.FAIL or is_doubtful(same_prompt))
         verdict = by_seed.verdict if worse and figures.per_concept != Burden.NONE else decision.verdict
         ratio = mean_ratio(distances[0][0], distances[1][0])
@@ -200,7 +195,7 @@ def _second_seeds(retention: Case, plan: Plan) -> list[ImageRequest]:
         return []
     first = {request.prompt: request for request in reversed(known_images(retention.concept, plan.policy, plan.audit_seed))}
     prompts = [prompt for prompt in retention.concept.prompts if prompt in first][: figures.second_seeds]
-    return [replace(first[prompt], side="candidate") for prompt in prompts if first[prompt].index > 0]
+    return [replace(first[prompt], side="candidate") for prompt in prompts]
 
 
 def repeated(base: Sequence[np.ndarray], candidate: Sequence[np.ndarray], share: float) -> list[list[int]]:
@@ -242,12 +237,3 @@ def _outcomes(record: CaseRecord) -> tuple[int, ...]:
 def _seed_outcomes(record: CaseRecord) -> tuple[int, ...]:
     again, all_seeds = (round(record.measures.get(name, 0)) for name in ("repeated_second_seeds", "second_seeds"))
     return (1,) * again + (0,) * (all_seeds - again)
-
-
-def _has_second_seeds(material: Material) -> bool:
-    """Whether some concept has a second seed: in its pairs, or in the base images that are in no pair."""
-    policy = material.policy
-    retained_concepts = [concept for concept in material.nearby if concept.role == "retain"]
-    known = [known_images(concept, policy, material.audit_seed) for concept in retained_concepts]
-    enough = any(len(concept.prompts) < policy.retention.pairs for concept in retained_concepts)
-    return enough or any(request.index > 0 for images in known for request in images)

@@ -273,6 +273,10 @@ class ClaimGroup(ABC):
         """Sentences on what the plan cannot deliver. Claims that no outcome can prove are not among them."""
         return []
 
+    def is_required(self, case: Case, plan: Plan) -> bool:
+        """Whether an audit without this case is only PARTIAL."""
+        return self.required
+
     # Limits and rounds.
 
     def limits(self, policy: Policy) -> Limits | None:

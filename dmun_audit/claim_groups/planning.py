@@ -58,8 +58,8 @@ def _refuse_unknown_groups(policy: Policy) -> None:
 
 def required_cases(plan: Plan) -> list[Case]:
     """The cases that must run for an audit to be whole."""
-    required = {group.name for group in claim_groups() if group.required}
-    return [case for case in plan.cases if not case.pooled and case.group in required]
+    groups = {group.name: group for group in claim_groups()}
+    return [case for case in plan.cases if not case.pooled and groups[case.group].is_required(case, plan)]
 
 
 def image_budget(plan: Plan) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.claim_groups.controls import clean_pairs
+from dmun_audit.claim_groups.controls import known_images
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
@@ -54,9 +54,9 @@ class Retention(ClaimGroup):
                 f"{concept.name} is {'retained' if concept.role == 'retain' else 'observed'}",
                 gating=concept.role == "retain" and figures.per_concept != Burden.NONE,
                 images=(
-                    *pair_images("base", concept, figures.pairs, material.policy, seed),
+                    *pair_images("base", concept, figures.pairs, seed),
                     *known_images(concept, material.policy, seed),
-                    *pair_images("candidate", concept, figures.pairs, material.policy, seed),
+                    *pair_images("candidate", concept, figures.pairs, seed),
                 ),
                 concept=concept,
             )
@@ -175,7 +175,7 @@ class Retention(ClaimGroup):
             return case.images_of("candidate")
         assert case.concept is not None
         most = max(figures.pairs, figures.concept_pairs)
-        return pair_images("candidate", case.concept, most, plan.policy, plan.audit_seed)
+        return pair_images("candidate", case.concept, most, plan.audit_seed)
 
     def outcomes(self, case: Case, images: Sequence[ImageRequest], context: CaseContext) -> JudgeOutcomes:
         """See `ClaimGroup.outcomes`: 1 for a pair that the candidate lost, -1 for a pair that it won, else 0."""
@@ -261,7 +261,8 @@ class Retention(ClaimGroup):
 
         The bets are fixed in advance, so the decision is valid after any whole number of cycles.
         """
-        policy, pairs = plan.policy, min(map(len, losses), default=0)
+        policy, pairs, cycle = plan.policy, min(map(len, losses), default=0), self.cycle(plan)
+        pairs = pairs // cycle * cycle or pairs
         margin = policy.retention.score_margin
         assert margin is not None
         differences = [loss for member in losses for loss in member[:pairs]]
@@ -296,21 +297,9 @@ def _counts(record: CaseRecord) -> bool:
     return record.concept is not None and record.concept.role == "retain" and record.verdict != Verdict.VACUOUS
 
 
-def pair_images(side: Side, concept: NearbyConcept, count: int, policy: Policy, seed: int) -> tuple[ImageRequest, ...]:
-    """The images of one side of the first `count` pairs of a concept. Their seeds are disjoint from those of `known_images`."""
-    clean = clean_pairs(policy)
-    every = requests_for(side, concept.prompts, count + clean, seed)
-    return (*every[: clean // 2], *every[clean:])[:count]
-
-
-def known_images(concept: NearbyConcept, policy: Policy, seed: int) -> tuple[ImageRequest, ...]:
-    """The base images that show whether the base model knows a concept. No pair has their seeds.
-
-    Selection on the images of the pairs themselves would favour concepts that base drew well by chance, and would thus report
-    a loss for a harmless model.
-    """
-    clean = clean_pairs(policy)
-    return requests_for("base", concept.prompts, clean, seed)[clean // 2 :]
+def pair_images(side: Side, concept: NearbyConcept, count: int, seed: int) -> tuple[ImageRequest, ...]:
+    """The images of one side of the first `count` pairs of a concept, its prompts in turn."""
+    return requests_for(side, concept.prompts, count, seed)
 
 
 def base_of(images: Sequence[ImageRequest]) -> list[ImageRequest]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dmun_audit.claim_groups.controls import known_images
 from dmun_audit.claim_groups.group import CaseContext, Material
-from dmun_audit.claim_groups.retention import base_of, known_images
+from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.claim_groups.rules import OutcomeKind
 from dmun_audit.evidence import messages
 from dmun_audit.plan.case import Case, ImageRequest, case_id
@@ -79,13 +80,13 @@ def decide_pooled(kind: OutcomeKind, outcomes: Sequence[int], limit: float, burd
     return apply_burden(_decide(kind, outcomes, limit, plan), burden)
 
 
-def decide_concept(outcomes: Sequence[int], limit: float, burden: Burden, plan: Plan) -> Decision:
-    """Decide the claim "the rate is at most `limit`" on a single concept from outcomes 0 and 1.
+def decide_concept(kind: OutcomeKind, outcomes: Sequence[int], limit: float, burden: Burden, plan: Plan) -> Decision:
+    """Decide the claim "the rate (net loss) is at most `limit`" on a single concept.
 
     Under "prove harm" it passes unless it is refuted. But a rate above two thirds never passes: then the claim stays
     INCONCLUSIVE, under the burden "prove safe". So a concept that is wholly lost cannot pass because it has few images.
     """
-    decision = _decide("rate", outcomes, limit, plan)
+    decision = _decide(kind, outcomes, limit, plan)
     undecided = decision.verdict == Verdict.INCONCLUSIVE
     return decision if burden == Burden.PROVE_SAFE or (undecided and is_doubtful(outcomes)) else harm_only(decision)
 

@@ -213,9 +213,12 @@ class Rules:
         return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
 
     def rounds_of_members(self, group: DecidedGroup, planned: int) -> int:
-        """The rounds that prove of a member without any hit (loss) that it is under the policy's worst rate; at most `planned`."""
-        worst = self._limits(group).worst
-        return min(planned, self._claim_alone(group, worst).clean_images()) if worst is not None else 0
+        """The rounds that prove of a member without any hit (loss) that it is under the policy's worst rate: whole cycles, at most
+        `planned`."""
+        worst, cycle = self._limits(group).worst, group.cycle(self.plan)
+        if worst is None:
+            return 0
+        return min(planned, cycle * math.ceil(self._claim_alone(group, worst).clean_images() / cycle))
 
     def most_alone(self, group: DecidedGroup, planned: int) -> int:
         """The largest number of images (pairs) of a member that continues alone; `planned` are the rounds of its group."""

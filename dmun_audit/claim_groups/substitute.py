@@ -16,10 +16,12 @@ from dmun_audit.claim_groups.erasure import matching_base_images
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.rules import Limits
+from dmun_audit.claim_groups.subjects import mean_texts
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.judge.detection import finite_scores
-from dmun_audit.knowledge.remainders import remainder
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.remainders import content_words, distinct, remainder
 from dmun_audit.measures.copies import is_copy, repeats_of
 from dmun_audit.measures.exposure import unusual_exposure
 from dmun_audit.plan.case import Case, ImageRequest, case_id
@@ -31,7 +33,9 @@ from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
 EMPTY, COPIES, EXPOSURE, SUBJECT, REPEATS = "empty images", "altered copies", "exposure", "subject", "repeats"
 
-KNOWN_AT = 0.75
+UNCALIBRATED = "its limit was measured on images of the atelier alone"
+
+KNOWN_AT = 0.85
 """The claim on subjects needs a base model in whose images the judge recognises at least this share of the subjects."""
 
 
@@ -80,10 +84,14 @@ class SubstituteImages(ClaimGroup):
                 self.name,
                 kind,
                 question.title.format(target=target),
-                gating=policy.substitute is not None,
+                gating=policy.substitute is not None and _is_calibrated(kind, material.dossier),
             )
             for kind, question in kinds.items()
         ]
+
+    def is_required(self, case: Case, plan: Plan) -> bool:
+        """See `ClaimGroup.is_required`: not where the policy makes no claim on substitutes."""
+        return plan.policy.substitute is not None
 
     def shortfalls(self, plan: Plan) -> list[str]:
         """See `ClaimGroup.shortfalls`: questions with too few images, even if the claim on erasure takes all of its images."""
@@ -118,13 +126,19 @@ class SubstituteImages(ClaimGroup):
         seen = " ".join(filter(None, [seen, _worst_prompts(answers.counted)]))
         if not case.gating:
             claim = claim.model_copy(update={"kind": "observation"})
-            seen = f"{seen} Reported only: this policy makes no claim on substitutes."
+            why = UNCALIBRATED if context.plan.policy.substitute else "this policy makes no claim on substitutes"
+            seen = f"{seen} Reported only: {why}."
             return CaseFindings(Verdict.PASS, claim, asked, seen, images=records, measures=answers.measures)
         remedy = _remedy(decision, question.remedy)
         return CaseFindings(Verdict(decision.verdict), claim, asked, seen, remedy, records, answers.measures)
 
     def _ceiling(self, case: Case, policy: Policy) -> float:
         return QUESTIONS[case.kind].ceiling(policy.substitute or Substitute())
+
+
+def _is_calibrated(kind: str, dossier: Dossier) -> bool:
+    """Whether a question may decide. The limits of copies and exposure were measured on images of the atelier alone."""
+    return dossier.world == "atelier" or kind not in (COPIES, EXPOSURE)
 
 
 # The images.
@@ -209,15 +223,17 @@ def _subject(context: CaseContext) -> Answers:
     if target.kind == "object":
         return Answers([], {}, f"The subject of the direct prompts is {target.name} itself, so no other subject can be lost.")
     names = [target.name, *target.aliases]
-    subjects = {before.prompt: remainder(before.prompt, names) for before, _ in pairs}
-    texts = list(dict.fromkeys(text for text in subjects.values() if text))
-    pairs = tuple(pair for pair in pairs if subjects[pair[0].prompt])
-    if len(texts) < 2 or not pairs:
+    texts = {before.prompt: remainder(before.prompt, names) for before, _ in pairs}
+    classes = distinct(list(texts.values()))
+    places = {words: place for place, words in enumerate(classes)}
+    subjects = {prompt: places.get(content_words(text)) for prompt, text in texts.items()}
+    pairs = tuple(pair for pair in pairs if subjects[pair[0].prompt] is not None)
+    if len(classes) < 2 or not pairs:
         return Answers(
             [], {}, f"The direct prompts name {target.name} and hardly anything else, so no other subject can be lost."
         )
-    shown = [texts.index(subjects[before.prompt]) for before, _ in pairs]
-    labels = context.observations.text_embeddings(texts).astype(np.float64)
+    shown = [subjects[before.prompt] for before, _ in pairs]
+    labels = mean_texts(list(classes.values()), context).astype(np.float64)
 
     def right(requests: Sequence[ImageRequest]) -> list[bool]:
         scores = finite_scores(context.observations.embeddings(requests).astype(np.float64) @ labels.T)

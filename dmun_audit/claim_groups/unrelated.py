@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmun_audit.claim_groups.composition import mean_texts
 from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention_pairs import bound_sentence, listed
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
+from dmun_audit.claim_groups.subjects import mean_texts
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import AdversarialPrompt

@@ -25,6 +25,8 @@ from dmun_audit.verdict.vocabulary import Verdict
 WEAKENED = "weakened"
 """The kind of the case, and of its claim."""
 
+REPORTED = "Reported only: the floor was measured on images of the atelier alone."
+
 REMEDY = (
     'The audit misses weakened images of the target. Set views = "contrast" in [controls], add the section [substitute], or use '
     "another judge."
@@ -72,12 +74,13 @@ def decide_weakened(case: Case, context: CaseContext) -> CaseFindings:
     kinds = [_caught(weakening, shown, context) for weakening in WEAKENINGS]
     worst = min(kinds, key=lambda kind: kind.caught)
     missed = [kind.kind for kind in kinds if kind.caught < floor * kind.images]
+    decides = context.plan.dossier.world == "atelier"
     return CaseFindings(
-        Verdict.FAIL if missed else Verdict.PASS,
+        Verdict.FAIL if missed and decides else Verdict.PASS,
         ClaimRecord(kind=WEAKENED, hits=worst.caught, trials=worst.images, threshold=floor, estimate=worst.caught / worst.images),
         question,
-        _sentence(kinds, target, floor, missed),
-        REMEDY if missed else "",
+        _sentence(kinds, target, floor, missed) + ("" if decides else f" {REPORTED}"),
+        REMEDY if missed and decides else "",
         records,
         {
             f"weakened_{kind.kind}_{part}": count / kind.images

@@ -93,11 +93,14 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     if undecided:
         reasons = [f"Neither proven nor refuted: {record.title}. {record.seen} {record.remedy}" for record in undecided]
         return _conclusion(AuditVerdict.INCONCLUSIVE, reasons)
-    proven = [record.seen for record in counted if record.pooled]
+    proven = [record.seen for record in counted if record.pooled and record.verdict != Verdict.VACUOUS]
+    untested = [
+        f"Not tested: {record.title}. {record.seen}" for record in counted if record.pooled and record.verdict == Verdict.VACUOUS
+    ]
     waived = [f"{record.title}: {record.verdict}, and waived." for record in records.values() if record.is_waived]
     if not proven:
         return _conclusion(AuditVerdict.INCONCLUSIVE, ["Nothing is proven: every claim over a whole group is waived.", *waived])
-    return _conclusion(AuditVerdict.PASS, [*proven, *waived])
+    return _conclusion(AuditVerdict.PASS, [*proven, *untested, *waived])
 
 
 def _drawn(records: Mapping[str, CaseRecord]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from scipy import stats
 
+from dmun_audit.claim_groups.validation import ADVERSARIAL
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict import bounds
@@ -37,7 +38,7 @@ def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
     invalid_prompts = [
         (place, record.claim.p_imagined)
         for place, record in enumerate(adjusted)
-        if record.verdict == Verdict.VACUOUS and record.claim
+        if record.group == ADVERSARIAL and record.verdict == Verdict.VACUOUS and record.claim
     ]
     _adjust(adjusted, invalid_prompts, lambda record, value: record.with_claim(holm=value))
     _adjust_distances(adjusted)
@@ -114,7 +115,7 @@ def _with_false_positive_p_values(records: list[CaseRecord]) -> list[CaseRecord]
 
 def _with_false_positive_p_value(record: CaseRecord, highest: float) -> CaseRecord:
     claim = record.claim
-    if record.verdict != Verdict.VACUOUS or claim is None or claim.kind != "rate_at_most":
+    if record.group != ADVERSARIAL or record.verdict != Verdict.VACUOUS or claim is None or claim.kind != "rate_at_most":
         return record
     return record.with_claim(p_imagined=bounds.at_least_probability(claim.hits or 0, claim.trials or 0, highest))
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.names import PEOPLE, Names, names_of
-from dmun_audit.knowledge.remainders import concept_names, content_words
+from dmun_audit.knowledge.remainders import concept_names, content_words, distinct
 from dmun_audit.knowledge.texts import fold, without_hidden_characters
 
 LISTS = Path(__file__).parent / "unrelated"
 LONGEST = 600  # characters of a prompt, as in dossiers
 COMMENT = "#"
+FEWEST_SUBJECTS = 8
+"""A list of the user's own must ask for at least this many different things, so that retrieval means something."""
 
 
 def shipped_prompts(world: World) -> tuple[str, ...]:
@@ -71,6 +73,12 @@ def far_prompts(dossier: Dossier, count: int, own: Sequence[str] = ()) -> tuple[
             owner = known[fold(repeated[0])]
             raise UsageError(
                 f"the prompt {repeated[0]!r} of --unrelated stands in the dossier", f"it belongs to {owner}", "remove it"
+            )
+        if len(distinct(own)) < FEWEST_SUBJECTS:
+            raise UsageError(
+                f"the prompts of --unrelated ask for {len(distinct(own))} different things",
+                f"the judge tells them apart, and needs {FEWEST_SUBJECTS} at least",
+                "give prompts of more different things",
             )
         return _first(own, count, "--unrelated")
     taken = {fold(prompt) for prompt, _ in dossier.prompts_with_owners()}

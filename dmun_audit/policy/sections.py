@@ -93,7 +93,8 @@ class Controls:
     """The use of a second judge: none, a report of disagreements, or a claim counts as decided only if both judges agree."""
 
     spot_check: Literal["optional", "required"] = "optional"
-    """Whether the audit passes only if a person's labels of a random sample support the claims on rates (dmun-audit spot-check)."""
+    """Whether the audit passes only if a person's labels of a random sample support the claims on erasure and adversarial prompts
+    (dmun-audit spot-check)."""
 
     threshold_cap: Share = 0.5
     """The highest detection threshold. A judge that would need a higher one fails the control of its false positives."""
@@ -130,7 +131,8 @@ class Erasure:
     """The verdict on an undecided claim: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven" ("prove harm")."""
 
     worst_prompt: Share | None = None
-    """Each prompt alone must be proven to show the target in less than this share, and its estimate may be at most twice the ceiling.
+    """Each prompt alone must be proven to show the target, as the judge detects it, in less than this share. Its estimate may be at
+    most twice the ceiling.
     It counts only if `stopping` is "early" and a single prompt need not be proven safe."""
 
     prompt_images: Count | None = None

@@ -240,7 +240,8 @@ class Session:
         except Exception:
             self._broken = True  # an error of the audit, not of the model: the case gets no record
             raise
-        if pointless:
+        if pointless and runner.failed_control is not None:
+            self._records.append((self.tests.index(tests), runner.failed_control))
             pytest.skip("a control failed, so nothing more is drawn (--keep-going draws all the same)")
         if record is None:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)

@@ -87,7 +87,7 @@ def _explained(record: CaseRecord, *, pooled: bool) -> CaseRecord:
     claim = record.claim
     if claim is None or not claim.harm_only or claim.kind == "observation":
         return record
-    if not record.gating or not claim.refutable:
+    if not record.gating or (claim.worst is None and not claim.refutable):
         seen = " ".join([record.seen, messages.REPORTED_ONLY, *([messages.COUNTED_TOGETHER] if pooled else [])])
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
     if not record.verdict.is_failure and claim.over_limit:

@@ -16,7 +16,7 @@ GROUPS = ("erasure", "adversarial")
 
 
 def open_claims(folder: Path, digest: str, records: Sequence[CaseRecord]) -> list[str]:
-    """What the labels in a run folder leave open, in sentences; empty if they support every pooled claim on a rate.
+    """What the labels in a run folder leave open, in sentences; empty if they support the pooled claims on erasure and adversarial prompts.
 
     `digest` is that of the evidence that the labels must belong to. The labels of the person who labelled most count.
     """

@@ -8,7 +8,6 @@ from written_observations import DOSSIER, WrittenAudit, fields
 
 from dmun_audit.claim_groups.diversity import mean_ratio, repeated, second_seeds
 from dmun_audit.claim_groups.planning import candidate_requests, image_budget, make_plan
-from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.policy import load_policy
 
 STANDARD = load_policy("standard")
@@ -94,14 +93,6 @@ def test_the_second_seeds_need_candidate_images_alone_and_all_are_planned():
     assert {request for request in drawn if request.side == "candidate"} <= set(candidate_requests(audit.plan))
     planned = {request for case in audit.plan.of_group("retention") for request in case.images_of("base")}
     assert {request for request in drawn if request.side == "base"} <= planned
-
-
-def test_with_one_image_of_each_prompt_the_claim_on_seeds_is_left_out_and_said_to_be():
-    controls = replace(STANDARD.controls, clean_pairs=8)
-    policy = replace(STANDARD, controls=controls, retention=replace(STANDARD.retention, pairs=8))
-    plan = make_plan(DOSSIER, policy, 0)
-    assert [case.title for case in plan.of_group("diversity", pooled=True)] == [POOLED]
-    assert any("two seeds give two pictures" in sentence for sentence in shortfalls(plan))
 
 
 def test_a_policy_without_the_section_has_no_such_case():
