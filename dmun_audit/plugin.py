@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from dmun_audit.pytest_plugin.session import AuditFixture, Session
 
+NO_CASE = "no case"
+"""The parameter of a test whose claim group the policy leaves out. The test is removed after collection."""
+
 KEY = pytest.StashKey["Session"]()
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -149,7 +152,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for fixture in audit_session.case_fixtures():
         if fixture in metafunc.fixturenames and not _is_defined(metafunc, fixture):
             cases = audit_session.cases(fixture)
-            metafunc.parametrize(fixture, [case for _, case in cases], ids=[name for name, _ in cases])
+            names = [name for name, _ in cases] or [NO_CASE]
+            metafunc.parametrize(fixture, [case for _, case in cases] or [NO_CASE], ids=names)
 
 
 def _is_defined(metafunc: pytest.Metafunc, name: str) -> bool:
@@ -160,17 +164,16 @@ def _is_defined(metafunc: pytest.Metafunc, name: str) -> bool:
     return any(name in ([part.strip() for part in names.split(",")] if isinstance(names, str) else names) for names in marked)
 
 
-def _has_no_case(config: pytest.Config, item: pytest.Item) -> bool:
-    """Whether a test waits for a case of a group that the policy leaves out: pytest would list it as skipped."""
+def _has_no_case(item: pytest.Item) -> bool:
+    """Whether a test waits for a case of a group that the policy leaves out."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    empty = [name for name, value in parameters.items() if type(value).__name__ == "NotSetType"]
-    return bool(empty) and bool(config.stash[KEY].tests) and not set(empty).isdisjoint(config.stash[KEY].case_fixtures())
+    return any(isinstance(value, str) and value == NO_CASE for value in parameters.values())
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remove the tests of groups without cases, sort the others by plan, and note them after all deselection."""
-    items[:] = [item for item in items if not _has_no_case(config, item)]
+    items[:] = [item for item in items if not _has_no_case(item)]
     config.stash[KEY].arrange(items)
     config.stash[KEY].collected([item.nodeid for item in items])
 
