@@ -138,4 +138,5 @@ def burden_text(claim: ClaimRecord) -> str:
 
 def group_title(group: str) -> str:
     """A group's name as a heading."""
-    return one_line(group)[:1].upper() + one_line(group)[1:]
+    words = one_line(group).replace("_", " ")
+    return words[:1].upper() + words[1:]
