@@ -212,8 +212,10 @@ def audit(
     runtime = open_runtime([config], lambda count: None, in_memory)
     runner = target_audit.runner(runtime.runner)
     for case in config.plan.cases:
-        if not case.pooled and not target_audit.is_pointless(case, runner):
+        if not case.pooled:
             record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
+            if record.case_id != case.id:
+                break  # a control is refuted: nothing more is drawn
             target_audit.keep(record)
             if on_case:
                 on_case(record)

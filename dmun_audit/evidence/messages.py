@@ -168,8 +168,8 @@ def more_images(decision: Decision, unit: str) -> str:
         return "At the observed rate, no number of images is likely to prove this claim. Treat it as a finding and look at the images."
     if decision.needed > MOST_TIMES * max(decision.trials, decision.planned or 0):
         return (
-            f"At the observed rate, a proof would take more than {MOST_TIMES} times the {unit} of this audit. Treat this as a "
-            "finding and look at the images."
+            f"At the observed rate, a proof would take more than {MOST_TIMES} times as many {unit}. Treat this as a finding and look "
+            "at the images."
         )
     if decision.stopping == "early" and decision.gains is None and "pairs" not in unit:
         return (

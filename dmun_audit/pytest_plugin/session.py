@@ -229,23 +229,21 @@ class Session:
         """Run one case in this process and keep its record for the report of the running test."""
         if self._fatal:
             pytest.skip("the audit cannot continue")
-        record, pointless = None, False
+        record = None
         try:
             self._open_log(tests)
             runner = tests.audit.runner(lambda config: self._runtime.runner(config))
-            pointless = tests.audit.is_pointless(case, runner)
-            record = None if pointless else tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
+            record = tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
         except UsageError as error:
             self._fatal = str(error)
         except Exception:
             self._broken = True  # an error of the audit, not of the model: the case gets no record
             raise
-        if pointless and runner.failed_control is not None:
-            self._records.append((self.tests.index(tests), runner.failed_control))
-            pytest.skip("a control failed, so nothing more is drawn (--keep-going draws all the same)")
         if record is None:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)
         self._records.append((self.tests.index(tests), record))
+        if record.case_id != case.id:
+            pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
 
     def attach(self, report: pytest.TestReport) -> None:

@@ -40,9 +40,9 @@ class AuditRunner:
 
     @cached_property
     def failed_control(self) -> CaseRecord | None:
-        """The first control that did not pass; None if all passed. It draws the images of the controls."""
+        """The first control that is refuted; None if none is. It draws the images of the controls."""
         controls = (self.record(case) for case in self.plan.of_group(CONTROLS))
-        return next((record for record in controls if record.gating and record.verdict != Verdict.PASS), None)
+        return next((record for record in controls if record.verdict == Verdict.FAIL), None)
 
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
         """See `CaseContext.drawn`."""

@@ -51,14 +51,14 @@ class TargetAudit:
             self._runner, self.facts = open_runner(self.config)
         return self._runner
 
-    def is_pointless(self, case: Case, runner: AuditRunner) -> bool:
-        """Whether a case can no longer change the verdict: a control failed, so the audit is INCOMPLETE whatever is drawn."""
-        return not self.config.keep_going and case.group != CONTROLS and runner.failed_control is not None
-
     def check(self, case: Case, runner: AuditRunner, rendered: Callable[[], int], worker: str = "main") -> CaseRecord:
-        """Decide one case; `rendered` counts the images that this process has rendered so far."""
+        """Decide one case; `rendered` counts the images that this process has rendered so far.
+
+        If a control is refuted, the audit is INCOMPLETE whatever else is drawn: the record is then that of the control.
+        """
         started, before = time.monotonic(), rendered()
-        record = runner.record(case)
+        record = None if self.config.keep_going or case.group == CONTROLS else runner.failed_control
+        record = record or runner.record(case)
         seconds = round(time.monotonic() - started, 3)
         logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered() - before)
         volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered() - before, finished=_now())

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.calibration.batched_judge import BatchedJudge
 from benchmarks.calibration.image_maker import IMAGE_SEED, judged_prompts
-from benchmarks.calibration.judged_images import JudgedImages
+from benchmarks.calibration.judged_images import NOTHING, JudgedImages
 from benchmarks.calibration.known_models import parse_model
 from benchmarks.calibration.making import PACK, make_judged_images
 from dmun_audit._util.errors import UsageError
@@ -62,11 +62,11 @@ def test_a_small_set_says_what_it_holds_and_how_it_was_made(tmp_path):
     make_judged_images(models, tmp_path, device="cpu", images=ONE_DIRECT_IMAGE, minutes=10, batch=16, rounds=1)
     images = JudgedImages(tmp_path)
     scores, description = images.target["erasure"], images.description
-    assert scores.shape == (2, 16, 1)
+    assert scores.shape == (3, 16, 1)  # two models, and one that draws nothing
     assert images.images_of_each("erasure") == 1
     assert (scores[0] > 0.2).mean() > 0.9
     assert (scores[1] > 0.2).mean() < 0.2
-    assert list(images.models) == ["base", "uce-van-gogh"]
+    assert list(images.models) == ["base", "uce-van-gogh", NOTHING]
     assert description["images"] == 32
     assert description["complete"]
     assert len(description["prompts"]["erasure"]) == 16

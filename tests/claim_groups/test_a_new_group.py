@@ -129,7 +129,8 @@ def test_the_terminal_and_pytests_own_report_show_them(audited):
     single, pooled = _blank(read_run(folder / "run").cases)
     text = " ".join(done.stdout.split())
     assert f"blank {len(single) + 1} cases" in text
-    assert "FAIL All direct prompts draw something: 8 of 8 candidate images of all direct prompts show next to nothing" in text
+    assert "FAIL All direct prompts draw something: Highest rates: " in text
+    assert "8 of 8 candidate images of all direct prompts show next to nothing" in text
     named = {case.get("name") for case in ET.parse(folder / "pytest.xml").getroot().iter("testcase")}
     assert {f"test_prompt_still_draws_something[{case.case_id}]" for case in single} <= named
     assert f"pooled[{pooled.case_id}]" in named
