@@ -20,7 +20,7 @@ POLICY = """
 name = "tiny"
 release_evidence = false
 alpha = 0.05
-images_at_most = 60
+images_at_most = 80
 
 [sampling]
 steps = 2
@@ -82,7 +82,7 @@ def test_a_model_of_every_family_is_audited_from_prompt_to_report(family, policy
     command = [
         *(sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--target=Van Gogh"),
         *(f"--model={candidate}", f"--base={base}", f"--judge=local-dir:{JUDGE}", f"--policy={policy}"),
-        *(f"--store={tmp_path / 'store'}", f"--audit-dir={folder}"),
+        *(f"--store={tmp_path / 'store'}", f"--audit-dir={folder}", "--keep-going"),
     ]
     run = processes.run(command, cwd=ROOT)
 
