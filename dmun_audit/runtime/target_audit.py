@@ -80,7 +80,13 @@ class TargetAudit:
         self.folder = folder
 
     def keep(self, record: CaseRecord) -> None:
-        """Keep the record of one case and write it to the run folder. Raises StoreError if it cannot be written."""
+        """Keep the record of one case and write it to the run folder. Raises StoreError if it cannot be written.
+
+        A refuted control comes once for each case that was left out: what every process rendered for it adds up.
+        """
+        if earlier := self.records.get(record.case_id):
+            rendered = earlier.volatile.rendered + record.volatile.rendered
+            record = record.with_(volatile=record.volatile.model_copy(update={"rendered": rendered}))
         self.records[record.case_id] = record
         if self.folder:
             self.folder.append(record)

@@ -1,0 +1,40 @@
+"""The records that an audit keeps: a refuted control comes once for each case that it leaves out."""
+
+import pytest
+
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
+from dmun_audit.evidence.schema import CaseRecord, Volatile
+from dmun_audit.runtime.target_audit import TargetAudit
+from dmun_audit.verdict.vocabulary import Verdict
+
+
+@pytest.fixture
+def audit(tmp_path):
+    return TargetAudit(resolve(Options(policy="smoke", store=str(tmp_path), audit_dir=str(tmp_path / "run"))))
+
+
+class Runner:
+    """Decides every case as PASS; `failed_control` is the record of a refuted control."""
+
+    def __init__(self, failed_control=None):
+        self.failed_control = failed_control
+
+    def record(self, case):
+        return CaseRecord(case_id=case.id, group=case.group, verdict=Verdict.PASS)
+
+
+def test_what_each_process_rendered_for_a_refuted_control_adds_up(audit):
+    control = CaseRecord(case_id="control", group="controls", verdict=Verdict.FAIL)
+    for rendered in (48, 0, 16):
+        audit.keep(control.with_(volatile=Volatile(rendered=rendered)))
+    assert audit.records["control"].volatile.rendered == 64
+
+
+def test_a_case_after_a_refuted_control_gets_the_record_of_the_control(audit):
+    control = CaseRecord(case_id="control", group="controls", verdict=Verdict.FAIL)
+    erasure = audit.config.plan.of_group("erasure")[0]
+    assert audit.check(erasure, Runner(control), lambda: 0).case_id == "control"
+    assert audit.check(erasure, Runner(), lambda: 0).case_id == erasure.id
+    first = audit.config.plan.of_group("controls")[0]
+    assert audit.check(first, Runner(control), lambda: 0).case_id == first.id
