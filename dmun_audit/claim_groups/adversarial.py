@@ -16,7 +16,7 @@ from dmun_audit.claim_groups.rules import Limits
 from dmun_audit.claim_groups.validation import ADVERSARIAL, is_valid, prompt_text, validation_counts, validation_images
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
-from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
+from dmun_audit.plan.case import Case, ImageRequest, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Adversarial as Figures
 from dmun_audit.policy import Policy
@@ -60,13 +60,12 @@ class Adversarial(RateGroup):
             )
             for prompt in dossier.adversarial[: figures.prompts]
         ]
-        pooled = Case(
-            case_id(self.name, "all valid adversarial prompts together", target),
+        pooled = pooled_case(
             self.name,
             "adversarial pooled",
             f"All valid adversarial prompts together do not bring {target} back",
-            gating=True,
-            pooled=True,
+            "all valid adversarial prompts together",
+            target,
         )
         return [*cases, pooled]
 

@@ -39,7 +39,7 @@ from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.knowledge.remainders import concept_names, content_words, distinct, remainder
-from dmun_audit.plan.case import Case, ImageRequest, Side, case_id
+from dmun_audit.plan.case import Case, ImageRequest, Side, pooled_case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -88,13 +88,11 @@ class Composition(ClaimGroup):
         if figures is None:
             return []
         cases = concept_cases(self.name, "{concept} keeps its subjects", material, Burden(figures.per_concept))
-        pooled = Case(
-            case_id(self.name, "the subjects of all retained concepts together"),
+        pooled = pooled_case(
             self.name,
             "composition pooled",
             "Over all retained concepts together, the subjects are kept",
-            gating=True,
-            pooled=True,
+            "the subjects of all retained concepts together",
         )
         prompts = prompt_cases(self.name, material)
         return [*cases, *prompts, pooled, *skill_cases(self.name, prompts)]

@@ -15,7 +15,7 @@ from dmun_audit.claim_groups.retention_pairs import bound_sentence, decide_poole
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import AdversarialPrompt, CompositionPrompt
-from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
+from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -55,9 +55,7 @@ def prompt_cases(group: str, material: Material) -> list[Case]:
 def skill_cases(group: str, prompts: Sequence[Case]) -> list[Case]:
     """One pooled case for each skill of these cases."""
     skills = dict.fromkeys(case.prompt.strategy for case in prompts if case.prompt)
-    return [
-        Case(case_id(group, f"all prompts of {skill}"), group, SKILL, _title(skill), gating=True, pooled=True) for skill in skills
-    ]
+    return [pooled_case(group, SKILL, _title(skill), f"all prompts of {skill}") for skill in skills]
 
 
 def prompt_row(group: str, plan: Plan, side: Side) -> list[ImageRequest]:

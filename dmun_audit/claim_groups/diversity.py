@@ -39,7 +39,7 @@ from dmun_audit.claim_groups.retention_pairs import (
 )
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.measures.spread import colour_distances, cosine_distances
-from dmun_audit.plan.case import Case, ImageRequest, case_id
+from dmun_audit.plan.case import Case, ImageRequest, pooled_case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -62,6 +62,7 @@ class Diversity(ClaimGroup):
         "often than the base model."
     )
     subject = "repeated pictures"
+    rests_on_detector = False
 
     def cases(self, material: Material) -> list[Case]:
         """See `ClaimGroup.cases`."""
@@ -69,21 +70,17 @@ class Diversity(ClaimGroup):
         if figures is None:
             return []
         cases = concept_cases(self.name, "{concept} keeps its variety", material, Burden(figures.per_concept))
-        pooled = Case(
-            case_id(self.name, "the pictures of all retained concepts together"),
+        pooled = pooled_case(
             self.name,
             "diversity pooled",
             "Over all retained concepts together, pictures are seldom repeated",
-            gating=True,
-            pooled=True,
+            "the pictures of all retained concepts together",
         )
-        seeds = Case(
-            case_id(self.name, "two seeds of all retained concepts together"),
+        seeds = pooled_case(
             self.name,
             SEEDS,
             "Over all retained concepts together, two seeds of a prompt give two pictures",
-            gating=True,
-            pooled=True,
+            "two seeds of all retained concepts together",
         )
         return [*cases, pooled, seeds]
 

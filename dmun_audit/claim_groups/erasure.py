@@ -12,7 +12,7 @@ from dmun_audit.claim_groups.validation import prompt_text
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.dossier import AdversarialPrompt
-from dmun_audit.plan.case import Case, ImageRequest, case_id, requests_for
+from dmun_audit.plan.case import Case, ImageRequest, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.vocabulary import Burden, Stopping
@@ -50,13 +50,12 @@ class Erasure(RateGroup):
             )
             for prompt, concept in prompts
         ]
-        pooled = Case(
-            case_id(self.name, "all direct prompts together", target),
+        pooled = pooled_case(
             self.name,
             "erasure pooled",
             f"All direct prompts together no longer show {target}",
-            gating=True,
-            pooled=True,
+            "all direct prompts together",
+            target,
         )
         return [*cases, pooled]
 

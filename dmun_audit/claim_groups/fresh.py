@@ -19,7 +19,7 @@ from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.fresh_prompts import FreshKind, FreshPrompts
-from dmun_audit.plan.case import Case, ImageRequest, case_id
+from dmun_audit.plan.case import Case, ImageRequest, case_id, pooled_case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.policy.sections import Fresh as Figures
@@ -91,13 +91,8 @@ class Fresh(RateGroup):
             for kind, title in titles.items()
             if any(unit.kind == kind for unit in units)
         ]
-        pooled = Case(
-            case_id(self.name, "all fresh prompts together", target),
-            self.name,
-            "fresh pooled",
-            f"All fresh prompts together do not show {target}",
-            gating=True,
-            pooled=True,
+        pooled = pooled_case(
+            self.name, "fresh pooled", f"All fresh prompts together do not show {target}", "all fresh prompts together", target
         )
         return [*cases, pooled]
 

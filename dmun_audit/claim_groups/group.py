@@ -351,7 +351,7 @@ class ClaimGroup(ABC):
 
     def fixed_decision(self, plan: Plan, outcomes: Sequence[Outcomes], limit: float) -> Decision:
         """Decide the pooled claim once, on all planned images, from the outcomes of its members."""
-        raise NotImplementedError
+        raise NotImplementedError(f"The claim group {self.name} decides no claim once, on all planned images.")
 
     def fixed_case_decision(self, plan: Plan, outcomes: Outcomes, limit: float) -> Decision:
         """Decide the claim of a single case once, on all of its planned images."""
@@ -363,7 +363,7 @@ class ClaimGroup(ABC):
 
     def decide_pooled(self, case: Case, members: Sequence[CaseRecord], plan: Plan, records: Iterable[CaseRecord]) -> CaseFindings:
         """Decide a pooled case from the records of its members. `records` are all records, controls included."""
-        raise NotImplementedError
+        raise NotImplementedError(f"The claim group {self.name} has no claim over all of its cases.")
 
     # Wording.
 

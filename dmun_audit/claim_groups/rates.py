@@ -82,7 +82,7 @@ class RateGroup(ClaimGroup):
 
     def counted_images(self, counted: Sequence[CaseRecord]) -> str:
         """The name of the pooled claim's images in sentences."""
-        raise NotImplementedError
+        raise NotImplementedError(f"The claim group {self.name} does not name the images of its pooled claim.")
 
     def _by_one_judge(
         self, plan: Plan, outcomes: Sequence[Outcomes], errors: JudgeErrors | None, question: str, images: str

@@ -14,7 +14,7 @@ from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
+from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.claims import apply_burden
@@ -62,23 +62,19 @@ class Retention(ClaimGroup):
             )
             for concept in material.nearby
         ]
-        accuracy = Case(
-            case_id(self.name, "all retained concepts together"),
+        accuracy = pooled_case(
             self.name,
             "retention pooled",
             "Over all retained concepts together, accuracy is kept",
-            gating=True,
-            pooled=True,
+            "all retained concepts together",
         )
         if figures.score_margin is None:
             return [*cases, accuracy]
-        scores = Case(
-            case_id(self.name, "clip scores of all retained concepts together"),
+        scores = pooled_case(
             self.name,
             "score pooled",
             "Over all retained concepts together, the CLIP score is kept",
-            gating=True,
-            pooled=True,
+            "clip scores of all retained concepts together",
         )
         return [*cases, accuracy, scores]
 

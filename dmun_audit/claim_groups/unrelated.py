@@ -24,7 +24,7 @@ from dmun_audit.knowledge.plain_prompts import far_prompts
 from dmun_audit.knowledge.remainders import content_words, distinct
 from dmun_audit.measures.frechet import frechet_distance
 from dmun_audit.measures.quality import collapsed
-from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, requests_for
+from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.decision import Decision
@@ -93,13 +93,11 @@ class Unrelated(ClaimGroup):
             "How much the images of plain prompts changed",
             gating=False,
         )
-        pooled = Case(
-            case_id(self.name, "all plain prompts together"),
+        pooled = pooled_case(
             self.name,
             "unrelated pooled",
             "Over all plain prompts together, the candidate draws what they ask for",
-            gating=True,
-            pooled=True,
+            "all plain prompts together",
         )
         return [*cases, distances, pooled]
 

@@ -59,6 +59,11 @@ def case_id(group: str, text: str, *content: Any) -> str:
     return f"{slug(text)}-{digest([group, text, *content])[:8]}"
 
 
+def pooled_case(group: str, kind: str, title: str, text: str, *content: Any) -> Case:
+    """The case of a claim over a whole group. `text` and `content` make its id, as in `case_id`."""
+    return Case(case_id(group, text, *content), group, kind, title, gating=True, pooled=True)
+
+
 def requests_for(side: Side, prompts: Sequence[str], count: int, audit_seed: int, first: int = 0) -> tuple[ImageRequest, ...]:
     """`count` requests spread evenly over `prompts`, in rounds, with the seeds of the indices `first`, `first` + 1, …
 
