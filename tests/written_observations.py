@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from dmun_audit.claim_groups.group import JudgeOutcomes
+from dmun_audit.claim_groups.context import JudgeOutcomes
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.decisions.conclude import pooled_records

@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from benchmarks.calibration.audit_images import AuditImages, PlannedImages
-from dmun_audit.claim_groups.group import Judge
+from dmun_audit.claim_groups.context import Judge
 from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
 from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.judge.views import View
@@ -22,7 +22,7 @@ OTHER_LABEL = ""
 
 
 class ResampledObservations:
-    """The observations of a resampled audit; implements `claim_groups.group.Observations`.
+    """The observations of a resampled audit; implements `claim_groups.context.Observations`.
 
     `drawn` are the images that a real audit would have rendered: whole batches. Records describe images only where a claim
     on CLIP scores reads them.
@@ -149,7 +149,7 @@ class Calibrated(Protocol):
 
 
 class NoMeasures:
-    """Measures no damage; implements `claim_groups.group.Measures`. All measures are 0, so no ordering is tested."""
+    """Measures no damage; implements `claim_groups.context.Measures`. All measures are 0, so no ordering is tested."""
 
     def __init__(self, observations: Calibrated) -> None:
         self._observations = observations

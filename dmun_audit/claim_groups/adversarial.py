@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.rules import Limits
 from dmun_audit.claim_groups.validation import ADVERSARIAL, is_valid, prompt_text, validation_counts, validation_images

@@ -21,7 +21,8 @@ from dmun_audit.claim_groups.composition_prompts import (
     prompt_row,
     skill_cases,
 )
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention_pairs import (
     bound_sentence,

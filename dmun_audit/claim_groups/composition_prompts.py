@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention_pairs import bound_sentence, decide_pooled, listed
 from dmun_audit.evidence import messages

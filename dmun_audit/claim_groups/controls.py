@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
+from dmun_audit.claim_groups.context import CaseContext, JudgeOutcomes
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.rules import JudgeErrors
 from dmun_audit.claim_groups.validation import is_valid, validation_counts, validation_images

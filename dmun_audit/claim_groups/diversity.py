@@ -21,8 +21,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.claim_groups.controls import known_images
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.claim_groups.retention_pairs import (

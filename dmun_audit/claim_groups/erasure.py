@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Material
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.rules import Limits
 from dmun_audit.claim_groups.validation import prompt_text

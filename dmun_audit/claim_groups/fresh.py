@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dmun_audit._util.hashing import seed_of
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Judge, Material
+from dmun_audit.claim_groups.context import CaseContext, Judge
+from dmun_audit.claim_groups.group import CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.records import guilty_prompts
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, Correlation, Tables
 from dmun_audit.plan.case import Case, case_id
 from dmun_audit.plan.plan import Plan

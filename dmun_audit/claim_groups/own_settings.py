@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, Judge, Material
+from dmun_audit.claim_groups.context import CaseContext, Judge
+from dmun_audit.claim_groups.group import CaseFindings, Material
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.records import guilty_prompts
 from dmun_audit.claim_groups.rules import Limits, Rules

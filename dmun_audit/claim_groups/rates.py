@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.claim_groups.controls import judge_errors
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import JudgeErrors, Outcomes, Rules
 from dmun_audit.evidence import messages

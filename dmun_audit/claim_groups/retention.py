@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.context import CaseContext, JudgeOutcomes
 from dmun_audit.claim_groups.controls import known_images
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages

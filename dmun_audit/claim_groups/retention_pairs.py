@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.claim_groups.controls import known_images
-from dmun_audit.claim_groups.group import CaseContext, Material
+from dmun_audit.claim_groups.group import Material
 from dmun_audit.claim_groups.retention import base_of
 from dmun_audit.claim_groups.rules import OutcomeKind
 from dmun_audit.evidence import messages

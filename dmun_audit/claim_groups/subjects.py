@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dmun_audit.claim_groups.group import CaseContext
+from dmun_audit.claim_groups.context import CaseContext
 
 
 def mean_texts(classes: Sequence[Sequence[str]], context: CaseContext) -> np.ndarray:

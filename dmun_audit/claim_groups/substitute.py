@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.claim_groups.erasure import GROUP as ERASURE
 from dmun_audit.claim_groups.erasure import matching_base_images
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, Material
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.rules import Limits
 from dmun_audit.claim_groups.subjects import mean_texts

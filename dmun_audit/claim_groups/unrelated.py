@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
+from dmun_audit.claim_groups.context import CaseContext, JudgeOutcomes
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record
 from dmun_audit.claim_groups.retention_pairs import bound_sentence, listed
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dmun_audit.claim_groups.group import CaseContext
+from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.knowledge.dossier import AdversarialPrompt
 from dmun_audit.plan.case import Case, ImageRequest, requests_for
 from dmun_audit.policy import Policy

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings
+from dmun_audit.claim_groups.context import CaseContext
+from dmun_audit.claim_groups.group import CaseFindings
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.judge.views import View

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class AuditMeasures:
-    """Measures drawn images; implements `claim_groups.group.Measures`. Base and candidate images share prompt and seed.
+    """Measures drawn images; implements `claim_groups.context.Measures`. Base and candidate images share prompt and seed.
 
     `metrics` come from other packages and are measured on the pairs of every concept.
     """

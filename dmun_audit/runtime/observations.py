@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dmun_audit.claim_groups import retention
+from dmun_audit.claim_groups.context import Judge
 from dmun_audit.claim_groups.controls import calibration_images
-from dmun_audit.claim_groups.group import Judge
 from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
 from dmun_audit.judge.clip_scorer import ClipScorer
 from dmun_audit.judge.detection import Threshold
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class AuditObservations:
-    """Images by request; implements `claim_groups.group.Observations`.
+    """Images by request; implements `claim_groups.context.Observations`.
 
     `second` is a second, independent detector of the target, or None. `prompt_judge` is the user's judge of composition prompts.
     """

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar, cast
 
-from dmun_audit.claim_groups.group import Judge, Measures, Observations
+from dmun_audit.claim_groups.context import Judge, Measures, Observations
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import JudgeErrors, Rules
 from dmun_audit.evidence import messages
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class AuditRunner:
-    """Decides cases; implements `claim_groups.group.CaseContext`. Processes of one audit share only the store."""
+    """Decides cases; implements `claim_groups.context.CaseContext`. Processes of one audit share only the store."""
 
     def __init__(self, observations: Observations, measures: Measures) -> None:
         self.observations = observations

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-from dmun_audit.claim_groups.group import CaseContext, ClaimGroup, Judge
+from dmun_audit.claim_groups.context import CaseContext, Judge
+from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.plan.case import Case, ImageRequest, by_rounds
 from dmun_audit.verdict.decision import Decision

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.claim_groups.context import CaseContext, JudgeOutcomes
 from dmun_audit.claim_groups.erasure import GROUP as ERASURE
-from dmun_audit.claim_groups.group import CaseContext, CaseFindings, ClaimGroup, JudgeOutcomes, Material
+from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
 from dmun_audit.claim_groups.records import claim_record, with_highest_rates
 from dmun_audit.claim_groups.rules import Limits, Outcomes, Rules
 from dmun_audit.evidence import messages
