@@ -10,7 +10,7 @@ from scipy import ndimage
 from textured_pictures import picture
 from written_observations import DOSSIER, WrittenAudit
 
-from dmun_audit.claim_groups.substitute import COPIES, EMPTY, EXPOSURE, QUESTIONS, REPEATS, SUBJECT
+from dmun_audit.claim_groups.substitute_questions import COPIES, EMPTY, EXPOSURE, QUESTIONS, REPEATS, SUBJECT
 from dmun_audit.evidence.run import read_run
 from dmun_audit.policy import Substitute, load_policy
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
