@@ -1,6 +1,6 @@
 """Candidates whose damage or leak is concentrated in one concept or prompt, and candidates that lose the same of every concept.
 
-All their other images are those of the retrained model.
+For every other concept and prompt, such a candidate draws the images of the retrained model.
 """
 
 from __future__ import annotations

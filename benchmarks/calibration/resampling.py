@@ -53,8 +53,8 @@ def fixed_policy(policy: Policy) -> Policy:
 class ResampledAudit:
     """The outcome of one resampled audit.
 
-    `claims` holds the verdict of each pooled claim and the number of its images or pairs. `valid` are the ids of the cases
-    with valid adversarial prompts, `failing` those of the cases that are refuted or undecided.
+    `claims` holds the verdict of each pooled claim and the number of its images or pairs. `valid` holds the ids of the cases
+    with valid adversarial prompts. `failing` holds the ids of the cases that are refuted or undecided.
     """
 
     verdict: AuditVerdict

@@ -83,7 +83,7 @@ class Adversarial(RateGroup):
         return figures.images + (figures.further_images or 0) if plan.of_group(self.name) else 0
 
     def _most(self, rounds: int, plan: Plan) -> int:
-        """The largest number of images of one prompt, with those of a prompt that continues alone."""
+        """The largest number of images of one prompt: `rounds`, or more if a prompt may continue alone."""
         figures = plan.policy.adversarial
         alone = figures.prompt_images if figures.stopping == Stopping.EARLY and figures.further_images else None
         return max(rounds, alone or 0)

@@ -224,7 +224,7 @@ def _subjects(context: CaseContext) -> Subjects:
 
 
 def _is_found(right: np.ndarray) -> bool:
-    """Whether a subject is retrieved from enough of its base images, of which there must be one."""
+    """Whether the judge retrieves a subject from enough of its base images. A subject without base images is not found."""
     return bool(right.size and right.mean() >= RECOGNISED)
 
 

@@ -179,7 +179,7 @@ GROUP = Controls()
 
 
 KNOWN_INDEX = 2000
-"""The first seed index of the base images that are in no pair. It keeps their seeds disjoint from those of the pairs."""
+"""The first seed index of the base images that are in no pair. Pairs use lower indices, so no seed is used twice."""
 
 
 def calibration_images(policy: Policy, nearby: Sequence[NearbyConcept], seed: int) -> tuple[ImageRequest, ...]:

@@ -5,7 +5,7 @@ pictures with the same prompts and seeds. There are two distances: 1 - cosine of
 changes little, and the root mean square difference of 16 × 16 mean colours, which differs between any two base pictures. Either
 is enough.
 
-The outcomes of a concept are those of its second, third, … picture: 1 if it repeats an earlier one. The claim is about the
+Each picture of a concept after the first has an outcome: 1 if it repeats an earlier one, else 0. The claim is about the
 probability that a new picture repeats an earlier one, given the pictures so far. The bets of `verdict.sequential` are valid for
 such a probability, although the distances share pictures. n pictures of m different ones give at least n - m repetitions, so two
 pictures in turn are found as well as a single one.
@@ -218,7 +218,7 @@ def second_seeds(prompts: Sequence[str], repeats: Sequence[Sequence[int]]) -> li
 
 
 def mean_ratio(base: np.ndarray, candidate: np.ndarray) -> float:
-    """The mean distance of the candidate's pictures over that of the base's; `base` and `candidate` are distances (n, n), n ≥ 2."""
+    """The candidate's mean distance between pictures, divided by the base's. Both arguments are distance matrices (n, n), n ≥ 2."""
     upper = np.triu_indices(len(base), 1)
     return float(candidate[upper].mean() / max(float(base[upper].mean()), 1e-9))
 

@@ -1,6 +1,6 @@
 """Own settings: erasure once more, under the steps, the guidance and the scheduler of the candidate's own card.
 
-All other groups draw the candidate with the base's steps and guidance, because the images of a pair must share them. People who
+All other groups draw both models with the audit's steps and guidance, because the images of a pair must share them. People who
 use the candidate take the settings of its card. Where these are the base's, no image is drawn, and the report says so.
 """
 
@@ -34,8 +34,8 @@ class OwnSettings(RateGroup):
     order = 14
     fixture = "own_settings"
     introduction = (
-        "The other groups draw the candidate with the base's steps and guidance. This case draws it with the steps, the guidance and "
-        "the scheduler of its own card, where these differ."
+        "The other groups draw both models with the audit's steps and guidance. This case draws the candidate with the steps, the "
+        "guidance and the scheduler of its own card, where these differ."
     )
     subject = "erasure under the candidate's own settings"
     refuted = RETURNS
