@@ -35,7 +35,7 @@ class OwnSettings(RateGroup):
     fixture = "own_settings"
     introduction = (
         "The other groups draw both models with the audit's steps and guidance. This case draws the candidate with the steps, the "
-        "guidance and the scheduler of its own card, where these differ."
+        "guidance and the scheduler of its own card, where these differ from the base's."
     )
     subject = "erasure under the candidate's own settings"
     refuted = RETURNS
