@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
@@ -229,7 +229,7 @@ def load_run(folder: str | Path) -> AuditResult:
         folder: The run folder, such as audit-runs/van-gogh-….
 
     Returns:
-        The result. Its verdict is INCOMPLETE if the evidence changed after the verdict was decided.
+        The result. Its verdict is INCOMPLETE if its files contradict it.
 
     Raises:
         UsageError: The folder is no run folder, or a later version wrote it.
@@ -242,7 +242,9 @@ def load_run(folder: str | Path) -> AuditResult:
           why:  a run folder holds manifest.json and evidence.jsonl
           do:   give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)
     """
-    return AuditResult(read_run(Path(folder).expanduser()))
+    from dmun_audit.decisions.recheck import checked_run
+
+    return AuditResult(checked_run(Path(folder).expanduser()))
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:

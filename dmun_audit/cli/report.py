@@ -15,12 +15,15 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read evidence and manifest, write both reports, print the summary. Returns 1 for altered evidence."""
-    from dmun_audit.evidence.run import read_run
-    from dmun_audit.report.files import write_reports
+    """Derive the verdict again, write both reports, print the summary. Returns the exit code of the verdict, as an audit does."""
+    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.evidence.checksums import update_checksums
+    from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.text import summary_lines
 
-    audit_run = read_run(arguments.folder)
+    audit_run = checked_run(arguments.folder)
     write_reports(audit_run)
+    if not audit_run.altered:
+        update_checksums(audit_run.path, FILES)
     print("\n".join(summary_lines(audit_run)))
-    return int(audit_run.altered)  # a script must not rely on evidence that differs from the evidence of the verdict
+    return audit_run.verdict.exit_code

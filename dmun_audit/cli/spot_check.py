@@ -38,12 +38,14 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
-    from dmun_audit.evidence.run import read_run
-    from dmun_audit.report.files import write_reports
+    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.evidence.checksums import update_checksums
+    from dmun_audit.report.files import FILES, write_reports
+    from dmun_audit.spot_check.labels import FILE as LABELS
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
 
-    audit_run = read_run(arguments.folder)
+    audit_run = checked_run(arguments.folder)
     person = _name(arguments.by)
     session = _session(audit_run, person, arguments.images, arguments.seed)
     target, kind = _target(audit_run)
@@ -51,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{len(session.order)} images to label, {len(session.answers)} already labelled. Seed of the sample: {session.seed}.")
     ask(session, target, kind)
     write_reports(audit_run)
+    update_checksums(audit_run.path, [*FILES, *([LABELS] if (audit_run.path / LABELS).exists() else [])])
     print()
     for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))

@@ -17,6 +17,8 @@ from dmun_audit.verdict.vocabulary import CONTROLS, ClaimKind, Verdict
 SIGNIFICANT = 0.05
 """A p-value that cannot get this low after the adjustment is not adjusted: there are too few pairs to tell."""
 
+_ADJUSTED = ("_p_holm", "_p_combined")
+
 DISTANCES = ("kid", "cmmd")
 """The distances between the images of base and candidate that have a p-value."""
 
@@ -44,6 +46,16 @@ def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
     _adjust_distances(adjusted)
     _combine_distances(adjusted)
     return [_with_false_positive_sentence(record) for record in adjusted]
+
+
+def without_holm(record: CaseRecord) -> CaseRecord:
+    """A record as it was before `with_holm` and before waivers."""
+    claim, measures = record.claim, {name: value for name, value in record.measures.items() if not name.endswith(_ADJUSTED)}
+    seen = record.seen
+    if claim is not None and claim.p_imagined is not None and claim.holm is not None:
+        seen = seen.removesuffix(f" {messages.false_positive_sentence(claim.holm)}")
+    claim = claim and claim.model_copy(update={"holm": None, "p_imagined": None})
+    return record.with_(claim=claim, measures=measures, seen=seen, waiver=None)
 
 
 def _may_fail(record: CaseRecord) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,17 +31,20 @@ class EvidenceLine:
             return None
 
 
-def read_lines(path: Path) -> list[EvidenceLine]:
-    """The lines of an evidence file; empty if there is no file. Raises UsageError if the file cannot be read.
+def read_lines(path: Path) -> Iterator[EvidenceLine]:
+    """The lines of an evidence file, one after the other; none if there is no file. Raises UsageError if it cannot be read.
 
     Only a newline ends a line: a record may contain other line separators.
     """
     try:
-        content = path.read_bytes() if path.exists() else b""
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.strip():
+                    yield EvidenceLine(number, _parsed(line))
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise UsageError(f"{path} cannot be read", error.strerror or str(error), "name another run folder") from None
-    lines = enumerate(content.split(b"\n"), start=1)
-    return [EvidenceLine(number, _parsed(line)) for number, line in lines if line.strip()]
 
 
 def latest(lines: Iterable[EvidenceLine]) -> dict[str, EvidenceLine]:
@@ -57,11 +60,29 @@ def _parsed(line: bytes) -> JsonObject | None:
     return content if isinstance(content, dict) and isinstance(content.get("case_id"), str) else None
 
 
+def line_digest(content: Mapping[str, object]) -> str:
+    """SHA-256 over all fields of a record but `volatile`."""
+    return digest_bytes(_as_text(without_volatile(content)))
+
+
 def evidence_digest(contents: Iterable[Mapping[str, object]]) -> EvidenceDigest:
     """The number of cases and a SHA-256 over all fields but `volatile`. The order of the cases does not matter."""
+    return digest_of_lines({str(content["case_id"]): line_digest(content) for content in contents})
+
+
+def digest_of_lines(digests: Mapping[str, str]) -> EvidenceDigest:
+    """The `evidence_digest` of records of which only the `line_digest` is known, by case id."""
+    return EvidenceDigest(cases=len(digests), digest=digest_bytes(_as_text(sorted(digests.items()))))
+
+
+def digest_before_format_3(contents: Iterable[Mapping[str, object]]) -> EvidenceDigest:
+    """The digest of evidence as formats 1 and 2 define it: over all records in one text."""
     parts = sorted((without_volatile(content) for content in contents), key=lambda part: part["case_id"])
-    text = json.dumps(parts, sort_keys=True)  # not canonical JSON: an edited file may hold NaN or a lone surrogate
-    return EvidenceDigest(cases=len(parts), digest=digest_bytes(text.encode()))
+    return EvidenceDigest(cases=len(parts), digest=digest_bytes(_as_text(parts)))
+
+
+def _as_text(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()  # not canonical JSON: an edited file may hold NaN or a lone surrogate
 
 
 def read_manifest(path: Path, remedy: str) -> Manifest | None:

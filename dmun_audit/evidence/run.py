@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.evidence.reading import evidence_digest, latest, read_lines, read_manifest
-from dmun_audit.evidence.schema import CaseRecord, Manifest
+from dmun_audit.evidence.reading import (
+    digest_before_format_3,
+    digest_of_lines,
+    latest,
+    line_digest,
+    read_lines,
+    read_manifest,
+)
+from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -23,7 +30,8 @@ class Run:
         manifest: The manifest.
         cases: The records, in the order in which they first appear in the evidence file.
         unreadable: Numbers (from 1) of evidence lines without a record. An incomplete last line is not among them.
-        altered: Whether the evidence changed after the verdict was decided.
+        contradictions: Sentences that say where the files of the folder contradict the verdict; empty if they do not.
+        remarks: Further warnings on the files of the folder.
         digest: SHA-256 of the evidence.
     """
 
@@ -31,12 +39,23 @@ class Run:
     manifest: Manifest
     cases: tuple[CaseRecord, ...]
     unreadable: tuple[int, ...] = ()
-    altered: bool = False
+    contradictions: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     digest: str = ""
 
     @property
+    def altered(self) -> bool:
+        """Whether files of the folder contradict the verdict."""
+        return bool(self.contradictions)
+
+    @property
+    def concluded(self) -> bool:
+        """Whether the audit was concluded: a killed run has no verdict."""
+        return self.manifest.exit_code is not None
+
+    @property
     def verdict(self) -> AuditVerdict:
-        """The verdict on the audit; INCOMPLETE if the evidence was altered."""
+        """The verdict on the audit; INCOMPLETE if files of the folder contradict it."""
         return AuditVerdict.INCOMPLETE if self.altered else self.manifest.verdict
 
     @property
@@ -45,18 +64,20 @@ class Run:
         if self.altered:
             verdict = self.manifest.verdict
             return (
-                f"evidence.jsonl changed after the verdict {verdict} was decided. Run the audit again: it reuses its images.",
+                *self.contradictions,
+                f"So the verdict {verdict} of the manifest does not hold. Run the audit again: it reuses its images.",
             )
         return self.manifest.reasons
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the reader, in sentences."""
+        warnings = (*self.manifest.warnings, *self.remarks)
         if not self.unreadable:
-            return self.manifest.warnings
+            return warnings
         lines = ", ".join(map(str, self.unreadable))
         plural = "s" if len(self.unreadable) > 1 else ""
-        return (*self.manifest.warnings, f"Ignored in evidence.jsonl: unreadable line{plural} {lines}.")
+        return (*warnings, f"Ignored in evidence.jsonl: unreadable line{plural} {lines}.")
 
     def of_group(self, group: str) -> tuple[CaseRecord, ...]:
         """The cases of one group: single cases first, then the pooled ones."""
@@ -68,25 +89,38 @@ class Run:
         return file if _KEY.fullmatch(key) and file.is_file() else None
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path, manifest: Manifest | None = None) -> Run:
     """Read the run folder at `path`. If a case has several evidence lines, the last one counts.
 
-    A process that was killed may leave an incomplete last line, which is ignored. Raises UsageError if `path` is no run folder.
+    `manifest` is given if it is not written yet. A process that was killed may leave an incomplete last line, which is ignored.
+    Raises UsageError if `path` is no run folder.
     """
-    manifest = _manifest(path)
-    lines = read_lines(path / "evidence.jsonl")
-    records = {case_id: line.record() for case_id, line in latest(lines).items()}
-    last = lines[-1].number if lines else 0
-    unreadable = [line.number for line in lines if line.content is None and line.number != last]
-    unreadable += [line.number for case_id, line in latest(lines).items() if records[case_id] is None]
-    digest = evidence_digest(line.content for line in latest(lines).values() if line.content is not None)
-    concluded = manifest.evidence is not None and manifest.exit_code is not None
+    manifest = manifest or _manifest(path)
+    cases: dict[str, CaseRecord | None] = {}
+    digests: dict[str, str] = {}
+    places: dict[str, int] = {}
+    unreadable: list[int] = []
+    for line in read_lines(path / "evidence.jsonl"):  # one line in memory at a time
+        if line.content is None:
+            unreadable.append(line.number)
+            continue
+        case_id = line.content["case_id"]
+        cases[case_id], digests[case_id], places[case_id] = line.record(), line_digest(line.content), line.number
+    last = max([*places.values(), *unreadable], default=0)
+    unreadable = [number for number in unreadable if number != last]
+    unreadable += [places[case_id] for case_id, record in cases.items() if record is None]
+    digest = digest_of_lines(digests)
+    decided_on = manifest.evidence if manifest.exit_code is not None else None
+    if decided_on is not None and manifest.format < FIRST_WITH_CHECKSUMS:
+        contents = latest(read_lines(path / "evidence.jsonl"))
+        digest = digest_before_format_3(line.content for line in contents.values() if line.content is not None)
+    changed = decided_on is not None and decided_on != digest
     return Run(
         path,
         manifest,
-        tuple(record for record in records.values() if record is not None),
+        tuple(record for record in cases.values() if record is not None),
         tuple(sorted(unreadable)),
-        altered=concluded and manifest.evidence != digest,
+        (f"evidence.jsonl changed after the verdict {manifest.verdict} was decided.",) if changed else (),
         digest=digest.digest,
     )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit._util.hashing import digest_bytes, digest_file
+from dmun_audit.evidence.checksums import FILE, SIGNATURE, STATEMENT, write_checksums
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
 from dmun_audit.store.files import require_writable, write_atomically
@@ -100,15 +102,26 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest."""
-        text = json.dumps(manifest.to_json(), ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True) + "\n"
-        write_atomically(self.manifest, text.encode())
+        write_atomically(self.manifest, _manifest_bytes(manifest))
+
+    def seal(self, manifest: Manifest, statement: Callable[[str], bytes]) -> None:
+        """Write SHA256SUMS, the attestation and, last, the manifest: a folder with a verdict is complete.
+
+        `statement` makes the attestation from the digest of SHA256SUMS. A signature of an earlier verdict is removed.
+        """
+        content = _manifest_bytes(manifest)
+        write_checksums(self.path, {self.manifest.name: digest_bytes(content)})
+        write_atomically(self.path / STATEMENT, statement(digest_file(self.path / FILE)))
+        (self.path / SIGNATURE).unlink(missing_ok=True)
+        write_atomically(self.manifest, content)
 
     def keep_image(self, source: Path) -> None:
         """Put a stored image into the run folder, as a hard link if the file system allows it, else as a copy."""
         place = self.path / "images" / source.name
-        if place.exists() or not source.exists():
+        if not source.exists() or (place.exists() and _same_content(place, source)):
             return
         try:
+            place.unlink(missing_ok=True)  # somebody has written another file there
             place.parent.mkdir(exist_ok=True)
             os.link(source, place)
         except FileExistsError:
@@ -123,6 +136,14 @@ class RunFolder:
             if data and not data.endswith(b"\n"):
                 with self.evidence.open("ab") as stream:
                     stream.write(b"\n")
+
+
+def _manifest_bytes(manifest: Manifest) -> bytes:
+    return (json.dumps(manifest.to_json(), ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    return os.path.samefile(one, other) or one.read_bytes() == other.read_bytes()
 
 
 def _line(content: JsonObject) -> str:

@@ -1,7 +1,7 @@
 """The files of an audit as typed records: one `CaseRecord` for each line of evidence.jsonl, and the `Manifest`.
 
 All records are frozen: a step that adjusts or waives returns a new record. Files are validated once, when they are read
-(`evidence.reading`). The current format is 2. Files of format 1, which version 0.1.0 wrote, can be read too.
+(`evidence.reading`). The current format is 3. Files of the formats 1 (version 0.1.0) and 2 can be read too.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from dmun_audit.verdict.vocabulary import AuditVerdict, Burden, Stopping, Verdict
 
-FORMAT = 2
+FORMAT = 3
 """The format that this version writes."""
 
-READ_FORMATS = (1, 2)
+READ_FORMATS = (1, 2, 3)
 """The formats that this version reads."""
+
+FIRST_WITH_CHECKSUMS = 3
+"""The first format whose run folders hold SHA256SUMS, dossier and policy, so that the verdict can be derived again."""
 
 JsonObject = dict[str, Any]
 Side = Literal["base", "candidate", "candidate, own settings"]
@@ -312,7 +315,9 @@ class Manifest(_Record):
     images: JsonObject = Field(default_factory=dict, description="How many images were planned, rendered and reused.")
     policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
     dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
-    plan: JsonObject = Field(default_factory=dict, description="Digest and number of cases.")
+    plan: JsonObject = Field(
+        default_factory=dict, description="Digest, number of cases, and what the plan follows from besides dossier, policy and seed."
+    )
     seeds: JsonObject = Field(default_factory=dict, description="The audit seed and where it comes from.")
     trust_remote_code: bool = False
     models: JsonObject = Field(default_factory=dict, description="Reference, digests and load proof of base and candidate.")
@@ -322,6 +327,12 @@ class Manifest(_Record):
     hardware: JsonObject = Field(default_factory=dict)
     versions: JsonObject = Field(default_factory=dict, description="Versions of Python and of the packages.")
     git: JsonObject | None = Field(default=None, description="Commit and dirty flag of the working tree.")
+    command: JsonObject = Field(
+        default_factory=dict, description="The command line with its folder, user, host and CI job, and the options of the audit."
+    )
+    interruptions: JsonObject = Field(
+        default_factory=dict, description="Why the run is not the whole plan, and failed tests of the user; the verdict follows from it."
+    )
     attempts: tuple[AttemptRecord, ...] = ()
     started: str | None = None
     finished: str | None = None

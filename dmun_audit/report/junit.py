@@ -11,6 +11,7 @@ from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import one_line
 from dmun_audit.report.text import failure_text, groups_of
 from dmun_audit.report.waivers import headline, waiver_text
+from dmun_audit.store.files import write_atomically
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 _NOT_SHOWN_BY_CASES = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
@@ -38,7 +39,7 @@ def write_junit(run: Run, path: Path) -> None:
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in suites):.3f}")
     root.extend(suites)
     ET.indent(root)
-    path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+    write_atomically(path, ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
 def _suite(group: str, cases: Sequence[CaseRecord]) -> ET.Element:

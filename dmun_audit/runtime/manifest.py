@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.decisions.conclude import Conclusion
+from dmun_audit.decisions.conclude import Conclusion, Interruptions
 from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
+from dmun_audit.runtime.environment import describe_command, versions, working_tree
 from dmun_audit.verdict.vocabulary import CONTROLS
-
-PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
 
 
 def opened_manifest(config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord]) -> Manifest:
@@ -33,13 +30,18 @@ def concluded_manifest(
     facts: JsonObject,
     records: Mapping[str, CaseRecord],
     conclusion: Conclusion,
+    interruptions: Interruptions,
     *,
     whole: bool,
     earlier: Manifest | None,
     attempts: Sequence[AttemptRecord],
     evidence: EvidenceDigest,
+    not_run: Sequence[str] = (),
 ) -> Manifest:
-    """The manifest of a concluded audit. `records` are all records by case id, pooled ones included."""
+    """The manifest of a concluded audit. `records` are all records by case id, pooled ones included.
+
+    `not_run` are the ids of further cases in the evidence: an earlier run in the same folder decided them.
+    """
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
     images = {(image.model, image.key) for record in records.values() for image in record.images}
     concluded = {
@@ -51,8 +53,10 @@ def concluded_manifest(
         "waivers": waiver_statuses(plan, records, config.day),
         "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(images) - rendered)},
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
-        "git": _git(Path.cwd()),
+        "versions": versions(),
+        "git": working_tree(Path.cwd()),
+        "command": describe_command() | {"options": _options(config)},
+        "interruptions": _plain(asdict(interruptions)) | {"not_run": list(not_run)},
         "attempts": attempts,
         "started": attempts[-1].started,
         "finished": attempts[-1].finished,
@@ -110,7 +114,7 @@ def _planned(config: AuditConfig) -> JsonObject:
             "world": dossier.world,
             "origin": config.knowledge,
         },
-        "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
+        "plan": {"digest": plan.digest(), "cases": len(plan.cases), "fingerprint": plan.fingerprint},
         "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds},
         "trust_remote_code": config.trust_remote_code,
     }
@@ -131,18 +135,22 @@ def _measured_judge(plan: Plan, records: Mapping[str, CaseRecord]) -> JsonObject
     return measured
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+def _options(config: AuditConfig) -> JsonObject:
+    """The options that lead to the same audit again. Dossier, policy and own prompts lie in the run folder."""
+    options = {
+        "model": config.candidate,
+        "base": config.base,
+        "judge": config.judge,
+        "detector": config.detector,
+        "second_judge": config.second_judge,
+        "composition_judge": config.composition_judge,
+        "audit_seed": config.audit_seed,
+        "keep_going": config.keep_going,
+        "trust_remote_code": config.trust_remote_code,
+    }
+    return {name: value for name, value in options.items() if value not in (None, False)}
 
 
-def _git(folder: Path) -> JsonObject | None:
-    """Commit and dirty flag of the working tree that the audit was started in; None outside of one."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+def _plain(value: JsonObject) -> JsonObject:
+    """Sets as sorted lists."""
+    return {name: sorted(inner) if isinstance(inner, set | frozenset) else inner for name, inner in value.items()}

@@ -8,18 +8,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.decisions.conclude import Conclusion, Interruptions, conclude, pooled_records
+from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
+from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.report.attestation import statement
 from dmun_audit.report.files import write_reports
+from dmun_audit.runtime.inputs import write_inputs
 from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
-from dmun_audit.spot_check.requirement import open_claims
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict
@@ -77,6 +79,7 @@ class TargetAudit:
         self._earlier = earlier = folder.read_manifest()
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
         folder.write_manifest(opened_manifest(self.config, earlier, self._attempts))
+        write_inputs(self.config, folder.path)
         self.folder = folder
 
     def keep(self, record: CaseRecord) -> None:
@@ -94,7 +97,10 @@ class TargetAudit:
                 self.folder.keep_image(self._store.path(image.key))
 
     def conclude(self, interruptions: Interruptions | None = None) -> Run:
-        """Decide the pooled claims and the verdict; write evidence, manifest and reports."""
+        """Decide the pooled claims and the verdict; write evidence, reports and, last, the manifest with the verdict.
+
+        Raises StoreError if a file cannot be written. The manifest then says that the run has not finished.
+        """
         assert self.folder is not None
         interruptions, plan = interruptions or Interruptions(), self.config.plan
         pooled = pooled_records(plan, self.records)
@@ -103,30 +109,25 @@ class TargetAudit:
         self.folder.conclude(records[case.id] for case in plan.cases if case.id in records)
         self.pooled = tuple(records[record.case_id] for record in pooled)
         digest = evidence_digest(self.folder.contents().values())
-        conclusion = self._with_spot_check(conclude(plan, records, interruptions), records, digest)
+        conclusion = with_spot_check(conclude(plan, records, interruptions), plan, self.folder.path, digest.digest, records)
         attempt = self._attempts[-1].model_copy(update={"finished": _now(), "verdict": conclusion.verdict})
         manifest = concluded_manifest(
             self.config,
             self.facts,
             records,
             conclusion,
+            interruptions,
             whole=not interruptions.deselected and not interruptions.stopped,
             earlier=self._earlier,
             attempts=(*self._attempts[:-1], attempt),
             evidence=digest,
+            not_run=[case_id for case_id in self.folder.contents() if case_id not in records],
         )
-        self.folder.write_manifest(manifest)
-        self.run = read_run(self.folder.path)
-        write_reports(self.run)
-        return self.run
-
-    def _with_spot_check(self, conclusion: Conclusion, records: Mapping[str, CaseRecord], digest: EvidenceDigest) -> Conclusion:
-        """The conclusion: INCONCLUSIVE in place of PASS if the policy requires a spot-check that leaves a claim open."""
-        required = self.config.policy.controls.spot_check == "required"
-        if not required or conclusion.verdict != AuditVerdict.PASS or self.folder is None:
-            return conclusion
-        left_open = open_claims(self.folder.path, digest.digest, list(records.values()))
-        return Conclusion(AuditVerdict.INCONCLUSIVE, tuple(left_open)) if left_open else conclusion
+        run = read_run(self.folder.path, manifest)
+        write_reports(run)
+        self.folder.seal(manifest, lambda checksums: statement(manifest, run.cases, checksums))
+        self.run = run
+        return run
 
     @property
     def verdict(self) -> AuditVerdict | None:

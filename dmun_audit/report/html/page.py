@@ -28,6 +28,7 @@ from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.text import groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
+from dmun_audit.store.files import write_atomically
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -76,7 +77,7 @@ class PlotView:
 
 def write_html(run: Run, path: Path) -> None:
     """Write the run as one HTML page that needs no other file and no network."""
-    path.write_text(render_html(run), encoding="utf-8")
+    write_atomically(path, render_html(run).encode())
 
 
 def render_html(run: Run) -> str:
