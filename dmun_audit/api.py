@@ -181,9 +181,7 @@ def audit(
     """
     from dmun_audit.config.options import Options
     from dmun_audit.config.resolve import resolve
-    from dmun_audit.plan.waivers import check_waivers
-    from dmun_audit.runtime.loading import open_runtime
-    from dmun_audit.runtime.target_audit import TargetAudit
+    from dmun_audit.runtime.whole_audit import run_audit
 
     in_memory = _in_memory({"base": base, "candidate": candidate})
     options = Options(
@@ -206,20 +204,7 @@ def audit(
         trust_remote_code=trust_remote_code,
     )
     config = resolve(options)
-    check_waivers([config.plan], config.day)
-    target_audit = TargetAudit(config)
-    target_audit.begin()
-    runtime = open_runtime([config], lambda count: None, in_memory)
-    runner = target_audit.runner(runtime.runner)
-    for case in config.plan.cases:
-        if not case.pooled:
-            record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
-            if record.case_id != case.id:
-                break  # a control is refuted: nothing more is drawn
-            target_audit.keep(record)
-            if on_case:
-                on_case(record)
-    return AuditResult(target_audit.conclude())
+    return AuditResult(run_audit(config, in_memory, on_case))
 
 
 def load_run(folder: str | Path) -> AuditResult:

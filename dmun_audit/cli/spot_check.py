@@ -41,9 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.evidence.checksums import update_checksums
     from dmun_audit.report.files import FILES, write_reports
-    from dmun_audit.spot_check.labels import FILE as LABELS
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
+    from dmun_audit.spot_check.labels import FILE as LABELS
 
     audit_run = checked_run(arguments.folder)
     person = _name(arguments.by)

@@ -96,9 +96,13 @@ def _other_records(decided: Mapping[str, CaseRecord], derived: Mapping[str, Case
         stands, follows = decided.get(case_id), derived.get(case_id)
         if stands is None or follows is None:
             title = (stands or follows or derived[case_id]).title
-            found.append(f"“{title}” {'is in the evidence and follows from no record' if stands else 'is missing in the evidence'}.")
+            found.append(
+                f"“{title}” {'is in the evidence and follows from no record' if stands else 'is missing in the evidence'}."
+            )
         elif stands.verdict != follows.verdict:
-            found.append(f"“{stands.title}”: the evidence says {stands.verdict}, and {follows.verdict} follows from the single cases.")
+            found.append(
+                f"“{stands.title}”: the evidence says {stands.verdict}, and {follows.verdict} follows from the single cases."
+            )
         elif without_volatile(stands.to_json()) != without_volatile(follows.to_json()):
             found.append(f"“{stands.title}”: {_first_difference(stands, follows)} is not what follows from the single cases.")
     return found

@@ -1,13 +1,91 @@
-"""Where a single record contradicts itself: its images, its outcomes, its counts and its verdict."""
+"""Where a single record contradicts itself: its images, its outcomes, its counts, its bounds and its verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.claim_groups.controls import judge_errors
+from dmun_audit.claim_groups.group import ClaimGroup
+from dmun_audit.claim_groups.rates import RateGroup
+from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.claim_groups.rules import Rules
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
+from dmun_audit.verdict.claims import rate_at_least, rate_at_most
+from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.vocabulary import CONTROLS, ClaimKind
+
+FIXED_CLAIMS: Mapping[str, Callable[[int, int, float, float, float], Decision]] = {
+    ClaimKind.RATE_AT_LEAST: rate_at_least,
+    ClaimKind.RATE_AT_MOST: rate_at_most,
+}
+"""The claims of controls that follow from two counts."""
+
+TOLERANCE = 1e-9
+"""The largest difference of two bounds from the same counts: other versions of scipy may give other last digits."""
 
 
 def contradictions_of_cases(plan: Plan, records: Mapping[str, CaseRecord]) -> list[str]:
-    """A sentence for each record whose parts contradict each other. `records` are the single records by case id."""
-    return []
+    """A sentence for each record whose parts contradict each other. `records` are the single records by case id.
+
+    The numbers of claims in groups of other packages and of claims on text or pictures, such as composition, are not derived again.
+    """
+    cases = {case.id: case for case in plan.cases if not case.pooled}
+    rules = Rules(plan, judge_errors(records.values()) if plan.policy.controls.judge_error_gates else None)
+    found = []
+    for case_id, record in records.items():
+        problem = next(_problems(cases.get(case_id), record, plan, rules), "")
+        if problem:
+            found.append(f"“{record.title}” contradicts itself: {problem}.")
+    return found
+
+
+def _problems(case: Case | None, record: CaseRecord, plan: Plan, rules: Rules) -> Iterator[str]:
+    claim = record.claim
+    if case is None:
+        yield "the plan has no such case"
+        return
+    if (record.group, record.gating) != (case.group, record.gating and case.gating):
+        yield "group or gating are not those of the plan"
+    if claim is None:
+        return
+    if record.group == CONTROLS:
+        yield from _problems_of_control(record, claim)
+        return
+    group = claim_group(record.group)
+    if claim.outcomes is not None and claim.hits != sum(outcome == 1 for outcome in claim.outcomes):
+        yield f"it counts {claim.hits} outcomes against the claim, and lists {sum(o == 1 for o in claim.outcomes)}"
+    if claim.outcomes is not None and group.limits(plan.policy) is not None:
+        yield from _problems_of_outcomes(case, record, claim, group, rules)
+
+
+def _problems_of_control(record: CaseRecord, claim: ClaimRecord) -> Iterator[str]:
+    shown = [image for image in record.images if image.detected is not None]
+    if claim.kind == ClaimKind.RATE_AT_LEAST and claim.hits != sum(bool(image.detected) for image in shown):
+        yield f"it counts {claim.hits} detections, and its images show {sum(bool(image.detected) for image in shown)}"
+    rule, alphas = FIXED_CLAIMS.get(claim.kind), (claim.alpha_pass, claim.alpha_fail)
+    if rule and claim.hits is not None and claim.trials and claim.threshold is not None and alphas[0] and alphas[1]:
+        yield from _other_decision(record, claim, rule(claim.hits, claim.trials, claim.threshold, alphas[0], alphas[1]))
+
+
+def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, group: ClaimGroup, rules: Rules) -> Iterator[str]:
+    outcomes = claim.outcomes or ()
+    if claim.trials != len(outcomes):
+        yield f"it counts {claim.trials} {group.unit}, and lists {len(outcomes)} outcomes"
+    drawn = [image for image in record.images if image.model != "base"]
+    detected = tuple(int(bool(image.detected)) for image in drawn)
+    if isinstance(group, RateGroup) and drawn and detected != outcomes:
+        yield f"its images show the target {sum(detected)} times, and its outcomes say {sum(o == 1 for o in outcomes)}"
+    decision = rules.decide_case(group, case, outcomes, claim.planned or len(outcomes))
+    if record.gating and not (record.second and rules.plan.policy.controls.must_agree):
+        yield from _other_decision(record, claim, decision)
+
+
+def _other_decision(record: CaseRecord, claim: ClaimRecord, decision: Decision) -> Iterator[str]:
+    if str(decision.verdict) != str(record.verdict):
+        yield f"it says {record.verdict}, and {decision.verdict} follows from its counts"
+    for name in ("lower", "upper"):
+        stands, follows = getattr(claim, name), getattr(decision, name)
+        if stands is not None and follows is not None and abs(stands - follows) > TOLERANCE:
+            yield f"its {name} bound is {stands:.4f}, and {follows:.4f} follows from its counts"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_bytes
@@ -31,16 +32,47 @@ class EvidenceLine:
             return None
 
 
-def read_lines(path: Path) -> Iterator[EvidenceLine]:
-    """The lines of an evidence file, one after the other; none if there is no file. Raises UsageError if it cannot be read.
+def read_lines(path: Path, only: Container[int] | None = None) -> Iterator[EvidenceLine]:
+    """The lines of an evidence file, one after the other; none if there is no file. `only` are the numbers of wanted lines.
 
-    Only a newline ends a line: a record may contain other line separators.
+    Only a newline ends a line: a record may contain other line separators. Raises UsageError if the file cannot be read.
     """
+    for number, line in _lines(path):
+        if (only is None or number in only) and line.strip():
+            yield EvidenceLine(number, _parsed(line))
+
+
+def last_lines(path: Path) -> tuple[dict[str, int], list[int], int]:
+    """The number of the last line of every case by case id, the numbers of lines without a case, and the number of the last line.
+
+    The cases are in the order in which they first appear. One line is in memory at a time.
+    """
+    places: dict[str, int] = {}
+    without_case, last = [], 0
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        last, case_id = number, _case_id(line)
+        if case_id is None:
+            without_case.append(number)
+        else:
+            places[case_id] = number
+    return places, without_case, last
+
+
+def _case_id(line: bytes) -> str | None:
+    try:
+        content = from_json(line)  # several times faster than json
+    except ValueError:
+        content = _parsed(line)
+    case_id = content.get("case_id") if isinstance(content, dict) else None
+    return case_id if isinstance(case_id, str) else None
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if line.strip():
-                    yield EvidenceLine(number, _parsed(line))
+            yield from enumerate(stream, start=1)
     except FileNotFoundError:
         return
     except OSError as error:

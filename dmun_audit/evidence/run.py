@@ -10,6 +10,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.evidence.reading import (
     digest_before_format_3,
     digest_of_lines,
+    last_lines,
     latest,
     line_digest,
     read_lines,
@@ -17,6 +18,9 @@ from dmun_audit.evidence.reading import (
 )
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict
+
+MOST_CASES = 10_000
+"""Cases that are read. The plan of a release has about 600."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -96,17 +100,15 @@ def read_run(path: Path, manifest: Manifest | None = None) -> Run:
     Raises UsageError if `path` is no run folder.
     """
     manifest = manifest or _manifest(path)
+    places, unreadable, last = last_lines(path / "evidence.jsonl")
+    left_out = len(places) - MOST_CASES
     cases: dict[str, CaseRecord | None] = {}
     digests: dict[str, str] = {}
-    places: dict[str, int] = {}
-    unreadable: list[int] = []
-    for line in read_lines(path / "evidence.jsonl"):  # one line in memory at a time
-        if line.content is None:
-            unreadable.append(line.number)
-            continue
-        case_id = line.content["case_id"]
-        cases[case_id], digests[case_id], places[case_id] = line.record(), line_digest(line.content), line.number
-    last = max([*places.values(), *unreadable], default=0)
+    numbers = set(list(places.values())[:MOST_CASES])
+    for line in read_lines(path / "evidence.jsonl", only=numbers):
+        if line.content is not None:
+            cases[line.content["case_id"]], digests[line.content["case_id"]] = line.record(), line_digest(line.content)
+    records = {case_id: record for case_id in places if (record := cases.get(case_id)) is not None}
     unreadable = [number for number in unreadable if number != last]
     unreadable += [places[case_id] for case_id, record in cases.items() if record is None]
     digest = digest_of_lines(digests)
@@ -114,13 +116,19 @@ def read_run(path: Path, manifest: Manifest | None = None) -> Run:
     if decided_on is not None and manifest.format < FIRST_WITH_CHECKSUMS:
         contents = latest(read_lines(path / "evidence.jsonl"))
         digest = digest_before_format_3(line.content for line in contents.values() if line.content is not None)
-    changed = decided_on is not None and decided_on != digest
+    contradictions = []
+    if decided_on is not None and decided_on != digest:
+        contradictions.append(f"evidence.jsonl changed after the verdict {manifest.verdict} was decided.")
+    if left_out > 0:
+        contradictions.append(
+            f"evidence.jsonl holds {len(places):,} cases, more than any plan: the last {left_out:,} were not read."
+        )
     return Run(
         path,
         manifest,
-        tuple(record for record in cases.values() if record is not None),
+        tuple(records.values()),
         tuple(sorted(unreadable)),
-        (f"evidence.jsonl changed after the verdict {manifest.verdict} was decided.",) if changed else (),
+        tuple(contradictions),
         digest=digest.digest,
     )
 

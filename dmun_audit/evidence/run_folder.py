@@ -138,6 +138,11 @@ class RunFolder:
                     stream.write(b"\n")
 
 
+def as_read_back(manifest: Manifest) -> Manifest:
+    """The manifest as a reader of its file gets it: keys are in order. So a report written from it can be written again."""
+    return Manifest.model_validate_json(_manifest_bytes(manifest), strict=True)
+
+
 def _manifest_bytes(manifest: Manifest) -> bytes:
     return (json.dumps(manifest.to_json(), ensure_ascii=False, allow_nan=False, indent=1, sort_keys=True) + "\n").encode()
 

@@ -316,7 +316,8 @@ class Manifest(_Record):
     policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
     dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
     plan: JsonObject = Field(
-        default_factory=dict, description="Digest, number of cases, and what the plan follows from besides dossier, policy and seed."
+        default_factory=dict,
+        description="Digest, number of cases, and what the plan follows from besides dossier, policy and seed.",
     )
     seeds: JsonObject = Field(default_factory=dict, description="The audit seed and where it comes from.")
     trust_remote_code: bool = False
@@ -331,7 +332,8 @@ class Manifest(_Record):
         default_factory=dict, description="The command line with its folder, user, host and CI job, and the options of the audit."
     )
     interruptions: JsonObject = Field(
-        default_factory=dict, description="Why the run is not the whole plan, and failed tests of the user; the verdict follows from it."
+        default_factory=dict,
+        description="Why the run is not the whole plan, and failed tests of the user; the verdict follows from it.",
     )
     attempts: tuple[AttemptRecord, ...] = ()
     started: str | None = None

@@ -73,8 +73,14 @@ def _configuration(manifest: Manifest, checksums: str) -> list[Descriptor]:
         _known_by("policy", manifest.policy.get("digest"), file=POLICY, policy=manifest.policy.get("name")),
         _known_by("dossier", manifest.dossier.get("digest"), file=DOSSIER),
         _known_by("judge", judge.get("digest"), reference=judge.get("reference")),
-        _known_by("plan", manifest.plan.get("digest"), audit_seed=manifest.seeds.get("audit_seed"), seeds=manifest.seeds.get("drawn")),
-        *({"name": name, "uri": f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"} for name, version in packages.items() if version),
+        _known_by(
+            "plan", manifest.plan.get("digest"), audit_seed=manifest.seeds.get("audit_seed"), seeds=manifest.seeds.get("drawn")
+        ),
+        *(
+            {"name": name, "uri": f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"}
+            for name, version in packages.items()
+            if version
+        ),
     ]
     return [each for each in described if each]
 

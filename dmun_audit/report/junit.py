@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import one_line
-from dmun_audit.report.text import failure_text, groups_of
+from dmun_audit.report.text import cases_in_full, failure_text, groups_of
 from dmun_audit.report.waivers import headline, waiver_text
 from dmun_audit.store.files import write_atomically
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
@@ -27,7 +27,8 @@ def write_junit(run: Run, path: Path) -> None:
     An audit may not pass although no case fails: a case is missing, or a test of the user failed. It then gets a further
     testsuite, `audit`, with one failure, so that a CI that reads only this file fails too.
     """
-    suites = [_suite(group, run.of_group(group)) for group in groups_of(run)]
+    shown = cases_in_full(run)
+    suites = [_suite(group, run.of_group(group), shown) for group in groups_of(run)]
     shown_by_cases = run.verdict not in _NOT_SHOWN_BY_CASES and any(case.is_failure for case in run.cases)
     if run.verdict != AuditVerdict.PASS and not shown_by_cases:
         suites.append(_verdict_suite(run))
@@ -42,7 +43,7 @@ def write_junit(run: Run, path: Path) -> None:
     write_atomically(path, ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
 
 
-def _suite(group: str, cases: Sequence[CaseRecord]) -> ET.Element:
+def _suite(group: str, cases: Sequence[CaseRecord], shown: Container[str]) -> ET.Element:
     suite = ET.Element(
         "testsuite",
         name=one_line(group),
@@ -52,11 +53,12 @@ def _suite(group: str, cases: Sequence[CaseRecord]) -> ET.Element:
         skipped=str(sum(case.verdict == Verdict.VACUOUS or case.is_waived for case in cases)),
         time=f"{sum(_seconds(case) for case in cases):.3f}",
     )
-    suite.extend(_testcase(group, case) for case in cases)
+    suite.extend(_testcase(group, case, in_full=case.case_id in shown) for case in cases)
     return suite
 
 
-def _testcase(group: str, case: CaseRecord) -> ET.Element:
+def _testcase(group: str, case: CaseRecord, *, in_full: bool) -> ET.Element:
+    """The element of one case; without `in_full`, without the text of a case that did not fail."""
     element = ET.Element(
         "testcase",
         classname=f"dmun_audit.{one_line(group)}",
@@ -70,10 +72,10 @@ def _testcase(group: str, case: CaseRecord) -> ET.Element:
         ET.SubElement(element, "system-out").text = failure_text(case)
     elif verdict.is_failure:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
-        failure.text = failure_text(case)
+        failure.text = failure_text(case) if in_full else message
     elif verdict == Verdict.VACUOUS:
         ET.SubElement(element, "skipped", type="VACUOUS", message=message)
-    else:
+    elif in_full:
         ET.SubElement(element, "system-out").text = failure_text(case)
     return element
 

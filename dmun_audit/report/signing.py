@@ -124,7 +124,9 @@ def _public_key(key: Path) -> SSlibKey:
     data = _read(key)
     if b"PRIVATE KEY" in data:
         raise UsageError(
-            f"{key} is a private key", "whoever verifies needs the public key alone", "give the public key, and keep this one secret"
+            f"{key} is a private key",
+            "whoever verifies needs the public key alone",
+            "give the public key, and keep this one secret",
         )
     try:
         return SSlibKey.from_crypto(load_pem_public_key(data))
@@ -154,5 +156,7 @@ def _require_library() -> None:
         assert cryptography
     except ImportError:
         raise UsageError(
-            "signing needs the packages securesystemslib and cryptography", "they are not installed", "pip install 'dmun_audit[sign]'"
+            "signing needs the packages securesystemslib and cryptography",
+            "they are not installed",
+            "pip install 'dmun_audit[sign]'",
         ) from None

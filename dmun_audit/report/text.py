@@ -23,6 +23,8 @@ from dmun_audit.report.waivers import (
 )
 
 COLUMNS = 100
+MOST_IN_FULL = 2_000
+"""Cases that a report shows with their pictures and sentences. The plan of a release has about 600."""
 _IMAGES_NAMED = 3
 _REASONS = 4
 
@@ -35,7 +37,10 @@ def summary_lines(run: Run) -> list[str]:
     lines = []
     for group in groups_of(run):
         lines += _group_lines(group, run.of_group(group))
-    failing = [case for group in groups_of(run) for case in run.of_group(group) if case.verdict.is_failure]
+    shown = cases_in_full(run)
+    failing = [
+        case for group in groups_of(run) for case in run.of_group(group) if case.verdict.is_failure and case.case_id in shown
+    ]
     if failing:
         lines.append("")
     for case in sorted(failing, key=lambda case: (case.is_waived, VERDICTS.index(case.verdict))):
@@ -83,6 +88,12 @@ def failure_text(record: CaseRecord) -> str:
     lines += _labelled("waived:", waiver_text(record))
     lines += _labelled("do:", record.remedy)
     return "\n".join([*lines, *_image_lines(record)])
+
+
+def cases_in_full(run: Run) -> frozenset[str]:
+    """The ids of the cases that reports show in full: all of them, or the first `MOST_IN_FULL`, the most important ones first."""
+    ranked = sorted(run.cases, key=lambda case: (not case.pooled, case.group != "controls", not case.verdict.is_failure))
+    return frozenset(case.case_id for case in ranked[:MOST_IN_FULL])
 
 
 def groups_of(run: Run) -> list[str]:

@@ -28,7 +28,11 @@ CI_JOBS: Mapping[str, tuple[str, ...]] = {
 
 def describe_command() -> JsonObject:
     """The command line, its folder, the user, the host and the CI job if there is one."""
-    facts: JsonObject = {"line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]), "folder": os.getcwd(), "host": socket.gethostname()}
+    facts: JsonObject = {
+        "line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "folder": os.getcwd(),
+        "host": socket.gethostname(),
+    }
     try:
         facts["user"] = getpass.getuser()
     except (OSError, KeyError, ImportError):  # a container may have no entry for its user

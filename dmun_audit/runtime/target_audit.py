@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from dmun_audit.config.audit_config import AuditConfig
@@ -13,8 +13,8 @@ from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
-from dmun_audit.evidence.run_folder import RunFolder
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, Volatile
+from dmun_audit.evidence.run_folder import RunFolder, as_read_back
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.attestation import statement
@@ -123,7 +123,7 @@ class TargetAudit:
             evidence=digest,
             not_run=[case_id for case_id in self.folder.contents() if case_id not in records],
         )
-        run = read_run(self.folder.path, manifest)
+        run = read_run(self.folder.path, as_read_back(manifest))
         write_reports(run)
         self.folder.seal(manifest, lambda checksums: statement(manifest, run.cases, checksums))
         self.run = run

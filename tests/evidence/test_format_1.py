@@ -97,11 +97,11 @@ def test_its_audit_goes_on_in_its_folder_and_keeps_what_is_not_run_again(tmp_pat
     assert len((tmp_path / "run" / "evidence.jsonl").read_text().splitlines()) == len(before.cases)
 
 
-@pytest.mark.parametrize("number", [0, 3, 99, "2", None])
+@pytest.mark.parametrize("number", [0, 4, 99, "2", None])
 def test_a_format_that_this_version_does_not_read_is_one_clear_error(tmp_path: Path, number: object) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps({"format": number, "something": "new"}))
     with pytest.raises(UsageError) as raised:
         read_run(tmp_path)
     assert f"manifest.json has format {number!r}" in raised.value.what
-    assert raised.value.why == "this version of dmun_audit reads the formats 1, 2"
+    assert raised.value.why == "this version of dmun_audit reads the formats 1, 2, 3"
     assert raised.value.remedy == "use the version of dmun_audit that wrote it"

@@ -73,7 +73,7 @@ def test_a_run_that_stopped_before_its_first_case_is_incomplete(folder: Any) -> 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "no run folder"), ("{", "cannot be read"), ("[]", "no manifest"), ('{"format": 3}', "format 3")],
+    [(None, "no run folder"), ("{", "cannot be read"), ("[]", "no manifest"), ('{"format": 4}', "format 4")],
 )
 def test_another_folder_is_a_usage_error(tmp_path: Path, content: str | None, said: str) -> None:
     if content is not None:

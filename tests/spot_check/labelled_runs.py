@@ -9,7 +9,7 @@ import numpy as np
 
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit.claim_groups.records import claim_record
-from dmun_audit.evidence.reading import evidence_digest
+from dmun_audit.evidence.reading import digest_before_format_3
 from dmun_audit.report.spot_check import read_spot_check
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.claims import rate_at_most
@@ -42,7 +42,7 @@ def write_run(folder: Path) -> Path:
         "exit_code": 0,
         "reasons": [],
         "target": {"name": "Van Gogh", "kind": "style"},
-        "evidence": evidence_digest(records).model_dump(),
+        "evidence": digest_before_format_3(records).model_dump(),
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from markupsafe import Markup
 from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
-from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable
+from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable, report_verdict
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
@@ -26,7 +26,7 @@ from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import sections
 from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
-from dmun_audit.report.text import groups_of
+from dmun_audit.report.text import cases_in_full, groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
 from dmun_audit.store.files import write_atomically
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
@@ -92,10 +92,11 @@ def render_html(run: Run) -> str:
     )
     environment.filters |= {"number": number, "hundredths": hundredths, "percent": percent, "counted": count}
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    groups = [_view_group(run, group) for group in groups_of(run)]
+    shown = cases_in_full(run)
+    groups = [_view_group(run, group, shown) for group in groups_of(run)]
     labelled = read_spot_check(run)
     cases = [case for group in groups for _, part in group.parts for case in part]
-    totals = Counter(case.verdict for case in cases)
+    totals = Counter(map(report_verdict, run.cases))
     findings = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
     plots = _plots(run)
     return environment.get_template("page.html.j2").render(
@@ -112,7 +113,8 @@ def render_html(run: Run) -> str:
         groups=groups,
         findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
-        reported=len(cases),
+        reported=len(run.cases),
+        left_out=len(run.cases) - len(cases),
         plots=plots,
         orderings=_orderings(run),
         damages=[_DAMAGES[damage][0] for damage in _ordered_damages(run)],
@@ -157,15 +159,16 @@ def _source_hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _view_group(run: Run, group: str) -> GroupView:
-    cases = tuple(view_case(run, record) for record in run.of_group(group))
-    counts = Counter(case.verdict for case in cases)
+def _view_group(run: Run, group: str, shown: Container[str]) -> GroupView:
+    records = run.of_group(group)
+    cases = tuple(view_case(run, record) for record in records if record.case_id in shown)
+    counts = Counter(report_verdict(record) for record in records)
     summary = tuple(case for case in cases if case.pooled or group == "controls")
     pooled = tuple(case for case in cases if case.pooled)
     single = tuple(case for case in cases if not case.pooled)
     parts = [("Whole group", pooled)] if pooled and single else [("", pooled)]
     claim_group = next((each for each in claim_groups() if each.name == group), None)
-    headings = {record.case_id: claim_group.heading_of(record) if claim_group else "" for record in run.of_group(group)}
+    headings = {record.case_id: claim_group.heading_of(record) if claim_group else "" for record in records}
     for heading in dict.fromkeys(headings[case.id] for case in single):
         members = tuple(case for case in single if headings[case.id] == heading)
         parts.append((heading or ("Single cases" if pooled else ""), members))
@@ -173,9 +176,9 @@ def _view_group(run: Run, group: str) -> GroupView:
         name=group,
         title=group_title(group),
         introduction=claim_group.introduction if claim_group else "",
-        size=len(cases),
+        size=len(records),
         counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
-        waived=sum(bool(case.waiver) for case in cases),
+        waived=sum(record.is_waived for record in records),
         summary=summary,
         parts=tuple((heading, part) for heading, part in parts if part),
     )
