@@ -14,6 +14,8 @@ import pytest
 from coarse import coarse_policy
 from safetensors.numpy import load_file, save_file
 
+from dmun_audit.decisions.recheck import checked_run
+
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "dmun_audit" / "atelier" / "weights"
 
@@ -25,8 +27,13 @@ def quick(tmp_path_factory):
 
 
 def audit(*arguments, where=ROOT, tests="audits/"):
+    """Run an audit to its end. The verdict that it leaves follows from its files, whatever it is."""
     command = [sys.executable, "-m", "pytest", str(tests), "-p", "no:cacheprovider", *map(str, arguments)]
-    return processes.run(command, cwd=where)
+    done = processes.run(command, cwd=where)
+    for folder in [Path(argument.removeprefix("--audit-dir=")) for argument in map(str, arguments) if "--audit-dir" in argument]:
+        if (folder / "manifest.json").exists():
+            assert checked_run(folder).contradictions == ()
+    return done
 
 
 def evidence(folder):

@@ -30,6 +30,7 @@ def audited(store, tmp_path_factory):
             candidate = f"rubbish_candidates:{name}"
             options = {"target": "Van Gogh", "policy": policy, "store": store, "audit_dir": folder / name}
             results[name] = dmun_audit.audit(candidate, "atelier:base", **options)
+            assert dmun_audit.load_run(results[name].folder).verdict == results[name].verdict
         return results[name]
 
     return audit

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +109,32 @@ def test_evidence_that_changed_after_the_verdict_takes_the_verdict_away(folder: 
     run = read_run(path)
     assert run.verdict == "INCOMPLETE"
     assert "evidence.jsonl changed after the verdict PASS was decided" in run.reasons[0]
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_lines_are_read_one_at_a_time(folder: Any, a_record: Any, tmp_path: Path) -> None:
+    record = a_record("erasure", "whole", "PASS", images=[{"model": "candidate", "prompt": "a boat " * 100}] * 3)
+    line = json.dumps(record.to_json())
+    with (folder.path / "evidence.jsonl").open("w") as stream:
+        for number in range(100_000):
+            stream.write(line.replace(record.case_id, f"case-{number % 200}") + "\n")
+    path = folder.close()
+    size = (path / "evidence.jsonl").stat().st_size
+    peak = (
+        "import resource, sys; from pathlib import Path; from dmun_audit.evidence.run import read_run; run = read_run(Path(sys.argv[1]));"
+        "print(len(run.cases), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", peak, str(path)], capture_output=True, text=True, check=True)
+    cases, memory = map(int, done.stdout.split())
+    assert cases == 200
+    assert size > 250_000_000 > 200_000_000 > memory
+
+
+def test_more_cases_than_any_plan_has_are_left_out_and_said(folder: Any, a_record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmun_audit.evidence.run.MOST_CASES", 3)
+    for number in range(5):
+        folder.add(a_record("erasure", f"case {number}", "PASS"))
+    run = read_run(folder.close())
+    assert [case.title for case in run.cases] == ["case 0", "case 1", "case 2"]
+    assert run.verdict == "INCOMPLETE"
+    assert "5 cases, more than any plan: the last 2 were not read" in run.reasons[0]

@@ -12,6 +12,7 @@ from pathlib import Path
 import processes
 import pytest
 
+from dmun_audit.decisions.recheck import checked_run
 from dmun_audit.evidence.run import read_run
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,8 @@ def _came_to(run):
 @pytest.mark.parametrize("model", MODELS)
 def test_an_audit_comes_to_what_it_always_has(audit, model):
     folder, done = audit(model)
-    run = read_run(folder)
+    run = checked_run(folder)
+    assert run.contradictions == ()
     assert _came_to(run) == json.loads((Path(__file__).parent / f"{model}.json").read_text()), done.stdout + done.stderr
     assert done.returncode == run.verdict.exit_code
     evidence = (folder / "evidence.jsonl").read_bytes()
