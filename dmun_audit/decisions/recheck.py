@@ -121,8 +121,8 @@ def _first_difference(stands: CaseRecord, follows: CaseRecord) -> str:
 def _other_verdict(run: Run, conclusion: Conclusion) -> list[str]:
     manifest = run.manifest
     if conclusion.verdict != manifest.verdict:
-        because = conclusion.reasons[0] if conclusion.reasons else ""
-        return [f"manifest.json says {manifest.verdict}, and {conclusion.verdict} follows from the evidence: {because}"]
+        because = conclusion.reasons[0].partition(". ")[0] if conclusion.reasons else ""
+        return [f"manifest.json says {manifest.verdict}, and {conclusion.verdict} follows from the evidence: {because}."]
     if manifest.exit_code != manifest.verdict.exit_code:
         return [f"manifest.json says {manifest.verdict} with exit code {manifest.exit_code}."]
     return []

@@ -135,6 +135,8 @@ def render_html(run: Run) -> str:
 
 
 def _meaning(run: Run) -> str:
+    if run.altered:
+        return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
     refuted = [case for case in run.cases if case.verdict == Verdict.FAIL and not case.is_waived]
     if run.verdict == AuditVerdict.FAIL and not refuted:
         return _USER_TESTS
