@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from dmun_audit.claim_groups import triggers
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.rates import RateGroup
@@ -14,13 +15,16 @@ from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import rate_at_least, rate_at_most
 from dmun_audit.verdict.decision import Decision
-from dmun_audit.verdict.vocabulary import CONTROLS, ClaimKind
+from dmun_audit.verdict.vocabulary import CONTROLS, ClaimKind, Verdict
 
 FIXED_CLAIMS: Mapping[str, Callable[[int, int, float, float, float], Decision]] = {
     ClaimKind.RATE_AT_LEAST: rate_at_least,
     ClaimKind.RATE_AT_MOST: rate_at_most,
 }
 """The claims of controls that follow from two counts."""
+
+OBSERVATION = "observation"
+"""The kind of a claim that decides nothing."""
 
 TOLERANCE = 1e-9
 """The largest difference of two bounds from the same counts: other versions of scipy may give other last digits."""
@@ -46,10 +50,13 @@ def _problems(case: Case | None, record: CaseRecord, plan: Plan, rules: Rules) -
     if case is None:
         yield "the plan has no such case"
         return
-    if (record.group, record.gating) != (case.group, record.gating and case.gating):
-        yield "group or gating are not those of the plan"
+    if record.group != case.group or (record.gating and not case.gating):
+        yield "its group, or whether it counts in the verdict, is not as the plan says"
+        return
     if claim is None:
         return
+    if case.gating and not record.gating and not _is_reported_only(record, claim):
+        yield "the plan counts it in the verdict, and it says that it is only reported"
     if record.group == CONTROLS:
         yield from _problems_of_control(record, claim)
         return
@@ -58,6 +65,12 @@ def _problems(case: Case | None, record: CaseRecord, plan: Plan, rules: Rules) -
         yield f"it counts {claim.hits} outcomes against the claim, and lists {sum(o == 1 for o in claim.outcomes)}"
     if claim.outcomes is not None and group.limits(plan.policy) is not None:
         yield from _problems_of_outcomes(case, record, claim, group, rules)
+
+
+def _is_reported_only(record: CaseRecord, claim: ClaimRecord) -> bool:
+    """Whether a case that the plan counts may be only reported: it has nothing to decide, or so few images that cannot refute it."""
+    undecidable = claim.harm_only and claim.worst is None and not claim.refutable
+    return record.verdict == Verdict.PASS and (claim.kind == OBSERVATION or undecidable or record.group == triggers.GROUP.name)
 
 
 def _problems_of_control(record: CaseRecord, claim: ClaimRecord) -> Iterator[str]:

@@ -152,8 +152,13 @@ def _other_outcomes(lines):
 
 
 def _other_verdict(lines):
-    line = next(line for line in lines if line["group"] == "retention" and line["gating"] and not line["pooled"])
-    line["verdict"] = "FAIL" if line["verdict"] != "FAIL" else "PASS"
+    line = next(line for line in lines if line["group"] == "controls" and line["claim"]["kind"] == "rate_at_most")
+    line["verdict"] = "FAIL"
+
+
+def _no_control(lines):
+    line = next(line for line in lines if line["group"] == "controls" and line["claim"]["kind"] == "rate_at_least")
+    line["gating"] = False
 
 
 def _better_judge(lines):
@@ -161,7 +166,7 @@ def _better_judge(lines):
     line["claim"]["hits"] -= 1
 
 
-@pytest.mark.parametrize("edit", [_more_hits, _other_outcomes, _other_verdict, _better_judge])
+@pytest.mark.parametrize("edit", [_more_hits, _other_outcomes, _other_verdict, _better_judge, _no_control])
 def test_a_single_record_that_contradicts_itself_is_named(run, capsys, edit):
     _edit_evidence(run, edit, cover=True)
     code, said = _reported(run, capsys)
