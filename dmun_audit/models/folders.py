@@ -12,13 +12,13 @@ import torch
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
+from dmun_audit.models.files.shards import variant_of
 from dmun_audit.models.fingerprint import modules, require_finite
-from dmun_audit.models.headers import check_folder, component_weights, read_model_index, variant_of
+from dmun_audit.models.headers import CHECKERS, check_folder, component_weights, read_model_index
 from dmun_audit.models.loaded import OpenedPipeline
 from dmun_audit.models.proof import LoadReport
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see
 
 
 def open_folder(

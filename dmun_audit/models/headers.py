@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,11 @@ from dmun_audit.models.artifacts.layout import Shapes, canonical_name
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
+from dmun_audit.models.files.shards import require_complete, variant_of
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 
 TRUST = "where you trust it, add --trust-remote-code"
+CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
@@ -71,25 +72,26 @@ def folder_shapes(folder: Path) -> Shapes | None:
 
 
 def component_weights(folder: Path) -> list[Path]:
-    """The weights files of a component that are loaded: safetensors before pickles, plain files before variants such as fp16."""
+    """The weights files of a component that are loaded: safetensors before pickles, plain files before variants such as fp16.
+
+    Raises LoadError where a shard of them is missing.
+    """
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
         files = sorted(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
         plain = [file for file in files if not variant_of(file)]
         if files:
-            return plain or [file for file in files if variant_of(file) == variant_of(files[0])]
+            chosen = plain or [file for file in files if variant_of(file) == variant_of(files[0])]
+            require_complete(folder, chosen)
+            return chosen
     return []
 
 
-def variant_of(file: Path) -> str:
-    """The variant in a weights file's name (model.fp16.safetensors, model.fp16-00001-of-00002.safetensors); empty for none."""
-    matched = re.fullmatch(r"[\w-]+?\.(\w+?)(-\d{5}-of-\d{5})?\.\w+", file.name)
-    return matched[1] if matched else ""
-
-
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
-    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, code of its own, or links out of it."""
+    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, lacks a shard, has code of its own, or links out of it."""
     refuse_foreign_links(folder)
     for component in _components(folder, trust_remote_code):
+        if component not in CHECKERS:
+            component_weights(folder / component)
         weights = sorted((folder / component).glob("*.safetensors"))
         for file in weights:
             read_header(file)
