@@ -39,6 +39,8 @@ def open_folder(
     networks |= open_networks(folder, dtype, without=networks.keys())
     index = read_model_index(folder, trust_remote_code)
     without_checker: dict[str, Any] = dict.fromkeys(CHECKERS & index.keys())
+    if without_checker and _lacks_feature_extractor(folder, index):
+        without_checker["feature_extractor"] = None
     if "requires_safety_checker" in index:
         without_checker["requires_safety_checker"] = False
     own_code: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
@@ -64,6 +66,19 @@ def open_folder(
     code = sorted(folder.rglob("*.py")) if trust_remote_code else []
     code_digest = digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in code]) if code else ""
     return OpenedPipeline(pipeline, LoadReport("pipeline folder", matched, warnings=warnings), code_digest)
+
+
+def _lacks_feature_extractor(folder: Path, index: Mapping[str, Any]) -> bool:
+    """Whether the safety checker's preprocessing cannot be loaded. Without the checker nothing uses it."""
+    import transformers
+
+    entry = index.get("feature_extractor")
+    if not isinstance(entry, list) or len(entry) != 2 or not entry[0]:
+        return False
+    try:
+        return not (folder / "feature_extractor").is_dir() or not hasattr(transformers, str(entry[1]))
+    except ImportError:  # it needs a package that is not installed
+        return True
 
 
 def open_networks(folder: Path, dtype: str, without: Collection[str] = ()) -> dict[str, torch.nn.Module]:

@@ -14,6 +14,7 @@ from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_s
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
 from dmun_audit.models.files.shards import require_complete, variant_of
+from dmun_audit.models.pipeline_class import require_known_class
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 
 TRUST = "where you trust it, add --trust-remote-code"
@@ -89,6 +90,7 @@ def component_weights(folder: Path) -> list[Path]:
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
     """Raise LoadError where a pipeline folder holds damaged or dangerous weights, lacks a shard, has code of its own, or links out of it."""
     refuse_foreign_links(folder)
+    require_known_class(folder, read_model_index(folder, trust_remote_code), trust_remote_code)
     for component in _components(folder, trust_remote_code):
         if component not in CHECKERS:
             component_weights(folder / component)
@@ -147,10 +149,12 @@ def _is_pipeline_module(library: str) -> bool:
 def refuse_foreign_links(folder: Path) -> None:
     """Raise LoadError for a link that leads out of the folder.
 
-    A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`.
+    A link may lead within the folder. In a hub cache (`snapshots/REVISION` and folders below) it may also lead to the `blobs` beside
+    `snapshots`.
     """
     root = folder.resolve()
-    allowed = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    snapshots = [place for place in (root, *root.parents) if place.parent.name == "snapshots"]
+    allowed = [root, *(place.parent.parent / "blobs" for place in snapshots)]
     for path in folder.rglob("*"):
         if path.is_symlink():
             try:

@@ -18,8 +18,9 @@ from dmun_audit.models.artifacts.textual_inversion import is_textual_inversion, 
 from dmun_audit.models.files.contents import OPTIMISER, REMEDY, Contents
 
 WRAPPERS = re.compile(
-    r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|model(?!\.(diffusion_model|unet)\.))\.)+"
+    r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|pipe|pipeline|model(?!\.(diffusion_model|unet)\.))\.)+"
 )
+INNER_WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of one component, by data-parallel training and torch.compile
 SCHEDULE = re.compile(
     r"(model\.)?(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights|scale_factor|sigmas)"
     r"|denoiser\.sigmas|(.+\.)?global_step|step|steps|epoch|iteration|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
@@ -160,9 +161,9 @@ def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
             ema.append(full)
         else:
             section = _section_of(name)
-            inner = section.prefix.sub("", name, count=1).removeprefix(
-                "text_model." if section.component.startswith("text") else ""
-            )
+            inner = INNER_WRAPPERS.sub("", section.prefix.sub("", name, count=1))
+            wrapped = wrapped or inner != section.prefix.sub("", name, count=1)
+            inner = inner.removeprefix("text_model." if section.component.startswith("text") else "")
             bare = section.prefix.pattern.startswith("(?=")  # no prefix names the component; the tensor's own name tells it
             grouped.setdefault((section.component, section.names, bare), {}).setdefault(inner, []).append(full)
     left_out = (
