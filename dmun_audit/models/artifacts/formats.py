@@ -125,7 +125,7 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
         for name, fulls in names.items():
             parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
         nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
-        beyond = [name for name in nowhere if _beyond_the_base(naming_scheme, name, base.get(owner, {}))]
+        beyond = _beyond_the_base(naming_scheme, nowhere, base.get(owner, {}))
         if beyond:
             aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
         known_beyond = set(beyond)
@@ -231,17 +231,18 @@ def _older_names(naming_scheme: str, owner: str, base: Mapping[str, Shape]) -> I
     return ()
 
 
-def _beyond_the_base(naming_scheme: str, name: str, base: Collection[str]) -> bool:
-    """Whether the base does not use the tensor: SD 2 ends before open_clip's last layer, and diffusers leaves out all after it."""
+def _beyond_the_base(naming_scheme: str, names: Collection[str], base: Collection[str]) -> list[str]:
+    """Names that the base does not use: SD 2 ends before open_clip's last layer, and diffusers leaves out all after it."""
     if naming_scheme != "open_clip":
-        return False
-    layers = {int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))}
-    block = re.search(r"transformer\.resblocks\.(\d+)\.", name)
-    return (
-        int(block[1]) > max(layers, default=0)
-        if block
-        else name.endswith("text_projection") and "text_projection.weight" not in base
-    )
+        return []
+    last = max((int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))), default=0)
+    projects = "text_projection.weight" in base
+    blocks = {name: re.search(r"transformer\.resblocks\.(\d+)\.", name) for name in names}
+    return [
+        name
+        for name, block in blocks.items()
+        if (int(block[1]) > last if block else name.endswith("text_projection") and not projects)
+    ]
 
 
 def _where(grouped: Grouped, base: Shapes) -> str:
