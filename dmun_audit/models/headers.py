@@ -16,6 +16,7 @@ from dmun_audit.models.files.safetensors_header import read_header
 from dmun_audit.models.files.shards import require_complete, variant_of
 from dmun_audit.models.pipeline_class import require_known_class
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
+from dmun_audit.models.single_file import FOLDER, way_to_a_base
 
 TRUST = "where you trust it, add --trust-remote-code"
 CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
@@ -32,7 +33,7 @@ def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_co
         raise UsageError(
             f"--base={base.text} is {NO_COMPLETE_MODEL[base.kind]}",
             "a base is a complete model",
-            "name a pipeline folder, a hub id or atelier:base",
+            way_to_a_base(base.path) if base.kind == "weights" and base.path is not None else FOLDER,
         )
     below = atelier_own_base(reference) or base
     pipelines = [model for model in (reference, base, below) if model.kind in {"folder", "atelier"} and model.path is not None]
