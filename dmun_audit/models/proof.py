@@ -180,8 +180,8 @@ class LoadReport:
     warnings: Sequence[str] = ()
 
 
-def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
-    """The proof of one load. `name` is the candidate's reference, for messages.
+def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool, otherwise: str = "") -> LoadProof:
+    """The proof of one load. `name` is the candidate's reference, for messages. `otherwise` says what does differ where nothing does.
 
     Where nothing differs beyond rounding, it raises LoadError if the model `must_differ`, and warns otherwise. It also warns of a
     small difference in nearly every tensor of the denoiser.
@@ -193,7 +193,7 @@ def prove(report: LoadReport, difference: Difference, *, name: str, must_differ:
         beyond = " beyond rounding" if rounding else ""
         what = f"{name} does not differ from its base{beyond} in any of {sum(difference.compared.values())} tensors"
         if must_differ:
-            why = "; ".join([*rounding, "an audit of it would audit the base"])
+            why = "; ".join([*rounding, *filter(None, [otherwise]), "an audit of it would audit the base"])
             raise LoadError(what, why, "check that this is the file with the edited weights")
         warnings.append(f"{what}: {'; '.join(rounding)}" if rounding else what)
     return _proof(replace(report, notes=[*report.notes, *rounding]), difference, warnings)
