@@ -14,7 +14,7 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.models.files.shards import variant_of
 from dmun_audit.models.fingerprint import modules, require_finite
-from dmun_audit.models.headers import CHECKERS, check_folder, component_weights, read_model_index
+from dmun_audit.models.headers import CHECKERS, check_folder, component_weights, read_model_index, variants
 from dmun_audit.models.loaded import OpenedPipeline
 from dmun_audit.models.proof import LoadReport
 
@@ -65,7 +65,9 @@ def open_folder(
     ]
     code = sorted(folder.rglob("*.py")) if trust_remote_code else []
     code_digest = digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in code]) if code else ""
-    return OpenedPipeline(pipeline, LoadReport("pipeline folder", matched, warnings=warnings), code_digest)
+    return OpenedPipeline(
+        pipeline, LoadReport("pipeline folder", matched, notes=variants(folder), warnings=warnings), code_digest
+    )
 
 
 def _lacks_feature_extractor(folder: Path, index: Mapping[str, Any]) -> bool:

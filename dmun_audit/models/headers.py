@@ -88,6 +88,23 @@ def component_weights(folder: Path) -> list[Path]:
     return []
 
 
+def variants(folder: Path) -> list[str]:
+    """A sentence for each component of a pipeline folder whose weights are a variant (fp16, non_ema), or have one beside them."""
+    sentences = []
+    for component in sorted(name for name in read_model_index(folder, True) if (folder / name).is_dir()):
+        loaded = component_weights(folder / component) if component not in CHECKERS else []
+        if not loaded:
+            continue
+        mine, words = variant_of(loaded[0]), component.replace("_", " ")
+        others = {variant_of(file) for file in (folder / component).iterdir() if file.suffix == loaded[0].suffix} - {mine, ""}
+        if mine:
+            sentences.append(f"the {words} is the variant {mine} ({loaded[0].name})")
+        if others:
+            is_loaded = f"the variant {mine}" if mine else "the plain file"
+            sentences.append(f"beside the {words}'s weights lies the variant {', '.join(sorted(others))}: {is_loaded} is loaded")
+    return sentences
+
+
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
     """Raise LoadError where a pipeline folder holds damaged or dangerous weights, lacks a shard, has code of its own, or links out of it."""
     refuse_foreign_links(folder)
