@@ -123,17 +123,21 @@ def size_in_words(count: float) -> str:
 
 def _fit(inspection: Inspection) -> Iterator[str]:
     measured = inspection.proof["components"] if inspection.proof is not None and inspection.base is not None else {}
+    rounded = any(counts["rounded"] for counts in measured.values())
     yield f"  {'component':<16}{'matched':>9}{'missing':>9}{'unexpected':>12}" + (
-        f"{'changed':>9}{'|Δ|/|W|':>11}" if measured else ""
+        f"{'changed':>9}" + (f"{'rounded':>9}" if rounded else "") + f"{'|Δ|/|W|':>11}" if measured else ""
     )
     partial = any(counts["missing"] for counts in inspection.fit.values())
     for name, counts in inspection.fit.items():
         line = f"  {name:<16}{counts['matched']:>9,}{counts['missing']:>9,}{0:>12}"
         if name in measured:
-            line += f"{measured[name]['changed']:>9,}{measured[name]['relative_norm']:>11.2e}"
+            line += f"{measured[name]['changed']:>9,}" + (f"{measured[name]['rounded']:>9,}" if rounded else "")
+            line += f"{measured[name]['relative_norm']:>11.2e}"
         yield line
     if partial:
         yield "  missing: places without a tensor in the file; they keep the base's tensors"
+    if rounded:
+        yield "  rounded: tensors that differ from the base's by rounding to half precision alone; they are no change"
 
 
 def _blocks(blocks: dict[str, float]) -> Iterator[str]:

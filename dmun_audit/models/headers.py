@@ -20,6 +20,7 @@ from dmun_audit.models.single_file import FOLDER, way_to_a_base
 
 TRUST = "where you trust it, add --trust-remote-code"
 CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
+LONGEST_COMPONENT = 100  # characters of its name
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
@@ -91,7 +92,7 @@ def component_weights(folder: Path) -> list[Path]:
 def variants(folder: Path) -> list[str]:
     """A sentence for each component of a pipeline folder whose weights are a variant (fp16, non_ema), or have one beside them."""
     sentences = []
-    for component in sorted(name for name in read_model_index(folder, True) if (folder / name).is_dir()):
+    for component in sorted(name for name in _components(folder, True) if (folder / name).is_dir()):
         loaded = component_weights(folder / component) if component not in CHECKERS else []
         if not loaded:
             continue
@@ -145,6 +146,10 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
     for name, entry in read_model_index(folder, trust_remote_code).items():
         if name.startswith("_") or not isinstance(entry, list) or entry[:1] == [None]:
             continue
+        if not name.isidentifier() or len(name) > LONGEST_COMPONENT:
+            raise LoadError(
+                f"{folder / 'model_index.json'} names a component {name[:LONGEST_COMPONENT]!r}", "no pipeline has one"
+            )
         library = entry[0] if len(entry) == 2 else None
         known = isinstance(library, str) and (library in {"diffusers", "transformers"} or _is_pipeline_module(library))
         if not known and not (trust_remote_code and isinstance(library, str)):

@@ -113,6 +113,19 @@ def test_scheduler_and_prediction_type_are_told_as_an_audit_does(capsys, copied,
     assert f"WARNING: {audits[1]}" in text
 
 
+def test_rounded_tensors_have_a_column_of_their_own(capsys, copied, base_folder):
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    text = inspected(capsys, copied, f"--base={base_folder}")
+    title = next(line for line in text.splitlines() if "component" in line).split()
+    row = next(line for line in text.splitlines() if line.startswith("  vae ") and "tensors" not in line).split()
+    cells = dict(zip(title, row, strict=True))
+    assert cells["changed"] == "0"
+    assert int(cells["rounded"]) > 40
+    assert "rounded: tensors that differ from the base's by rounding" in text
+    assert "does not differ from its base beyond rounding" in text
+
+
 def test_the_scheduler_of_a_file_is_its_bases(capsys):
     found = json.loads(inspected(capsys, UCE, "--base=atelier:base", "--json"))
     assert found["schedulers"]["candidate"]["class"] == "DPMSolverMultistepScheduler"

@@ -165,6 +165,13 @@ def test_an_index_that_names_no_pipeline(copied, base_model, index):
         load_candidate(_reference(copied), base_model)
 
 
+@pytest.mark.parametrize("name", ["x" * 5_000, "../unet", "a\0b", ""])
+def test_a_component_that_is_no_name(copied, base_model, name):
+    _with_index(copied, **{name: ["diffusers", "UNet2DConditionModel"]})
+    with pytest.raises(LoadError, match="names a component"):
+        load_candidate(_reference(copied), base_model)
+
+
 def test_code_beside_the_weights_is_refused(copied, base_model):
     index = json.loads((copied / "model_index.json").read_text())
     (copied / "model_index.json").write_text(json.dumps(index | {"unet": ["my_unet", "MyUNet"]}))

@@ -129,6 +129,8 @@ def test_numbers_that_are_rounded():
     exact = torch.randn(10_000, generator=generator)
     for (name, half), twice in itertools.product(HALF.items(), HALF.values()):
         assert rounded_type(exact.to(half).float(), exact) == name
+        last = next(key for key, value in HALF.items() if value == twice)
+        assert rounded_type((exact * 1e-4).to(half).to(twice).float(), exact * 1e-4) in {name, last}
         assert rounded_type(exact, exact.to(half).float()) == ""
         assert rounded_type(exact.to(half).to(twice).float() * 1.01, exact) == ""
     late = exact.bfloat16().float()
