@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dmun_audit.models.inspection import HeaderCounts, Inspection
+    from dmun_audit.models.inspection import HeaderCounts, Inspection, SamplingFacts
+    from dmun_audit.models.loaded import LoadedModel
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 BAR = 24  # columns of the longest bar
@@ -43,10 +44,36 @@ def run(arguments: argparse.Namespace) -> int:
         base = None
     if base is not None:
         cheap_check(reference, base, arguments.trust_remote_code)
-    inspect = inspect_quickly if arguments.quick else inspect_fully
-    inspection = inspect(reference, base, trust_remote_code=arguments.trust_remote_code)
+    inspection = (
+        inspect_quickly(reference, base, trust_remote_code=arguments.trust_remote_code)
+        if arguments.quick
+        else inspect_fully(reference, base, trust_remote_code=arguments.trust_remote_code, sampling=_sampling)
+    )
     print(json.dumps(inspection.as_dict(), indent=2) if arguments.json else "\n".join(_text(inspection)))
     return 0
+
+
+def _sampling(model: LoadedModel, base: LoadedModel | None) -> SamplingFacts:
+    """Schedulers and their differences, as an audit under the policy `standard` reports them."""
+    from dmun_audit._util.errors import UsageError
+    from dmun_audit.models.inspection import SamplingFacts
+    from dmun_audit.policy import load_policy
+    from dmun_audit.render.sampling import differences, open_sampler
+
+    sampling = load_policy("standard").sampling
+    try:
+        ours = open_sampler(base, sampling, "cpu") if base is not None else None
+        samplers = {"candidate": open_sampler(model, sampling, "cpu", ours)} | ({"base": ours} if ours is not None else {})
+    except UsageError as error:  # no model of the kind that is audited: what it is can be told all the same
+        return SamplingFacts(warnings=[f"an audit would refuse it: {error.what}"])
+    schedulers = {
+        side: {
+            "class": sampler.settings["scheduler"],
+            "prediction_type": str(sampler.settings["settings"].get("prediction_type", "epsilon")),
+        }
+        for side, sampler in samplers.items()
+    }
+    return SamplingFacts(schedulers, differences(ours, samplers["candidate"]) if ours is not None else [])
 
 
 def _text(inspection: Inspection) -> Iterator[str]:
@@ -57,6 +84,9 @@ def _text(inspection: Inspection) -> Iterator[str]:
         yield ""
     for name, counts in inspection.holds.items():
         yield f"  {name:<16}{_header_line(counts)}"
+    for side, scheduler in inspection.schedulers.items():
+        whose = "scheduler" if side == "candidate" else "base's scheduler"
+        yield f"  {whose:<18}{scheduler['class']}, predicts {scheduler['prediction_type']}"
     if inspection.fit:
         yield ""
         yield from _fit(inspection)
@@ -93,17 +123,21 @@ def size_in_words(count: float) -> str:
 
 def _fit(inspection: Inspection) -> Iterator[str]:
     measured = inspection.proof["components"] if inspection.proof is not None and inspection.base is not None else {}
+    rounded = any(counts["rounded"] for counts in measured.values())
     yield f"  {'component':<16}{'matched':>9}{'missing':>9}{'unexpected':>12}" + (
-        f"{'changed':>9}{'|Δ|/|W|':>11}" if measured else ""
+        f"{'changed':>9}" + (f"{'rounded':>9}" if rounded else "") + f"{'|Δ|/|W|':>11}" if measured else ""
     )
     partial = any(counts["missing"] for counts in inspection.fit.values())
     for name, counts in inspection.fit.items():
         line = f"  {name:<16}{counts['matched']:>9,}{counts['missing']:>9,}{0:>12}"
         if name in measured:
-            line += f"{measured[name]['changed']:>9,}{measured[name]['relative_norm']:>11.2e}"
+            line += f"{measured[name]['changed']:>9,}" + (f"{measured[name]['rounded']:>9,}" if rounded else "")
+            line += f"{measured[name]['relative_norm']:>11.2e}"
         yield line
     if partial:
         yield "  missing: places without a tensor in the file; they keep the base's tensors"
+    if rounded:
+        yield "  rounded: tensors that differ from the base's by rounding to half precision alone; they are no change"
 
 
 def _blocks(blocks: dict[str, float]) -> Iterator[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.judge.batches import encode_in_batches
+from dmun_audit.judge.open_clip_models import open_model
 from dmun_audit.judge.reference import clip_parts
 
 BATCH_SIZE = 32
@@ -21,27 +21,17 @@ class ClipJudge:
 
     `reference` is `local-dir:PATH`, `open_clip:ARCH/TAG`, `hf-hub:OWNER/NAME` or `atelier:judge`. `scale` is the logit scale by
     which the model multiplies cosines. Embeddings are unit vectors (n, d) float32. Raises LoadError where the model cannot be
-    opened.
+    opened, or would not compute as it was trained.
     """
 
     def __init__(self, reference: str, device: str = "cpu") -> None:
         torchvision_compatibility.make_importable()
-        import open_clip
         import torch
 
         self.reference = reference
         self._torch = torch
         self._device = device
-        name, tag = clip_parts(reference)
-        try:
-            self._model, _, self._preprocess = open_clip.create_model_and_transforms(name, pretrained=tag, device=device)
-            self._tokenizer = open_clip.get_tokenizer(name)
-        except Exception as error:
-            raise LoadError(
-                f"judge {reference!r} cannot be opened by open_clip",
-                " ".join(str(error).split())[:300],
-                "give local-dir:PATH (open_clip_config.json and weights), or open_clip:ARCH/TAG with the weights in the cache",
-            ) from None
+        self._model, self._preprocess, self._tokenizer = open_model(reference, *clip_parts(reference), device)
         self._model.eval()
         self.digest = self._digest()
         self.scale = float(self._model.logit_scale.exp().clamp(max=100).item())

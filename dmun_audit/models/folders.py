@@ -12,13 +12,13 @@ import torch
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
+from dmun_audit.models.files.shards import variant_of
 from dmun_audit.models.fingerprint import modules, require_finite
-from dmun_audit.models.headers import check_folder, component_weights, read_model_index, variant_of
+from dmun_audit.models.headers import CHECKERS, check_folder, component_weights, read_model_index, variants
 from dmun_audit.models.loaded import OpenedPipeline
 from dmun_audit.models.proof import LoadReport
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see
 
 
 def open_folder(
@@ -39,6 +39,8 @@ def open_folder(
     networks |= open_networks(folder, dtype, without=networks.keys())
     index = read_model_index(folder, trust_remote_code)
     without_checker: dict[str, Any] = dict.fromkeys(CHECKERS & index.keys())
+    if without_checker and _lacks_feature_extractor(folder, index):
+        without_checker["feature_extractor"] = None
     if "requires_safety_checker" in index:
         without_checker["requires_safety_checker"] = False
     own_code: dict[str, Any] = {"trust_remote_code": True} if trust_remote_code else {}
@@ -63,7 +65,22 @@ def open_folder(
     ]
     code = sorted(folder.rglob("*.py")) if trust_remote_code else []
     code_digest = digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in code]) if code else ""
-    return OpenedPipeline(pipeline, LoadReport("pipeline folder", matched, warnings=warnings), code_digest)
+    return OpenedPipeline(
+        pipeline, LoadReport("pipeline folder", matched, notes=variants(folder), warnings=warnings), code_digest
+    )
+
+
+def _lacks_feature_extractor(folder: Path, index: Mapping[str, Any]) -> bool:
+    """Whether the safety checker's preprocessing cannot be loaded. Without the checker nothing uses it."""
+    import transformers
+
+    entry = index.get("feature_extractor")
+    if not isinstance(entry, list) or len(entry) != 2 or not entry[0]:
+        return False
+    try:
+        return not (folder / "feature_extractor").is_dir() or not hasattr(transformers, str(entry[1]))
+    except ImportError:  # it needs a package that is not installed
+        return True
 
 
 def open_networks(folder: Path, dtype: str, without: Collection[str] = ()) -> dict[str, torch.nn.Module]:

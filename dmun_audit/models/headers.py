@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,14 @@ from dmun_audit.models.artifacts.layout import Shapes, canonical_name
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
+from dmun_audit.models.files.shards import require_complete, variant_of
+from dmun_audit.models.pipeline_class import require_known_class
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
+from dmun_audit.models.single_file import FOLDER, way_to_a_base
 
 TRUST = "where you trust it, add --trust-remote-code"
+CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
+LONGEST_COMPONENT = 100  # characters of its name
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
@@ -30,7 +34,7 @@ def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_co
         raise UsageError(
             f"--base={base.text} is {NO_COMPLETE_MODEL[base.kind]}",
             "a base is a complete model",
-            "name a pipeline folder, a hub id or atelier:base",
+            way_to_a_base(base.path) if base.kind == "weights" and base.path is not None else FOLDER,
         )
     below = atelier_own_base(reference) or base
     pipelines = [model for model in (reference, base, below) if model.kind in {"folder", "atelier"} and model.path is not None]
@@ -71,25 +75,44 @@ def folder_shapes(folder: Path) -> Shapes | None:
 
 
 def component_weights(folder: Path) -> list[Path]:
-    """The weights files of a component that are loaded: safetensors before pickles, plain files before variants such as fp16."""
+    """The weights files of a component that are loaded: safetensors before pickles, plain files before variants such as fp16.
+
+    Raises LoadError where a shard of them is missing.
+    """
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
         files = sorted(file for file in folder.iterdir() if file.suffix in suffixes) if folder.is_dir() else []
         plain = [file for file in files if not variant_of(file)]
         if files:
-            return plain or [file for file in files if variant_of(file) == variant_of(files[0])]
+            chosen = plain or [file for file in files if variant_of(file) == variant_of(files[0])]
+            require_complete(folder, chosen)
+            return chosen
     return []
 
 
-def variant_of(file: Path) -> str:
-    """The variant in a weights file's name (model.fp16.safetensors, model.fp16-00001-of-00002.safetensors); empty for none."""
-    matched = re.fullmatch(r"[\w-]+?\.(\w+?)(-\d{5}-of-\d{5})?\.\w+", file.name)
-    return matched[1] if matched else ""
+def variants(folder: Path) -> list[str]:
+    """A sentence for each component of a pipeline folder whose weights are a variant (fp16, non_ema), or have one beside them."""
+    sentences = []
+    for component in sorted(name for name in _components(folder, True) if (folder / name).is_dir()):
+        loaded = component_weights(folder / component) if component not in CHECKERS else []
+        if not loaded:
+            continue
+        mine, words = variant_of(loaded[0]), component.replace("_", " ")
+        others = {variant_of(file) for file in (folder / component).iterdir() if file.suffix == loaded[0].suffix} - {mine, ""}
+        if mine:
+            sentences.append(f"the {words} is the variant {mine} ({loaded[0].name})")
+        if others:
+            is_loaded = f"the variant {mine}" if mine else "the plain file"
+            sentences.append(f"beside the {words}'s weights lies the variant {', '.join(sorted(others))}: {is_loaded} is loaded")
+    return sentences
 
 
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
-    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, code of its own, or links out of it."""
+    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, lacks a shard, has code of its own, or links out of it."""
     refuse_foreign_links(folder)
+    require_known_class(folder, read_model_index(folder, trust_remote_code), trust_remote_code)
     for component in _components(folder, trust_remote_code):
+        if component not in CHECKERS:
+            component_weights(folder / component)
         weights = sorted((folder / component).glob("*.safetensors"))
         for file in weights:
             read_header(file)
@@ -123,6 +146,10 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
     for name, entry in read_model_index(folder, trust_remote_code).items():
         if name.startswith("_") or not isinstance(entry, list) or entry[:1] == [None]:
             continue
+        if not name.isidentifier() or len(name) > LONGEST_COMPONENT:
+            raise LoadError(
+                f"{folder / 'model_index.json'} names a component {name[:LONGEST_COMPONENT]!r}", "no pipeline has one"
+            )
         library = entry[0] if len(entry) == 2 else None
         known = isinstance(library, str) and (library in {"diffusers", "transformers"} or _is_pipeline_module(library))
         if not known and not (trust_remote_code and isinstance(library, str)):
@@ -145,10 +172,12 @@ def _is_pipeline_module(library: str) -> bool:
 def refuse_foreign_links(folder: Path) -> None:
     """Raise LoadError for a link that leads out of the folder.
 
-    A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`.
+    A link may lead within the folder. In a hub cache (`snapshots/REVISION` and folders below) it may also lead to the `blobs` beside
+    `snapshots`.
     """
     root = folder.resolve()
-    allowed = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
+    snapshots = [place for place in (root, *root.parents) if place.parent.name == "snapshots"]
+    allowed = [root, *(place.parent.parent / "blobs" for place in snapshots)]
     for path in folder.rglob("*"):
         if path.is_symlink():
             try:

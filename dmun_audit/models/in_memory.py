@@ -22,7 +22,8 @@ from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.comparison import tensor_counts
 from dmun_audit.models.fingerprint import modules, require_finite, settings_of, weights_digest
-from dmun_audit.models.folders import CHECKERS, first_line
+from dmun_audit.models.folders import first_line
+from dmun_audit.models.headers import CHECKERS
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline
 from dmun_audit.models.proof import LoadReport
 from dmun_audit.models.references import PIPELINE, ModelReference

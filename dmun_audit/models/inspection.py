@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.formats import lay_out, reading_of
@@ -21,9 +21,13 @@ from dmun_audit.models.headers import (
     folder_shapes,
     read_model_index,
     refuse_foreign_links,
+    variants,
 )
 from dmun_audit.models.references import ModelReference, atelier_own_base
 from dmun_audit.models.source_files import source_digest
+
+if TYPE_CHECKING:
+    from dmun_audit.models.loaded import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Inspection:
 
     `holds` has an entry for each component. So has `fit`: how many tensors have a place in the base (`matched`), and how many
     places keep the base's tensor (`missing`). `touched` counts the base's tensors that a file changes, by block. `proof` is the
-    load proof; it is None where only headers were read.
+    load proof; it is None where only headers were read. `schedulers` holds class and prediction type of "candidate" and "base",
+    where they were loaded.
     """
 
     model: str
@@ -56,10 +61,19 @@ class Inspection:
     source_digest: str | None = None
     weights_digest: str | None = None
     proof: dict[str, Any] | None = None
+    schedulers: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The inspection as plain JSON values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class SamplingFacts:
+    """How a model draws: class and prediction type of each side's scheduler, and warnings where the sides differ."""
+
+    schedulers: dict[str, dict[str, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def inspect_quickly(reference: ModelReference, base: ModelReference | None, trust_remote_code: bool = False) -> Inspection:
@@ -87,21 +101,31 @@ def inspect_quickly(reference: ModelReference, base: ModelReference | None, trus
 
 
 def inspect_fully(
-    reference: ModelReference, base: ModelReference | None, dtype: str = "float32", trust_remote_code: bool = False
+    reference: ModelReference,
+    base: ModelReference | None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    sampling: Callable[[LoadedModel, LoadedModel | None], SamplingFacts] | None = None,
 ) -> Inspection:
     """Load the model as an audit does, with its proof. A complete model without a base is compared with nothing.
 
-    Of weights without a base only headers are read. Raises what loading raises.
+    Of weights without a base only headers are read. `sampling` tells of a model and its base how they draw; weights are laid over
+    their base and draw as it does. Raises what loading raises.
     """
     below = atelier_own_base(reference) or base
     if below is None and reference.kind == "weights":
         return replace(inspect_quickly(reference, None, trust_remote_code), source_digest=source_digest(reference))
     from dmun_audit.models.loading import load_candidate, load_pipeline
 
+    loaded_base = None
     if below is None or reference == below:
         model = load_pipeline(reference, dtype, trust_remote_code=trust_remote_code)
-    else:
+    elif sampling is None or reference.kind in {"weights", "images"} or below is not base:
         model = load_candidate(reference, below, dtype, trust_remote_code=trust_remote_code)
+    else:
+        loaded_base = load_pipeline(below, dtype, trust_remote_code=trust_remote_code)
+        model = load_candidate(reference, loaded_base, dtype, trust_remote_code=trust_remote_code)
+    facts = sampling(model, loaded_base) if sampling is not None and model.pipeline is not None else SamplingFacts()
     proof = model.proof
     fit = {name: {key: counts[key] for key in ("matched", "missing")} for name, counts in proof["components"].items()}
     return Inspection(
@@ -111,10 +135,11 @@ def inspect_fully(
         _header_counts(reference),
         fit,
         notes=proof["notes"],
-        warnings=proof["warnings"],
+        warnings=[*facts.warnings, *proof["warnings"]],
         source_digest=model.source_digest,
         weights_digest=model.weights_digest,
         proof=proof,
+        schedulers=facts.schedulers,
     )
 
 
@@ -145,7 +170,15 @@ def _quick_folder(reference: ModelReference, folder: Path, below: ModelReference
                 )
     kind = read_model_index(folder, True)["_class_name"]
     name = kind if isinstance(kind, str) else ".".join(kind)
-    return Inspection(reference.text, below.text if below else None, f"pipeline folder ({name})", holds, fit, warnings=warnings)
+    return Inspection(
+        reference.text,
+        below.text if below else None,
+        f"pipeline folder ({name})",
+        holds,
+        fit,
+        notes=variants(folder),
+        warnings=warnings,
+    )
 
 
 def _header_counts(reference: ModelReference) -> dict[str, HeaderCounts]:

@@ -12,6 +12,7 @@ from dmun_audit._util.hashing import digest
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Layout, actual_name, canonical_name
 from dmun_audit.models.artifacts.lora import adapter_settings, delta
+from dmun_audit.models.ema import ema_weights
 from dmun_audit.models.files.contents import Contents, OpenContents
 from dmun_audit.models.fingerprint import modules, tensor_digest
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
@@ -37,16 +38,19 @@ def load_over(reference: ModelReference, path: Path, base: OpenedPipeline, devic
         difference = _adapter_difference(pipeline, layout, contents) if adapter else Difference()
         for component, state in before.items():
             difference.compare(component, modules(pipeline)[component].state_dict(), state, reference.text)
+        ema = ema_weights(contents, layout, before)
         missing = layout.missing(shapes)
         report = LoadReport(
             layout.format,
             layout.matched(),
             missing,
-            [*layout.notes, *layout.aside, *_origin(contents)],
+            [*layout.notes, *layout.aside, *_origin(contents), *filter(None, [ema.sentence()])],
             _incomplete(missing, shapes),
         )
         tensors = [[name, tensor_digest(contents.tensor(name))] for name in sorted(layout.used())] if adapter else []
-    proof = prove(report, difference, name=reference.text, must_differ=reference.kind == "weights")
+    proof = prove(
+        report, difference, name=reference.text, must_differ=reference.kind == "weights", otherwise=ema.only_they_differ()
+    )
     of_adapter = digest([adapter.digest, tensors]) if adapter else ""
     both = of_adapter and base.beyond_weights
     beyond_weights = digest([of_adapter, base.beyond_weights]) if both else of_adapter or base.beyond_weights

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit.models.artifacts.layout import DENOISERS, block_of
+from dmun_audit.models.rounding import least_change, rounded_type
 
 EVERYWHERE = 0.95  # share of the denoiser's tensors
 SMALL = 1e-2  # relative norm of a tensor's change
@@ -25,8 +27,9 @@ State = Mapping[str, torch.Tensor]
 class ComponentProof:
     """One network: tensors from the model's files, places that kept the base's tensors, and the distance from the base.
 
-    `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over its compared tensors. `unexpected` counts tensors without a place. It is always 0:
-    any other model is refused.
+    `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over its compared tensors. `changed` counts tensors that differ beyond rounding, and
+    `rounded` those that differ by rounding to half precision alone. `unexpected` counts tensors without a place. It is always 0: any
+    other model is refused.
     """
 
     matched: int = 0
@@ -34,6 +37,7 @@ class ComponentProof:
     missing: int = 0
     compared: int = 0
     changed: int = 0
+    rounded: int = 0
     relative_norm: float = 0.0
 
 
@@ -51,6 +55,7 @@ class LoadProof:
     unexpected: int = 0
     missing: int = 0
     changed_tensors: int = 0
+    rounded_tensors: int = 0
     compared_tensors: int = 0
     relative_norm: float = 0.0
     components: dict[str, ComponentProof] = field(default_factory=dict)
@@ -69,6 +74,8 @@ class Difference:
 
     def __init__(self) -> None:
         self.changed: dict[str, list[float]] = {}  # component → relative norm of each changed tensor
+        self.rounded: dict[str, Counter[str]] = {}  # component → half precision → tensors that differ by rounding to it alone
+        self.finer: dict[str, list[tuple[str, float, float]]] = {}  # changed tensors that are the base's before it was rounded
         self.compared: dict[str, int] = {}
         self.squares: dict[str, dict[str, tuple[float, float]]] = {}  # component → block → change, base
         self.warnings: list[str] = []
@@ -79,7 +86,12 @@ class Difference:
         change = 0.0
         if ours is not base and not torch.equal(ours.to(base.device), base):
             change = _square(ours.to("cpu", torch.float32) - before)
-            self._count(component, name, change, _square(before), changed=True)
+            half = rounded_type(ours, base)
+            if half:
+                self.rounded.setdefault(component, Counter())[half] += 1
+            elif before_rounding := rounded_type(base, ours):
+                self.finer.setdefault(component, []).append((before_rounding, change, _square(before)))
+            self._count(component, name, change, _square(before), changed=not half)
         else:
             self._count(component, name, 0.0, _square(before), changed=False)
 
@@ -101,6 +113,18 @@ class Difference:
         blocks = self.squares.setdefault(component, {})
         so_far = blocks.get(block_of(component, name), (0.0, 0.0))
         blocks[block_of(component, name)] = (so_far[0] + change, so_far[1] + weight)
+
+    def settle(self) -> None:
+        """Count a component as rounded where all its changed tensors are the base's in a finer type.
+
+        A tiny edit of a base in half precision looks like that too: its changes are smaller than those of rounding.
+        """
+        for component, tensors in self.finer.items():
+            least = sum(least_change(half) ** 2 * weight for half, _, weight in tensors)
+            if len(tensors) == len(self.changed[component]) and sum(change for _, change, _ in tensors) >= least:
+                self.changed[component] = []
+                self.rounded.setdefault(component, Counter()).update(half for half, _, _ in tensors)
+        self.finer = {}
 
     def replace(self, component: str, why: str) -> None:
         """Count a component as changed whose tensors cannot be compared."""
@@ -156,19 +180,23 @@ class LoadReport:
     warnings: Sequence[str] = ()
 
 
-def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool) -> LoadProof:
-    """The proof of one load. `name` is the candidate's reference, for messages.
+def prove(report: LoadReport, difference: Difference, *, name: str, must_differ: bool, otherwise: str = "") -> LoadProof:
+    """The proof of one load. `name` is the candidate's reference, for messages. `otherwise` says what does differ where nothing does.
 
-    Where nothing differs, it raises LoadError if the model `must_differ`, and warns otherwise. It also warns of a small difference in
-    nearly every tensor of the denoiser.
+    Where nothing differs beyond rounding, it raises LoadError if the model `must_differ`, and warns otherwise. It also warns of a
+    small difference in nearly every tensor of the denoiser.
     """
+    difference.settle()
     warnings = [*report.warnings, *difference.warnings, *_looks_like_another_copy(difference)]
+    rounding = list(_rounding(difference))
     if not any(difference.changed.values()):
-        what = f"{name} does not differ from its base in any of {sum(difference.compared.values())} tensors"
+        beyond = " beyond rounding" if rounding else ""
+        what = f"{name} does not differ from its base{beyond} in any of {sum(difference.compared.values())} tensors"
         if must_differ:
-            raise LoadError(what, "an audit of it would audit the base", "check that this is the file with the edited weights")
-        warnings.append(what)
-    return _proof(report, difference, warnings)
+            why = "; ".join([*rounding, *filter(None, [otherwise]), "an audit of it would audit the base"])
+            raise LoadError(what, why, "check that this is the file with the edited weights")
+        warnings.append(f"{what}: {'; '.join(rounding)}" if rounding else what)
+    return _proof(replace(report, notes=[*report.notes, *rounding]), difference, warnings)
 
 
 def prove_base(report: LoadReport) -> LoadProof:
@@ -184,6 +212,7 @@ def _proof(report: LoadReport, difference: Difference, warnings: list[str]) -> L
             missing=report.missing.get(name, 0),
             compared=difference.compared.get(name, 0),
             changed=len(difference.changed.get(name, [])),
+            rounded=sum(difference.rounded.get(name, {}).values()),
             relative_norm=difference.relative_norm(name),
         )
         for name in names
@@ -193,6 +222,7 @@ def _proof(report: LoadReport, difference: Difference, warnings: list[str]) -> L
         matched=sum(one.matched for one in components.values()),
         missing=sum(one.missing for one in components.values()),
         changed_tensors=sum(one.changed for one in components.values()),
+        rounded_tensors=sum(one.rounded for one in components.values()),
         compared_tensors=sum(one.compared for one in components.values()),
         relative_norm=difference.relative_norm(),
         components=components,
@@ -201,6 +231,16 @@ def _proof(report: LoadReport, difference: Difference, warnings: list[str]) -> L
         notes=list(report.notes),
         warnings=warnings,
     )
+
+
+def _rounding(difference: Difference) -> Iterator[str]:
+    """For each component and half precision: how many tensors differ from the base's by rounding alone."""
+    for component, types in sorted(difference.rounded.items()):
+        for half, count in sorted(types.items()):
+            yield (
+                f"{count} of {difference.compared[component]} tensors of the {component.replace('_', ' ')} differ from the base's "
+                f"only by rounding to {half}"
+            )
 
 
 def _looks_like_another_copy(difference: Difference) -> Iterator[str]:

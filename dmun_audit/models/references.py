@@ -22,6 +22,10 @@ IMAGES = "images:"
 PIPELINE = "pipeline:"
 HOOK = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<function>[A-Za-z_]\w*)")
 WEIGHTS_SUFFIXES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin"}
+TRAINING_STATE = re.compile(
+    r"(optimizer|scheduler|scaler|sampler|random_states|rng_state)(_\d+)?\."
+)  # of accelerate's checkpoints
+COMPONENT = re.compile(r"(unet|transformer|vae|text_encoder(_\d)?|controlnet)(_ema)?")
 IMAGE_LIST = "metadata.jsonl"
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 NO_COMPLETE_MODEL = {
@@ -144,15 +148,25 @@ def _kind_of_folder(folder: Path, text: str) -> Literal["folder", "weights"]:
     """A whole pipeline, or the weights of one component or adapter. Raises UsageError for every other folder."""
     if (folder / "model_index.json").is_file():
         return "folder"
-    if any(file.suffix in WEIGHTS_SUFFIXES for file in folder.iterdir()):
+    weights = [file for file in folder.iterdir() if file.suffix in WEIGHTS_SUFFIXES]
+    state = sorted(file.name for file in weights if TRAINING_STATE.match(file.name))
+    if len(weights) > len(state):
         return "weights"
     why, remedy = (
-        "it has no model_index.json and no weights file",
+        f"it has no model_index.json and no weights file{f', only state of a training ({state[0]})' if state else ''}",
         "name the folder that save_pretrained of a whole pipeline wrote",
     )
+    parts = sorted(part for part in folder.iterdir() if part.is_dir() and COMPONENT.fullmatch(part.name) and _has_weights(part))
+    if parts:
+        why += f"; there are weights in {', '.join(part.name for part in parts)}"
+        remedy = f"name {' or '.join(str(Path(text) / part.name) for part in parts)}, with --base=… for all else"
     if (folder / IMAGE_LIST).is_file():
         why, remedy = f"it is a folder of images, with a {IMAGE_LIST}", f"write {IMAGES}{text}"
     raise UsageError(f"{text} is no pipeline folder", why, remedy)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(file.suffix in WEIGHTS_SUFFIXES for file in folder.iterdir())
 
 
 # The atelier.

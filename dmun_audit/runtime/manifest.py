@@ -77,7 +77,7 @@ def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
     """
     proof = facts.get("models", {}).get("candidate", {}).get("proof", {})
     compared = proof.get("compared_tensors", 0)
-    if not compared or proof.get("changed_tensors", 0):
+    if not compared or proof.get("changed_tensors", 0) or proof.get("rounded_tensors", 0):
         return ""
     scores: dict[tuple[str, int | None], dict[str, tuple[float | None, ...]]] = {}
     for record in records:

@@ -42,6 +42,35 @@ def test_empty_and_text_files(refused, tmp_path):
     assert "Git LFS" in refused(tmp_path / "lfs.safetensors")
 
 
+NO_WEIGHTS = {
+    "LFS pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n", "it is a Git LFS pointer"),
+    "HTML page": ("\n<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is a web page (HTML)"),
+    "HTML without a doctype": ("<html>404</html>", "it is a web page (HTML)"),
+    "error of a download": ('<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "it is an XML text"),
+    "JSON": ('{"error": "Repository not found"}', "it is a text file"),
+    "text": ("Datei nicht gefunden: schöne Grüße" * 40, "it is a text file"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_WEIGHTS)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin", ".ckpt", ".pth"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_texts_with_the_name_of_a_weights_file(base_folder, tmp_path, kind, suffix, mark):
+    text, words = NO_WEIGHTS[kind]
+    (tmp_path / f"model{suffix}").write_text(mark + text, encoding="utf-8")
+    with pytest.raises(LoadError) as caught:
+        cheap_check(parse_reference(str(tmp_path / f"model{suffix}")), parse_reference(str(base_folder)))
+    assert words in caught.value.why
+
+
+@pytest.mark.parametrize("name", ["diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"])
+def test_a_pointer_in_a_pipeline_folder(copied, base_folder, name):
+    (copied / UNET).unlink()
+    (copied / "unet" / name).write_text(NO_WEIGHTS["LFS pointer"][0])
+    with pytest.raises(LoadError, match="Git LFS pointer"):
+        cheap_check(parse_reference(str(copied)), parse_reference(str(base_folder)))
+
+
 def test_every_truncation_is_noticed(refused, tmp_path, edit, base_folder):
     save_file(edit, tmp_path / "whole.safetensors")
     whole = (tmp_path / "whole.safetensors").read_bytes()

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import torch
+import writers
 from safetensors.torch import load_file, save_file
 
 from dmun_audit.cli import main
@@ -80,6 +81,84 @@ def test_a_base_alone_is_compared_with_nothing(capsys):
     found = json.loads(inspected(capsys, "atelier:base", "--json"))
     assert found["proof"]["compared_tensors"] == 0
     assert not found["warnings"]
+
+
+def _scheduler(folder, **settings):
+    path = folder / "scheduler/scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def test_scheduler_and_prediction_type_are_told_as_an_audit_does(capsys, copied, base_folder, base_model):
+    from dmun_audit.models.loading import load_candidate
+    from dmun_audit.models.references import parse_reference
+    from dmun_audit.policy import load_policy
+    from dmun_audit.render.sampling import differences, open_sampler
+
+    _scheduler(copied, prediction_type="v_prediction", beta_end=0.03)
+    found = json.loads(inspected(capsys, copied, f"--base={base_folder}", "--json"))
+    assert found["schedulers"] == {
+        "candidate": {"class": "DDIMScheduler", "prediction_type": "v_prediction"},
+        "base": {"class": "DDIMScheduler", "prediction_type": "epsilon"},
+    }
+    sampling = load_policy("standard").sampling
+    base = open_sampler(base_model, sampling, "cpu")
+    candidate = open_sampler(load_candidate(parse_reference(str(copied)), base_model), sampling, "cpu", base)
+    audits = differences(base, candidate)
+    assert found["warnings"][: len(audits)] == audits
+    assert "beta_end 0.02 → 0.03" in audits[0]
+    assert "predicts v_prediction, the base epsilon: it is no edit of this base" in audits[1]
+    text = inspected(capsys, copied, f"--base={base_folder}")
+    assert "scheduler         DDIMScheduler, predicts v_prediction" in text
+    assert "base's scheduler  DDIMScheduler, predicts epsilon" in text
+    assert f"WARNING: {audits[1]}" in text
+
+
+def test_rounded_tensors_have_a_column_of_their_own(capsys, copied, base_folder):
+    path = copied / "vae/diffusion_pytorch_model.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    text = inspected(capsys, copied, f"--base={base_folder}")
+    title = next(line for line in text.splitlines() if "component" in line).split()
+    row = next(line for line in text.splitlines() if line.startswith("  vae ") and "tensors" not in line).split()
+    cells = dict(zip(title, row, strict=True))
+    assert cells["changed"] == "0"
+    assert int(cells["rounded"]) > 40
+    assert "rounded: tensors that differ from the base's by rounding" in text
+    assert "does not differ from its base beyond rounding" in text
+
+
+def test_the_scheduler_of_a_file_is_its_bases(capsys):
+    found = json.loads(inspected(capsys, UCE, "--base=atelier:base", "--json"))
+    assert found["schedulers"]["candidate"]["class"] == "DPMSolverMultistepScheduler"
+    assert "base" not in found["schedulers"]
+    assert not found["warnings"]
+
+
+@pytest.mark.parametrize("quick", [[], ["--quick"]])
+def test_the_variant_that_was_loaded_is_told(capsys, copied, base_folder, quick):
+    for component, variant, beside in (("unet", "non_ema", True), ("vae", "fp16", False), ("vae", "other", False)):
+        plain = copied / component / "diffusion_pytorch_model.safetensors"
+        if plain.is_file():
+            tensors = {name: tensor.half() for name, tensor in load_file(plain).items()}
+        save_file(tensors, plain.with_name(f"diffusion_pytorch_model.{variant}.safetensors"), metadata={"format": "pt"})
+        if not beside:
+            plain.unlink(missing_ok=True)
+    notes = json.loads(inspected(capsys, copied, f"--base={base_folder}", "--json", *quick))["notes"]
+    assert [note for note in notes if "variant" in note] == [
+        "beside the unet's weights lies the variant non_ema: the plain file is loaded",
+        "the vae is the variant fp16 (diffusion_pytorch_model.fp16.safetensors)",
+        "beside the vae's weights lies the variant other: the variant fp16 is loaded",
+    ]
+
+
+def test_ema_weights_that_alone_differ_are_told(capsys, base_model, base_folder, tmp_path):
+    trained = {name: tensor.clone() for name, tensor in base_model.pipeline.unet.state_dict().items()}
+    ema = {
+        f"model_ema.{name.replace('.', '')}": tensor + 1
+        for name, tensor in writers.compvis_unet(trained, prefix="diffusion_model.").items()
+    }
+    torch.save(writers.compvis_unet(trained) | ema, tmp_path / "sd.ckpt")
+    assert main(["inspect", str(tmp_path / "sd.ckpt"), f"--base={base_folder}"]) == 4
+    assert "only the file's EMA weights (model_ema) differ from the base's" in capsys.readouterr().err
 
 
 def test_weights_without_a_base_are_said_to_be_unproven(capsys):

@@ -215,3 +215,42 @@ def test_no_card_and_a_card_that_is_no_text(tmp_path):
 def test_parsing_imports_no_torch():
     script = "import sys, dmun_audit.models.references; assert not {'torch', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def _training(folder, *parts):
+    folder.mkdir()
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+        (folder / part / "diffusion_pytorch_model.safetensors").write_bytes(b"x")
+    for name in ("optimizer.bin", "scheduler.bin", "random_states_0.pkl", "sampler.bin", "scaler.pt"):
+        (folder / name).write_bytes(b"x")
+    return folder
+
+
+@pytest.mark.parametrize("parts", [["unet"], ["unet", "unet_ema"]])
+def test_the_folder_of_a_trainings_checkpoint_points_to_its_unet(tmp_path, parts):
+    folder = _training(tmp_path / "checkpoint-500", *parts)
+    with pytest.raises(UsageError) as caught:
+        parse_reference(str(folder))
+    assert "only state of a training (optimizer.bin)" in caught.value.why
+    assert caught.value.remedy.startswith("name " + " or ".join(f"{folder}/{part}" for part in parts))
+    assert parse_reference(f"{folder}/unet").kind == "weights"
+
+
+def test_a_trainings_state_alone_is_no_model(tmp_path):
+    with pytest.raises(UsageError, match="only state of a training"):
+        parse_reference(str(_training(tmp_path / "checkpoint-500", "logs")))
+
+
+def test_a_checkpoint_that_holds_an_adapter_is_weights(tmp_path):
+    folder = _training(tmp_path / "checkpoint-500")
+    (folder / "pytorch_lora_weights.safetensors").write_bytes(b"x")
+    assert parse_reference(str(folder)).kind == "weights"
+
+
+def test_a_folder_of_components_without_an_index_points_to_them(tmp_path):
+    (tmp_path / "out/unet").mkdir(parents=True)
+    (tmp_path / "out/unet/diffusion_pytorch_model.safetensors").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"no model_index\.json and no weights file; there are weights in unet") as caught:
+        parse_reference(str(tmp_path / "out"))
+    assert f"name {tmp_path}/out/unet" in caught.value.remedy

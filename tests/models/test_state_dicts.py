@@ -163,3 +163,31 @@ def test_a_text_encoder_of_open_clip(truth, loads_as, tmp_path):
     proof = loads_as(tmp_path / "v2.ckpt", truth).proof
     assert proof["missing"] == 0
     assert any("layers that the base's text_encoder does not use" in note for note in proof["notes"])
+
+
+# Prefixes of training code.
+
+PREFIXES = ["pipe.unet.", "pipeline.unet.", "unet.module.", "unet._orig_mod.", "module.unet._orig_mod.", "unet.module._orig_mod."]
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_prefixes_of_a_unet(truth, loads_as, tmp_path, prefix):
+    edited = edit_network(truth.unet)
+    save_file({f"{prefix}{name}": tensor for name, tensor in edited.items()}, tmp_path / "unet.safetensors")
+    assert "full unet (safetensors, diffusers names, wrapped)" in loads_as(tmp_path / "unet.safetensors", truth).proof["format"]
+
+
+@pytest.mark.parametrize("prefix", ["pipe.{}.", "{}.module.", "{}._orig_mod."])
+def test_prefixes_of_other_components(truth, loads_as, tmp_path, prefix):
+    state = {}
+    for component, network in (("text_encoder", truth.text_encoder), ("vae", truth.vae)):
+        start = prefix.format(component) + ("text_model." if component == "text_encoder" else "")
+        state |= {f"{start}{name}": tensor for name, tensor in edit_network(network).items()}
+    save_file(state, tmp_path / "both.safetensors")
+    assert loads_as(tmp_path / "both.safetensors", truth).proof["changed_components"] == ["text_encoder", "vae"]
+
+
+def test_a_delta_of_a_wrapped_unet(truth, loads_as, tmp_path):
+    edited = edit_network(truth.unet, "attn2")
+    torch.save({"unet": {f"module.{name}": tensor for name, tensor in edited.items()}}, tmp_path / "delta.bin")
+    loads_as(tmp_path / "delta.bin", truth)

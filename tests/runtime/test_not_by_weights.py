@@ -25,3 +25,9 @@ def test_equal_images_changed_weights_and_unknown_weights_are_none():
     assert not not_by_weights(facts(286, 3), records(0.9, 0.1))
     assert not not_by_weights(facts(0, 0), records(0.9, 0.1))
     assert not not_by_weights({}, records(0.9, 0.1))
+
+
+def test_rounded_weights_explain_other_images():
+    rounded = facts(286, 0)
+    rounded["models"]["candidate"]["proof"]["rounded_tensors"] = 286
+    assert not not_by_weights(rounded, records(0.9, 0.1))

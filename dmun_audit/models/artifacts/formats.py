@@ -18,8 +18,9 @@ from dmun_audit.models.artifacts.textual_inversion import is_textual_inversion, 
 from dmun_audit.models.files.contents import OPTIMISER, REMEDY, Contents
 
 WRAPPERS = re.compile(
-    r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|model(?!\.(diffusion_model|unet)\.))\.)+"
+    r"^((state_dict|(model|unet)_state_dict|model_state|module|net|params|_orig_mod|pipe|pipeline|model(?!\.(diffusion_model|unet)\.))\.)+"
 )
+INNER_WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")  # of one component, by data-parallel training and torch.compile
 SCHEDULE = re.compile(
     r"(model\.)?(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|logvar|lvlb_weights|scale_factor|sigmas)"
     r"|denoiser\.sigmas|(.+\.)?global_step|step|steps|epoch|iteration|(.+\.)?position_ids|(.+\.)?logit_scale|model_ema\.(decay|num_updates)"
@@ -124,7 +125,7 @@ def _lay_out_weights(contents: Contents, base: Shapes) -> Layout:
         for name, fulls in names.items():
             parts += [Part(owner, place, source._replace(name=full)) for full in fulls for place, source in places.get(name, [])]
         nowhere = [full for name, fulls in names.items() if not places.get(name) for full in fulls]
-        beyond = [name for name in nowhere if _beyond_the_base(naming_scheme, name, base.get(owner, {}))]
+        beyond = _beyond_the_base(naming_scheme, nowhere, base.get(owner, {}))
         if beyond:
             aside.append(f"{len(beyond)} tensors of layers that the base's {owner} does not use, such as {beyond[0]!r}")
         known_beyond = set(beyond)
@@ -160,9 +161,9 @@ def _grouped(names: Collection[str]) -> tuple[Grouped, bool, list[str]]:
             ema.append(full)
         else:
             section = _section_of(name)
-            inner = section.prefix.sub("", name, count=1).removeprefix(
-                "text_model." if section.component.startswith("text") else ""
-            )
+            inner = INNER_WRAPPERS.sub("", section.prefix.sub("", name, count=1))
+            wrapped = wrapped or inner != section.prefix.sub("", name, count=1)
+            inner = inner.removeprefix("text_model." if section.component.startswith("text") else "")
             bare = section.prefix.pattern.startswith("(?=")  # no prefix names the component; the tensor's own name tells it
             grouped.setdefault((section.component, section.names, bare), {}).setdefault(inner, []).append(full)
     left_out = (
@@ -230,17 +231,18 @@ def _older_names(naming_scheme: str, owner: str, base: Mapping[str, Shape]) -> I
     return ()
 
 
-def _beyond_the_base(naming_scheme: str, name: str, base: Collection[str]) -> bool:
-    """Whether the base does not use the tensor: SD 2 ends before open_clip's last layer, and diffusers leaves out all after it."""
+def _beyond_the_base(naming_scheme: str, names: Collection[str], base: Collection[str]) -> list[str]:
+    """Names that the base does not use: SD 2 ends before open_clip's last layer, and diffusers leaves out all after it."""
     if naming_scheme != "open_clip":
-        return False
-    layers = {int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))}
-    block = re.search(r"transformer\.resblocks\.(\d+)\.", name)
-    return (
-        int(block[1]) > max(layers, default=0)
-        if block
-        else name.endswith("text_projection") and "text_projection.weight" not in base
-    )
+        return []
+    last = max((int(layer[1]) for place in base if (layer := re.match(r"encoder\.layers\.(\d+)\.", place))), default=0)
+    projects = "text_projection.weight" in base
+    blocks = {name: re.search(r"transformer\.resblocks\.(\d+)\.", name) for name in names}
+    return [
+        name
+        for name, block in blocks.items()
+        if (int(block[1]) > last if block else name.endswith("text_projection") and not projects)
+    ]
 
 
 def _where(grouped: Grouped, base: Shapes) -> str:

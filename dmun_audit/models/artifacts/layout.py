@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ Shapes = Mapping[str, Mapping[str, Shape]]  # component → place → shape: the
 
 
 DENOISERS = ("unet", "transformer")
+MOST_COMPARED = 1_000  # names that are compared letter by letter, to find the closest one
 TEXT_PREFIX = "text_model."  # some text encoders of transformers lost it in version 5.6
 
 
@@ -190,5 +192,16 @@ def no_place(path: Path, names: Sequence[str], total: int, where: str, known: Ma
 
 
 def _with_closest(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    likely = known if len(known) <= MOST_COMPARED else heapq.nlargest(MOST_COMPARED, known, _shared_with(name))
+    close = difflib.get_close_matches(name, likely, n=1, cutoff=0.7)
     return f"{name!r} (closest: {close[0]!r})" if close else repr(name)
+
+
+def _shared_with(name: str) -> Callable[[str], int]:
+    """How many words a name shares with `name`: far quicker to count than letters are to compare."""
+    words = set(_words(name))
+    return lambda other: len(words.intersection(_words(other)))
+
+
+def _words(name: str) -> list[str]:
+    return name.replace("_", ".").split(".")

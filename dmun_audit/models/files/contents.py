@@ -14,6 +14,7 @@ from typing import Any, Literal
 from dmun_audit._util.errors import LoadError
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import Header, read_header
+from dmun_audit.models.files.shards import is_shard, refuse_part, require_complete
 from dmun_audit.models.references import WEIGHTS_SUFFIXES
 
 LONGEST_NAME = 1_000  # characters of a tensor's name
@@ -25,7 +26,6 @@ REMEDY = "save the edited model as a whole pipeline folder (save_pretrained), or
 
 PICKLE_SUFFIXES = WEIGHTS_SUFFIXES - {".safetensors"}
 OPTIMISER = re.compile(r"(optimi[sz]ers?|optim|lr_schedulers?|callbacks|scaler|loops)(_\w+)?(\.|$)")
-SHARD = re.compile(r"-\d{5}-of-\d{5}\.")
 
 Container = Literal["safetensors", "state dict"]
 
@@ -82,18 +82,19 @@ class OpenContents:
 def weights_files(path: Path) -> list[Path]:
     """The file itself; of a folder, its one weights file or the shards of one.
 
-    Raises LoadError where a folder has none, or several that are not shards of one.
+    Raises LoadError where a folder has none, or several that are not shards of one, and where a shard is missing.
     """
     if not path.is_dir():
+        refuse_part(path)
         return [_regular(path)]
     for suffixes in ({".safetensors"}, PICKLE_SUFFIXES):
         files = sorted(file for file in path.iterdir() if file.suffix in suffixes)
-        shards = [file for file in files if SHARD.search(file.name)]
-        if len(files) > 1 and len(shards) != len(files):
+        if len(files) > 1 and not any(is_shard(file) for file in files):
             raise LoadError(
                 f"{path} holds {len(files)} weights files", ", ".join(file.name for file in files[:5]), "name one of them"
             )
         if files:
+            require_complete(path, files)
             return [_regular(file) for file in files]
     raise LoadError(f"{path} holds no weights file", f"none ends in .safetensors or {', '.join(sorted(PICKLE_SUFFIXES))}")
 

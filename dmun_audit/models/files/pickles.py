@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit._util.errors import LoadError
+from dmun_audit.models.files.first_bytes import what_text
 
 LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
 MOST_OPCODES = 2_000_000  # SDXL's state dict with its optimiser's takes a tenth
@@ -74,7 +75,7 @@ def _check_archive(path: Path) -> None:
 def _check_legacy(path: Path) -> None:
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if data[:1] != b"\x80":
-            raise _refusal(path, "it is neither a zip archive nor a pickle")
+            raise _refusal(path, what_text(path) or "it is neither a zip archive nor a pickle")
         for _ in range(LEGACY_PICKLES):
             if data.tell() < len(data):
                 _check_stream(path, data)

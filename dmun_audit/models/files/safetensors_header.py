@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from dmun_audit._util.errors import LoadError
+from dmun_audit.models.files.first_bytes import what_text
 
 LONGEST_HEADER = 100_000_000  # bytes; the limit of the format's own reader
 MOST_TENSORS = 100_000  # FLUX has 800, SDXL with all that is around it 4,000
@@ -68,12 +69,9 @@ def _what_is_wrong_at_the_start(path: Path, size: int, length: int) -> str:
         return "it is empty"
     if size < 8:
         return f"it has {size} bytes, fewer than any safetensors file"
-    with path.open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a Git LFS pointer, not the file it points to"
-    if start.isascii() and all(byte >= 9 for byte in start):
-        return "it is a text file"
+    text = what_text(path)
+    if text:
+        return text
     if length > LONGEST_HEADER:
         return f"it starts with a header length of {length:,} bytes, which no safetensors file has"
     return f"it is cut off: its header should have {length:,} bytes and the file has {size:,}"
