@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.schema import CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict
@@ -242,7 +243,7 @@ def load_run(folder: str | Path) -> AuditResult:
           why:  a run folder holds manifest.json and evidence.jsonl
           do:   give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)
     """
-    return AuditResult(read_run(Path(folder).expanduser()))
+    return AuditResult(read_run(expanded(folder)))
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:

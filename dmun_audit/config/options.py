@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
@@ -44,7 +45,7 @@ class Options:
 
 def store_of(options: Options) -> Path:
     """The folder of the store: the given one, else one in the user's cache folder."""
-    return Path(options.store).expanduser() if options.store else default_store()
+    return expanded(options.store, f"--store={options.store}") if options.store else default_store()
 
 
 def default_store() -> Path:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
+import stat
 from pathlib import Path
 from typing import Any
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Shapes, canonical_name
+from dmun_audit.models.configurations import TRUST, check_configurations, read_table
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 
-TRUST = "where you trust it, add --trust-remote-code"
+LOADED_FIRST = ("model", "diffusion_pytorch_model")  # the libraries read such a safetensors file, and no pickle beside it
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
@@ -87,26 +88,29 @@ def variant_of(file: Path) -> str:
 
 
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
-    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, code of its own, or links out of it."""
+    """Raise LoadError where a pipeline folder cannot be loaded as it is.
+
+    It may hold damaged or dangerous weights, absurd configurations, code of its own, or links out of it.
+    """
     refuse_foreign_links(folder)
     for component in _components(folder, trust_remote_code):
-        weights = sorted((folder / component).glob("*.safetensors"))
-        for file in weights:
-            read_header(file)
-        if not weights:
-            for file in sorted((folder / component).iterdir()) if (folder / component).is_dir() else []:
+        if not (folder / component).is_dir():
+            continue
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in sorted((folder / component).glob("*.safetensors")):
+            shapes |= read_header(file).shapes
+        if not any(file.name.startswith(LOADED_FIRST) for file in (folder / component).glob("*.safetensors")):
+            for file in sorted((folder / component).iterdir()):
                 if file.suffix in PICKLE_SUFFIXES:
                     check_pickle(file)
+        check_configurations(folder / component, shapes, trust_remote_code)
 
 
 def read_model_index(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
     """The table in a folder's model_index.json. Raises LoadError where it cannot be read, or where it names code of its own."""
     path = folder / "model_index.json"
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LoadError(f"{path} cannot be read", str(error)) from None
-    class_name = index.get("_class_name") if isinstance(index, dict) else None
+    index = read_table(path)
+    class_name = index.get("_class_name")
     if isinstance(class_name, list) and all(isinstance(part, str) for part in class_name):
         if trust_remote_code:
             return index
@@ -131,6 +135,10 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
                 "only classes of diffusers and transformers are loaded, no code beside the weights",
                 TRUST,
             )
+        if not name.isidentifier():
+            raise LoadError(
+                f"{folder / 'model_index.json'}: {name[:80]!r} is no name of a component", "it would be read as a path"
+            )
         components.append(name)
     return components
 
@@ -143,7 +151,7 @@ def _is_pipeline_module(library: str) -> bool:
 
 
 def refuse_foreign_links(folder: Path) -> None:
-    """Raise LoadError for a link that leads out of the folder.
+    """Raise LoadError for a link that leads out of the folder, and for a pipe, a socket or a device in it.
 
     A link may lead within the folder; in a hub cache (`snapshots/REVISION`) also to the `blobs` beside `snapshots`.
     """
@@ -159,3 +167,5 @@ def refuse_foreign_links(folder: Path) -> None:
                 raise LoadError(
                     f"{path} is a link that leads out of the folder", f"it leads to {target}", "copy the file into the folder"
                 )
+        elif not (stat.S_ISREG(mode := path.lstat().st_mode) or stat.S_ISDIR(mode)):
+            raise LoadError(f"{path} is no regular file", "pipes, sockets and devices are not read", "remove it from the folder")

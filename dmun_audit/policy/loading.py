@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.policy.policy import Policy
 from dmun_audit.policy.problems import did_you_mean, usage_error
 from dmun_audit.policy.schema import POLICY
@@ -129,7 +130,7 @@ def _path_of(reference: str, folder: Path) -> Path | None:
     """Return the file of a built-in policy, or the file at a path relative to `folder`; None if there is neither."""
     if reference in built_in_names():
         return BUILT_IN / f"{reference}.toml"
-    path = folder / os.path.expanduser(reference)
+    path = folder / expanded(reference, f"policy {reference!r}")
     return path if os.path.isfile(path) else None  # unlike Path.is_file, it takes a name that no file can have
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
 
@@ -216,7 +217,7 @@ class _LoadedModel:
 
 def _name_and_revision(text: str) -> tuple[str, str]:
     """The folder, or the hub id and its revision ("" if there is none), that a reference names."""
-    folder = Path(text).expanduser()
+    folder = expanded(text, f"language model transformers:{text}")
     if folder.is_dir() or text.startswith(("/", ".", "~")):
         return str(folder), ""
     name, _, revision = text.partition("@")
