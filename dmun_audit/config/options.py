@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -51,6 +52,18 @@ def store_of(options: Options) -> Path:
 def default_store() -> Path:
     """The store in the user's cache folder."""
     return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
+
+
+def is_lost(value: Any) -> bool:
+    """Whether argparse has lost the value of an option. It reads `--target=--` as the end of all options, and leaves a list."""
+    return value == [] or (isinstance(value, list) and [] in value)
+
+
+def lost_value(option: str) -> UsageError:
+    """The error for an option whose value is `--`."""
+    return UsageError(
+        f"{option}=-- has no value", "-- alone ends the options of a command line", "give it a value, or omit the option"
+    )
 
 
 def refuse_empty(options: Options) -> None:

@@ -11,7 +11,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import close_kind
-from dmun_audit.knowledge.reading import parse_dossier, read_dossier
+from dmun_audit.knowledge.reading import parse_dossier, read_bytes, read_dossier
 from dmun_audit.knowledge.texts import fold
 
 FOLDER = Path(__file__).parent / "packs"
@@ -66,10 +66,7 @@ def read_knowledge(reference: str) -> tuple[bytes, str]:
         guess = close_kind(reference) if ":" in reference else ""
         guess = guess or (f"did you mean {close[0]!r}? " if close else "")
         raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", f"{guess}packs: {', '.join(names)}")
-    try:
-        return path.read_bytes(), reference
-    except OSError as error:
-        raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
+    return read_bytes(path, f"dossier {path}"), reference
 
 
 def pack_names() -> list[str]:

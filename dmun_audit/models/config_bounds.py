@@ -13,15 +13,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+FEWEST_LAYERS = 64  # that are bearable whatever the tensors say: small networks share or omit some
 MOST_LAYERS = 1_000  # FLUX has 57, SDXL 70, the largest language models 126
 LARGEST_WIDTH = 1 << 18  # where no header bounds it; the widest layers of published networks have 53,248 numbers
-WIDTH_OF_NO_TENSOR = 8_192  # parts of a configuration may describe what the file leaves out, such as CLIP's other half
+WIDTH_OF_NO_TENSOR = 1 << 15  # a configuration may also describe what the file leaves out, such as the other half of CLIP
 SLACK = 4  # times the longest side: fused tensors are longer than the widths that they are made of, or shorter
 LARGEST_VOCABULARY = 1 << 21  # the largest published has 262,208 entries
 MOST_POSITIONS = 1 << 24  # Llama 4 declares 10,485,760
-LARGEST_IMAGE = 1 << 14  # pixels or latents of a side
-MOST_GRID_NUMBERS = 1 << 27  # of a table of positions that is computed: 1 GB in float64
-LARGEST_RATIO = 1_024
+LARGEST_IMAGE = 1 << 17  # pixels, latents or samples of a side
+MOST_GRID_NUMBERS = 1 << 27  # of a table of positions that is computed: 1 GB in float64; PixArt-Σ at 2K has 19 million
+LARGEST_RATIO = 1 << 16
 LARGEST_SCALE = 10_000.0  # SD's scaling factor is 0.18, AutoencoderDC's 0.41
 DEEPEST = 32
 MOST_ITEMS = 10_000  # of one list
@@ -56,7 +57,7 @@ class Headers:
 
 def network_fault(table: Mapping[str, Any], headers: Headers | None) -> str:
     """What is absurd in the configuration of a network; empty where nothing is. `headers` are None where weights are pickled."""
-    most_layers = min(headers.tensors, MOST_LAYERS) if headers else MOST_LAYERS
+    most_layers = max(min(headers.tensors, MOST_LAYERS), FEWEST_LAYERS) if headers else MOST_LAYERS
     widest = max(SLACK * headers.longest_side, WIDTH_OF_NO_TENSOR) if headers else LARGEST_WIDTH
     shown = f"its weights have {headers.tensors:,} tensors, the longest side {headers.longest_side:,}" if headers else ""
     try:
@@ -141,15 +142,17 @@ def _product_fault(table: Mapping[str, Any], most_layers: int, shown: str) -> st
 
 
 def _grid_fault(table: Mapping[str, Any]) -> str:
-    """Tables of positions are computed for every patch of an image, and stand in no header."""
+    """Transformers compute a table of positions for every patch of an image. It stands in no header."""
     numbers = {key: max(values, default=0) for key, values in _numbers(table)}
-    width = numbers.get("num_attention_heads", 0) * numbers.get("attention_head_dim", 0) or numbers.get("hidden_size", 1_024)
-    patch = max(numbers.get("patch_size", 0), 1)
-    sides = [numbers[key] / patch for key in numbers if "patch_size" in numbers and _IMAGE.fullmatch(key)]
-    if "pos_embed_max_size" in numbers and "AuraFlow" not in str(table.get("_class_name")):  # there it counts all positions
+    width = numbers.get("num_attention_heads", 0) * numbers.get("attention_head_dim", 0) or numbers.get("hidden_size", 0)
+    kind = str(table.get("_class_name"))
+    sides = []
+    if "patch_size" in numbers and ("3D" not in kind or "Latte" in kind):  # those of videos know no size of images
+        sides = [numbers[key] / max(numbers["patch_size"], 1) for key in numbers if _IMAGE.fullmatch(key)]
+    if "pos_embed_max_size" in numbers and "AuraFlow" not in kind:  # there it counts all positions
         sides.append(numbers["pos_embed_max_size"])
     largest = max(sides, default=0)
-    if largest**2 * max(width, 1) > MOST_GRID_NUMBERS:
+    if largest**2 * width > MOST_GRID_NUMBERS:
         return f"its positions form a grid of {largest:,.0f} × {largest:,.0f}, each of {width:,.0f} numbers, too many to compute"
     return ""
 
