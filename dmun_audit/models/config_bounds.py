@@ -32,9 +32,9 @@ LONGEST_PROMPT = 1 << 24  # tokens
 NO_LIMIT = 10**18  # transformers writes 10^30 for a tokenizer without a limit
 
 _LAYERS = {"layers", "blocks", "depth", "depths", "resblocks"}
-_WIDTHS = {"channels", "dim", "dims", "width", "hidden", "features", "heads", "groups", "kernel", "embeds", "classes", "experts"}
+_WIDTHS = {"channels", "dim", "dims", "width", "features", "heads", "groups", "kernel", "embeds", "classes", "experts"}
 _WIDTHS |= {"buckets", "vectors", "tiles", "embd", "embedding", "rank"}
-_WIDTH_KEYS = {"d_model", "d_ff", "d_kv", "d_inner", "n_head", "n_inner", "intermediate_size", "kernel_size", "patch_size"}
+_WIDTH_KEYS = {"d_model", "d_ff", "d_kv", "d_inner", "n_head", "n_inner", "hidden_size", "intermediate_size", "kernel_size", "patch_size"}
 _RATIOS = {"ratio", "mult", "multiplier", "expansion"}
 _POSITIONS = re.compile(r"position|seq_len|sequence|window|max_length|n_ctx|context_len")
 _IMAGE = re.compile(r"(sample|image|crop|input)_(size|width|height)|(image|video)_(length)")

@@ -24,7 +24,7 @@ def _date_from_text(value: Any) -> Any:
 
 
 Flag = Annotated[bool, Field(strict=True)]
-Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]  # a plan of more images fits into no memory
+Count = Annotated[int, Field(strict=True, ge=1, le=200_000)]  # a plan of so many images takes ten seconds
 Steps = Annotated[int, Field(strict=True, ge=1, le=1_000)]  # schedules have 1,000 steps
 Batch = Annotated[int, Field(strict=True, ge=1, le=1_024)]
 Threads = Annotated[int, Field(strict=True, ge=1, le=1_024)]
@@ -281,7 +281,7 @@ class Retention:
     concepts: Count
     """The largest number of nearby concepts, most similar to the target first."""
 
-    pairs: Annotated[int, Field(strict=True, ge=2, le=1_000_000)]
+    pairs: Annotated[int, Field(strict=True, ge=2, le=200_000)]
     """The number of image pairs of each concept. See `controls.clean_pairs` for the base images that calibrate and check the judge."""
 
     margin: Share
