@@ -29,12 +29,24 @@ MOST_ITEMS = 10_000  # of one list
 MOST_TIMESTEPS = 100_000  # every published scheduler has 1,000
 LARGEST_SETTING = 1e6  # of a scheduler; SVD's largest sigma is 700
 LONGEST_PROMPT = 1 << 24  # tokens
+MOST_EXTRA_TOKENS = 10_000  # T5 has 100
 NO_LIMIT = 10**18  # transformers writes 10^30 for a tokenizer without a limit
 
 _LAYERS = {"layers", "blocks", "depth", "depths", "resblocks"}
 _WIDTHS = {"channels", "dim", "dims", "width", "features", "heads", "groups", "kernel", "embeds", "classes", "experts"}
 _WIDTHS |= {"buckets", "vectors", "tiles", "embd", "embedding", "rank"}
-_WIDTH_KEYS = {"d_model", "d_ff", "d_kv", "d_inner", "n_head", "n_inner", "hidden_size", "intermediate_size", "kernel_size", "patch_size"}
+_WIDTH_KEYS = {
+    "d_model",
+    "d_ff",
+    "d_kv",
+    "d_inner",
+    "n_head",
+    "n_inner",
+    "hidden_size",
+    "intermediate_size",
+    "kernel_size",
+    "patch_size",
+}
 _RATIOS = {"ratio", "mult", "multiplier", "expansion"}
 _POSITIONS = re.compile(r"position|seq_len|sequence|window|max_length|n_ctx|context_len")
 _IMAGE = re.compile(r"(sample|image|crop|input)_(size|width|height)|(image|video)_(length)")
@@ -94,6 +106,9 @@ def scheduler_fault(table: Mapping[str, Any]) -> str:
 
 def tokenizer_fault(table: Mapping[str, Any]) -> str:
     """What is absurd in the settings of a tokenizer; empty where nothing is."""
+    extra = table.get("extra_ids")
+    if isinstance(extra, int | float) and not 0 <= extra <= MOST_EXTRA_TOKENS:
+        return f"extra_ids is {extra:g}, and T5 has 100 such tokens"
     limits = {"model_max_length": table.get("model_max_length"), "max_length": table.get("max_length")}
     for part in ("padding", "truncation"):  # of tokenizer.json
         settings = table.get(part)
