@@ -14,7 +14,7 @@ MEGABYTE = 2**20
 LARGEST_CONFIG = 4 * MEGABYTE  # with the names of 21,000 classes, 2 MB
 LARGEST_LIST = 16 * MEGABYTE  # an index of shards, a list of added tokens
 LARGEST_VOCABULARY = 64 * MEGABYTE  # Gemma's tokenizer.json has 33 MB
-MOST_VALUES = 6_000_000  # Gemma's has a third
+BYTES_OF_A_VALUE = 8  # at least, on average, in files that people need
 
 TABLES = {
     "config.json": LARGEST_CONFIG,
@@ -40,7 +40,7 @@ OWN_CODE = {"auto_map", "custom_pipelines"}
 def read_table(path: Path, most: int = LARGEST_CONFIG, infinite: bool = False) -> dict[str, Any]:
     """The table in a JSON file of at most `most` bytes. Raises LoadError, with the reason, where it cannot be read."""
     try:
-        table = parse_json(read_within(path, most), most_values=MOST_VALUES, infinite=infinite)
+        table = parse_json(read_within(path, most), most_values=most // BYTES_OF_A_VALUE, infinite=infinite)
     except (OSError, ValueError) as error:
         raise LoadError(f"{path} cannot be read", str(error), "save or download it again") from None
     if not isinstance(table, dict):
