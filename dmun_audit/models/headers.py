@@ -106,6 +106,14 @@ def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
         check_configurations(folder / component, shapes, trust_remote_code)
 
 
+def check_network_folder(folder: Path) -> None:
+    """Raise LoadError where the folder of a single network holds damaged safetensors, or configurations that are absurd."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        shapes |= read_header(file).shapes
+    check_configurations(folder, shapes)
+
+
 def read_model_index(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
     """The table in a folder's model_index.json. Raises LoadError where it cannot be read, or where it names code of its own."""
     path = folder / "model_index.json"
@@ -127,7 +135,7 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
     for name, entry in read_model_index(folder, trust_remote_code).items():
         if name.startswith("_") or not isinstance(entry, list) or entry[:1] == [None]:
             continue
-        library = entry[0] if len(entry) == 2 else None
+        library = entry[0] if len(entry) == 2 and isinstance(entry[1], str) else None
         known = isinstance(library, str) and (library in {"diffusers", "transformers"} or _is_pipeline_module(library))
         if not known and not (trust_remote_code and isinstance(library, str)):
             raise LoadError(

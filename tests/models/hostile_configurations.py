@@ -32,7 +32,6 @@ CHANGES = {
     "deep-table": (UNET, {"further": json.loads('{"a":' * 60 + "1" + "}" * 60)}),
     "deep-list": (UNET, {"further": json.loads("[" * 60 + "1" + "]" * 60)}),
     "no-such-class": (UNET, {"down_block_types": ["os.system", "DownBlock2D"]}),
-    "code-of-its-own": (UNET, {"auto_map": {"AutoModel": "my_unet.MyUNet"}}),
     "quantised": (UNET, {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}),
     "latents-times-nothing": (VAE, {"scaling_factor": 0}),
     "latents-times-nan": (VAE, {"scaling_factor": NAN}),
@@ -51,7 +50,6 @@ CHANGES = {
     "text-positions-that-fit-no-tensor": (TEXT, {"max_position_embeddings": 10**7}),
     "text-vocabulary": (TEXT, {"vocab_size": 10**9}),
     "text-heads": (TEXT, {"num_attention_heads": 0}),
-    "text-code": (TEXT, {"auto_map": {"AutoModel": "owner/repository--modeling.Model"}}),
     "text-kernel-of-the-hub": (TEXT, {"_attn_implementation": "owner/kernel"}),
     "text-attention-of-the-hub": (TEXT, {"attn_implementation": "owner/kernel@main:function"}),
     "text-type-of-code": (TEXT, {"dtype": "os.system"}),
@@ -66,7 +64,6 @@ CHANGES = {
     "schedule-shift": (SCHEDULER, {"steps_offset": 10**9}),
     "words-without-end": (WORDS, {"model_max_length": 10**9}),
     "words-below-nothing": (WORDS, {"model_max_length": -1}),
-    "words-of-code": (WORDS, {"auto_map": {"AutoTokenizer": ["tokenizer.Mine", None]}}),
     "words-of-t5": (WORDS, {"extra_ids": 10**9}),
     "padding": (TOKENIZER, {"padding": {"strategy": {"Fixed": 10**9}, "direction": "Right", "pad_id": 0}}),
     "truncation": (TOKENIZER, {"truncation": {"max_length": 10**12, "stride": 0, "strategy": "LongestFirst"}}),
@@ -105,6 +102,10 @@ TEXTS = {
 """Files that are no plain JSON tables, by the name of the folder: the file, and its whole text."""
 
 HARMLESS = {
+    "network-of-code": (UNET, {"auto_map": {"AutoModel": "code.Mine"}}),
+    "text-of-code": (TEXT, {"auto_map": {"AutoConfig": "code.Mine", "AutoModel": "code.Mine"}}),
+    "text-of-code-from-the-hub": (TEXT, {"auto_map": {"AutoModel": "owner/repository--code.Mine"}}),
+    "words-of-code": (WORDS, {"auto_map": {"AutoTokenizer": ["code.Mine", None]}}),
     "named-after-a-hub-model": (TEXT, {"_name_or_path": "owner/another-model"}),
     "trusting-itself": (TEXT, {"trust_remote_code": True}),
     "template-of-code": (
@@ -127,9 +128,12 @@ def write_configurations(folder, base):
         (folder / f"config-{name}" / file).write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
-def write_harmless(folder, base):
-    """A copy of `base` for each entry of HARMLESS; returns their paths."""
-    return [_changed(base, folder / name, file, changes) for name, (file, changes) in HARMLESS.items()]
+def write_harmless(folder, base, marker):
+    """A copy of `base` for each entry of HARMLESS, with code beside every configuration; returns their paths."""
+    copies = [_changed(base, folder / name, file, changes) for name, (file, changes) in HARMLESS.items()]
+    for path in [path for copy in copies for path in copy.rglob("*config.json")]:
+        (path.parent / "code.py").write_text(f"open({str(marker)!r}, 'w')")
+    return copies
 
 
 def _changed(base, copy, file, changes):

@@ -135,7 +135,7 @@ def test_no_file_takes_long_or_much_memory(probed):
 
 
 def test_harmless_oddities_load_and_run_no_code(base_folder, base_model, tmp_path, marker):
-    results = _probe(base_folder, marker, write_harmless(tmp_path, base_folder))
+    results = _probe(base_folder, marker, write_harmless(tmp_path, base_folder, marker))
     assert [result["outcomes"] for result in results] == [[None, None]] * len(HARMLESS)
     assert not any(result["ran"] for result in results)
 

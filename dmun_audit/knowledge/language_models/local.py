@@ -15,6 +15,7 @@ from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
+from dmun_audit.models.headers import check_network_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,6 +86,8 @@ class _LoadedModel:
         if place.startswith(("/", ".", "~")) and not Path(name).is_dir():
             raise LoadError(f"language model transformers:{place} cannot be opened", "there is no such folder", "check the path")
         options: dict[str, Any] = {"revision": revision} if revision else {}
+        if Path(name).is_dir():
+            check_network_folder(Path(name))
         try:
             config = transformers.AutoConfig.from_pretrained(name, **options)
             self.sees = getattr(config, "vision_config", None) is not None
