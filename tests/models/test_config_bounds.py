@@ -74,6 +74,7 @@ def test_published_text_encoders_pass(name):
     assert network_fault(table, None) == ""
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_scheduler_of_diffusers_passes():
     import diffusers
 
