@@ -117,7 +117,7 @@ def tokenizer_fault(table: Mapping[str, Any]) -> str:
             limits |= {f"{part}.max_length": settings.get("max_length"), f"{part}.multiple": settings.get("pad_to_multiple_of")}
             limits[f"{part}.strategy"] = strategy.get("Fixed") if isinstance(strategy, Mapping) else None
     for key, limit in limits.items():
-        if isinstance(limit, int | float) and (limit < 0 or LONGEST_PROMPT < limit < NO_LIMIT):
+        if isinstance(limit, int | float) and (limit < -1 or LONGEST_PROMPT < limit < NO_LIMIT):
             return f"{key} is {limit:g}, and no prompt has so many tokens"
     return ""
 
