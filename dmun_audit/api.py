@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict
@@ -229,7 +230,7 @@ def load_run(folder: str | Path) -> AuditResult:
     """
     from dmun_audit.decisions.recheck import checked_run
 
-    return AuditResult(checked_run(Path(folder).expanduser()))
+    return AuditResult(checked_run(expanded(folder)))
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:

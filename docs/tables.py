@@ -129,7 +129,7 @@ def _limits(schema: dict[str, Any]) -> str:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     if low is not None and high is not None:
-        return f" from {low:.2g} to {high:.2g}" if low == 0 or low > 0.001 else f" between 0 and {high:.2g}"
+        return f" from {_written(low)} to {_written(high)}" if low == 0 or low > 0.001 else f" between 0 and {high:.2g}"
     if low is not None:
         return f" (at least {low})" if "minimum" in schema else f" (above {low})"
     if "maxLength" in schema:
@@ -137,3 +137,7 @@ def _limits(schema: dict[str, Any]) -> str:
     if schema.get("pattern") == r"\S":
         return " (not empty)"
     return f" like {code(re.sub(r'[$^]', '', schema['pattern']))}" if "pattern" in schema else ""
+
+
+def _written(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:.2g}"

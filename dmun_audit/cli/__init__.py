@@ -32,7 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
     from dmun_audit.cli.parser import show_log
 
-    parsed = build_parser().parse_args(arguments)
+    try:
+        parsed = build_parser().parse_args(arguments)
+    except UsageError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 4
     show_log(getattr(parsed, "log_level", None))
     started = time.monotonic()
     try:

@@ -8,6 +8,8 @@ import logging
 import sys
 from typing import Any
 
+from dmun_audit._util.errors import UsageError
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -27,6 +29,13 @@ class CommandParser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,  # or else the default of a sub-command would replace a level given before it
             help=f"write log messages to standard error: {', '.join(LOG_LEVELS)}",
         )
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:  # Python 3.11 would make an empty list of it
+            raise UsageError(
+                f"{action.option_strings[-1]}=-- has no value", "-- alone ends the options of a command line", "give it a value"
+            )
+        return super()._get_values(action, arg_strings)  # type: ignore[misc]
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = list(map(str, action.choices or ()))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
@@ -44,12 +46,24 @@ class Options:
 
 def store_of(options: Options) -> Path:
     """The folder of the store: the given one, else one in the user's cache folder."""
-    return Path(options.store).expanduser() if options.store else default_store()
+    return expanded(options.store, f"--store={options.store}") if options.store else default_store()
 
 
 def default_store() -> Path:
     """The store in the user's cache folder."""
     return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
+
+
+def is_lost(value: Any) -> bool:
+    """Whether argparse has lost the value of an option. It reads `--target=--` as the end of all options, and leaves a list."""
+    return value == [] or (isinstance(value, list) and [] in value)
+
+
+def lost_value(option: str) -> UsageError:
+    """The error for an option whose value is `--`."""
+    return UsageError(
+        f"{option}=-- has no value", "-- alone ends the options of a command line", "give it a value, or omit the option"
+    )
 
 
 def refuse_empty(options: Options) -> None:

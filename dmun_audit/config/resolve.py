@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, seed_of, slug
+from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import find_dossier
@@ -95,7 +96,9 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         audit_seed=seed,
         seeds=seeds,
         audit_hash=audit_hash,
-        run_folder=Path(options.audit_dir).expanduser() if options.audit_dir else root / "audit-runs" / name,
+        run_folder=expanded(options.audit_dir, f"--audit-dir={options.audit_dir}")
+        if options.audit_dir
+        else root / "audit-runs" / name,
         store_folder=store_of(options),
         source_digests=models.sources,
         source_states={side: source.state for side, source in models.files.items()},
@@ -139,7 +142,7 @@ def _own_prompts(options: Options, policy: Policy) -> tuple[str, ...]:
             "it has no section [unrelated]",
             "leave the option out, or choose a policy with that section, such as standard",
         )
-    return read_prompts(Path(options.unrelated).expanduser())
+    return read_prompts(expanded(options.unrelated, f"--unrelated={options.unrelated}"))
 
 
 def _check_needs(policy: Policy, others: dict[str, str]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
+from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import target_names
 from dmun_audit.config.options import Options, refuse_empty
@@ -41,7 +41,9 @@ def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[st
         replace(
             config,
             prefix=prefix,
-            run_folder=Path(options.audit_dir).expanduser() / prefix if options.audit_dir else config.run_folder,
+            run_folder=expanded(options.audit_dir, f"--audit-dir={options.audit_dir}") / prefix
+            if options.audit_dir
+            else config.run_folder,
         )
         for config, prefix in zip(configs, prefixes, strict=True)
     ]

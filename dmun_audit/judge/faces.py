@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_file
+from dmun_audit._util.paths import expanded
 from dmun_audit.judge.detector_kind import DetectorKind
 from dmun_audit.judge.reference import JudgeReference, local_path
 from dmun_audit.judge.reference_images import ReferenceImageNetwork, check_reference_images, unit_vectors
@@ -35,7 +35,7 @@ class FaceEmbedder:
                 "it is not installed",
                 "pip install 'dmun_audit[faces]'",
             ) from None
-        path = Path(reference.source).expanduser()
+        path = expanded(reference.source)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # another number of threads rounds differently
         try:

@@ -13,6 +13,7 @@ from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.judge.reference import JudgeReference, local_path, looks_like_path
+from dmun_audit.models.headers import check_network_folder
 from dmun_audit.models.references import HUB_ID
 
 IGNORED_SETTINGS = {"_name_or_path", "transformers_version", "dtype", "torch_dtype"}  # they decide no score
@@ -63,6 +64,8 @@ def open_pretrained(
 
     folder = local_path(reference.source)
     name, _, revision = (str(folder), "", "") if folder else reference.source.partition("@")
+    if folder is not None:
+        check_network_folder(folder)
     options: dict[str, Any] = {"trust_remote_code": False} | ({"revision": revision} if revision else {})
     try:
         processor = getattr(transformers, processor_class).from_pretrained(name, **options)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmun_audit._util.errors import LoadError
+from dmun_audit._util.paths import expanded
 from dmun_audit.models.references import atelier_judge
 
 ATELIER_JUDGE = "atelier:judge"
@@ -64,8 +65,8 @@ def is_clip(reference: str) -> bool:
 
 def local_path(source: str) -> Path | None:
     """The file or folder that a source names; None for a hub id."""
-    path = Path(source).expanduser()
-    return path if path.exists() else None
+    path = expanded(source)
+    return path if os.path.exists(path) else None  # unlike Path.exists, it takes a name that no file can have
 
 
 def looks_like_path(source: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit._util.paths import expanded
 from dmun_audit.judge.batches import encode_in_batches
 from dmun_audit.judge.detector_kind import DetectorKind, SharedModels
 from dmun_audit.judge.pretrained import check_source, open_pretrained, pil_images
@@ -142,7 +143,7 @@ def _pooled(output: Any, has_pooler: bool) -> Any:
 
 
 def _image_files(folder: str) -> list[Path]:
-    return sorted(path for path in Path(folder).expanduser().glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in expanded(folder).glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 def _read(reference: JudgeReference) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.interview import InterviewTask, interview
 from dmun_audit.knowledge.interview.interviewer import Interviewer
@@ -34,7 +35,7 @@ class LanguageModelAccess:
         Raises UsageError if another process writes to it.
         """
         if self.reference.kind == "transcript":
-            yield Transcript(Path(self.reference.place).expanduser(), None)
+            yield Transcript(expanded(self.reference.place), None)
             return
         path = self.transcript
         lock = path.with_name(f".{path.name}.lock")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.names import names_of
@@ -25,7 +25,13 @@ Relation = Literal["parent", "sibling", "child", "attribute", "work", "person", 
 World = Literal["atelier", "real"]
 Role = Literal["retain", "erase", "observe"]
 Skill = Literal["attribute binding", "spatial relation", "counting"]
+
 NAMELESS = frozenset({"description", "works", "biography", "indirect", "features", "mixture"})
+
+
+def _whole_number(value: Any) -> Any:
+    """The value; nothing for true and 1.0, which Python takes for the number 1."""
+    return value if type(value) is int else None
 
 
 class _Part(BaseModel):
@@ -117,7 +123,7 @@ class Provenance(_Part):
 class Dossier(_Part):
     """Everything that a plan needs to know about a target. `anchors` are further labels that compete with the target's."""
 
-    format: Literal[1]
+    format: Annotated[Literal[1], BeforeValidator(_whole_number)]
     world: World
     target: Target
     anchors: tuple[Line, ...] = Field(default=(), max_length=100)

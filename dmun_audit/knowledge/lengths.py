@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit.models.configurations import check_configurations, read_table
 from dmun_audit.models.references import ModelReference
 
 CLIP_TOKENS = 77  # Radford et al. 2021 (CLIP), §2.4: the length that its text encoder reads, with start and end token
@@ -46,10 +46,13 @@ def counter_of(base: ModelReference | None) -> TokenCounter:
     if folder is None or not folder.is_dir():
         return clip_counter()
     try:
-        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        check_configurations(folder, None)
+        settings = read_table(folder / "tokenizer_config.json")
         tokenizer_limit = int(settings.get("model_max_length") or CLIP_TOKENS)
         limit = min(tokenizer_limit, _positions(folder.parent / "text_encoder" / "config.json"))
         return TokenCounter(str(base and base.text), limit, _count_function(folder))
+    except LoadError as error:
+        raise UsageError(f"the tokenizer in {folder} cannot be read", f"{error.what}: {error.why}", error.remedy) from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"the tokenizer in {folder} cannot be read", str(error), "check the model's folder") from None
 
@@ -58,7 +61,7 @@ def _positions(config: Path) -> int:
     """The number of positions of a text encoder: some tokenizers do not state their limit."""
     if not config.is_file():
         return CLIP_TOKENS
-    return int(json.loads(config.read_text(encoding="utf-8")).get("max_position_embeddings") or CLIP_TOKENS)
+    return int(read_table(config).get("max_position_embeddings") or CLIP_TOKENS)
 
 
 def _count_function(folder: Path) -> Callable[[str], int]:

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import close_kind
-from dmun_audit.knowledge.reading import parse_dossier, read_dossier
+from dmun_audit.knowledge.reading import parse_dossier, read_bytes, read_dossier
 from dmun_audit.knowledge.texts import fold
 
 FOLDER = Path(__file__).parent / "packs"
@@ -59,16 +60,13 @@ def open_knowledge(reference: str, world: str | None = None) -> Dossier:
 def read_knowledge(reference: str) -> tuple[bytes, str]:
     """The content of a dossier's file or of a pack, and its name for errors. Raises UsageError if there is none."""
     names = pack_names()
-    path = FOLDER / f"{reference}.json" if reference in names else Path(reference).expanduser()
+    path = FOLDER / f"{reference}.json" if reference in names else expanded(reference)
     if not os.path.isfile(path):  # unlike Path.is_file, it accepts a name that no file can have
         close = difflib.get_close_matches(reference, names, n=1)
         guess = close_kind(reference) if ":" in reference else ""
         guess = guess or (f"did you mean {close[0]!r}? " if close else "")
         raise UsageError(f"{reference} is neither a dossier's file nor a pack", "", f"{guess}packs: {', '.join(names)}")
-    try:
-        return path.read_bytes(), reference
-    except OSError as error:
-        raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
+    return read_bytes(path, f"dossier {path}"), reference
 
 
 def pack_names() -> list[str]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.untrusted import read_within
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.names import PEOPLE, Names, names_of
 from dmun_audit.knowledge.remainders import concept_names, content_words, distinct
 from dmun_audit.knowledge.texts import fold, without_hidden_characters
 
 LISTS = Path(__file__).parent / "unrelated"
+MOST_BYTES = 4_000_000  # of a list, as of a dossier
 LONGEST = 600  # characters of a prompt, as in dossiers
 COMMENT = "#"
 FEWEST_SUBJECTS = 8
@@ -29,13 +31,17 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     Raises UsageError for a file that cannot be read, a prompt that is too long or listed twice, and a file without prompts.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_within(path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"--unrelated={path} is no text in UTF-8", str(error), "save it as UTF-8, with one prompt in each line"
         ) from None
     except OSError as error:
         raise UsageError(f"--unrelated={path} cannot be read", error.strerror or str(error), "give a text file") from None
+    except ValueError as error:
+        raise UsageError(
+            f"--unrelated={path} cannot be read", str(error), "give a text file with one prompt in each line"
+        ) from None
     prompts = _lines(text)
     if not prompts:
         raise UsageError(f"--unrelated={path} holds no prompt", "", "write one prompt in each line")

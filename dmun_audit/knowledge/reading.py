@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.untrusted import parse_json, read_within
 from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier
 from dmun_audit.knowledge.texts import without_hidden_characters
 
@@ -40,11 +41,17 @@ _STAND_INS: dict[str, Any] = {
 
 def read_dossier(path: Path) -> Dossier:
     """The dossier in the file at `path`. Raises UsageError if it cannot be read or is not valid."""
+    return parse_dossier(read_bytes(path, f"dossier {path}"), str(path))
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of the dossier's file at `path`, which errors call `what`. Raises UsageError where it cannot be read."""
     try:
-        data = path.read_bytes()
+        return read_within(path, MAXIMUM_BYTES)
     except OSError as error:
-        raise UsageError(f"dossier {path} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
-    return parse_dossier(data, str(path))
+        raise UsageError(f"{what} cannot be read", str(error.strerror or error), "give the path of a dossier") from None
+    except ValueError as error:
+        raise UsageError(f"{what} cannot be read", str(error), f"keep it under {MAXIMUM_BYTES:,} bytes") from None
 
 
 def parse_dossier(data: bytes, origin: str) -> Dossier:
@@ -79,14 +86,14 @@ def parse_valid_part(data: bytes, origin: str) -> tuple[Dossier | None, list[str
     if len(data) > MAXIMUM_BYTES:
         raise UsageError(f"dossier {origin} is too large", f"{len(data):,} bytes", f"keep it under {MAXIMUM_BYTES:,} bytes")
     try:
-        value = _clean(json.loads(data))
+        value = _clean(parse_json(data))
         json.dumps(value)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"dossier {origin} is not valid JSON", str(error), "correct the place that is named") from None
     faults: list[str] = []
     while True:
         try:
-            dossier = Dossier.model_validate_json(json.dumps(value), context=LENIENT)
+            dossier = Dossier.model_validate_json(json.dumps(value), context=LENIENT, strict=True)
             return dossier, faults + dossier.inconsistencies()
         except ValidationError as error:
             new = [fault for fault in _messages(value, error) if fault not in faults]

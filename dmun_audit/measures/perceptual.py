@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
+from dmun_audit._util.paths import expanded
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 ALEXNET_DIGEST = "7be5be79"  # the first digits of the SHA-256 of torchvision's file
@@ -66,7 +67,7 @@ def open_perceptual(name: str, device: str = "cpu") -> PerceptualDistance:
 def alexnet_path() -> Path:
     """The path of torchvision's AlexNet in torch's cache: TORCH_HOME, else XDG_CACHE_HOME/torch, else ~/.cache/torch."""
     cache = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    return Path(cache).expanduser() / "hub" / "checkpoints" / ALEXNET_FILE
+    return expanded(cache) / "hub" / "checkpoints" / ALEXNET_FILE
 
 
 class Lpips:

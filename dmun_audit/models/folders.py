@@ -16,6 +16,7 @@ from dmun_audit.models.files.shards import variant_of
 from dmun_audit.models.fingerprint import modules, require_finite
 from dmun_audit.models.headers import CHECKERS, check_folder, component_weights, read_model_index, variants
 from dmun_audit.models.loaded import OpenedPipeline
+from dmun_audit.models.network_size import require_fitting_size
 from dmun_audit.models.proof import LoadReport
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -110,6 +111,7 @@ def _open_network(folder: Path, network_class: Any, dtype: str) -> torch.nn.Modu
     """Load one network. Tensors without a place and places without a tensor are refused; the libraries only warn of them."""
     files = component_weights(folder)
     variant = variant_of(files[0]) if files else ""
+    require_fitting_size(folder, network_class, files)
     with as_load_error(folder):
         network, report = network_class.from_pretrained(
             str(folder), local_files_only=True, dtype=DTYPES[dtype], output_loading_info=True, variant=variant or None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import stat
 from pathlib import Path
 from typing import Any
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.artifacts.formats import lay_out
 from dmun_audit.models.artifacts.layout import Shapes, canonical_name
+from dmun_audit.models.configurations import TRUST, check_configurations, read_table
 from dmun_audit.models.files.contents import PICKLE_SUFFIXES, OpenContents, is_safetensors, weights_files
 from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
@@ -18,9 +19,9 @@ from dmun_audit.models.pipeline_class import require_known_class
 from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
 from dmun_audit.models.single_file import FOLDER, way_to_a_base
 
-TRUST = "where you trust it, add --trust-remote-code"
 CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
 LONGEST_COMPONENT = 100  # characters of its name
+LOADED_FIRST = ("model", "diffusion_pytorch_model")  # the libraries read such a safetensors file, and no pickle beside it
 NETWORKS = {"unet", "transformer", "text_encoder", "text_encoder_2", "text_encoder_3", "vae"}
 
 
@@ -107,29 +108,40 @@ def variants(folder: Path) -> list[str]:
 
 
 def check_folder(folder: Path, trust_remote_code: bool = False) -> None:
-    """Raise LoadError where a pipeline folder holds damaged or dangerous weights, lacks a shard, has code of its own, or links out of it."""
+    """Raise LoadError where a pipeline folder cannot be loaded as it is.
+
+    It may hold damaged or dangerous weights, absurd configurations, code of its own, or links out of it, or lack a shard.
+    """
     refuse_foreign_links(folder)
     require_known_class(folder, read_model_index(folder, trust_remote_code), trust_remote_code)
     for component in _components(folder, trust_remote_code):
         if component not in CHECKERS:
             component_weights(folder / component)
-        weights = sorted((folder / component).glob("*.safetensors"))
-        for file in weights:
-            read_header(file)
-        if not weights:
-            for file in sorted((folder / component).iterdir()) if (folder / component).is_dir() else []:
+        if not (folder / component).is_dir():
+            continue
+        shapes: dict[str, tuple[int, ...]] = {}
+        for file in sorted((folder / component).glob("*.safetensors")):
+            shapes |= read_header(file).shapes
+        if not any(file.name.startswith(LOADED_FIRST) for file in (folder / component).glob("*.safetensors")):
+            for file in sorted((folder / component).iterdir()):
                 if file.suffix in PICKLE_SUFFIXES:
                     check_pickle(file)
+        check_configurations(folder / component, shapes, trust_remote_code)
+
+
+def check_network_folder(folder: Path) -> None:
+    """Raise LoadError where the folder of a single network holds damaged safetensors, or configurations that are absurd."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        shapes |= read_header(file).shapes
+    check_configurations(folder, shapes)
 
 
 def read_model_index(folder: Path, trust_remote_code: bool = False) -> dict[str, Any]:
     """The table in a folder's model_index.json. Raises LoadError where it cannot be read, or where it names code of its own."""
     path = folder / "model_index.json"
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise LoadError(f"{path} cannot be read", str(error)) from None
-    class_name = index.get("_class_name") if isinstance(index, dict) else None
+    index = read_table(path)
+    class_name = index.get("_class_name")
     if isinstance(class_name, list) and all(isinstance(part, str) for part in class_name):
         if trust_remote_code:
             return index
@@ -150,13 +162,17 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
             raise LoadError(
                 f"{folder / 'model_index.json'} names a component {name[:LONGEST_COMPONENT]!r}", "no pipeline has one"
             )
-        library = entry[0] if len(entry) == 2 else None
+        library = entry[0] if len(entry) == 2 and isinstance(entry[1], str) else None
         known = isinstance(library, str) and (library in {"diffusers", "transformers"} or _is_pipeline_module(library))
         if not known and not (trust_remote_code and isinstance(library, str)):
             raise LoadError(
                 f"{folder / 'model_index.json'}: component {name!r} comes from {library!r}",
                 "only classes of diffusers and transformers are loaded, no code beside the weights",
                 TRUST,
+            )
+        if not name.isidentifier():
+            raise LoadError(
+                f"{folder / 'model_index.json'}: {name[:80]!r} is no name of a component", "it would be read as a path"
             )
         components.append(name)
     return components
@@ -170,7 +186,7 @@ def _is_pipeline_module(library: str) -> bool:
 
 
 def refuse_foreign_links(folder: Path) -> None:
-    """Raise LoadError for a link that leads out of the folder.
+    """Raise LoadError for a link that leads out of the folder, and for a pipe, a socket or a device in it.
 
     A link may lead within the folder. In a hub cache (`snapshots/REVISION` and folders below) it may also lead to the `blobs` beside
     `snapshots`.
@@ -188,3 +204,5 @@ def refuse_foreign_links(folder: Path) -> None:
                 raise LoadError(
                     f"{path} is a link that leads out of the folder", f"it leads to {target}", "copy the file into the folder"
                 )
+        elif not (stat.S_ISREG(mode := path.lstat().st_mode) or stat.S_ISDIR(mode)):
+            raise LoadError(f"{path} is no regular file", "pipes, sockets and devices are not read", "remove it from the folder")

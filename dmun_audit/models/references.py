@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.models.model_card import card_base
 
 ATELIER = "atelier:"
@@ -68,7 +69,7 @@ def parse_reference(text: str) -> ModelReference:
         raise UsageError("an empty model reference", "", f"name {KINDS_OF_REFERENCE}")
     if text.startswith(IMAGES):
         return _images(text)
-    path = Path(text).expanduser().absolute()
+    path = expanded(text).absolute()
     try:
         path.stat()
     except FileNotFoundError:
@@ -87,8 +88,8 @@ def parse_reference(text: str) -> ModelReference:
 
 
 def _images(text: str) -> ModelReference:
-    folder = Path(text.removeprefix(IMAGES)).expanduser().absolute()
-    if not (folder / IMAGE_LIST).is_file():
+    folder = expanded(text.removeprefix(IMAGES), text).absolute()
+    if not os.path.isfile(folder / IMAGE_LIST):  # unlike Path.is_file, it takes a name that no file can have
         raise UsageError(
             f"{text} names no folder of images",
             f"there is no {folder / IMAGE_LIST}",

@@ -11,11 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
+from dmun_audit._util.untrusted import read_within
 from dmun_audit.policy.policy import Policy
 from dmun_audit.policy.problems import did_you_mean, usage_error
 from dmun_audit.policy.schema import POLICY
 
 BUILT_IN = Path(__file__).parent / "built_in"
+MOST_BYTES = 1_000_000  # of a policy file; the built-in ones have 3,000
+MOST_PARENTS = 16  # policies that extend each other
 NO_FIGURES = frozenset({"name", "extends", "waivers"})
 
 
@@ -82,8 +86,14 @@ def _figures(table: dict[str, Any]) -> dict[str, Any]:
 def _load(path: Path, children: tuple[Path, ...]) -> Policy:
     """Load the policy at `path`. `children` are the files that extend it, in the order in which they were read."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        text = read_within(path, MOST_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"policy file {path} is not valid TOML", str(error), "save it as UTF-8") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"policy file {path} cannot be read", str(error), "name a policy file") from None
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"policy file {path} is not valid TOML", str(error), "correct the line that is named") from None
     if isinstance(table.get("extends"), str):
         table = _extended(table, path, children)
@@ -100,6 +110,12 @@ def _extended(table: dict[str, Any], path: Path, children: tuple[Path, ...]) -> 
     if source is None:
         raise _no_policy(f"policy file {path}: extends = {reference!r}", reference)
     chain = (*children, path.resolve())
+    if len(chain) > MOST_PARENTS:
+        raise UsageError(
+            f"policy file {path}: extends = {reference!r} is one policy too many",
+            f"{chain[0].name} extends more than {MOST_PARENTS} policies, one after the other",
+            "put their keys into fewer files",
+        )
     if source.resolve() in chain:
         raise UsageError(
             f"policy file {path}: extends = {reference!r} closes a circle",
@@ -129,7 +145,7 @@ def _path_of(reference: str, folder: Path) -> Path | None:
     """Return the file of a built-in policy, or the file at a path relative to `folder`; None if there is neither."""
     if reference in built_in_names():
         return BUILT_IN / f"{reference}.toml"
-    path = folder / os.path.expanduser(reference)
+    path = folder / expanded(reference, f"policy {reference!r}")
     return path if os.path.isfile(path) else None  # unlike Path.is_file, it takes a name that no file can have
 
 

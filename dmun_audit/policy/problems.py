@@ -91,6 +91,10 @@ def _resolved(schema: Schema) -> Schema:
     return definition | schema
 
 
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
 def _expected(schema: Schema) -> str:
     """Return what a key takes, in words."""
     if "anyOf" in schema:
@@ -104,5 +108,5 @@ def _expected(schema: Schema) -> str:
     if schema["type"] == "array":
         return "an array of tables"
     noun = "a text that is not blank" if "pattern" in schema else NOUNS[schema["type"]]
-    limits = [f"{words} {schema[limit]}" for limit, words in LIMITS.items() if limit in schema]
+    limits = [f"{words} {_number(schema[limit])}" for limit, words in LIMITS.items() if limit in schema]
     return f"{noun}, {' and '.join(limits)}" if limits else noun

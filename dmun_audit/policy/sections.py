@@ -24,7 +24,11 @@ def _date_from_text(value: Any) -> Any:
 
 
 Flag = Annotated[bool, Field(strict=True)]
-Count = Annotated[int, Field(strict=True, ge=1)]
+Count = Annotated[int, Field(strict=True, ge=1, le=200_000)]  # a plan of so many images takes ten seconds
+Steps = Annotated[int, Field(strict=True, ge=1, le=1_000)]  # schedules have 1,000 steps
+Batch = Annotated[int, Field(strict=True, ge=1, le=1_024)]
+Threads = Annotated[int, Field(strict=True, ge=1, le=1_024)]
+Side = Annotated[int, Field(strict=True, ge=1, le=8_192)]  # pixels
 Share = Annotated[float, Field(strict=True, ge=SMALLEST_SHARE, le=1 - SMALLEST_SHARE)]
 Text = Annotated[str, Field(pattern=r"\S")]
 Day = Annotated[date, Field(strict=True), BeforeValidator(_date_from_text)]
@@ -44,16 +48,16 @@ def broken_rule(key: str, problem: str, why: str = "", remedy: str = "") -> Pyda
 class Sampling:
     """How the images are made."""
 
-    steps: Count | Literal["model"]
+    steps: Steps | Literal["model"]
     """The number of denoising steps. "model" takes the number from the base's model card or its pipeline."""
 
-    guidance: Annotated[float, Field(strict=True, ge=0)] | Literal["model"]
+    guidance: Annotated[float, Field(strict=True, ge=0, le=1_000)] | Literal["model"]
     """The scale of classifier-free guidance. "model" takes the scale from the base's model card or its pipeline."""
 
-    batch: Count
+    batch: Batch
     """The number of images in a batch. Another number may give other images."""
 
-    threads: Count
+    threads: Threads
     """The number of CPU threads of each rendering process. Another number may give other images."""
 
     dtype: Literal["float32", "bfloat16", "float16"]
@@ -62,7 +66,7 @@ class Sampling:
     scheduler: Literal["model", "ddim", "pndm", "lms", "euler", "dpmsolver++", "flow-euler"] = "model"
     """The scheduler. "model" leaves each model its own."""
 
-    size: Count | Literal["model"] = "model"
+    size: Side | Literal["model"] = "model"
     """The side of the square images in pixels. "model" takes the size from the base's pipeline."""
 
     negative_prompt: str = ""
@@ -277,7 +281,7 @@ class Retention:
     concepts: Count
     """The largest number of nearby concepts, most similar to the target first."""
 
-    pairs: Annotated[int, Field(strict=True, ge=2)]
+    pairs: Annotated[int, Field(strict=True, ge=2, le=200_000)]
     """The number of image pairs of each concept. See `controls.clean_pairs` for the base images that calibrate and check the judge."""
 
     margin: Share

@@ -104,11 +104,14 @@ class Session:
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.options import Options
+        from dmun_audit.config.options import Options, is_lost, lost_value
         from dmun_audit.config.targets import resolve_all
 
         option = self.config.option
         names = {field.name for field in fields(Options)} - OTHER_FIELDS
+        lost = [name for name in names | {"target", "knowledge"} if is_lost(getattr(option, "dmun_" + name, None))]
+        if lost:
+            raise pytest.UsageError(str(lost_value(f"--{min(lost).replace('_', '-')}")))
         given = {name: getattr(option, "dmun_" + name, None) for name in names}
         values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))

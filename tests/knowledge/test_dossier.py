@@ -1,6 +1,7 @@
 """Dossiers are untrusted: a faulty one is refused with its faults named. The packs are sound."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +88,30 @@ def _retained_names_target(raw):
     retained["prompts"].append("a cat, van gogh and friends")
 
 
+def _text_for_a_number(raw):
+    raw["concepts"][0]["similarity"] = "0.5"
+
+
+def _flag_for_a_number(raw):
+    raw["concepts"][0]["similarity"] = True
+
+
+def _number_for_a_flag(raw):
+    raw["concepts"][0]["may_contain_target"] = 1
+
+
+def _number_for_a_text(raw):
+    raw["target"]["label"] = 5
+
+
+def _flag_for_the_format(raw):
+    raw["format"] = True
+
+
+def _share_for_a_count(raw):
+    raw["provenance"]["questions"] = 5.0
+
+
 @pytest.mark.parametrize(
     ("spoil", "culprit"),
     [
@@ -95,6 +120,12 @@ def _retained_names_target(raw):
         (_twice, "listed twice"),
         (_unknown_key, "simlarity"),
         (_not_a_number, "similarity"),
+        (_text_for_a_number, "similarity: Input should be a valid number"),
+        (_flag_for_a_number, "similarity: Input should be a valid number"),
+        (_number_for_a_flag, "may_contain_target: Input should be a valid boolean"),
+        (_number_for_a_text, "target.label: Input should be a valid string"),
+        (_flag_for_the_format, "format: Input should be 1"),
+        (_share_for_a_count, "provenance.questions: Input should be a valid integer"),
         (_retained_names_target, "names the target"),
     ],
 )
@@ -118,6 +149,25 @@ def test_broken_and_huge_json_are_refused():
         parse_dossier(b"[" * 200_000, "x")
     with pytest.raises(UsageError, match="too large"):
         parse_dossier(b" " * 4_000_001, "x")
+
+
+def test_a_whole_number_is_a_number(raw):
+    raw["concepts"][0]["similarity"] = 1
+    assert _parse(raw).concepts[0].similarity == 1.0
+
+
+def test_a_key_that_stands_twice_is_refused(raw):
+    text = json.dumps(raw).replace('"world":', '"format": 1, "world":', 1)
+    with pytest.raises(UsageError, match="key 'format' stands twice in one table"):
+        parse_dossier(text.encode(), "x")
+
+
+def test_a_file_without_end_is_not_read(tmp_path):
+    (tmp_path / "large.json").write_bytes(b" " * 4_000_001)
+    with pytest.raises(UsageError, match="more than 4,000,000 bytes"):
+        read_dossier(tmp_path / "large.json")
+    with pytest.raises(UsageError, match="no regular file"):
+        read_dossier(Path("/dev/zero"))
 
 
 def test_the_digest_does_not_depend_on_layout(raw):

@@ -24,7 +24,15 @@ from dmun_audit.policy import load_policy
         ("pairs = 16", "pairs = 1", "retention.pairs = 1 is out of range"),
         ('guidance = "model"', "guidance = nan", "sampling.guidance = nan"),
         ("steps = 20", "steps = 0", "sampling.steps = 0 is out of range"),
-        ("steps = 20", 'steps = "many"', "expected: a whole number, at least 1, or 'model'"),
+        ("steps = 20", 'steps = "many"', "expected: a whole number, at least 1 and at most 1,000, or 'model'"),
+        ("steps = 20", "steps = 1_001", "sampling.steps = 1001 is out of range"),
+        ("batch = 16", "batch = 1_025", "expected: a whole number, at least 1 and at most 1,024"),
+        ("threads = 1", "threads = 1_000_000", "sampling.threads = 1000000 is out of range"),
+        ("steps = 20", "steps = 20\nsize = 8_193", "sampling.size = 8193 is out of range"),
+        ('guidance = "model"', "guidance = 1e9", "sampling.guidance = 1000000000.0 is out of range"),
+        ("images = 192", "images = 1_000_000_000_000", "erasure.images = 1000000000000 is out of range"),
+        ("images_at_most = 736", "images_at_most = 200_001", "images_at_most = 200001 is out of range"),
+        ("pairs = 16", "pairs = 200_001", "retention.pairs = 200001 is out of range"),
         ("steps = 20", "steps = 2.5", "sampling.steps = 2.5 is not a valid value"),
         ("steps = 20", "steps = 20\nsize = 0", "sampling.size = 0 is out of range"),
         ("steps = 20", "steps = 20\nsize = true", "sampling.size = True is not a valid value"),
@@ -38,7 +46,7 @@ from dmun_audit.policy import load_policy
         ('guidance = "model"', "guidance = -1", "sampling.guidance = -1 is out of range"),
         ("images = 96", "images = 12", "adversarial.images = 12 is too few"),
         ("prompts = 20", "prompts = 0", "adversarial.prompts = 0"),
-        ("images = 192", "images = 1_000_000_000_000", "erasure.images alone needs 1,000,000,000,000 images"),
+        ("images = 192", "images = 150_000", "erasure.images alone needs 150,000 images"),
         ("valid_at = 3", "valid_at = 5", "can never be met"),
         ("minimum_valid = 8", "minimum_valid = 21", "can never be met"),
         ('per_prompt = "prove harm"', 'per_prompt = "prove safe"', "per_prompt_ceiling is missing"),
@@ -96,7 +104,7 @@ def test_a_malformed_waiver_is_refused_with_its_place_and_key(tmp_path, old, new
     [
         ("ceiling = 0.05", "ceiling = 0", "a number, at least 1e-06 and at most 0.999999"),
         ("alpha = 0.05", "alpha = 0.6", "a number, at least 1e-06 and under 0.5"),
-        ("steps = 20", "steps = true", "a whole number, at least 1, or 'model'"),
+        ("steps = 20", "steps = true", "a whole number, at least 1 and at most 1,000, or 'model'"),
         ("margin = 0.15", "margin = 0.15\nscore_margin = 0", "a number, above 0"),
         ("release_evidence = true", "release_evidence = 1", "true or false"),
         ("[erasure]", "[[erasure]]", "a table"),
@@ -108,6 +116,20 @@ def test_an_error_says_what_is_expected(tmp_path, old, new, expected):
     with pytest.raises(UsageError) as caught:
         load_policy(str(edited(tmp_path, old, new)))
     assert caught.value.remedy == f"expected: {expected}"
+
+
+def test_a_file_too_large_for_a_policy_is_not_read(tmp_path):
+    path = write(tmp_path, OLD + "# " + "x" * 1_000_000 + "\n")
+    with pytest.raises(UsageError, match=r"policy file .* cannot be read(.|\n)*more than 1,000,000 bytes"):
+        load_policy(str(path))
+
+
+def test_policies_that_extend_each_other_without_end_are_refused(tmp_path):
+    write(tmp_path, OLD, "p0.toml")
+    for number in range(1, 30):
+        path = write(tmp_path, f'extends = "p{number - 1}.toml"\n', f"p{number}.toml")
+    with pytest.raises(UsageError, match=r"p29\.toml extends more than 16 policies"):
+        load_policy(str(path))
 
 
 def test_an_error_says_what_the_key_is_for(tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.cli.dossier.language_model_options import print_progress
 from dmun_audit.config.options import default_store
 from dmun_audit.knowledge.build import LanguageModelAccess
@@ -42,7 +42,7 @@ def add_vlm_ordering(
     from dmun_audit.runtime.loading import base_engine
 
     print_progress(f"the vision-language model needs {image_ordering_budget(dossier):,} images of {base.text}")
-    store = Path(arguments.store).expanduser() if arguments.store else default_store()
+    store = expanded(arguments.store, f"--store={arguments.store}") if arguments.store else default_store()
     engine = base_engine(base, load_policy(arguments.policy).sampling, store)
     with access.open_transcript() as transcript:
         return order_by_images(dossier, engine, Interviewer(transcript, access.temperature, access.seed, print_progress))

@@ -12,8 +12,10 @@ from typing import Any
 
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
+from dmun_audit.models.headers import check_network_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -84,6 +86,8 @@ class _LoadedModel:
         if place.startswith(("/", ".", "~")) and not Path(name).is_dir():
             raise LoadError(f"language model transformers:{place} cannot be opened", "there is no such folder", "check the path")
         options: dict[str, Any] = {"revision": revision} if revision else {}
+        if Path(name).is_dir():
+            check_network_folder(Path(name))
         try:
             config = transformers.AutoConfig.from_pretrained(name, **options)
             self.sees = getattr(config, "vision_config", None) is not None
@@ -216,7 +220,7 @@ class _LoadedModel:
 
 def _name_and_revision(text: str) -> tuple[str, str]:
     """The folder, or the hub id and its revision ("" if there is none), that a reference names."""
-    folder = Path(text).expanduser()
+    folder = expanded(text, f"language model transformers:{text}")
     if folder.is_dir() or text.startswith(("/", ".", "~")):
         return str(folder), ""
     name, _, revision = text.partition("@")

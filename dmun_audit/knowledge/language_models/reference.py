@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
 from dmun_audit.knowledge.language_models.registered import open_registered, registered_language_models
 
@@ -80,7 +81,7 @@ def _parse_transformers(text: str, rest: str) -> LanguageModelReference:
 
 
 def _parse_transcript(text: str, rest: str) -> LanguageModelReference:
-    if not Path(rest).expanduser().is_file():
+    if not os.path.isfile(expanded(rest, text)):
         raise UsageError(f"{text} names no file", f"{rest} does not exist", "give a transcript that `dossier build` wrote")
     return LanguageModelReference(text, "transcript", rest, "")
 

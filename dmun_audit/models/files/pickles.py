@@ -16,6 +16,7 @@ from dmun_audit.models.files.first_bytes import what_text
 LONGEST_PICKLE = 64 * 2**20  # bytes; the pickle of a state dict holds names and shapes only, well under one megabyte
 MOST_OPCODES = 2_000_000  # SDXL's state dict with its optimiser's takes a tenth
 DEEPEST_TUPLE = 16  # tuples that hold the same tuple twice take time that doubles with each level
+LONGEST_CALL = 200  # characters of what a pickle would call, in a message
 LEGACY_PICKLES = 5  # torch's older format: magic number, protocol, system, object, storage keys; then raw tensors
 HARMLESS = re.compile(
     r"collections OrderedDict"
@@ -64,7 +65,9 @@ def _check_archive(path: Path) -> None:
             raise _refusal(path, f"its entry {squeezed[0]!r} is compressed, which torch never writes")
         if sum(entry.file_size for entry in entries) > path.stat().st_size:
             raise _refusal(path, "its entries declare more data than the file has")
-        pickles = [entry for entry in entries if entry.filename.endswith(".pkl")]
+        if min((entry.header_offset for entry in entries), default=0) > 0:
+            raise _refusal(path, "it has other data before its first entry")
+        pickles = [entry for entry in entries if entry.filename.lower().endswith(".pkl")]  # torch's reader ignores the case
         if [entry.filename.split("/")[-1] for entry in pickles] != ["data.pkl"]:
             raise _refusal(path, "it holds " + (", ".join(entry.filename for entry in pickles) or "no data.pkl"))
         if pickles[0].file_size > LONGEST_PICKLE:
@@ -144,8 +147,9 @@ class _Nesting:
 
 
 def _calls(path: Path, called: str) -> LoadError:
+    shown = "".join(letter if letter.isprintable() else "?" for letter in called[:LONGEST_CALL])  # a file may hold any text
     return LoadError(
-        f"{path} was not opened", f"its pickle would call {called}, which a state dict of tensors does not need", REMEDY
+        f"{path} was not opened", f"its pickle would call {shown}, which a state dict of tensors does not need", REMEDY
     )
 
 
