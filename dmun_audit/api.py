@@ -213,7 +213,7 @@ def audit(
     runner = target_audit.runner(runtime.runner)
     for case in config.plan.cases:
         if not case.pooled:
-            record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
+            record = target_audit.check(case, runner, lambda: runtime.engine.counts)
             if record.case_id != case.id:
                 break  # a control is refuted: nothing more is drawn
             target_audit.keep(record)

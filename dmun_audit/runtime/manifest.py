@@ -41,6 +41,7 @@ def concluded_manifest(
 ) -> Manifest:
     """The manifest of a concluded audit. `records` are all records by case id, pooled ones included."""
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
+    rechecked = sum(record.volatile.rechecked for record in records.values())
     images = {(image.model, image.key) for record in records.values() for image in record.images}
     concluded = {
         "verdict": conclusion.verdict,
@@ -49,7 +50,12 @@ def concluded_manifest(
         "whole": whole,
         "day": config.day.isoformat(),
         "waivers": waiver_statuses(plan, records, config.day),
-        "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(images) - rendered)},
+        "images": {
+            "planned": image_budget(plan),
+            "rendered": rendered,
+            "reused": max(0, len(images) - rendered),
+            "rechecked": rechecked,
+        },
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "git": _git(Path.cwd()),
