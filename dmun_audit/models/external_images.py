@@ -166,7 +166,9 @@ class ImageFolder:
             )
         if modes:
             kinds = ", ".join(f"{count} {mode}" for mode, count in modes.most_common())
-            sentences.append(f"{modes.total()} of the candidate's {len(forms)} images are not 8-bit RGB and were converted ({kinds}).")
+            sentences.append(
+                f"{modes.total()} of the candidate's {len(forms)} images are not 8-bit RGB and were converted ({kinds})."
+            )
         return sentences
 
 

@@ -195,7 +195,13 @@ class Engine:
             started = time.monotonic()
             for request, image, place in self._drawn(slots):
                 if request in new:
-                    facts = {"model": side, "prompt": request.prompt, "seed": request.seed, "index": request.index, "place": place}
+                    facts = {
+                        "model": side,
+                        "prompt": request.prompt,
+                        "seed": request.seed,
+                        "index": request.index,
+                        "place": place,
+                    }
                     self.store.write(self.key(request), image, facts)
                 elif self._rechecks.wanted:
                     self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
@@ -203,7 +209,6 @@ class Engine:
             logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
             self.rendered += len(new)
             self.on_rendered(len(new))
-
 
     def _drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
         """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
