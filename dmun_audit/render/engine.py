@@ -155,7 +155,9 @@ class Engine:
         for batch in batches:
             for side in SIDES:
                 slots = [request for request in batch if request.side == side]
-                if self._repeats(side) != "not at all" and self._rechecks.chooses(slots, [self.key(each) for each in slots]):
+                if not slots or self._repeats(side) == "not at all":
+                    continue
+                if self._rechecks.chooses(slots, [self.key(each) for each in slots]):
                     for request, image, place in self._drawn(slots):
                         self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
                     logger.info("rendered %d stored images of the %s again: they are the same", len(slots), side)

@@ -19,6 +19,8 @@ from dmun_audit.store.images import ImageStore
 
 ALIKE = 2.0  # grey levels of 255: the largest mean difference of two renderings that may differ in their last bits
 
+COARSEST_CLOCK = 2.0  # seconds by which the time of a file may lag behind
+
 Repeats = Literal["exactly", "alike", "not at all"]
 """How a second rendering repeats the first: bit for bit, up to rounding, or in no way that anybody promised."""
 
@@ -39,7 +41,7 @@ class Rechecks:
         self._batches = math.ceil(sampling.recheck_images / sampling.batch)  # of each side; 0 for no rechecks at all
         self._met: dict[str, int] = {}  # side → stored batches so far
         self._looked_at: set[tuple[ImageRequest, ...]] = set()
-        self._opened = time.time()
+        self._opened = time.time() - COARSEST_CLOCK
         self._chance = random.SystemRandom()
 
     @property
@@ -49,7 +51,7 @@ class Rechecks:
 
     def chooses(self, slots: Sequence[ImageRequest], keys: Sequence[str]) -> bool:
         """Whether to render these stored images of one side again: a batch that an earlier audit left, chosen by chance, once."""
-        if not self.wanted or not slots or tuple(slots) in self._looked_at:
+        if not self.wanted or tuple(slots) in self._looked_at:
             return False
         self._looked_at.add(tuple(slots))
         if not any(self._store.written(key) < self._opened for key in keys):
