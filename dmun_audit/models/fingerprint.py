@@ -53,8 +53,9 @@ def align(pipeline: Any) -> None:
     """
     for network in modules(pipeline).values():
         for tensor in [*network.parameters(), *network.buffers()]:
-            if tensor.data_ptr() % ALIGNMENT or not tensor.is_contiguous():
-                tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+            plain = torch.empty(tensor.shape, device="meta").stride()  # is_contiguous ignores sides of length 1, kernels do not
+            if tensor.data_ptr() % ALIGNMENT or tensor.stride() != plain:
+                tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
 
 def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:

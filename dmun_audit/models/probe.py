@@ -29,7 +29,7 @@ from dmun_audit.store.probes import ProbeStore
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
 
-PROMPT = "a painting of a house by the sea"
+PROMPT = "a house"
 SIDE = 64  # pixels
 STEPS = 2  # PixArt takes a single step for that of a distilled model
 TOKENS = 32  # the length of a prompt where the pipeline lets a caller choose it

@@ -71,7 +71,7 @@ def load_function(
     base = fresh_base()
     difference, warnings = compared(result, base.pipeline, reference.text)
     named = getattr(result, "fingerprint", None) or getattr(function, "fingerprint", None)
-    unseen = [*odd_tensors(result), *changes(result, main_dtype(result), own=reference.name or "")]
+    unseen = [*odd_tensors(result), *changes(result, main_dtype(result), own=(reference.name or "").partition(":")[0])]
     notes = ["a function made this model: what it does while images are made does not show in its weights", *_kept(unseen, named)]
     report = LoadReport("pipeline of a Python function", tensor_counts(result), notes=notes, warnings=warnings)
     proof = prove(report, difference, name=reference.text, must_differ=False)

@@ -10,6 +10,7 @@ from engines import BATCH, engine_maker, requests
 
 from dmun_audit._util.errors import StoreError
 
+
 @pytest.fixture
 def new_engine(tmp_path, monkeypatch):
     """Makes engines on one store: each stands for a process."""
