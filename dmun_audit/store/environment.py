@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 PIXELS = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "scipy")
 EMBEDDINGS = ("torch", "torchvision", "transformers", "tokenizers", "numpy", "pillow", "open_clip_torch", "timm", "onnxruntime")
@@ -45,7 +47,7 @@ def _device(device: str) -> dict[str, str]:
     """
     import torch
 
-    precision = {"precision": torch.get_float32_matmul_precision()}
+    precision = {"precision": _read(torch.get_float32_matmul_precision)}
     if device == "cpu":
         capability = torch.backends.cpu.get_cpu_capability()
         return precision | {"device": f"cpu {platform.machine()} {capability} {_processor()}".strip()}
@@ -56,9 +58,19 @@ def _device(device: str) -> dict[str, str]:
             "device": f"cuda {torch.cuda.get_device_name(device)}",
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
-            "tf32": f"{torch.backends.cuda.matmul.allow_tf32} {torch.backends.cudnn.allow_tf32}",
+            "tf32": ", ".join(
+                map(_read, (lambda: torch.backends.cuda.matmul.allow_tf32, lambda: torch.backends.cudnn.allow_tf32))
+            ),
         }
     return precision | {"device": f"{device} {platform.machine()} {platform.platform()}"}
+
+
+def _read(setting: Callable[[], Any]) -> str:
+    """A setting of torch as text. torch refuses to name some of them after they were set in two ways."""
+    try:
+        return str(setting())
+    except RuntimeError:
+        return "mixed"
 
 
 @cache
