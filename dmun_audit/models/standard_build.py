@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
@@ -61,11 +62,14 @@ def _differences_of_a_part(part: Any) -> Iterator[str]:
 
 
 def _replaced_method(thing: Any) -> str:
-    return next((name for name, value in vars(thing).items() if isinstance(value, FunctionType | MethodType)), "")
+    attributes = getattr(thing, "__dict__", {})
+    return next((name for name, value in attributes.items() if isinstance(value, FunctionType | MethodType)), "")
 
 
 def _equal(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(torch.equal(one.cpu(), other.cpu()) if torch.is_tensor(one) else one == other)
+    if torch.is_tensor(one) and torch.is_tensor(other):
+        return torch.equal(one.cpu(), other.cpu())
+    return type(one) is type(other) and np.array_equal(one, other)
 
 
 def _classes(pipeline: Any) -> set[type]:
