@@ -67,7 +67,7 @@ def images_in(store):
     return sorted((store / "images").rglob("*.png"))
 
 
-@pytest.mark.parametrize(("count", "tests"), [(2, ERASURE), (4, ["audits/"])])
+@pytest.mark.parametrize(("count", "tests"), [(2, ["audits/"]), (4, ERASURE)])
 def test_audits_at_once_share_what_they_draw_and_come_to_the_same(audit, tmp_path, count, tests):
     def one(place):
         return audit(tmp_path / "store", tmp_path / f"run{place}", tests=tests)
