@@ -82,7 +82,9 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
-        ImageFolder(models.candidate).expect((request.prompt, request.seed) for request in candidate_requests(plan))
+        folder = ImageFolder(models.candidate)
+        folder.expect((request.prompt, request.seed) for request in candidate_requests(plan))
+        folder.refuse_repeats()
     audit_hash = digest([plan.digest(), models.sources, judge, *([others] if others else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"

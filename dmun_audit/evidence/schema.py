@@ -207,6 +207,7 @@ class Volatile(_Record):
     seconds: Number | None = None
     worker: str | None = None
     rendered: int = 0
+    rechecked: int = Field(default=0, description="Stored images that were rendered again and were the same.")
     finished: str | None = None
 
 
@@ -312,7 +313,10 @@ class Manifest(_Record):
     whole: bool = Field(default=False, description="Whether the whole plan was run.")
     day: str | None = Field(default=None, description="The day (UTC) that was compared with the last day of waivers.")
     waivers: tuple[ManifestWaiver, ...] = ()
-    images: JsonObject = Field(default_factory=dict, description="How many images were planned, rendered and reused.")
+    images: JsonObject = Field(
+        default_factory=dict,
+        description="How many images were planned, rendered, reused, and rechecked: rendered again and the same.",
+    )
     policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
     dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
     plan: JsonObject = Field(

@@ -20,6 +20,7 @@ from dmun_audit.judge.protocol import Network, StoredImageDetector
 from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.store.embeddings import EmbeddingStore
+from dmun_audit.store.environment import judging_environment
 
 Reader = Callable[[Sequence[str]], list[np.ndarray]]
 
@@ -53,7 +54,7 @@ class JudgeLoader:
         """The CLIP model `judge` as the scorer of a dossier. If a `detector` is named, it detects the target in its place."""
         model = self.clip_model(judge)
         other = None if detector is None else self.stored_image_detector(detector, dossier, store, read)
-        return ClipScorer(model, dossier, EmbeddingStore(store, model.digest), read, other)
+        return ClipScorer(model, dossier, self._embeddings(store, model.digest), read, other)
 
     def stored_image_detector(self, text: str, dossier: Dossier, store: Path, read: Reader) -> StoredImageDetector:
         """The judge of any kind that `text` names, as a detector of the dossier's target."""
@@ -62,7 +63,7 @@ class JudgeLoader:
             return self.clip_scorer(reference.source, dossier, store, read)
         detector = self.network(reference).detector(reference, dossier.target)
         _LOG.debug("detector %r of %r has the digest %s", text, dossier.target.name, detector.digest[:16])
-        return CachedDetector(detector, EmbeddingStore(store, detector.digest), read)
+        return CachedDetector(detector, self._embeddings(store, detector.digest), read)
 
     def second_judge(self, text: str, scorer: ClipScorer, store: Path, read: Reader) -> StoredImageDetector:
         """The second judge beside `scorer`. Raises LoadError where both are the same judge."""
@@ -79,7 +80,11 @@ class JudgeLoader:
         """The judge that `text` names, for composition prompts."""
         reference = parse_judge(text)
         check_prompt_judge(reference)
-        return PromptJudge(reference, self.network(reference), prompts, store, read)
+        return PromptJudge(reference, self.network(reference), prompts, store, read, judging_environment(self.device))
+
+    def _embeddings(self, store: Path, digest: str) -> EmbeddingStore:
+        """The stored embeddings or scores of the judge with that digest, on this device."""
+        return EmbeddingStore(store, digest, judging_environment(self.device))
 
     def network(self, reference: JudgeReference) -> Network:
         """The opened network of a reference of any kind but CLIP."""

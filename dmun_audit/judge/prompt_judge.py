@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,17 +37,25 @@ def check_prompt_judge(reference: JudgeReference) -> None:
 class PromptJudge:
     """A network that is opened once, with one detector for each prompt. Each answer is kept in the store.
 
-    `store` is the store's folder, and `read` gives the pixels (height, width, 3) uint8 of the images of some keys. Raises
-    LoadError for a prompt that the network cannot look for.
+    `store` is the store's folder, and `read` gives the pixels (height, width, 3) uint8 of the images of some keys. `environment`
+    holds versions and device. Raises LoadError for a prompt that the network cannot look for.
     """
 
-    def __init__(self, reference: JudgeReference, network: Network, prompts: Sequence[str], store: Path, read: Reader) -> None:
+    def __init__(
+        self,
+        reference: JudgeReference,
+        network: Network,
+        prompts: Sequence[str],
+        store: Path,
+        read: Reader,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         check_prompt_judge(reference)
         self.reference = reference.text
         detectors = {prompt: network.detector(reference, _as_target(prompt)) for prompt in prompts}
         self._thresholds = {prompt: detector.scale.lowest for prompt, detector in detectors.items()}
         self._detectors = {
-            prompt: CachedDetector(detector, EmbeddingStore(store, detector.digest), read)
+            prompt: CachedDetector(detector, EmbeddingStore(store, detector.digest, environment), read)
             for prompt, detector in detectors.items()
         }
         self.digest = digest([detector.digest for detector in detectors.values()])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from dmun_audit._util.errors import LoadError
-from dmun_audit._util.hashing import digest
+from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit.models.image_files import image_form, is_uniform, read_image, rgb_pixels
+from dmun_audit.models.image_list import ListedImage, read_list, repeated
 from dmun_audit.models.references import IMAGE_LIST, ModelReference
 
 Draw = Callable[[list[str], list[int]], Sequence[Any]]
@@ -37,6 +38,7 @@ class DrawingFunction:
         self._reference = reference
         fingerprint = getattr(draw, "fingerprint", None)
         self.fingerprint = f"named {fingerprint}" if fingerprint else session_id()
+        self.repeats: Literal["exactly", "alike", "not at all"] = "alike" if fingerprint else "not at all"
         self.settings: dict[str, Any] = {"drawn_by": reference.text}
         self.caveats = [
             UNSEEN,
@@ -59,6 +61,10 @@ class DrawingFunction:
             )
         return [_pixels(image, self._reference.text) for image in images]
 
+    def differences(self, size: tuple[int, int]) -> list[str]:
+        """Nothing: its images are not seen before they are drawn."""
+        return []
+
 
 class ImageFolder:
     """A folder of images, listed in `metadata.jsonl`: one JSON table a line with `file_name`, `prompt` and, if known, `seed`.
@@ -67,12 +73,18 @@ class ImageFolder:
     order of the list.
     """
 
+    repeats: Literal["exactly"] = "exactly"
+
     def __init__(self, reference: ModelReference) -> None:
         assert reference.path is not None
-        self._folder = reference.path
+        self._list = reference.path / IMAGE_LIST
         self._text = reference.text
-        self.by_seed, self._files = _listed(reference.path)
-        self._assigned: dict[tuple[str, int], Path] = {}
+        images = read_list(reference.path)
+        self.by_seed = images[0].seed is not None
+        self._images: dict[str, list[ListedImage]] = {}
+        for image in images:
+            self._images.setdefault(image.prompt, []).append(image)
+        self._assigned: dict[tuple[str, int], ListedImage] = {}
         self.settings: dict[str, Any] = {"images": "made elsewhere", "seeds": "as listed" if self.by_seed else "unknown"}
         pairing = (
             "Seeds are as the list gives them. Only the list says that base and candidate of a pair share their noise."
@@ -82,20 +94,20 @@ class ImageFolder:
         self.caveats = [UNSEEN, f"Sampler, steps and guidance of the candidate's images are not known. {pairing}"]
 
     def __len__(self) -> int:
-        return sum(len(files) for files in self._files.values())
+        return sum(len(images) for images in self._images.values())
 
     def expect(self, wanted: Iterable[tuple[str, int]]) -> None:
         """Find the image of every (prompt, seed). Raises LoadError with the number of missing images and a prompt without one."""
         missing: dict[str, int] = {}
-        taken = dict.fromkeys(self._files, 0)
+        taken = dict.fromkeys(self._images, 0)
         for prompt, seed in dict.fromkeys(wanted):
-            file = self._find(prompt, seed, taken)
-            if file is None:
+            image = self._find(prompt, seed, taken)
+            if image is None:
                 missing[prompt] = missing.get(prompt, 0) + 1
             else:
-                self._assigned[prompt, seed] = file
+                self._assigned[prompt, seed] = image
         if not self.by_seed:  # which file a seed gets depends on the other seeds that were requested
-            self.settings["handed_out"] = digest(sorted([*key, path.name] for key, path in self._assigned.items()))
+            self.settings["handed_out"] = digest(sorted([*key, image.file.name] for key, image in self._assigned.items()))
         if missing:
             first = next(iter(missing))
             raise LoadError(
@@ -104,85 +116,72 @@ class ImageFolder:
                 "dmun-audit requests lists every prompt and seed that is needed",
             )
 
-    def _find(self, prompt: str, seed: int, taken: dict[str, int]) -> Path | None:
-        listed = self._files.get(prompt, [])
+    def _find(self, prompt: str, seed: int, taken: dict[str, int]) -> ListedImage | None:
+        listed = self._images.get(prompt, [])
         if self.by_seed:
-            return next((file for file, number in listed if number == seed), None)
+            return next((image for image in listed if image.seed == seed), None)
         place = taken.get(prompt, 0)
         if place >= len(listed):
             return None
         taken[prompt] = place + 1
-        return listed[place][0]
+        return listed[place]
+
+    def refuse_repeats(self) -> None:
+        """Read all assigned images. Raises LoadError for an unusable one, and for one picture under two entries.
+
+        The same pixels under two seeds are most likely one file that was saved twice: a model that draws hardly ever repeats
+        itself to the last bit. Two cases are left to the claims of the audit, because they say something about the model. An image
+        of one colour is what a broken model or a safety filter gives for any seed, and the audit is there to count it. The same
+        pixels for two prompts with one seed come from a model that exchanges prompts.
+        """
+        first: dict[str, list[ListedImage]] = {}
+        for image in self._assigned.values():
+            pixels = read_image(image.file)
+            if is_uniform(pixels):
+                continue
+            earlier = first.setdefault(digest_bytes(f"{pixels.shape}".encode() + pixels.tobytes()), [])
+            twin = next((each for each in earlier if _other_draws(each, image)), None)
+            if twin is not None:
+                raise repeated(self._list, twin, image, "they hold the same pixels")
+            earlier.append(image)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """The images of these prompts and seeds, (height, width, 3) uint8."""
         unknown = [(prompt, seed) for prompt, seed in zip(prompts, seeds, strict=True) if (prompt, seed) not in self._assigned]
         if unknown:
             self.expect([*self._assigned, *unknown])
-        return [_read(self._assigned[prompt, seed]) for prompt, seed in zip(prompts, seeds, strict=True)]
+        return [read_image(self._assigned[prompt, seed].file) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    def differences(self, size: tuple[int, int]) -> list[str]:
+        """A sentence for images of another (height, width) than the base's, and one for images that are no 8-bit RGB."""
+        forms = [image_form(image.file) for image in self._assigned.values()]
+        sizes = Counter(each for _, each in forms if each != size)
+        modes = Counter(mode for mode, _ in forms if mode != "RGB")
+        sentences = []
+        if sizes:
+            (height, width), _ = sizes.most_common(1)[0]
+            sentences.append(
+                f"{sizes.total()} of the candidate's {len(forms)} images have another size than the base's {size[0]} by {size[1]} "
+                f"pixels, such as {height} by {width}: measures of pairs and of sharpness compare unlike images."
+            )
+        if modes:
+            kinds = ", ".join(f"{count} {mode}" for mode, count in modes.most_common())
+            sentences.append(
+                f"{modes.total()} of the candidate's {len(forms)} images are not 8-bit RGB and were converted ({kinds})."
+            )
+        return sentences
 
 
-def _listed(folder: Path) -> tuple[bool, dict[str, list[tuple[Path, int | None]]]]:
-    files: dict[str, list[tuple[Path, int | None]]] = {}
-    path = folder / IMAGE_LIST
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut prompts at rarer separators
-    except (OSError, UnicodeDecodeError) as error:
-        raise LoadError(f"{path} cannot be read", str(error)) from None
-    seen: set[Any] = set()
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            file, prompt, seed = _entry(path, number, line)
-            if seed is not None and (prompt, seed) in seen:
-                raise LoadError(f"{path}, line {number}: a second image of prompt {prompt!r} with seed {seed}")
-            seen.add((prompt, seed))
-            files.setdefault(prompt, []).append((file, seed))
-    seeds = [seed for listed in files.values() for _, seed in listed]
-    if not seeds:
-        raise LoadError(f"{path} lists no images", "", "one JSON table a line, with file_name, prompt and seed")
-    if None in seeds and any(seed is not None for seed in seeds):
-        raise LoadError(f"{path} gives seeds for some images and not for others", "", "give all of them or none")
-    return None not in seeds, files
-
-
-def _entry(path: Path, number: int, line: str) -> tuple[Path, str, int | None]:
-    try:
-        table = json.loads(line)
-    except (ValueError, RecursionError):
-        table = None
-    table = table if isinstance(table, dict) else {}
-    name, prompt, seed = table.get("file_name"), table.get("prompt", table.get("text")), table.get("seed")
-    if not isinstance(name, str) or not isinstance(prompt, str) or not (seed is None or type(seed) is int):
-        raise LoadError(
-            f"{path}, line {number} lists no image", line[:80], "a JSON table with file_name, prompt and a whole number as seed"
-        )
-    try:
-        file = (path.parent / name).resolve()
-        exists = file.is_file()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise LoadError(f"{path}, line {number}: {name[:80]!r} is no file name", str(error)) from None
-    if not file.is_relative_to(path.parent.resolve()):
-        raise LoadError(f"{path}, line {number}: {name!r} lies outside the folder", "", "put the images beside the list")
-    if not exists:
-        raise LoadError(f"{path}, line {number}: there is no file {name!r}")
-    return file, prompt, seed
-
-
-def _read(path: Path) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise LoadError(f"{path} is no usable image", str(error)) from None
+def _other_draws(one: ListedImage, other: ListedImage) -> bool:
+    """Whether no model that draws gives the same pixels for two entries: for two seeds, or without seeds for one prompt twice."""
+    return one.seed != other.seed or (one.seed is None and one.prompt == other.prompt)
 
 
 def _pixels(image: Any, function: str) -> np.ndarray:
     if hasattr(image, "convert"):
-        image = image.convert("RGB")
+        return rgb_pixels(image, f"an image of {function}")
     pixels = np.asarray(image)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise LoadError(
             f"{function} gave no image",
             f"a {type(image).__name__} of type {pixels.dtype} and shape {list(pixels.shape)}",

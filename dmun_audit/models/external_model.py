@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dmun_audit._util.hashing import digest
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
 from dmun_audit.models.loaded import LoadedModel
+from dmun_audit.models.probe import UNSEEN
 from dmun_audit.models.proof import LoadReport, prove_base
 from dmun_audit.models.references import ModelReference
 from dmun_audit.models.source_files import Source, confirm_source
@@ -21,5 +24,5 @@ def external_model(
     reference: ModelReference, images: DrawingFunction | ImageFolder, form: str, source: str, weights: str
 ) -> LoadedModel:
     """A model that is nothing but a source of images. `form` names its format, `weights` stands for the digest of its weights."""
-    proof = prove_base(LoadReport(form, {}, warnings=images.caveats)).as_dict()
+    proof = replace(prove_base(LoadReport(form, {}, warnings=images.caveats)), probe=dict(UNSEEN)).as_dict()
     return LoadedModel(reference, None, source, weights, proof, image_source=images)

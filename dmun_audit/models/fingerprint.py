@@ -15,6 +15,7 @@ from dmun_audit._util.hashing import digest
 
 HASHING_THREADS = 8
 ALIGNMENT = 64  # bytes; torch's own allocations have it
+PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 
 def modules(pipeline: Any) -> dict[str, torch.nn.Module]:
@@ -22,15 +23,39 @@ def modules(pipeline: Any) -> dict[str, torch.nn.Module]:
     return {name: part for name, part in sorted(pipeline.components.items()) if isinstance(part, torch.nn.Module)}
 
 
-def align(pipeline: Any) -> None:
-    """Copy weights that are not aligned in memory, so that every process computes the same last bits with them.
+def main_dtype(pipeline: Any) -> torch.dtype:
+    """The type of most floating-point numbers of the pipeline."""
+    numbers: dict[torch.dtype, int] = {}
+    for network in modules(pipeline).values():
+        for parameter in network.parameters():
+            if parameter.is_floating_point():
+                numbers[parameter.dtype] = numbers.get(parameter.dtype, 0) + parameter.numel()
+    return max(numbers, key=lambda dtype: numbers[dtype], default=torch.float32)
 
-    Weights in a mapped file begin where its header ends. A CPU's kernels sum unaligned numbers in another order.
+
+def odd_tensors(pipeline: Any) -> list[str]:
+    """A sentence for each network with weights of a class of their own, such as quantised ones: their bytes may not be all of them."""
+    sentences = []
+    for name, network in modules(pipeline).items():
+        kinds = sorted(
+            {type(each).__name__ for each in (*network.parameters(), *network.buffers()) if type(each) not in PLAIN_TENSORS}
+        )
+        if kinds:
+            sentences.append(f"the {name} has weights that are {', '.join(kinds)}")
+    return sentences
+
+
+def align(pipeline: Any) -> None:
+    """Copy weights that are not aligned or not contiguous in memory, so that every process computes the same last bits with them.
+
+    Weights in a mapped file begin where its header ends. A CPU's kernels sum unaligned numbers, and those of another memory format,
+    in another order.
     """
     for network in modules(pipeline).values():
         for tensor in [*network.parameters(), *network.buffers()]:
-            if tensor.data_ptr() % ALIGNMENT:
-                tensor.data = tensor.data.clone()
+            plain = torch.empty(tensor.shape, device="meta").stride()  # is_contiguous ignores sides of length 1, kernels do not
+            if tensor.data_ptr() % ALIGNMENT or tensor.stride() != plain:
+                tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
 
 
 def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:

@@ -21,15 +21,13 @@ from torch import nn
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.comparison import tensor_counts
-from dmun_audit.models.fingerprint import modules, require_finite, settings_of, weights_digest
+from dmun_audit.models.fingerprint import PLAIN_TENSORS, main_dtype, modules, require_finite, settings_of, weights_digest
 from dmun_audit.models.folders import first_line
 from dmun_audit.models.headers import CHECKERS
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline
 from dmun_audit.models.proof import LoadReport
 from dmun_audit.models.references import PIPELINE, ModelReference
 from dmun_audit.models.standard_build import changes
-
-PLAIN_TENSORS = (torch.Tensor, nn.Parameter, nn.Buffer)
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class InMemoryModel:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the pipeline's weights."""
-        return _dtype(self.pipeline)
+        return main_dtype(self.pipeline)
 
 
 def in_memory_model(pipeline: Any, name: str | None = None) -> InMemoryModel:
@@ -79,7 +77,7 @@ def in_memory_model(pipeline: Any, name: str | None = None) -> InMemoryModel:
     started = time.monotonic()
     name = name or type(pipeline).__name__
     _refuse_what_cannot_be_copied(pipeline, f"{PIPELINE}{name}")
-    dtype = _dtype(pipeline)
+    dtype = main_dtype(pipeline)
     private = _copy(pipeline, f"{PIPELINE}{name}", dtype=None, own_storage=False)
     own_id = uuid.uuid4().hex
     sentences = tuple(changes(private, dtype))
@@ -167,16 +165,6 @@ def _stays_single(network: nn.Module, name: str, value: torch.Tensor, dtype: tor
 
 def _types(pipeline: Any) -> list[torch.dtype]:
     return [value.dtype for network in modules(pipeline).values() for value in network.state_dict().values()]
-
-
-def _dtype(pipeline: Any) -> torch.dtype:
-    """The type of most floating-point numbers of the pipeline."""
-    numbers: dict[torch.dtype, int] = {}
-    for network in modules(pipeline).values():
-        for parameter in network.parameters():
-            if parameter.is_floating_point():
-                numbers[parameter.dtype] = numbers.get(parameter.dtype, 0) + parameter.numel()
-    return max(numbers, key=lambda dtype: numbers[dtype], default=torch.float32)
 
 
 def _refuse_what_cannot_be_copied(pipeline: Any, name: str) -> None:

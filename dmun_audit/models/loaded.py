@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
 from dmun_audit.models.fingerprint import align, weights_digest
+from dmun_audit.models.probe import Probe, take_probe
 from dmun_audit.models.proof import LoadProof, LoadReport
 from dmun_audit.models.references import ModelReference
 
@@ -36,7 +38,8 @@ class LoadedModel:
 
     `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a
     `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
-    batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`.
+    batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`. `probe` is None where there is no pipeline, or where
+    it could not be run.
     """
 
     reference: ModelReference
@@ -47,6 +50,7 @@ class LoadedModel:
     set_prompts: Callable[[Sequence[str]], None] | None = None
     image_source: DrawingFunction | ImageFolder | None = None
     beyond_weights: str = ""
+    probe: Probe | None = None
 
 
 def finish(
@@ -57,18 +61,38 @@ def finish(
     source_digest: str,
     set_prompts: Callable[[Sequence[str]], None] | None = None,
 ) -> LoadedModel:
-    """Take the digest of the weights and move the pipeline to `device`."""
+    """Take the digest of the weights, move the pipeline to `device`, and probe it there."""
     pipeline = opened.pipeline
     digest_in_memory = opened.weights_digest or weights_digest(pipeline, opened.beyond_weights)
     pipeline.to(device)
     if device == "cpu":
         align(pipeline)
+    probe, facts, warnings = _probed(pipeline, device, set_prompts)
     return LoadedModel(
         reference,
         pipeline,
         source_digest,
         digest_in_memory,
-        proof.as_dict(),
+        replace(proof, probe=facts, warnings=[*proof.warnings, *warnings]).as_dict(),
         set_prompts,
         beyond_weights=opened.beyond_weights,
+        probe=probe,
     )
+
+
+def _probed(
+    pipeline: Any, device: str, set_prompts: Callable[[Sequence[str]], None] | None
+) -> tuple[Probe | None, dict[str, Any], list[str]]:
+    """The probe, what the load proof says of it, and a warning where the pipeline could not be run."""
+    started = time.monotonic()
+    try:
+        probe = take_probe(pipeline, device, set_prompts)
+    except Exception as error:  # a pipeline of any class, with code of its own
+        why = f"{type(error).__name__}: {error}"[:300]
+        return (
+            None,
+            {"digest": None, "why": why},
+            [f"the model could not be run on fixed inputs, so no probe confirms it ({why})"],
+        )
+    logger.debug("probed the model on %s in %.2f s", device, time.monotonic() - started)
+    return probe, probe.facts, []

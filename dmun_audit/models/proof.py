@@ -47,7 +47,8 @@ class LoadProof:
 
     Counts are sums over `components`. `relative_norm` is ‖W − W_base‖ / ‖W_base‖ over all compared tensors. `blocks` holds the same
     for each top block of the denoiser and for each other component. `notes` say what the file is and what was left out of it on
-    purpose; `warnings` say what may be wrong. A base is compared with nothing.
+    purpose; `warnings` say what may be wrong. A base is compared with nothing. `probe` is what the model computes for fixed inputs
+    (`probe.Probe.facts`).
     """
 
     format: str
@@ -63,6 +64,7 @@ class LoadProof:
     changed_components: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    probe: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The proof as plain JSON values, for the manifest."""

@@ -3,6 +3,11 @@
 `--model=module:function`. The function may have the parameters `pipeline` (a fresh pipeline of `--base`, which it may change),
 `dtype` and `device` (torch's). It returns a diffusers pipeline, or a function `draw(prompts, seeds)` that returns one image for
 each prompt.
+
+Stored images of an earlier session are used if weights and configuration alone decide what the pipeline draws: every network is
+what the libraries build from its configuration, with the libraries' own code. Otherwise (processors, hooks, classes or modules of
+the user's, values that they read) the pipeline is drawn anew in each session, unless it or the function has an attribute
+`fingerprint`: a text that changes whenever its images would.
 """
 
 from __future__ import annotations
@@ -24,12 +29,13 @@ from dmun_audit._util.hashing import digest
 from dmun_audit.models.comparison import compared, tensor_counts
 from dmun_audit.models.external_images import DrawingFunction, session_id
 from dmun_audit.models.external_model import external_model
-from dmun_audit.models.fingerprint import modules, require_finite
+from dmun_audit.models.fingerprint import main_dtype, modules, odd_tensors, require_finite
 from dmun_audit.models.folders import DTYPES
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
 from dmun_audit.models.proof import LoadReport, prove
 from dmun_audit.models.references import ModelReference
 from dmun_audit.models.source_files import Source, confirm_source
+from dmun_audit.models.standard_build import changes
 
 
 def load_function(
@@ -45,7 +51,7 @@ def load_function(
         "dtype": lambda: DTYPES[dtype],
         "device": lambda: torch.device(device),
     }
-    result = call_function(reference, arguments)
+    function, result = call_function(reference, arguments)
     source = confirm_source(reference, planned)
     if not hasattr(result, "components"):
         if not callable(result):
@@ -64,16 +70,31 @@ def load_function(
     result.set_progress_bar_config(disable=True)
     base = fresh_base()
     difference, warnings = compared(result, base.pipeline, reference.text)
-    notes = ["a function made this model: what it does while images are made does not show in its weights"]
+    named = getattr(result, "fingerprint", None) or getattr(function, "fingerprint", None)
+    unseen = [*odd_tensors(result), *changes(result, main_dtype(result), own=(reference.name or "").partition(":")[0])]
+    notes = ["a function made this model: what it does while images are made does not show in its weights", *_kept(unseen, named)]
     report = LoadReport("pipeline of a Python function", tensor_counts(result), notes=notes, warnings=warnings)
     proof = prove(report, difference, name=reference.text, must_differ=False)
-    unseen = session_id() if any(_computes_otherwise(network) for network in networks.values()) else ""
-    beyond_weights = digest(["hook", source, reference.name, unseen, *([base.beyond_weights] if base.beyond_weights else [])])
+    mark = f"named {named}" if named else session_id() if unseen else ""
+    beyond_weights = digest(["hook", source, reference.name, mark, *([base.beyond_weights] if base.beyond_weights else [])])
     return finish(reference, OpenedPipeline(result, report, beyond_weights), proof, device, source)
 
 
-def call_function(reference: ModelReference, arguments: Mapping[str, Callable[[], Any]]) -> Any:
-    """Import the function and call it; `arguments` makes the value of each parameter that it may have.
+def _kept(unseen: list[str], named: Any) -> list[str]:
+    """How long images of this pipeline are used: a note for each reason why no longer than this session."""
+    if named:
+        return (
+            [f"its images are used as long as its `fingerprint` is {str(named)!r} and its weights stay the same"]
+            if unseen
+            else []
+        )
+    return [
+        f"{sentence}: its images are drawn again in each session, unless the function has a `fingerprint`" for sentence in unseen
+    ]
+
+
+def call_function(reference: ModelReference, arguments: Mapping[str, Callable[[], Any]]) -> tuple[Any, Any]:
+    """Import the function and call it; `arguments` makes the value of each parameter that it may have. Gives function and result.
 
     Raises UsageError where there is no such function or it has another parameter, and LoadError where it fails.
     """
@@ -94,7 +115,7 @@ def call_function(reference: ModelReference, arguments: Mapping[str, Callable[[]
     if unknown:
         raise UsageError(f"{reference.text} asks for {unknown[0]!r}", "", f"it may ask for {', '.join(arguments)}")
     try:
-        return function(**{parameter: arguments[parameter]() for parameter in parameters})
+        return function, function(**{parameter: arguments[parameter]() for parameter in parameters})
     except UsageError:
         raise
     except Exception as error:
@@ -110,8 +131,3 @@ def _current_folder_first() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(here)
-
-
-def _computes_otherwise(network: torch.nn.Module) -> bool:
-    """Whether hooks or replaced methods decide what it computes: what they do may change though no weight does."""
-    return any(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module) for module in network.modules())

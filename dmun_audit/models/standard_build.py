@@ -10,30 +10,76 @@ from collections.abc import Iterator
 from types import FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
 
+from dmun_audit.models.library_code import replaced_code
+
 LIBRARIES = {"diffusers", "transformers"}
+NOISE = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod", "sigma_min", "sigma_max")  # drawing leaves these as they are
 PLAIN = (bool, int, float, str, type(None), torch.dtype)
 DEEPEST = 3  # levels of objects within objects that are compared
-NO_SETTINGS = {*vars(nn.Module()), "_use_kernels", "_weight_conversions"}  # torch's own attributes, and traces of loading
+# torch's own attributes, and traces of loading and of drawing
+NO_SETTINGS = {*vars(nn.Module()), "_use_kernels", "_weight_conversions", "_output_capturing_hooks_installed"}
+READING_ALONG = "transformers.utils.output_capturing"  # its hooks note hidden states, and stay once they were asked for
 
 
-def changes(pipeline: Any, dtype: torch.dtype) -> Iterator[str]:
-    """A sentence for each part that computes something else than its configuration says. `dtype` is the type of the weights."""
+def changes(pipeline: Any, dtype: torch.dtype, own: str = "") -> Iterator[str]:
+    """A sentence for each part that computes something else than its configuration says. `dtype` is the type of the weights.
+
+    `own` is the name of the user's own package (`library_code.replaced_code`).
+    """
     if not _of_a_library(pipeline):
         yield f"{type(pipeline).__name__} is no pipeline of diffusers"
-    replaced = [name for name, value in vars(pipeline).items() if isinstance(value, FunctionType | MethodType)]
-    if replaced:
-        yield f"the pipeline has a replaced method {replaced[0]!r}"
+    if replaced := _replaced_method(pipeline):
+        yield f"the pipeline has a replaced method {replaced!r}"
     for name, part in sorted(pipeline.components.items()):
         if isinstance(part, nn.Module):
             difference = _first_difference(part, dtype)
             if difference:
                 yield f"the {name} is not what its configuration builds ({difference})"
-        elif part is not None and not _of_a_library(part):
-            yield f"the {name} is a {type(part).__name__}, no class of diffusers or transformers"
+        elif part is not None:
+            yield from (f"the {name} {difference}" for difference in _differences_of_a_part(part))
+    components = pipeline.components
+    for name, thing in sorted(vars(pipeline).items()):
+        if name not in components and hasattr(thing, "__dict__") and not isinstance(thing, type | FunctionType | MethodType):
+            yield from (f"the {name} {difference}" for difference in _differences_of_a_part(thing))
+    yield from replaced_code(_classes(pipeline), own)
+
+
+def _differences_of_a_part(part: Any) -> Iterator[str]:
+    """What a scheduler, a tokenizer or a processor of images does otherwise than its class and configuration say."""
+    from diffusers import SchedulerMixin
+
+    if not _of_a_library(part):
+        yield f"is a {type(part).__name__}, no class of diffusers or transformers"
+    if replaced := _replaced_method(part):
+        yield f"has a replaced method {replaced!r}"
+    if isinstance(part, SchedulerMixin):
+        standard = vars(type(part).from_config(part.config))
+        odd = [name for name in NOISE if name in vars(part) and not _equal(vars(part)[name], standard.get(name))]
+        yield from (f"has other numbers in {name!r} than its configuration gives" for name in odd)
+
+
+def _replaced_method(thing: Any) -> str:
+    attributes = getattr(thing, "__dict__", {})
+    return next((name for name, value in attributes.items() if isinstance(value, FunctionType | MethodType)), "")
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if torch.is_tensor(one) and torch.is_tensor(other):
+        return torch.equal(one.cpu(), other.cpu())
+    return type(one) is type(other) and np.array_equal(one, other)
+
+
+def _classes(pipeline: Any) -> set[type]:
+    """The classes whose methods make the images: of the pipeline, its parts, their modules, and what these hold."""
+    parts = [pipeline, *pipeline.components.values(), *vars(pipeline).values()]
+    networks = [part for part in parts if isinstance(part, nn.Module)]
+    layers = [module for network in networks for module in network.modules()]
+    return {type(thing) for thing in (*parts, *layers, *(value for layer in layers for value in vars(layer).values()))}
 
 
 def _of_a_library(part: Any) -> bool:
@@ -76,7 +122,9 @@ def _differences(network: nn.Module, standard: nn.Module) -> Iterator[str]:
         one, other = ours[name], theirs[name]
         if type(one) is not type(other):
             yield f"module {name!r} is a {type(one).__name__} and not a {type(other).__name__}"
-        if one._forward_hooks or one._forward_pre_hooks:
+        if one._forward_pre_hooks or any(
+            getattr(hook, "__module__", "") != READING_ALONG for hook in one._forward_hooks.values()
+        ):
             yield f"module {name!r} has hooks"
         mine, expected = _attributes(one, DEEPEST), _attributes(other, DEEPEST)
         odd = sorted(key for key in mine.keys() | expected.keys() if mine.get(key, standard) != expected.get(key, standard))
@@ -94,7 +142,10 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 def _attributes(thing: Any, depth: int) -> dict[str, Any]:
     """The attributes of an object by which its computation may differ."""
-    return {key: _described(value, depth) for key, value in vars(thing).items() if key not in NO_SETTINGS}
+    attributes = dict(vars(thing))
+    if not getattr(attributes.get("_diffusers_hook"), "hooks", True):  # an empty registry, which drawing leaves
+        del attributes["_diffusers_hook"]
+    return {key: _described(value, depth) for key, value in attributes.items() if key not in NO_SETTINGS}
 
 
 def _described(value: Any, depth: int) -> Any:

@@ -72,6 +72,10 @@ class Sampling:
     negative_prompt: str = ""
     """The negative prompt. An empty text leaves the pipeline its own default."""
 
+    recheck_images: Annotated[int, Field(strict=True, ge=0)] = 0
+    """At least this many stored images of each model are rendered again and compared, if an audit uses that many, in each process.
+    One that differs ends the audit with an error."""
+
 
 @dataclass(frozen=True, config=SECTION)
 class Controls:

@@ -236,7 +236,7 @@ class Session:
         try:
             self._open_log(tests)
             runner = tests.audit.runner(lambda config: self._runtime.runner(config))
-            record = tests.audit.check(case, runner, lambda: self._runtime.engine.rendered, self._worker)
+            record = tests.audit.check(case, runner, lambda: self._runtime.engine.counts, self._worker)
         except UsageError as error:
             self._fatal = str(error)
         except Exception:

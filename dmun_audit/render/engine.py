@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import get_args
 
@@ -16,7 +16,9 @@ from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.devices import choose_device
 from dmun_audit.render.own_settings import own_differences, own_sampling
-from dmun_audit.render.sampling import Sampler, open_sampler
+from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
+from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
+from dmun_audit.store.environment import rendering_environment
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
 
@@ -46,7 +48,9 @@ class Engine:
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
+        self._rechecks = Rechecks(store, sampling)
         self._device = choose_device()
+        self._environment = rendering_environment(self._device)
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
@@ -58,6 +62,11 @@ class Engine:
         }
         self.sampler = base.settings
         self.size = base.size
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many images this process has rendered, and how many stored ones it has rendered again and found to be the same."""
+        return self.rendered, self._rechecks.checked
 
     @cached_property
     def own_differences(self) -> tuple[str, ...] | None:
@@ -79,6 +88,7 @@ class Engine:
     def key(self, request: ImageRequest) -> str:
         """The store's key of one image."""
         if request not in self._keys:
+            external = isinstance(self._sampler(request.side), ExternalSampler)
             self._keys[request] = image_key(
                 weights=self._model(request.side).weights_digest,
                 prompt=request.prompt,
@@ -88,6 +98,7 @@ class Engine:
                 dtype=self.sampling.dtype,
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
+                environment={} if external else self._environment,
             )
             self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
@@ -134,8 +145,28 @@ class Engine:
 
     def _complete(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         waiting = [batch for batch in batches if self._missing(batch)]
+        if self._rechecks.wanted:
+            self._recheck([batch for batch in batches if batch not in waiting])
         for wait in (False, True):
             waiting = [batch for batch in waiting if not self._render_locked(batch, wait)]
+
+    def _recheck(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
+        """Render a sample of these stored batches again. Raises StoreError where a stored image is not what its model draws."""
+        for batch in batches:
+            for side in SIDES:
+                slots = [request for request in batch if request.side == side]
+                if not slots or self._repeats(side) == "not at all":
+                    continue
+                if self._rechecks.chooses(slots, [self.key(each) for each in slots]):
+                    for request, image, place in self._drawn(slots):
+                        self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
+                    logger.info("rendered %d stored images of the %s again: they are the same", len(slots), side)
+
+    def _repeats(self, side: Side) -> Repeats:
+        sampler = self._sampler(side)
+        if isinstance(sampler, ExternalSampler):
+            return sampler.repeats
+        return "exactly" if self._device == "cpu" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []
@@ -164,15 +195,30 @@ class Engine:
             if not new:
                 continue
             started = time.monotonic()
-            pixels = self._sampler(side).sample([request.prompt for request in slots], [request.seed for request in slots])
-            for request, image in zip(slots, pixels, strict=True):
+            for request, image, place in self._drawn(slots):
                 if request in new:
-                    facts = {"model": side, "prompt": request.prompt, "seed": request.seed, "index": request.index}
+                    facts = {
+                        "model": side,
+                        "prompt": request.prompt,
+                        "seed": request.seed,
+                        "index": request.index,
+                        "place": place,
+                    }
                     self.store.write(self.key(request), image, facts)
+                elif self._rechecks.wanted:
+                    self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
             seconds = time.monotonic() - started
             logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
             self.rendered += len(new)
             self.on_rendered(len(new))
+
+    def _drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
+        """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
+        keys = [self.key(request) for request in slots]
+        sampler = self._sampler(slots[0].side)
+        pixels = sampler.sample([request.prompt for request in slots], [request.seed for request in slots])
+        for slot, (request, image) in enumerate(zip(slots, pixels, strict=True)):
+            yield request, image, place_of(keys, slot)
 
 
 def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[tuple[ImageRequest, ...]]:

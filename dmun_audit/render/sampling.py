@@ -15,6 +15,7 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
 from dmun_audit.render.prompts import Prompts
+from dmun_audit.render.rechecks import Repeats
 from dmun_audit.render.schedulers import replacement
 
 # Some pipelines would change the size that was asked for, or would clean prompts where certain libraries are installed.
@@ -56,10 +57,15 @@ class ExternalSampler:
         self._image_source = image_source
         self.settings = image_source.settings
         self.size = size
+        self.repeats: Repeats = image_source.repeats
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> list[np.ndarray]:
         """One image for every prompt and its seed, each (height, width, 3) uint8."""
         return self._image_source.sample(prompts, seeds)
+
+    def differences(self) -> list[str]:
+        """A sentence for each way in which the form of the images is not the base's."""
+        return self._image_source.differences(self.size)
 
 
 class PipelineSampler:
@@ -153,7 +159,7 @@ def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
 
 def differences(base: Sampler, candidate: Sampler) -> list[str]:
     """A warning, in one sentence, for each difference between the images of a pair that does not come from weights."""
-    sentences = []
+    sentences = candidate.differences() if isinstance(candidate, ExternalSampler) else []
     ours, theirs = base.settings, candidate.settings
     if "scheduler" in ours and "scheduler" in theirs:
         one, other = dict(ours["settings"]), dict(theirs["settings"])

@@ -120,6 +120,7 @@ def open_runtime(
     from dmun_audit.measures.registry import registered_metrics
     from dmun_audit.models.external_images import ImageFolder
     from dmun_audit.models.loading import Model, load_candidate, load_pipeline
+    from dmun_audit.models.probe import confirm_probe
     from dmun_audit.models.source_files import Source
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
@@ -134,6 +135,8 @@ def open_runtime(
     planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
     base = load_pipeline(base_model, planned=planned["base"], **settings)
     candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
+    for model in (base, candidate):
+        confirm_probe(model, config.store_folder, device)
     if isinstance(candidate.image_source, ImageFolder):
         candidate.image_source.expect(
             (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
@@ -151,11 +154,14 @@ def base_engine(base: references.ModelReference, sampling: Sampling, store_folde
     """An engine for one complete model, without a judge."""
     devices.let_idle_threads_sleep()
     from dmun_audit.models.loading import load_pipeline
+    from dmun_audit.models.probe import confirm_probe
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
     devices.use_threads(sampling.threads)
-    loaded = load_pipeline(base, dtype=sampling.dtype, device=devices.choose_device())
+    device = devices.choose_device()
+    loaded = load_pipeline(base, dtype=sampling.dtype, device=device)
+    confirm_probe(loaded, store_folder, device)
     return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 
 

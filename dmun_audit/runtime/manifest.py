@@ -43,6 +43,7 @@ def concluded_manifest(
     `not_run` are the ids of further cases in the evidence: an earlier run in the same folder decided them.
     """
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
+    rechecked = sum(record.volatile.rechecked for record in records.values())
     images = {(image.model, image.key) for record in records.values() for image in record.images}
     concluded = {
         "verdict": conclusion.verdict,
@@ -51,7 +52,12 @@ def concluded_manifest(
         "whole": whole,
         "day": config.day.isoformat(),
         "waivers": waiver_statuses(plan, records, config.day),
-        "images": {"planned": image_budget(plan), "rendered": rendered, "reused": max(0, len(images) - rendered)},
+        "images": {
+            "planned": image_budget(plan),
+            "rendered": rendered,
+            "reused": max(0, len(images) - rendered),
+            "rechecked": rechecked,
+        },
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
         "versions": versions(),
         "git": working_tree(Path.cwd()),

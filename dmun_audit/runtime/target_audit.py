@@ -53,17 +53,18 @@ class TargetAudit:
             self._runner, self.facts = open_runner(self.config)
         return self._runner
 
-    def check(self, case: Case, runner: AuditRunner, rendered: Callable[[], int], worker: str = "main") -> CaseRecord:
-        """Decide one case; `rendered` counts the images that this process has rendered so far.
+    def check(self, case: Case, runner: AuditRunner, counts: Callable[[], tuple[int, int]], worker: str = "main") -> CaseRecord:
+        """Decide one case; `counts` gives the numbers of images that this process has rendered, and rendered again, so far.
 
         If a control is refuted, the audit is INCOMPLETE whatever else is drawn: the record is then that of the control.
         """
-        started, before = time.monotonic(), rendered()
+        started, before = time.monotonic(), counts()
         record = None if self.config.keep_going or case.group == CONTROLS else runner.failed_control
         record = record or runner.record(case)
         seconds = round(time.monotonic() - started, 3)
-        logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered() - before)
-        volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered() - before, finished=_now())
+        rendered, rechecked = (after - earlier for after, earlier in zip(counts(), before, strict=True))
+        logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered)
+        volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered, rechecked=rechecked, finished=_now())
         return record.with_(volatile=volatile)
 
     # The run folder, in one process.
@@ -88,8 +89,9 @@ class TargetAudit:
         A refuted control comes once for each case that was left out: what every process rendered for it adds up.
         """
         if earlier := self.records.get(record.case_id):
-            rendered = earlier.volatile.rendered + record.volatile.rendered
-            record = record.with_(volatile=record.volatile.model_copy(update={"rendered": rendered}))
+            drawn = ("rendered", "rechecked")
+            sums = {name: getattr(earlier.volatile, name) + getattr(record.volatile, name) for name in drawn}
+            record = record.with_(volatile=record.volatile.model_copy(update=sums))
         self.records[record.case_id] = record
         if self.folder:
             self.folder.append(record)

@@ -34,7 +34,7 @@ def run_audit(
     for case in config.plan.cases:
         if case.pooled:
             continue
-        record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
+        record = target_audit.check(case, runner, lambda: runtime.engine.counts)
         if record.case_id != case.id:
             break  # a control is refuted: nothing more is drawn
         target_audit.keep(record)

@@ -1,9 +1,13 @@
-"""The store of images: one lossless PNG for each key, with the digest of its pixels inside, which every reading checks."""
+"""The store of images: one lossless PNG for each key, with a digest of key and pixels inside, which every reading checks."""
 
 from __future__ import annotations
 
 import io
 import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +17,28 @@ from PIL import Image, PngImagePlugin
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.store.files import write_atomically
 
-FORMAT = 1  # raise it when the same key would stand for other pixels
+FORMAT = 2  # raise it when the same key would stand for other pixels, or a file would say something else about itself
+
+logger = logging.getLogger(__name__)
 
 
 def image_key(
-    *, weights: str, prompt: str, seed: int, sampler: dict[str, Any], size: tuple[int, int], dtype: str, batch: int, threads: int
+    *,
+    weights: str,
+    prompt: str,
+    seed: int,
+    sampler: dict[str, Any],
+    size: tuple[int, int],
+    dtype: str,
+    batch: int,
+    threads: int,
+    environment: Mapping[str, str],
 ) -> str:
     """The key of one image: SHA-256 (64 hex digits) of everything that decides its pixels.
 
     `weights` is the digest of the weights as loaded, and `size` is (height, width) in pixels. `batch` is the number of slots of
-    the batch, and `threads` the number of threads that render it: both change the last bits of an image.
+    the batch, and `threads` the number of threads that render it: both change the last bits of an image. `environment` holds
+    versions and device (`environment.rendering_environment`); it is empty for images that the audit does not render.
     """
     return digest(
         {
@@ -35,8 +51,17 @@ def image_key(
             "dtype": dtype,
             "batch": batch,
             "threads": threads,
+            "environment": dict(environment),
         }
     )
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImage:
+    """An image of the store: `pixels` (height, width, 3) uint8, and the `facts` that were written with them."""
+
+    pixels: np.ndarray
+    facts: dict[str, Any]
 
 
 class ImageStore:
@@ -49,24 +74,52 @@ class ImageStore:
         """The file of the image of `key`, whether it exists or not."""
         return self.folder / "images" / key[:2] / f"{key}.png"
 
+    def written(self, key: str) -> float:
+        """When the image of `key` was written, in seconds since 1970; infinity where there is none."""
+        try:
+            return self.path(key).stat().st_mtime
+        except OSError:
+            return math.inf
+
     def write(self, key: str, pixels: np.ndarray, facts: dict[str, Any]) -> None:
         """Store `pixels` under `key`, with `facts` (prompt, seed, model) readable in the file."""
         chunk = PngImagePlugin.PngInfo()
-        chunk.add_text("dmun-audit", json.dumps({"sha256": digest_bytes(pixels.tobytes()), **facts}))
+        chunk.add_text("dmun-audit", json.dumps({"sha256": _bound(key, pixels), **facts}))
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "PNG", pnginfo=chunk)
         write_atomically(self.path(key), stream.getvalue())
 
     def read(self, key: str) -> np.ndarray | None:
-        """The pixels of `key`, or None where there are none or the file does not match its own digest."""
+        """The pixels of `key`, or None where there are none. See `stored`."""
+        stored = self.stored(key)
+        return stored.pixels if stored else None
+
+    def stored(self, key: str) -> StoredImage | None:
+        """The image of `key` with its facts; None where there is none.
+
+        A file that does not hold what was written under this key counts as absent, and is logged as a warning: it is damaged, or it
+        is the file of another key.
+        """
+        path = self.path(key)
         try:
-            with Image.open(self.path(key)) as image:
+            with Image.open(path) as image:
                 image.load()
                 pixels = np.asarray(image.convert("RGB"))
                 facts = json.loads(getattr(image, "text", {}).get("dmun-audit", "{}"))
-        except (OSError, ValueError, SyntaxError):
+        except FileNotFoundError:
             return None
-        return pixels if facts.get("sha256") == digest_bytes(pixels.tobytes()) else None
+        except (OSError, ValueError, SyntaxError) as error:
+            logger.warning("%s is damaged and counts as absent: %s", path, error)
+            return None
+        if not isinstance(facts, dict) or facts.get("sha256") != _bound(key, pixels):
+            logger.warning("%s does not hold the image that was stored under its key, and counts as absent", path)
+            return None
+        return StoredImage(pixels, facts)
 
     def __contains__(self, key: str) -> bool:
         return self.read(key) is not None
+
+
+def _bound(key: str, pixels: np.ndarray) -> str:
+    """SHA-256 of key, shape and pixels together, so that a file under another key does not match."""
+    return digest_bytes(f"{key} {pixels.shape} ".encode() + pixels.tobytes())

@@ -59,6 +59,16 @@ def test_a_pipeline_has_the_digest_of_the_folder_that_it_came_from(family, tmp_p
     assert load_pipeline(model).weights_digest == expected
 
 
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "sd3", "flux"])
+def test_a_pipeline_that_has_drawn_is_the_same_model(family, tmp_path):
+    """A scheduler keeps the steps of its last use, and the libraries leave hooks that only read along."""
+    folder = families.save_family(family, tmp_path / family)
+    used = opened(folder)
+    used(["a"], height=64, width=64, num_inference_steps=2, output_type="np")
+    model = in_memory_model(used)
+    assert (model.weights_digest, model.changes) == (in_memory_model(opened(folder)).weights_digest, ())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize(

@@ -27,14 +27,15 @@ class Runner:
 def test_what_each_process_rendered_for_a_refuted_control_adds_up(audit):
     control = CaseRecord(case_id="control", group="controls", verdict=Verdict.FAIL)
     for rendered in (48, 0, 16):
-        audit.keep(control.with_(volatile=Volatile(rendered=rendered)))
+        audit.keep(control.with_(volatile=Volatile(rendered=rendered, rechecked=8)))
     assert audit.records["control"].volatile.rendered == 64
+    assert audit.records["control"].volatile.rechecked == 24
 
 
 def test_a_case_after_a_refuted_control_gets_the_record_of_the_control(audit):
     control = CaseRecord(case_id="control", group="controls", verdict=Verdict.FAIL)
     erasure = audit.config.plan.of_group("erasure")[0]
-    assert audit.check(erasure, Runner(control), lambda: 0).case_id == "control"
-    assert audit.check(erasure, Runner(), lambda: 0).case_id == erasure.id
+    assert audit.check(erasure, Runner(control), lambda: (0, 0)).case_id == "control"
+    assert audit.check(erasure, Runner(), lambda: (0, 0)).case_id == erasure.id
     first = audit.config.plan.of_group("controls")[0]
-    assert audit.check(first, Runner(control), lambda: 0).case_id == first.id
+    assert audit.check(first, Runner(control), lambda: (0, 0)).case_id == first.id

@@ -8,6 +8,7 @@ import pytest
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.store.embeddings import EmbeddingStore
+from dmun_audit.store.environment import judging_environment, rendering_environment
 from dmun_audit.store.files import held, require_writable, write_atomically
 from dmun_audit.store.images import ImageStore, image_key
 
@@ -20,6 +21,7 @@ FACTS = {
     "dtype": "float32",
     "batch": 16,
     "threads": 1,
+    "environment": {"torch": "2.9", "device": "cpu"},
 }
 
 
@@ -39,6 +41,8 @@ def pixels():
         {"dtype": "bfloat16"},
         {"batch": 8},
         {"threads": 2},
+        {"environment": {"torch": "2.10", "device": "cpu"}},
+        {"environment": {"torch": "2.9", "device": "cuda"}},
     ],
 )
 def test_whatever_changes_the_pixels_changes_the_key(change):
@@ -69,6 +73,63 @@ def test_swapped_pixels_with_a_valid_png_are_noticed(tmp_path, pixels):
 
     Image.fromarray(255 - pixels).save(store.path(key))
     assert store.read(key) is None
+
+
+def test_an_image_under_another_key_counts_as_absent_and_is_logged(tmp_path, pixels, caplog):
+    """A whole file with its own valid digest, copied to the place of another prompt."""
+    store, keys = ImageStore(tmp_path), [image_key(**FACTS | {"prompt": prompt}) for prompt in ("a cat", "a dog")]
+    store.write(keys[0], pixels, {})
+    assert store.read(keys[1]) is None
+    assert not caplog.records
+    store.path(keys[1]).parent.mkdir(parents=True, exist_ok=True)
+    store.path(keys[1]).write_bytes(store.path(keys[0]).read_bytes())
+    assert store.read(keys[1]) is None
+    assert "under its key" in caplog.text
+    assert keys[1] in caplog.text
+    assert np.array_equal(store.read(keys[0]), pixels)
+
+
+def test_pixels_of_another_shape_do_not_match(tmp_path, pixels):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels.reshape(4, 16, 3), {})
+    other = store.path(key).read_bytes()
+    store.write(key, pixels, {})
+    assert store.path(key).read_bytes() != other
+
+
+def test_a_vector_under_another_key_or_judge_counts_as_absent_and_is_logged(tmp_path, caplog):
+    vector, ours, theirs = np.linspace(0, 1, 5, dtype=np.float32), "ab" * 32, "ab" + "cd" * 31
+    store, other = EmbeddingStore(tmp_path, "f" * 64, {"torch": "1"}), EmbeddingStore(tmp_path, "e" * 64, {"torch": "1"})
+    store.write(ours, vector)
+    (file,) = tmp_path.rglob("*.f32")
+    other.write(theirs, vector)
+    for place in (file.with_name(f"{theirs}.f32"), other.folder / "ab" / file.name):
+        place.write_bytes(file.read_bytes())
+    assert store.read(theirs) is None
+    assert other.read(ours) is None
+    assert caplog.text.count("under its key") == 2
+    assert np.array_equal(store.read(ours), vector)
+
+
+def test_embeddings_of_other_versions_are_not_used(tmp_path):
+    vector = np.linspace(0, 1, 5, dtype=np.float32)
+    one, other = (EmbeddingStore(tmp_path, "f" * 64, {"open_clip_torch": number}) for number in ("2", "3"))
+    one.write("ab" * 32, vector)
+    assert other.read("ab" * 32) is None
+    other.write("ab" * 32, 1 - vector)
+    assert np.array_equal(one.read("ab" * 32), vector)
+    assert np.array_equal(other.of_judge("f" * 64).read("ab" * 32), 1 - vector)
+
+
+def test_the_environment_names_versions_and_device():
+    import diffusers
+    import torch
+
+    images, embeddings = rendering_environment("cpu"), judging_environment("cpu")
+    assert images["torch"] == embeddings["torch"] == torch.__version__
+    assert images["diffusers"] == diffusers.__version__
+    assert {"transformers", "open_clip_torch", "pillow"} <= embeddings.keys()
+    assert torch.backends.cpu.get_cpu_capability() in images["device"]
 
 
 def test_embeddings_come_back_and_damage_is_noticed(tmp_path):

@@ -1,0 +1,52 @@
+"""The store of probes: what a model computed for fixed inputs when its digest was first seen. The same digest must compute it again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit.store.files import write_atomically
+
+FORMAT = 1  # raise it when probes are made in another way
+_DIGEST_BYTES = 32
+
+logger = logging.getLogger(__name__)
+
+
+class ProbeStore:
+    """Probes, vectors (n,) float32, by the digest of the weights and the environment. Safe for many processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "probes"
+
+    def path(self, weights: str, environment: Mapping[str, str]) -> Path:
+        """The file of the probe of these weights, whether it exists or not."""
+        key = digest([FORMAT, weights, dict(environment)])
+        return self._folder / key[:2] / f"{key}.f32"
+
+    def first(self, weights: str, environment: Mapping[str, str], probe: np.ndarray) -> np.ndarray:
+        """The probe that was first stored for these weights; `probe` itself, which is then stored, where there was none.
+
+        A damaged file, or one of another model, is logged as a warning and replaced.
+        """
+        path = self.path(weights, environment)
+        try:
+            stored = path.read_bytes()
+        except OSError:
+            stored = b""
+        check, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+        if stored and check.hex() == _bound(path, data):
+            return np.frombuffer(data, "<f4")
+        if stored:
+            logger.warning("%s does not hold the probe that was stored there, and is replaced", path)
+        data = probe.astype("<f4").tobytes()
+        write_atomically(path, bytes.fromhex(_bound(path, data)) + data)
+        return probe
+
+
+def _bound(path: Path, data: bytes) -> str:
+    return digest_bytes(f"{path.stem} ".encode() + data)
