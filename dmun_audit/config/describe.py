@@ -5,6 +5,7 @@ from __future__ import annotations
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.plan.seeds import seed_words
 from dmun_audit.plan.waivers import waiver_header
 from dmun_audit.policy import alterations, baseline
 
@@ -15,7 +16,7 @@ def describe(config: AuditConfig) -> list[str]:
     lines = [
         f"dmun_audit: is {target} gone from {config.candidate}, and is everything around it still there?",
         f"  base {config.base} · {_judges(config)} · policy {policy}"
-        f" · up to {image_budget(config.plan):,} images · audit seed {config.audit_seed}",
+        f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
     lines += ["  " + line for line in shortfalls(config.plan)]

@@ -134,6 +134,7 @@ def open_runtime(
     planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
     base = load_pipeline(base_model, planned=planned["base"], **settings)
     candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
+    _confirm_weights(config, candidate, base.reference)
     if isinstance(candidate.image_source, ImageFolder):
         candidate.image_source.expect(
             (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
@@ -145,6 +146,21 @@ def open_runtime(
         runtime.prompt_judge_of(each)
         _refuse_overlong(base.pipeline, each)
     return runtime
+
+
+def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: references.ModelReference) -> None:
+    """Raise LoadError if the candidate has other weights than those from which the plan was drawn."""
+    from dmun_audit.models.loaded_digest import WeightsToLoad
+
+    loaded = WeightsToLoad(
+        candidate.reference,
+        base,
+        config.source_digests,
+        config.policy.sampling.dtype,
+        config.trust_remote_code,
+        config.store_folder,
+    )
+    loaded.confirm(config.weights_digest, candidate.weights_digest)
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
