@@ -46,6 +46,7 @@ class AuditConfig:
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
+    source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
     def to_json(self) -> str:

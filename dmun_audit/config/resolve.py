@@ -122,6 +122,7 @@ def resolve(
         store_folder=store_of(options),
         source_digests=models.sources,
         source_states={side: source.state for side, source in models.files.items()},
+        source_files={side: dict(source.files) for side, source in models.files.items()},
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,

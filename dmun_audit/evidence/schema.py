@@ -267,6 +267,21 @@ class AttemptRecord(_Record):
     verdict: AuditVerdict | None = None
 
 
+class OtherAttempt(_Record):
+    """Another audit of the same weights, as the log beside the store has it."""
+
+    audit_hash: str
+    began: str = Field(description="Its first start (UTC).")
+    folder: str = Field(description="The name of its run folder.")
+    target: str
+    policy: str = Field(description="The name of its policy.")
+    policy_digest: str
+    dossier_digest: str
+    audit_seed: int
+    drawn: str = Field(description="How its seed was drawn: option, policy or after fingerprint.")
+    verdict: str = Field(default="", description="The verdicts that it came to; empty if it was never concluded.")
+
+
 class ManifestWaiver(_Record):
     """A waiver of the policy, with its status after the run."""
 
@@ -310,12 +325,19 @@ class Manifest(_Record):
     day: str | None = Field(default=None, description="The day (UTC) that was compared with the last day of waivers.")
     waivers: tuple[ManifestWaiver, ...] = ()
     images: JsonObject = Field(default_factory=dict, description="How many images were planned, rendered and reused.")
-    policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
+    policy: JsonObject = Field(
+        default_factory=dict,
+        description="Name, digest, alterations and text of the policy; whether the audit is release evidence.",
+    )
     dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
     plan: JsonObject = Field(default_factory=dict, description="Digest and number of cases.")
-    seeds: JsonObject = Field(default_factory=dict, description="The audit seed and where it comes from.")
+    seeds: JsonObject = Field(
+        default_factory=dict, description="The audit seed, where it comes from, and from what it was drawn."
+    )
     trust_remote_code: bool = False
-    models: JsonObject = Field(default_factory=dict, description="Reference, digests and load proof of base and candidate.")
+    models: JsonObject = Field(
+        default_factory=dict, description="Reference, files, digests and load proof of base and candidate."
+    )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
     sampler: JsonObject = Field(default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch, threads.")
     candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
@@ -323,6 +345,9 @@ class Manifest(_Record):
     versions: JsonObject = Field(default_factory=dict, description="Versions of Python and of the packages.")
     git: JsonObject | None = Field(default=None, description="Commit and dirty flag of the working tree.")
     attempts: tuple[AttemptRecord, ...] = ()
+    earlier_attempts: tuple[OtherAttempt, ...] = Field(
+        default=(), description="Other audits of the same weights that the store knew of, by their first start."
+    )
     started: str | None = None
     finished: str | None = None
     seconds: Number | None = None

@@ -83,8 +83,8 @@ class AuditRuntime:
         sampling = config.policy.sampling
         return {
             "models": {
-                "base": _model_facts(config.base, self.base),
-                "candidate": _model_facts(config.candidate, self.candidate),
+                "base": _model_facts(config.base, self.base, config.source_files.get("base", {})),
+                "candidate": _model_facts(config.candidate, self.candidate, config.source_files.get("candidate", {})),
             },
             "judge": _judge_facts(config, observations),
             "sampler": self.engine.sampler
@@ -175,9 +175,11 @@ def base_engine(base: references.ModelReference, sampling: Sampling, store_folde
     return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 
 
-def _model_facts(reference: str, model: Any) -> JsonObject:
+def _model_facts(reference: str, model: Any, files: Mapping[str, str]) -> JsonObject:
+    """`files` are the SHA-256 of the model's files by name: what sha256sum prints."""
     return {
         "reference": reference,
+        "files": dict(files),
         "source_digest": model.source_digest,
         "weights_digest": model.weights_digest,
         "proof": model.proof,

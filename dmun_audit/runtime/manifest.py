@@ -12,8 +12,10 @@ from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion
-from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
+from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
+from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, OtherAttempt
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.seeds import figures_digest
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
 from dmun_audit.verdict.vocabulary import CONTROLS
@@ -21,11 +23,13 @@ from dmun_audit.verdict.vocabulary import CONTROLS
 PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
 
 
-def opened_manifest(config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord]) -> Manifest:
+def opened_manifest(
+    config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord], others: Sequence[OtherAttempt] = ()
+) -> Manifest:
     """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion."""
     facts = earlier.to_json() if earlier else {}
     state = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
-    return Manifest.model_validate(facts | _planned(config) | state)
+    return Manifest.model_validate(facts | _planned(config) | state | {"earlier_attempts": others})
 
 
 def concluded_manifest(
@@ -38,6 +42,7 @@ def concluded_manifest(
     earlier: Manifest | None,
     attempts: Sequence[AttemptRecord],
     evidence: EvidenceDigest,
+    others: Sequence[OtherAttempt] = (),
 ) -> Manifest:
     """The manifest of a concluded audit. `records` are all records by case id, pooled ones included."""
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
@@ -54,6 +59,7 @@ def concluded_manifest(
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
         "git": _git(Path.cwd()),
         "attempts": attempts,
+        "earlier_attempts": others,
         "started": attempts[-1].started,
         "finished": attempts[-1].finished,
         "seconds": round(sum(record.volatile.seconds or 0.0 for record in records.values()), 1),
@@ -92,6 +98,7 @@ def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
 def _planned(config: AuditConfig) -> JsonObject:
     """The part that is known before a model is loaded."""
     dossier, policy, plan = config.dossier, config.policy, config.plan
+    weaker = weaker_than_a_release_audit(policy, config.seeds)
     return {
         "format": FORMAT,
         "audit_hash": config.audit_hash,
@@ -99,7 +106,8 @@ def _planned(config: AuditConfig) -> JsonObject:
         "policy": {
             "name": policy.name,
             "digest": digest(policy.as_dict()),
-            "release_evidence": policy.release_evidence,
+            "release_evidence": not weaker,
+            "weaker_than_release": weaker,
             "baseline": baseline(policy),
             "altered": alterations(policy),
             "text": policy.as_dict(),
@@ -111,7 +119,9 @@ def _planned(config: AuditConfig) -> JsonObject:
             "origin": config.knowledge,
         },
         "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
-        "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds},
+        "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds, "nonce": config.nonce or None}
+        | {"weights": [config.weights_digest] if config.weights_digest else [], "figures": figures_digest(policy)}
+        | {"fingerprint": config.fingerprint},
         "trust_remote_code": config.trust_remote_code,
     }
 
