@@ -63,14 +63,15 @@ def seed_words(audit_seed: int, drawn: str) -> str:
     return f"audit seed {audit_seed}" + (f" ({how})" if how else "")
 
 
-def seed_sentences(audit_seed: int, drawn: str, nonce: str = "") -> list[str]:
-    """What a reader must know of the seeds, in sentences."""
+def seed_sentences(audit_seed: int, drawn: str, nonce: str = "", prompts_from: str = "") -> list[str]:
+    """What a reader must know of the seeds, in sentences. `prompts_from` names what fresh prompts are drawn from; empty for none."""
     said = {
         CHOSEN: f"The seed {audit_seed} was chosen: --audit-seed gave it.",
-        FIXED: f"The seed {audit_seed} is fixed by the policy, so that audits share the images of the base. Whoever made the candidate "
-        "could know it. Fresh prompts and triggers are drawn from the candidate's weights, the policy and the dossier.",
+        FIXED: f"The seed {audit_seed} is fixed by the policy, so that audits share the base's images. Whoever made the candidate could "
+        "know it.",
         DERIVED: f"Nobody chose the seed {audit_seed}: it follows from the candidate's weights, the policy and the dossier.",
-        UNKNOWN: "The seed follows from the candidate's weights, which are loaded when the audit runs.",
     }
-    outside = f"The nonce {nonce!r} is part of what was drawn."
-    return [*([said[drawn]] if drawn in said else []), *([outside] if nonce else [])]
+    sentences = [said[drawn]] if drawn in said else []
+    if prompts_from and drawn != DERIVED:
+        sentences.append(f"Fresh prompts and triggers are drawn from {prompts_from}, the policy and the dossier.")
+    return [*sentences, *([f"The nonce {nonce!r} is part of what was drawn."] if nonce else [])]

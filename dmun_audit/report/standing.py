@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import Manifest, OtherAttempt
-from dmun_audit.plan.seeds import seed_sentences
+from dmun_audit.plan.seeds import foreseen, seed_sentences
 from dmun_audit.policy import release_sentence
 from dmun_audit.report.formatting import count, one_line
 
@@ -33,7 +33,9 @@ def seed_lines(manifest: Manifest) -> list[str]:
     seeds = manifest.seeds
     if "figures" not in seeds:
         return []
-    return seed_sentences(seeds.get("audit_seed", 0), one_line(seeds.get("drawn", "")), one_line(seeds.get("nonce") or ""))
+    drawn, nonce = one_line(seeds.get("drawn", "")), one_line(seeds.get("nonce") or "")
+    source = "" if foreseen(one_line(seeds.get("fingerprint", ""))) else "the candidate's source"
+    return seed_sentences(seeds.get("audit_seed", 0), drawn, nonce, "the candidate's weights" if seeds.get("weights") else source)
 
 
 def attempt_sentence(manifest: Manifest) -> str:

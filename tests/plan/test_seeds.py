@@ -64,3 +64,5 @@ def test_reports_say_how_the_seed_was_drawn(drawn, words):
     said = seed_sentences(7, drawn)
     assert [words in sentence and "seed 7" in sentence for sentence in said] == ([True] if words else [])
     assert "'beacon'" in seed_sentences(7, drawn, "beacon")[-1]
+    prompts = [sentence for sentence in seed_sentences(7, drawn, "", "the weights") if "drawn from the weights" in sentence]
+    assert len(prompts) == (drawn != DERIVED)
