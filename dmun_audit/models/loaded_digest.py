@@ -7,6 +7,7 @@ twice. The audit itself checks the digest of what it loads, so a wrong entry cha
 
 from __future__ import annotations
 
+import gc
 import importlib.metadata
 import json
 import re
@@ -73,9 +74,11 @@ class WeightsToLoad:
 
         base: Model = base_in_memory or self.base
         loaded = load_candidate(self.candidate, base, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
-        facts = {"model": self.candidate.text, "weights_digest": loaded.weights_digest}
-        write_atomically(self.entry, json.dumps(facts).encode())
-        return loaded.weights_digest
+        weights_digest = loaded.weights_digest
+        del loaded
+        gc.collect()  # pipelines hold circles of references: the audit is about to load the model again
+        write_atomically(self.entry, json.dumps({"model": self.candidate.text, "weights_digest": weights_digest}).encode())
+        return weights_digest
 
     def confirm(self, planned: str, loaded: str) -> None:
         """Raise LoadError if an audit was planned for other weights than it loaded, and forget what the store says of them."""

@@ -16,7 +16,7 @@ from dmun_audit.policy.problems import did_you_mean, usage_error
 from dmun_audit.policy.schema import POLICY
 
 BUILT_IN = Path(__file__).parent / "built_in"
-NO_FIGURES = frozenset({"name", "extends", "waivers"})
+NO_FIGURES = frozenset({"name", "extends", "release_evidence", "waivers"})
 
 
 def built_in_names() -> list[str]:

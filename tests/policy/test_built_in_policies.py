@@ -69,7 +69,7 @@ def test_a_policy_file_of_an_earlier_version_keeps_its_digest():
         "retention": dict.fromkeys(("worst_concept", "concept_pairs", "further_pairs", "score_margin")) | {"pairs": 16},
     }
     earlier = {name: dataclasses.replace(getattr(standard, name), **keys) for name, keys in sections.items()}
-    policy = dataclasses.replace(core_policy("standard"), **earlier, images_at_most=976, release_evidence=True)
+    policy = dataclasses.replace(core_policy("standard"), **earlier, images_at_most=976)
     assert digest(policy.as_dict()) == "3a3742ad98fcc048554fcfcf11de97b1d60eb0c86dcc5f735ee84448e04ec386"
 
 
