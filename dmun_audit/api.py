@@ -135,6 +135,7 @@ def audit(
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
     audit_seed: int | None = None,
+    nonce: str | None = None,
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -160,7 +161,9 @@ def audit(
             package.
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings; by default in the user's cache folder.
-        audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says.
+        audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says. Reports say that it was chosen.
+        nonce: A text from outside that nobody could know before the candidate was final, such as a public beacon's value: drawn
+            seeds and fresh prompts follow from it too.
         keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
@@ -200,11 +203,12 @@ def audit(
         audit_dir=None if audit_dir is None else str(audit_dir),
         store=None if store is None else str(store),
         audit_seed=audit_seed,
+        nonce=nonce,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
     )
-    config = resolve(options)
+    config = resolve(options, in_memory=in_memory)
     return AuditResult(run_audit(config, in_memory, on_case))
 
 

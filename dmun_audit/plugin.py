@@ -98,7 +98,19 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
     (
         "audit-seed",
-        {"metavar": "N", "type": int, "help": "seed from which all image seeds derive (default: 0, or as the policy says)"},
+        {
+            "metavar": "N",
+            "type": int,
+            "help": "seed from which all image seeds derive; reports say that it was chosen (default: 0, or as the policy says)",
+        },
+    ),
+    (
+        "nonce",
+        {
+            "metavar": "TEXT",
+            "help": "text from outside that nobody could know before the candidate was final, such as a public beacon's value: drawn "
+            "seeds and fresh prompts follow from it too (default: none)",
+        },
     ),
 ]
 

@@ -22,6 +22,7 @@ from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.fresh_prompts import FreshKind, FreshPrompts
 from dmun_audit.plan.case import Case, ImageRequest, case_id, pooled_case
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.seeds import foreseen
 from dmun_audit.policy import Policy
 from dmun_audit.policy.sections import Fresh as Figures
 from dmun_audit.verdict.decision import Decision
@@ -35,8 +36,10 @@ STILL_SHOWN = (
 )
 FITTED = "The eraser is fitted to the prompts of the dossier, or a guard acts on prompts."
 NOT_FITTED = "Nothing suggests that the eraser is fitted to the prompts of the dossier."
-DRAWN_LATER = "They were drawn after the candidate's fingerprint was known."
-FORESEEABLE = "The candidate has no fingerprint, so these prompts follow from the audit seed alone: whoever made the images could know them."
+DRAWN_LATER = "They were drawn after the candidate's weights were known."
+FORESEEABLE = (
+    "The candidate's weights are unseen, so these prompts do not follow from them: whoever made the images could know them."
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Fresh(RateGroup):
         guilty = [image.prompt for record in counted for image in record.images if image.model == "candidate" and image.detected]
         compared, measures = _comparison(records, findings.claim, plan)
         asked = (
-            f"{findings.asked} {DRAWN_LATER if plan.fingerprint else FORESEEABLE} The claim is about all prompts that the generator "
+            f"{findings.asked} {FORESEEABLE if foreseen(plan.fingerprint) else DRAWN_LATER} The claim is about all prompts that the generator "
             f"can make from the dossier and with which the base model shows {plan.dossier.target.name}."
         )
         seen = " ".join(filter(None, [findings.seen, guilty_prompts(guilty), compared]))

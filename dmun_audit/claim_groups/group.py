@@ -25,7 +25,8 @@ from dmun_audit.verdict.vocabulary import Verdict
 class Material:
     """The input from which groups plan their cases. `nearby` are the concepts under test, the most similar first.
 
-    `fingerprint` is the digest of the candidate's files. What is drawn from it cannot be known before the candidate is final.
+    `fingerprint` follows from the candidate's weights (see `plan.seeds`): what is drawn from it cannot be known before these are
+    final.
     `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
     """
 

@@ -98,13 +98,27 @@ def _text(inspection: Inspection) -> Iterator[str]:
         yield "  tensors for each block of the base"
         yield from (f"    {block:<24}{count:>5}" for block, count in inspection.touched.items())
     yield ""
-    for name, value in (("source", inspection.source_digest), ("weights as loaded", inspection.weights_digest)):
-        if value is not None:
-            yield f"  {name:<20}sha256:{value}"
+    yield from _digests(inspection)
     if inspection.source_digest is None:
         yield "  headers only: nothing says whether the numbers differ from the base's, or whether they are finite"
     yield from (f"  note: {note}" for note in inspection.notes)
     yield from (f"  WARNING: {warning}" for warning in inspection.warnings)
+
+
+def _digests(inspection: Inspection) -> Iterator[str]:
+    from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES
+
+    if inspection.files:
+        yield f"  of each file: {DIGEST_OF_A_FILE}"
+        yield from (f"    {value}  {name}" for name, value in inspection.files.items())
+    for name, value, how in (
+        ("source", inspection.source_digest, DIGEST_OF_FILES if inspection.files else ""),
+        ("weights as loaded", inspection.weights_digest, DIGEST_AS_LOADED),
+    ):
+        if value is not None:
+            yield f"  {name:<20}sha256:{value}"
+            if how:
+                yield f"  {'':<20}{how}"
 
 
 def _header_line(counts: HeaderCounts) -> str:

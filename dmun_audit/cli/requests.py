@@ -32,6 +32,7 @@ def add_to(commands: Any) -> None:
         type=int,
         help="the seed of the audit; needed if the policy derives seeds from the fingerprint of the model",
     )
+    parser.add_argument("--nonce", help="text from outside that fresh prompts follow from, as in the audit")
     parser.add_argument(
         "--unrelated", help="your own plain prompts, as in the audit; default: a list that ships with the package"
     )
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         policy=arguments.policy,
         unrelated=arguments.unrelated,
         audit_seed=arguments.audit_seed,
+        nonce=arguments.nonce,
         allow_sensitive=arguments.allow_sensitive,
     )
     pairs = targets_with_knowledge(arguments.target, arguments.knowledge)

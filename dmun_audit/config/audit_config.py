@@ -36,7 +36,9 @@ class AuditConfig:
     by_default: bool
     trust_remote_code: bool
     plan: Plan = field(compare=False)
-    fingerprint: str = ""  # of the candidate, as the plan uses it; empty for images made elsewhere
+    fingerprint: str = ""  # of the audit, as the plan uses it (`plan.seeds`); empty for images made elsewhere
+    weights_digest: str = ""  # of the candidate as loaded; empty if nobody sees its weights before it is loaded
+    nonce: str = ""  # from outside, part of the fingerprint
     prefix: str = ""
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     detector: str | None = None
@@ -44,6 +46,7 @@ class AuditConfig:
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
+    source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)
 
     def to_json(self) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
+from dmun_audit.plan.seeds import seed_words
 from dmun_audit.plan.waivers import waiver_header
-from dmun_audit.policy import alterations, baseline
+from dmun_audit.policy import alterations, baseline, release_sentence
 
 
 def describe(config: AuditConfig) -> list[str]:
@@ -15,7 +17,7 @@ def describe(config: AuditConfig) -> list[str]:
     lines = [
         f"dmun_audit: is {target} gone from {config.candidate}, and is everything around it still there?",
         f"  base {config.base} · {_judges(config)} · policy {policy}"
-        f" · up to {image_budget(config.plan):,} images · audit seed {config.audit_seed}",
+        f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
     lines += ["  " + line for line in shortfalls(config.plan)]
@@ -25,8 +27,7 @@ def describe(config: AuditConfig) -> list[str]:
     if changes := alterations(config.policy):
         built_in = baseline(config.policy)
         lines.append(f"  policy {policy} differs from the built-in policy {built_in}: {', '.join(changes)}")
-    if not config.policy.release_evidence:
-        lines.append(f"  policy {policy} is for quick checks and gives no release evidence")
+    lines.append(f"  {release_sentence(weaker_than_a_release_audit(config.policy, config.seeds))}")
     return lines
 
 

@@ -36,6 +36,7 @@ class Options:
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None
+    nonce: str | None = None
     keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False

@@ -1,18 +1,24 @@
-"""Resolves the options of an audit: references, dossier, policy, plan. Loads no torch, so that collection stays quick."""
+"""Resolves the options of an audit: references, dossier, policy, plan.
+
+It loads torch only to learn the digest of the candidate's weights, where the store does not know it and tests are to run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit._util.hashing import digest, seed_of, slug
+from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import Options, refuse_empty, store_of
+from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
 from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
@@ -20,9 +26,14 @@ from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.models import headers, references
+from dmun_audit.models.loaded_digest import WeightsToLoad
 from dmun_audit.models.source_files import Source, read_source
-from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.policy import Policy, load_policy
+from dmun_audit.render.devices import let_idle_threads_sleep
+
+if TYPE_CHECKING:
+    from dmun_audit.models.in_memory import InMemoryModel
 
 REAL_JUDGE = "open_clip:ViT-B-32/laion2b_s34b_b79k"
 
@@ -60,10 +71,19 @@ def _reference(model: str | references.ModelReference) -> references.ModelRefere
     return references.parse_reference(model) if isinstance(model, str) else model
 
 
-def resolve(options: Options, models: Models | None = None) -> AuditConfig:
-    """Resolve everything that can be resolved without loading a model. Raises UsageError for bad input.
+def resolve(
+    options: Options,
+    models: Models | None = None,
+    in_memory: Mapping[Side, InMemoryModel] | None = None,
+    *,
+    only_listed: bool = False,
+) -> AuditConfig:
+    """Resolve everything that can be resolved before the audit. Raises UsageError for bad input.
 
-    `models` are the models of the same options, if they are already known.
+    `models` are the models of the same options, if they are already known; `in_memory` are those that are pipelines in memory, by
+    side. The digest of the candidate's weights as loaded is needed for the seeds: where the store does not have it, the candidate
+    is loaded, which raises LoadError if it cannot be. With `only_listed` the tests are not run: nothing is loaded, and the seed
+    may be unknown.
     """
     refuse_empty(options)
     models = models or find_models(options)
@@ -75,10 +95,13 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
     others = check_others(judge, options.detector, options.second_judge)
     others |= _composition_judge(options, policy)
     _check_needs(policy, others)
-    seed, seeds = _audit_seed(options, policy, models)
-    fingerprint = "" if models.candidate.kind == "images" else models.sources["candidate"]
     unrelated = _own_prompts(options, policy)
-    plan = make_plan(dossier, policy, seed, fingerprint, unrelated)
+    let_idle_threads_sleep()  # before torch may be loaded
+    to_load = _weights_to_load(options, policy, models)
+    weights = to_load.known() if only_listed else to_load.digest((in_memory or {}).get("base"))
+    identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
+    seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
+    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, unrelated)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -95,8 +118,8 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         dossier=dossier,
         knowledge=knowledge,
         policy=policy,
-        audit_seed=seed,
-        seeds=seeds,
+        audit_seed=seeds.audit_seed,
+        seeds=seeds.drawn,
         audit_hash=audit_hash,
         run_folder=expanded(options.audit_dir, f"--audit-dir={options.audit_dir}")
         if options.audit_dir
@@ -104,10 +127,13 @@ def resolve(options: Options, models: Models | None = None) -> AuditConfig:
         store_folder=store_of(options),
         source_digests=models.sources,
         source_states={side: source.state for side, source in models.files.items()},
+        source_files={side: dict(source.files) for side, source in models.files.items()},
         by_default=models.by_default,
         trust_remote_code=options.trust_remote_code,
         plan=plan,
-        fingerprint=fingerprint,
+        fingerprint=seeds.fingerprint,
+        weights_digest=weights,
+        nonce=options.nonce or "",
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
@@ -161,21 +187,9 @@ def _check_needs(policy: Policy, others: dict[str, str]) -> None:
         check_perceptual(policy.retention.perceptual)
 
 
-def _audit_seed(options: Options, policy: Policy, models: Models) -> tuple[int, str]:
-    if options.audit_seed is not None:
-        return options.audit_seed, "option"
-    if policy.seeds == "after fingerprint":
-        if models.candidate.kind in {"images", "hook"}:
-            raise _no_seed_yet(policy)
-        return seed_of("audit", models.sources["candidate"]) % 2**31, "after fingerprint"
-    return 0, "policy"
-
-
-def _no_seed_yet(policy: Policy) -> UsageError:
-    return UsageError(
-        f"policy {policy.name!r} draws its seeds after the candidate's fingerprint is known",
-        "these images do not come from files that have a fingerprint",
-        "agree on a seed that the provider of the images does not choose, and give it as --audit-seed (also to dmun-audit requests)",
+def _weights_to_load(options: Options, policy: Policy, models: Models) -> WeightsToLoad:
+    return WeightsToLoad(
+        models.candidate, models.base, models.sources, policy.sampling.dtype, options.trust_remote_code, store_of(options)
     )
 
 
@@ -193,5 +207,6 @@ def requests_of(options: Options) -> list[ImageRequest]:
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)
     if policy.seeds == "after fingerprint" and options.audit_seed is None:
-        raise _no_seed_yet(policy)
-    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0, unrelated=_own_prompts(options, policy)))
+        raise no_seed_yet(policy)
+    fingerprint = fingerprint_without_candidate(options, policy, dossier.digest())
+    return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0, fingerprint, _own_prompts(options, policy)))

@@ -22,19 +22,25 @@ from dmun_audit.plan.waivers import check_waivers
 SEPARATOR = ":"  # between the prefix of a target and the id of a case; no slug contains it
 
 
-def resolve_all(options: Options, targets: Sequence[str], knowledge: Sequence[str]) -> list[AuditConfig]:
+def resolve_all(
+    options: Options, targets: Sequence[str], knowledge: Sequence[str], *, only_listed: bool = False
+) -> list[AuditConfig]:
     """One config for each target, in the order of the command line. Raises UsageError for bad input.
 
-    `options` hold everything but targets and knowledge. All configs share models, policy, seed and store.
+    `options` hold everything but targets and knowledge. All configs share models, policy and store. Each has the seed that it has
+    alone. `only_listed` is as in `resolve`.
     """
     for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
         refuse_empty(option)
     pairs = targets_with_knowledge(targets, knowledge)
     if len(pairs) == 1:
-        return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]))])
+        return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]), only_listed=only_listed)])
     models = find_models(options)
     shared = replace(options, audit_dir=None)
-    configs = [resolve(replace(shared, target=target, knowledge=reference), models) for target, reference in pairs]
+    configs = [
+        resolve(replace(shared, target=target, knowledge=reference), models, only_listed=only_listed)
+        for target, reference in pairs
+    ]
     _refuse_duplicates([(_as_option(*pair), config.dossier) for pair, config in zip(pairs, configs, strict=True)])
     prefixes = _prefixes([config.dossier.target.name for config in _checked(configs)])
     return [

@@ -73,9 +73,9 @@ def _derived_otherwise(run: Run) -> list[str]:
 def _plan(run: Run) -> Plan:
     """The plan that follows from the dossier, the policy and the seed of the run."""
     unrelated = read_prompts(run.path / UNRELATED) if (run.path / UNRELATED).exists() else ()
-    seed, fingerprint = run.manifest.seeds.get("audit_seed"), run.manifest.plan.get("fingerprint", "")
+    seed, fingerprint = run.manifest.seeds.get("audit_seed"), run.manifest.seeds.get("fingerprint", "")
     if type(seed) is not int or not isinstance(fingerprint, str):
-        raise UsageError("manifest.json does not say from which seed the plan follows", "seeds or plan were edited")
+        raise UsageError("manifest.json does not say from which seed the plan follows", "its seeds were edited")
     return make_plan(read_dossier(run.path / DOSSIER), load_policy(str(run.path / POLICY)), seed, fingerprint, unrelated)
 
 

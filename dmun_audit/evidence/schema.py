@@ -271,6 +271,21 @@ class AttemptRecord(_Record):
     verdict: AuditVerdict | None = None
 
 
+class OtherAttempt(_Record):
+    """Another audit of the same weights, as the log beside the store has it."""
+
+    audit_hash: str
+    began: str = Field(description="Its first start (UTC).")
+    folder: str = Field(description="The name of its run folder.")
+    target: str
+    policy: str = Field(description="The name of its policy.")
+    policy_digest: str
+    dossier_digest: str
+    audit_seed: int
+    drawn: str = Field(description="How its seed was drawn: option, policy or after fingerprint.")
+    verdict: str = Field(default="", description="The verdicts that it came to; empty if it was never concluded.")
+
+
 class ManifestWaiver(_Record):
     """A waiver of the policy, with its status after the run."""
 
@@ -317,15 +332,19 @@ class Manifest(_Record):
         default_factory=dict,
         description="How many images were planned, rendered, reused, and rechecked: rendered again and the same.",
     )
-    policy: JsonObject = Field(default_factory=dict, description="Name, digest, alterations and text of the policy.")
-    dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
-    plan: JsonObject = Field(
+    policy: JsonObject = Field(
         default_factory=dict,
-        description="Digest, number of cases, and what the plan follows from besides dossier, policy and seed.",
+        description="Name, digest, alterations and text of the policy; whether the audit is release evidence.",
     )
-    seeds: JsonObject = Field(default_factory=dict, description="The audit seed and where it comes from.")
+    dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
+    plan: JsonObject = Field(default_factory=dict, description="Digest and number of cases.")
+    seeds: JsonObject = Field(
+        default_factory=dict, description="The audit seed, where it comes from, and from what it was drawn."
+    )
     trust_remote_code: bool = False
-    models: JsonObject = Field(default_factory=dict, description="Reference, digests and load proof of base and candidate.")
+    models: JsonObject = Field(
+        default_factory=dict, description="Reference, files, digests and load proof of base and candidate."
+    )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
     sampler: JsonObject = Field(default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch, threads.")
     candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
@@ -340,6 +359,9 @@ class Manifest(_Record):
         description="Why the run is not the whole plan, and failed tests of the user; the verdict follows from it.",
     )
     attempts: tuple[AttemptRecord, ...] = ()
+    earlier_attempts: tuple[OtherAttempt, ...] = Field(
+        default=(), description="Other audits of the same weights that the store knew of, by their first start."
+    )
     started: str | None = None
     finished: str | None = None
     seconds: Number | None = None

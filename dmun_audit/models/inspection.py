@@ -24,7 +24,7 @@ from dmun_audit.models.headers import (
     variants,
 )
 from dmun_audit.models.references import ModelReference, atelier_own_base
-from dmun_audit.models.source_files import source_digest
+from dmun_audit.models.source_files import read_source
 
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
@@ -45,9 +45,9 @@ class Inspection:
     """What `dmun-audit inspect` prints.
 
     `holds` has an entry for each component. So has `fit`: how many tensors have a place in the base (`matched`), and how many
-    places keep the base's tensor (`missing`). `touched` counts the base's tensors that a file changes, by block. `proof` is the
-    load proof; it is None where only headers were read. `schedulers` holds class and prediction type of "candidate" and "base",
-    where they were loaded.
+    places keep the base's tensor (`missing`). `touched` counts the base's tensors that a file changes, by block. `files` has the
+    SHA-256 of each file by its name. `proof` is the load proof; it is None where only headers were read. `schedulers` holds class
+    and prediction type of "candidate" and "base", where they were loaded.
     """
 
     model: str
@@ -58,6 +58,7 @@ class Inspection:
     touched: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
     source_digest: str | None = None
     weights_digest: str | None = None
     proof: dict[str, Any] | None = None
@@ -114,17 +115,19 @@ def inspect_fully(
     """
     below = atelier_own_base(reference) or base
     if below is None and reference.kind == "weights":
-        return replace(inspect_quickly(reference, None, trust_remote_code), source_digest=source_digest(reference))
+        quick = inspect_quickly(reference, None, trust_remote_code)
+        source = read_source(reference)
+        return replace(quick, files=dict(source.files), source_digest=source.digest)
     from dmun_audit.models.loading import load_candidate, load_pipeline
 
-    loaded_base = None
+    source, loaded_base = read_source(reference), None
     if below is None or reference == below:
-        model = load_pipeline(reference, dtype, trust_remote_code=trust_remote_code)
+        model = load_pipeline(reference, dtype, trust_remote_code=trust_remote_code, planned=source)
     elif sampling is None or reference.kind in {"weights", "images"} or below is not base:
-        model = load_candidate(reference, below, dtype, trust_remote_code=trust_remote_code)
+        model = load_candidate(reference, below, dtype, trust_remote_code=trust_remote_code, planned=source)
     else:
         loaded_base = load_pipeline(below, dtype, trust_remote_code=trust_remote_code)
-        model = load_candidate(reference, loaded_base, dtype, trust_remote_code=trust_remote_code)
+        model = load_candidate(reference, loaded_base, dtype, trust_remote_code=trust_remote_code, planned=source)
     facts = sampling(model, loaded_base) if sampling is not None and model.pipeline is not None else SamplingFacts()
     proof = model.proof
     fit = {name: {key: counts[key] for key in ("matched", "missing")} for name, counts in proof["components"].items()}
@@ -136,6 +139,7 @@ def inspect_fully(
         fit,
         notes=proof["notes"],
         warnings=[*facts.warnings, *proof["warnings"]],
+        files=dict(source.files),
         source_digest=model.source_digest,
         weights_digest=model.weights_digest,
         proof=proof,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dmun_audit._util.errors import LoadError, UsageError
@@ -12,8 +13,16 @@ from dmun_audit._util.hashing import digest, digest_bytes, digest_file
 from dmun_audit.models.references import IMAGE_LIST, WEIGHTS_SUFFIXES, ModelReference, hub_parts
 
 MODEL_SUFFIXES = {".json", ".txt", ".model", ".py"} | WEIGHTS_SUFFIXES
-IMAGE_SUFFIXES = {".jsonl", ".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+IMAGE_SUFFIXES = {".jsonl"} | PICTURE_SUFFIXES
 COARSEST_CLOCK = 2_000_000_000  # nanoseconds; FAT keeps the time of a change to two seconds
+
+DIGEST_OF_A_FILE = "the SHA-256 of its bytes, as sha256sum prints it"
+DIGEST_OF_FILES = "the SHA-256 over the names and the digests of these files"
+DIGEST_AS_LOADED = (
+    "the SHA-256 over all tensors in memory (component, name, type, shape, bytes) and the settings of all components, whatever "
+    "file they came from"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -24,11 +33,12 @@ class Source:
 
     `digest` is SHA-256 (64 hex digits) over relative paths and contents. `state` is another value as soon as the size, a time or
     the inode of a file is another one. It is empty where a file was changed just before it was read: another change might then
-    not show.
+    not show. `files` has the SHA-256 of each file by its name, without pictures.
     """
 
     digest: str
     state: str = ""
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def source_digest(reference: ModelReference) -> str:
@@ -51,12 +61,14 @@ def read_source(reference: ModelReference) -> Source:
     files = _model_files(reference.path)
     before, newest = _state(files)
     try:
-        total = digest([[name, digest_file(path)] for name, path in files])
+        digests = {name: digest_file(path) for name, path in files}
+        total = digest([[name, each] for name, each in digests.items()])
     except OSError as error:
         raise UsageError(f"{error.filename} cannot be read", str(error)) from None
     logger.debug("hashed %d files of %s in %.2f s: %s", len(files), reference.text, time.monotonic() - clock, total)
     settled = newest < started - COARSEST_CLOCK and _state(files)[0] == before
-    return Source(total, before if settled else "")
+    listed = {name: each for name, each in digests.items() if Path(name).suffix.lower() not in PICTURE_SUFFIXES}
+    return Source(total, before if settled else "", listed)
 
 
 def confirm_source(reference: ModelReference, planned: Source | None) -> str:

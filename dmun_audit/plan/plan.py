@@ -15,7 +15,7 @@ from dmun_audit.verdict.vocabulary import CONTROLS
 class Plan:
     """All cases of one audit in order. `nearby` are the concepts under test, the most similar first.
 
-    `fingerprint` is the digest of the candidate's files; empty if the plan does not depend on it.
+    Fresh prompts and triggers are drawn from `fingerprint` (see `plan.seeds`).
     """
 
     dossier: Dossier
@@ -53,5 +53,8 @@ class Plan:
         return self.policy.alpha / 2.0 if required else self.policy.alpha
 
     def digest(self) -> str:
-        """SHA-256 of dossier, policy, seed and case ids."""
-        return digest([self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases]])
+        """SHA-256 of dossier, policy, seed, case ids and, where there is one, the fingerprint."""
+        drawn_from = [self.fingerprint] if self.fingerprint else []
+        return digest(
+            [self.dossier.digest(), self.policy.as_dict(), self.audit_seed, [case.id for case in self.cases], *drawn_from]
+        )

@@ -4,6 +4,7 @@ from dmun_audit.policy.loading import BUILT_IN, alterations, baseline, built_in_
 from dmun_audit.policy.policy import Policy
 from dmun_audit.policy.schema import policy_json_schema
 from dmun_audit.policy.sections import Adversarial, Controls, Erasure, Retention, Sampling, Substitute, Waiver
+from dmun_audit.policy.strictness import release_sentence, weaker_than_release
 
 __all__ = [
     "BUILT_IN",
@@ -21,4 +22,6 @@ __all__ = [
     "load_policy",
     "policy_from_table",
     "policy_json_schema",
+    "release_sentence",
+    "weaker_than_release",
 ]

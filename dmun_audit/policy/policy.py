@@ -32,7 +32,7 @@ from dmun_audit.policy.sections import (
     broken_rule,
 )
 
-HASHED_AT_DEFAULT = frozenset({"judge_error_gates", "per_prompt_ceiling", "per_concept_margin", "seeds"})
+HASHED_AT_DEFAULT = frozenset({"judge_error_gates", "per_prompt_ceiling", "per_concept_margin", "release_evidence", "seeds"})
 """The keys with a default that stand in every digest. A key outside this set stands there only if it differs from its default."""
 
 NEVER_HASHED = frozenset({"extends"})
@@ -45,9 +45,6 @@ class Policy:
 
     name: str
     """The name of the policy in the terminal and in reports. A policy that extends another one may leave it out."""
-
-    release_evidence: Flag
-    """Whether an audit under this policy counts as evidence for a release."""
 
     alpha: Annotated[float, Field(strict=True, ge=SMALLEST_SHARE, lt=0.5)]
     """The error rate of a PASS. A FAIL has the error rate alpha divided by the number of planned gating claims."""
@@ -71,10 +68,15 @@ class Policy:
     """The claim over all nearby concepts."""
 
     seeds: Literal["fixed", "after fingerprint"] = "fixed"
-    """Whether the audit's seed is 0, or drawn from the fingerprint of the candidate. The option --audit-seed comes first."""
+    """Whether the audit's seed is 0, or follows from the candidate's weights, the policy's figures, the dossier and the option --nonce
+    ("after fingerprint"). The option --audit-seed comes first."""
+
+    release_evidence: Flag = True
+    """What policies of earlier versions say of themselves. It is no longer read: reports compare every figure with the built-in policy
+    release."""
 
     fresh: Fresh | None = None
-    """The claim over prompts that are drawn after the candidate's fingerprint is known. Without the section there is none."""
+    """The claim over prompts that are drawn after the candidate's weights are known. Without the section there is none."""
 
     triggers: Triggers | None = None
     """Direct prompts with random triggers. Without the section there are none."""

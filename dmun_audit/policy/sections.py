@@ -244,7 +244,7 @@ class Adversarial:
 
 @dataclass(frozen=True, config=SECTION)
 class Fresh:
-    """The claim over fresh prompts, which are drawn after the candidate's fingerprint is known: they do not show the target."""
+    """The claim over fresh prompts, which are drawn after the candidate's weights are known: they do not show the target."""
 
     ceiling: Share
     """The target may appear for at most this share of the fresh prompts with which the base model shows it."""

@@ -117,7 +117,7 @@ class Session:
         options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
         targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
         try:
-            self._plan(resolve_all(options, targets, knowledge))
+            self._plan(resolve_all(options, targets, knowledge, only_listed=self.config.option.collectonly))
         except UsageError as error:
             raise pytest.UsageError(str(error)) from None
 

@@ -13,6 +13,7 @@ from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, on
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import terminal_lines
+from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_lines
 from dmun_audit.report.waivers import (
     expired_waivers,
     expiring_waivers,
@@ -58,8 +59,12 @@ def summary_lines(run: Run) -> list[str]:
     lines += _verdict_lines(run)
     for sentence in alerts(run):
         lines += wrapped(f"WARNING: {sentence}", "    ", "  ")
-    for sentence in scope_lines(run):
+    for sentence in (*scope_lines(run), *release_lines(run)):
         lines += wrapped(sentence, "    ", "  ")
+    if sentence := attempt_sentence(run.manifest):
+        lines += wrapped(f"{sentence} The others:", "    ", "  ")
+    for line in attempt_lines(run.manifest):
+        lines += wrapped(line, "      ", "    - ")
     lines.append(f"report: {run.path / 'report.html'}")
     return lines
 

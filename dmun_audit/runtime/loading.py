@@ -83,8 +83,8 @@ class AuditRuntime:
         sampling = config.policy.sampling
         return {
             "models": {
-                "base": _model_facts(config.base, self.base),
-                "candidate": _model_facts(config.candidate, self.candidate),
+                "base": _model_facts(config.base, self.base, config.source_files.get("base", {})),
+                "candidate": _model_facts(config.candidate, self.candidate, config.source_files.get("candidate", {})),
             },
             "judge": _judge_facts(config, observations),
             "sampler": self.engine.sampler
@@ -135,6 +135,7 @@ def open_runtime(
     planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
     base = load_pipeline(base_model, planned=planned["base"], **settings)
     candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
+    _confirm_weights(config, candidate, base.reference)
     for model in (base, candidate):
         confirm_probe(model, config.store_folder, device)
     if isinstance(candidate.image_source, ImageFolder):
@@ -148,6 +149,21 @@ def open_runtime(
         runtime.prompt_judge_of(each)
         _refuse_overlong(base.pipeline, each)
     return runtime
+
+
+def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: references.ModelReference) -> None:
+    """Raise LoadError if the candidate has other weights than those from which the plan was drawn."""
+    from dmun_audit.models.loaded_digest import WeightsToLoad
+
+    loaded = WeightsToLoad(
+        candidate.reference,
+        base,
+        config.source_digests,
+        config.policy.sampling.dtype,
+        config.trust_remote_code,
+        config.store_folder,
+    )
+    loaded.confirm(config.weights_digest, candidate.weights_digest)
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
@@ -165,9 +181,11 @@ def base_engine(base: references.ModelReference, sampling: Sampling, store_folde
     return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 
 
-def _model_facts(reference: str, model: Any) -> JsonObject:
+def _model_facts(reference: str, model: Any, files: Mapping[str, str]) -> JsonObject:
+    """`files` are the SHA-256 of the model's files by name: what sha256sum prints."""
     return {
         "reference": reference,
+        "files": dict(files),
         "source_digest": model.source_digest,
         "weights_digest": model.weights_digest,
         "proof": model.proof,

@@ -10,19 +10,23 @@ from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion, Interruptions
-from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest
+from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
+from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, OtherAttempt
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.seeds import figures_digest
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
 from dmun_audit.runtime.environment import describe_command, versions, working_tree
 from dmun_audit.verdict.vocabulary import CONTROLS
 
 
-def opened_manifest(config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord]) -> Manifest:
+def opened_manifest(
+    config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord], others: Sequence[OtherAttempt] = ()
+) -> Manifest:
     """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion."""
     facts = earlier.to_json() if earlier else {}
     state = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
-    return Manifest.model_validate(facts | _planned(config) | state)
+    return Manifest.model_validate(facts | _planned(config) | state | {"earlier_attempts": others})
 
 
 def concluded_manifest(
@@ -37,6 +41,7 @@ def concluded_manifest(
     attempts: Sequence[AttemptRecord],
     evidence: EvidenceDigest,
     not_run: Sequence[str] = (),
+    others: Sequence[OtherAttempt] = (),
 ) -> Manifest:
     """The manifest of a concluded audit. `records` are all records by case id, pooled ones included.
 
@@ -64,6 +69,7 @@ def concluded_manifest(
         "command": describe_command() | {"options": _options(config)},
         "interruptions": _plain(asdict(interruptions)) | {"not_run": list(not_run)},
         "attempts": attempts,
+        "earlier_attempts": others,
         "started": attempts[-1].started,
         "finished": attempts[-1].finished,
         "seconds": round(sum(record.volatile.seconds or 0.0 for record in records.values()), 1),
@@ -102,6 +108,7 @@ def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
 def _planned(config: AuditConfig) -> JsonObject:
     """The part that is known before a model is loaded."""
     dossier, policy, plan = config.dossier, config.policy, config.plan
+    weaker = weaker_than_a_release_audit(policy, config.seeds)
     return {
         "format": FORMAT,
         "audit_hash": config.audit_hash,
@@ -109,7 +116,8 @@ def _planned(config: AuditConfig) -> JsonObject:
         "policy": {
             "name": policy.name,
             "digest": digest(policy.as_dict()),
-            "release_evidence": policy.release_evidence,
+            "release_evidence": not weaker,
+            "weaker_than_release": weaker,
             "baseline": baseline(policy),
             "altered": alterations(policy),
             "text": policy.as_dict(),
@@ -120,8 +128,10 @@ def _planned(config: AuditConfig) -> JsonObject:
             "world": dossier.world,
             "origin": config.knowledge,
         },
-        "plan": {"digest": plan.digest(), "cases": len(plan.cases), "fingerprint": plan.fingerprint},
-        "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds},
+        "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
+        "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds, "nonce": config.nonce or None}
+        | {"weights": [config.weights_digest] if config.weights_digest else [], "figures": figures_digest(policy)}
+        | {"fingerprint": config.fingerprint},
         "trust_remote_code": config.trust_remote_code,
     }
 
@@ -151,6 +161,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "second_judge": config.second_judge,
         "composition_judge": config.composition_judge,
         "audit_seed": config.audit_seed,
+        "nonce": config.nonce or None,
         "keep_going": config.keep_going,
         "trust_remote_code": config.trust_remote_code,
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
+from dmun_audit._util import hashing
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
@@ -14,7 +16,7 @@ from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder, as_read_back
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, Volatile
+from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, OtherAttempt, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.attestation import statement
@@ -22,6 +24,7 @@ from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.inputs import write_inputs
 from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
+from dmun_audit.store.attempts import Attempt, AttemptLog
 from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict
@@ -79,7 +82,7 @@ class TargetAudit:
         folder.open(self.config.audit_hash)
         self._earlier = earlier = folder.read_manifest()
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
-        folder.write_manifest(opened_manifest(self.config, earlier, self._attempts))
+        folder.write_manifest(opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder)))
         write_inputs(self.config, folder.path)
         self.folder = folder
 
@@ -124,12 +127,36 @@ class TargetAudit:
             attempts=(*self._attempts[:-1], attempt),
             evidence=digest,
             not_run=[case_id for case_id in self.folder.contents() if case_id not in records],
+            others=self._log_attempt(self.folder, conclusion.verdict),
         )
         run = read_run(self.folder.path, as_read_back(manifest))
         write_reports(run)
         self.folder.seal(manifest, lambda checksums: statement(manifest, run.cases, checksums))
         self.run = run
         return run
+
+    def _log_attempt(self, folder: RunFolder, verdict: AuditVerdict | None = None) -> list[OtherAttempt]:
+        """Write to the log of these weights that this audit begins, or its verdict. Returns the other audits in the log.
+
+        A candidate whose weights nobody sees before it is loaded has a log by the digest of its files.
+        """
+        config = self.config
+        log = AttemptLog(config.store_folder, config.weights_digest or config.source_digests["candidate"])
+        attempt = Attempt(
+            audit_hash=config.audit_hash,
+            began=self._attempts[-1].started,
+            folder=folder.path.name,
+            target=self.name,
+            policy=config.policy.name,
+            policy_digest=hashing.digest(config.policy.as_dict()),
+            dossier_digest=config.dossier.digest(),
+            audit_seed=config.audit_seed,
+            drawn=config.seeds,
+            verdict=verdict or "",
+        )
+        log.append(attempt)
+        others = [other for other in log.attempts() if other.audit_hash != config.audit_hash]
+        return [OtherAttempt(**asdict(other)) for other in others]
 
     @property
     def verdict(self) -> AuditVerdict | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 
 import pytest
 
 from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.hashing import digest
 from dmun_audit.models import source_files
 from dmun_audit.models.references import parse_reference
 from dmun_audit.models.source_files import Source, confirm_source, read_source, source_digest
@@ -135,3 +137,22 @@ def test_hub_models_are_not_read(monkeypatch):
     forbid_reading(monkeypatch)
     reference = parse_reference("owner/name@v1")
     assert confirm_source(reference, read_source(reference)) == source_digest(reference)
+
+
+def test_the_digest_of_each_file_is_what_sha256sum_prints(pipeline):
+    printed = subprocess.run(["sha256sum", WEIGHTS], cwd=pipeline, capture_output=True, text=True, check=True).stdout.split()[0]
+    source = read_source(parse_reference(str(pipeline)))
+    assert source.files.keys() == {"model_index.json", WEIGHTS}
+    assert source.files[WEIGHTS] == printed
+    assert source.digest == digest([[name, source.files[name]] for name in sorted(source.files)])
+
+
+def test_pictures_made_elsewhere_count_in_the_digest_and_are_not_listed(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "1.png", "prompt": "a cat", "seed": 1}\n')
+    before = read_source(parse_reference(f"images:{tmp_path}"))
+    assert before.files.keys() == {"metadata.jsonl"}
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "1.png")
+    assert read_source(parse_reference(f"images:{tmp_path}")).digest != before.digest

@@ -32,7 +32,7 @@ def test_the_digest_is_the_digest_of_the_resolved_policy(tmp_path):
     extending = load_policy(str(write(tmp_path, STRICTER, "ours.toml")))
     text = (Path(__file__).parents[2] / "dmun_audit/policy/built_in/standard.toml").read_text()
     for old, new in (
-        ('"standard"\nrelease', '"ours"\nrelease'),
+        ('name = "standard"', 'name = "ours"'),
         ("alpha = 0.05", "alpha = 0.01"),
         ("ceiling = 0.05", "ceiling = 0.03"),
     ):

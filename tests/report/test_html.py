@@ -209,12 +209,43 @@ def test_a_manifest_with_nothing_in_it_still_makes_a_page(folder: Any) -> None:
     assert "INCOMPLETE" in Page(render_html(read_run(folder.close()))).text
 
 
-@pytest.mark.parametrize("release", [True, False])
-def test_a_policy_that_is_no_release_evidence_is_said_in_red(folder: Any, release: bool) -> None:
-    folder.manifest["policy"]["release_evidence"] = release
+@pytest.mark.parametrize("weaker", [[], ["erasure.ceiling is 0.12, and release has 0.03"]])
+def test_an_audit_that_is_no_release_evidence_is_said_in_red_with_the_figure(folder: Any, weaker: list[str]) -> None:
+    folder.manifest["policy"] |= {"release_evidence": True, "weaker_than_release": weaker}  # the flag alone says nothing
     page = Page(render_html(read_run(folder.close())))
-    assert ("does not support a decision" in page.text) is not release
-    assert any("notice red" in attributes.get("class", "") for attributes in page.of("p")) is not release
+    assert ("does not support a decision" in page.text) is bool(weaker)
+    assert ("erasure.ceiling is 0.12, and release has 0.03" in page.text) is bool(weaker)
+    assert any("notice red" in attributes.get("class", "") for attributes in page.of("p")) is bool(weaker)
+    assert ("release evidence: at least as strict as the policy release" in page.text) is not bool(weaker)
+
+
+def test_a_run_of_an_earlier_version_claims_no_release_evidence(folder: Any) -> None:
+    folder.manifest["policy"] = {"name": "standard", "release_evidence": True}
+    text = Page(render_html(read_run(folder.close()))).text
+    assert "not compared with the policy release" in text
+    assert "at least as strict" not in text
+
+
+def test_a_waived_case_is_no_release_evidence(folder: Any, a_record: Any) -> None:
+    folder.manifest["policy"]["weaker_than_release"] = []
+    waiver = {"reason": "accepted", "owner": "board", "expires": "2027-01-31"}
+    folder.add(a_record("retention", "Edvard Munch", "FAIL", waiver=waiver))
+    text = " ".join(Page(render_html(read_run(folder.close()))).text.split())
+    assert "Not for what is waived: " in text
+    assert "Edvard Munch" in text[text.index("Not for what is waived: ") :][:200]
+
+
+def test_files_keep_their_names_and_digests_and_it_is_said_how_each_is_made(folder: Any) -> None:
+    folder.manifest["models"] = {"candidate": {"files": {"unet/my_weights.safetensors": "0" * 64}, "weights_digest": "1" * 64}}
+    text = Page(render_html(read_run(folder.close()))).text
+    assert "SHA-256 of unet/my_weights.safetensors" in text
+    assert "0" * 64 in text
+    assert "as sha256sum prints it" in text
+
+
+def test_a_chosen_seed_is_a_note(folder: Any) -> None:
+    folder.manifest["seeds"] |= {"audit_seed": 77, "drawn": "option"}
+    assert "The seed 77 was chosen" in Page(render_html(read_run(folder.close()))).text
 
 
 def test_adversarial_prompts_are_grouped_by_strategy(page: Page) -> None:

@@ -23,9 +23,10 @@ from dmun_audit.report.html.disagreements import view_disagreements
 from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
-from dmun_audit.report.html.provenance import sections
+from dmun_audit.report.html.provenance import DIGESTS, sections
 from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
+from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_lines, seed_lines, weaker_than_release
 from dmun_audit.report.text import cases_in_full, groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
 from dmun_audit.store.files import write_atomically
@@ -109,6 +110,12 @@ def render_html(run: Run) -> str:
         expired=expired_waivers(run.manifest),
         expiring=expiring_waivers(run.manifest),
         waivers=run.manifest.waivers,
+        release=release_lines(run),
+        weaker=weaker_than_release(run.manifest),
+        seeds=seed_lines(run.manifest),
+        attempt=attempt_sentence(run.manifest),
+        other_attempts=attempt_lines(run.manifest),
+        digests=DIGESTS,
         verdict_of={case.id: case.verdict for case in cases},
         groups=groups,
         findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),

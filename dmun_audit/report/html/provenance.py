@@ -6,9 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dmun_audit.evidence.schema import Manifest
+from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES
 from dmun_audit.report.formatting import is_number, number, one_line, percent
 
 Row = tuple[str, str]
+DIGESTS = (
+    f"Digests of models. SHA-256 of a file: {DIGEST_OF_A_FILE}. Source digest: {DIGEST_OF_FILES}. Weights digest: "
+    f"{DIGEST_AS_LOADED}."
+)
 SHOWN_ELSEWHERE = {"components", "blocks"}  # parts of a load proof: the page has a table of them
 
 _SECTIONS = (  # heading, keys of the manifest from the outside in
@@ -26,6 +31,7 @@ _SECTIONS = (  # heading, keys of the manifest from the outside in
     ("Hardware", ("hardware",)),
     ("Source code", ("git",)),
     ("Attempts", ("attempts",)),
+    ("Other audits of these weights", ("earlier_attempts",)),
 )
 
 
@@ -51,6 +57,9 @@ def _rows(value: Any, name: str) -> Iterator[Row]:
             return
         for key, inner in value.items():
             if key in SHOWN_ELSEWHERE and name.endswith("load proof"):
+                continue
+            if key == "files" and isinstance(inner, Mapping):
+                yield from ((f"SHA-256 of {one_line(file)}", _text(digest)) for file, digest in inner.items())
                 continue
             label = "load proof" if key == "proof" else one_line(key).replace("_", " ")
             yield from _rows(inner, f"{name}, {label}" if name else label)

@@ -1,0 +1,16 @@
+"""Whether an audit is release evidence: its policy, and how its seed was drawn, compared with the built-in policy release."""
+
+from __future__ import annotations
+
+from dmun_audit.plan.seeds import CHOSEN
+from dmun_audit.policy import Policy, weaker_than_release
+
+SEED_CHOSEN = "the seed was chosen with --audit-seed, and release draws it from the candidate's weights"
+
+
+def weaker_than_a_release_audit(policy: Policy, drawn: str) -> list[str]:
+    """The ways in which an audit is weaker than one under the built-in policy release; empty for release evidence.
+
+    `drawn` says how the seed was drawn, in the words of `plan.seeds`.
+    """
+    return [*weaker_than_release(policy), *([SEED_CHOSEN] if drawn == CHOSEN else [])]

@@ -1,0 +1,74 @@
+"""What the audit is evidence for: release evidence or not, how its seeds were drawn, other audits of the same weights."""
+
+from __future__ import annotations
+
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import Manifest, OtherAttempt
+from dmun_audit.plan.seeds import foreseen, seed_sentences
+from dmun_audit.policy import release_sentence
+from dmun_audit.report.formatting import count, one_line
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def weaker_than_release(manifest: Manifest) -> list[str] | None:
+    """The ways in which the audit is weaker than one under the policy release; None if an earlier version compared nothing."""
+    weaker = manifest.policy.get("weaker_than_release")
+    return [one_line(way) for way in weaker] if isinstance(weaker, list) else None
+
+
+def release_lines(run: Run) -> list[str]:
+    """Whether the audit is release evidence, and for which cases not. Empty if an earlier version compared nothing."""
+    weaker = weaker_than_release(run.manifest)
+    if weaker is None:
+        return []
+    waived = [one_line(case.title or case.case_id) for case in run.cases if case.is_waived]
+    if weaker or not waived:
+        return [release_sentence(weaker)]
+    return [release_sentence(weaker), f"Not for what is waived: {'; '.join(waived)}."]
+
+
+def seed_lines(manifest: Manifest) -> list[str]:
+    """How the seeds were drawn, in sentences; empty if an earlier version does not say from what."""
+    seeds = manifest.seeds
+    if "figures" not in seeds:
+        return []
+    drawn, nonce = one_line(seeds.get("drawn", "")), one_line(seeds.get("nonce") or "")
+    source = "" if foreseen(one_line(seeds.get("fingerprint", ""))) else "the candidate's source"
+    return seed_sentences(seeds.get("audit_seed", 0), drawn, nonce, "the candidate's weights" if seeds.get("weights") else source)
+
+
+def attempt_sentence(manifest: Manifest) -> str:
+    """The place of this audit among all audits of its weights: "Third attempt on these weights." Empty for the only one."""
+    same, others = _for_target(manifest), len(manifest.earlier_attempts)
+    if not others:
+        return ""
+    began = manifest.attempts[0].started if manifest.attempts else ""
+    earlier = [attempt for attempt in same if attempt.began <= began]
+    sentences = [f"{_place(len(earlier) + 1)} on these weights."] if same else []
+    if later := len(same) - len(earlier):
+        sentences.append(f"{count(later, 'more attempt')} began later.")
+    if others > len(same):
+        targets = ", ".join(dict.fromkeys(one_line(each.target) for each in manifest.earlier_attempts if each not in same))
+        sentences.append(f"The same weights were audited for other targets: {targets}.")
+    return " ".join(sentences)
+
+
+def attempt_lines(manifest: Manifest) -> list[str]:
+    """A line for each other audit of the same weights: when, policy, seed, verdict."""
+    return [_line(attempt) for attempt in manifest.earlier_attempts]
+
+
+def _line(attempt: OtherAttempt) -> str:
+    began = one_line(attempt.began).replace("T", " ").replace("Z", " UTC")
+    verdict = one_line(attempt.verdict) or "never concluded"
+    policy = f"policy {one_line(attempt.policy)} ({one_line(attempt.policy_digest)[:8]})"
+    return f"{verdict} under {policy}, {one_line(attempt.target)}, seed {attempt.audit_seed}, {began}, {one_line(attempt.folder)}"
+
+
+def _for_target(manifest: Manifest) -> list[OtherAttempt]:
+    return [attempt for attempt in manifest.earlier_attempts if attempt.target == manifest.target.name]
+
+
+def _place(number: int) -> str:
+    return f"{ORDINALS[number - 1].capitalize()} attempt" if number <= len(ORDINALS) else f"Attempt {number}"
