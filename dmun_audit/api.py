@@ -169,7 +169,7 @@ def audit(
         The result, read from the run folder.
 
     Raises:
-        UsageError: Bad input. The message says what is wrong, why, and what to do.
+        UsageError: Bad input, or another process writes the run folder. The message says what is wrong, why, and what to do.
         LoadError: A model or judge cannot be loaded, or fails its load proof.
         StoreError: The store or the run folder cannot be written.
 
@@ -208,18 +208,21 @@ def audit(
     config = resolve(options)
     check_waivers([config.plan], config.day)
     target_audit = TargetAudit(config)
-    target_audit.begin()
-    runtime = open_runtime([config], lambda count: None, in_memory)
-    runner = target_audit.runner(runtime.runner)
-    for case in config.plan.cases:
-        if not case.pooled:
-            record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
-            if record.case_id != case.id:
-                break  # a control is refuted: nothing more is drawn
-            target_audit.keep(record)
-            if on_case:
-                on_case(record)
-    return AuditResult(target_audit.conclude())
+    try:
+        target_audit.begin()
+        runtime = open_runtime([config], lambda count: None, in_memory)
+        runner = target_audit.runner(runtime.runner)
+        for case in config.plan.cases:
+            if not case.pooled:
+                record = target_audit.check(case, runner, lambda: runtime.engine.rendered)
+                if record.case_id != case.id:
+                    break  # a control is refuted: nothing more is drawn
+                target_audit.keep(record)
+                if on_case:
+                    on_case(record)
+        return AuditResult(target_audit.conclude())
+    finally:
+        target_audit.end()
 
 
 def load_run(folder: str | Path) -> AuditResult:

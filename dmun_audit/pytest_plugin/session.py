@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from functools import cached_property
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
+    from dmun_audit.pytest_plugin.log_file import LogFile
     from dmun_audit.pytest_plugin.outcomes import RunningTest
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
@@ -40,7 +40,7 @@ class Session:
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
         self._fatal = ""
-        self._log: logging.Handler | None = None
+        self._log: LogFile | None = None
         self._node_ids: set[str] = set()
         self._finished: set[str] = set()  # node ids of finished tests
         self._summary: list[str] = []
@@ -143,6 +143,7 @@ class Session:
         except UsageError as error:
             for each in self.tests:
                 each.audit.folder = None  # no audit is concluded if one of them could not begin
+                each.audit.end()
             raise pytest.UsageError(str(error)) from None
         if self._begun:
             self._progress = Progress(self.config, budget(self._begun))
@@ -209,9 +210,11 @@ class Session:
         except BaseException:
             self._running.broken = True  # an error of the audit or a timeout, not a finding: the case gets no record
             raise
-        if record is None:  # outside of the except block, so that pytest shows the error only once
+        if record is not None:
+            self._running.keep(self.tests.index(tests), record)
+            self._fatal = self._log.failure if self._log else ""
+        if record is None or self._fatal:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)
-        self._running.keep(self.tests.index(tests), record)
         if record.case_id != case.id:
             pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
@@ -273,9 +276,14 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        if self._log is not None:
-            logging.getLogger("dmun_audit").removeHandler(self._log)
-            self._log.close()
+        self._fatal = self._fatal or (self._log.end() if self._log else "")
+        try:
+            return self._conclude(session, exit_status)
+        finally:
+            for each in self.tests:
+                each.audit.end()
+
+    def _conclude(self, session: pytest.Session, exit_status: int) -> int:
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status
