@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.workflow_commands import escaped, guard_terminal
 from dmun_audit.pytest_plugin.discovery import asks_for_audit
 
 if TYPE_CHECKING:
@@ -78,12 +79,13 @@ class Session:
         try:
             self._plan(resolve_all(options, targets, knowledge))
         except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(escaped(str(error))) from None
 
     def _plan(self, configs: Sequence[AuditConfig]) -> None:
         from dmun_audit.pytest_plugin.target_tests import TargetTests
 
         self.tests = [TargetTests(config) for config in configs]
+        guard_terminal(self.config)
 
     def header(self) -> list[str]:
         """Lines for the header of the run."""
@@ -144,7 +146,7 @@ class Session:
             for each in self.tests:
                 each.audit.folder = None  # no audit is concluded if one of them could not begin
                 each.audit.end()
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(escaped(str(error))) from None
         if self._begun:
             self._progress = Progress(self.config, budget(self._begun))
 
