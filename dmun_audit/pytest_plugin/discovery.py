@@ -1,10 +1,14 @@
-"""Whether test files use an audit. Imports only the standard library, so that runs without an audit stay quick."""
+"""Whether test files use an audit, and which case a test is of. Imports only the standard library, so that runs without an audit stay quick."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
 """A function with the argument `audit`: a test, or a fixture."""
@@ -22,3 +26,12 @@ def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) 
             except OSError:
                 continue
     return False
+
+
+def case_of(item: pytest.Item) -> tuple[str, str]:
+    """Target and id of the case that parametrises a test; empty for other tests."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    for value in parameters.values():
+        if type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case":
+            return value.target, value.id
+    return "", ""

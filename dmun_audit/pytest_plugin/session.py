@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.workflow_commands import escaped, guard_terminal
-from dmun_audit.pytest_plugin.discovery import asks_for_audit
+from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
 
 if TYPE_CHECKING:
     from dmun_audit.config.audit_config import AuditConfig
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
-
-OTHER_FIELDS = frozenset({"target", "knowledge", "ini_base", "root", "world"})
-"""Fields of `Options` that are no option of one value: targets and dossiers may be repeated, the rest comes from elsewhere."""
 
 
 class Session:
@@ -67,17 +63,11 @@ class Session:
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.options import Options
         from dmun_audit.config.targets import resolve_all
+        from dmun_audit.pytest_plugin.options import given_options
 
-        option = self.config.option
-        names = {field.name for field in fields(Options)} - OTHER_FIELDS
-        given = {name: getattr(option, "dmun_" + name, None) for name in names}
-        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
-        targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
         try:
-            self._plan(resolve_all(options, targets, knowledge))
+            self._plan(resolve_all(*given_options(self.config)))
         except UsageError as error:
             raise pytest.UsageError(escaped(str(error))) from None
 
@@ -124,7 +114,7 @@ class Session:
         """Sort the tests of cases by target and plan. Other tests keep their positions."""
         plans = [each.config.plan for each in self.tests]
         ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
-        ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := _case_of(item)) in ranks]
+        ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := case_of(item)) in ranks]
         ours = [items[place] for place, _ in sorted(ranked, key=lambda entry: (entry[1], entry[0]))]
         for (place, _), item in zip(ranked, ours, strict=True):
             items[place] = item
@@ -224,7 +214,7 @@ class Session:
     def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
         """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
         if self.tests:
-            facts, of_case = [each.audit.facts for each in self.tests], any(_case_of(item))
+            facts, of_case = [each.audit.facts for each in self.tests], any(case_of(item))
             self._running.attach(report, error, of_case=of_case, facts=facts, fatal=self._fatal)
 
     # Collecting and concluding, on the controller.
@@ -278,7 +268,8 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        self._fatal = self._fatal or (self._log.end() if self._log else "")
+        log_failure = self._log.end() if self._log else ""
+        self._fatal = self._fatal or log_failure
         try:
             return self._conclude(session, exit_status)
         finally:
@@ -286,6 +277,7 @@ class Session:
                 each.audit.end()
 
     def _conclude(self, session: pytest.Session, exit_status: int) -> int:
+        """Conclude the audits that began, unless they cannot continue. Returns the exit code."""
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status
@@ -316,12 +308,3 @@ class Session:
     def summary(self) -> list[str]:
         """Lines for the end of the run."""
         return self._summary
-
-
-def _case_of(item: pytest.Item) -> tuple[str, str]:
-    """Target and id of the case that parametrises a test; empty for other tests. Imports nothing, for runs without an audit."""
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    for value in parameters.values():
-        if type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case":
-            return value.target, value.id
-    return "", ""

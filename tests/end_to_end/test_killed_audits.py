@@ -13,7 +13,6 @@ import pytest
 from coarse import coarse_policy
 
 ROOT = processes.TESTS.parent
-KILLS = 10
 FIGURES = {
     "steps": 1, "batch": 4, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
     "images": 8, "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
@@ -68,7 +67,7 @@ class _Audit:
         """Wait until it has stored so many new images, and then for `seconds`. Returns False if it ends before."""
         enough = len(_images(self._folder)) + images
         while self._process.is_alive() and len(_images(self._folder)) < enough:
-            time.sleep(0.005)
+            time.sleep(0.02)
         self._process.join(seconds)
         return self._process.is_alive()
 
@@ -103,37 +102,47 @@ def _is_undisturbed(folder, undisturbed):
     assert {path.name for path in _images(folder)} == images
 
 
-@pytest.mark.parametrize(("workers", "seed"), [("0", 1), ("2", 2)])
-def test_an_audit_killed_at_ten_random_moments_leaves_the_evidence_of_one_that_was_not(
-    workers, seed, policy, undisturbed, tmp_path
-):
-    moments, stored, killed = random.Random(seed), {}, 0
-    while killed < KILLS:
-        audit = _Audit(policy, tmp_path, "-n", workers)
-        while_it_loads = moments.random() < 0.4
-        images, seconds = (0, moments.uniform(0.2, 3)) if while_it_loads else (moments.randint(1, 5), moments.uniform(0, 0.2))
+def _moments(seed, while_it_loads, while_it_renders):
+    """So many moments in a random order: numbers of new images to wait for, each with seconds to wait after that."""
+    chance = random.Random(seed)
+    moments = [(0, chance.uniform(0.2, 3)) for _ in range(while_it_loads)]
+    moments += [(chance.randint(1, 3), chance.uniform(0, 0.1)) for _ in range(while_it_renders)]
+    chance.shuffle(moments)
+    return moments
+
+
+def _killed(moments, policy, folder, *options):
+    """Start the audit in `folder` for each moment and kill it then; its workers live on every other time. Returns its images."""
+    stored = {}
+    for place, (images, seconds) in enumerate(moments):
+        audit = _Audit(policy, folder, *options)
         assert audit.wait_for(images, seconds), "it ended before all kills: choose fewer images between them"
-        audit.kill(alone=moments.random() < 0.5)
-        killed += 1
-        stored = _unchanged(tmp_path, stored)
+        audit.kill(alone=place % 2 == 1)
+        stored = _unchanged(folder, stored)
+    return stored
+
+
+def test_an_audit_killed_at_ten_random_moments_leaves_the_evidence_of_one_that_was_not(policy, undisturbed, tmp_path):
+    stored = _killed(_moments(1, 4, 6), policy, tmp_path)
     assert 0 < len(stored) <= len(undisturbed[1])
-    done = processes.run(_command(policy, tmp_path, "-n", workers), cwd=ROOT)
+    done = processes.run(_command(policy, tmp_path), cwd=ROOT)
     _unchanged(tmp_path, stored)
     _is_undisturbed(tmp_path, undisturbed)
-    assert "VERDICT" in done.stdout, done.stdout
+    assert len(json.loads((tmp_path / "run" / "manifest.json").read_text())["attempts"]) > 2, done.stdout
 
 
-def test_workers_killed_alone_leave_the_audit_incomplete_and_the_next_run_whole(policy, undisturbed, tmp_path):
-    moments = random.Random(3)
+def test_two_workers_killed_with_their_audit_and_alone_at_ten_random_moments_leave_it_too(policy, undisturbed, tmp_path):
+    stored = _killed(_moments(2, 3, 2), policy, tmp_path, "-n", "2")
     audit = _Audit(policy, tmp_path, "-n", "2")
-    for _ in range(3):
-        assert audit.wait_for(moments.randint(1, 6), moments.uniform(0, 0.2))
-        os.kill(moments.choice(sorted(audit.workers)), signal.SIGKILL)
+    for images, seconds in _moments(3, 0, 5):
+        assert audit.wait_for(images, seconds), "it ended before all kills: choose fewer images between them"
+        os.kill(random.Random(images).choice(sorted(audit.workers)), signal.SIGKILL)
+        stored = _unchanged(tmp_path, stored)
     assert audit.join() == 10
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["verdict"] == "INCOMPLETE"
-    assert any("crashed while running" in reason for reason in manifest["reasons"])
-    stored = _images(tmp_path)
+    assert any("crashed while running" in reason for reason in manifest["reasons"]), manifest["reasons"]
+    stored = _unchanged(tmp_path, stored)
     processes.run(_command(policy, tmp_path), cwd=ROOT)
     _unchanged(tmp_path, stored)
     _is_undisturbed(tmp_path, undisturbed)
