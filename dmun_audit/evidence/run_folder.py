@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
-from dmun_audit.evidence.run_lock import is_of_lock
+from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
 from dmun_audit.store.files import is_partial, remove_partials, reported, require_writable, write_atomically
 
@@ -48,7 +48,7 @@ class RunFolder:
         if (
             manifest is None
             and self.path.is_dir()
-            and not all(is_of_lock(file) or is_partial(file) for file in self.path.iterdir())
+            and not all(file.name == LOCK or is_partial(file) for file in self.path.iterdir())
         ):
             raise UsageError(
                 f"--audit-dir {self.path} holds other files",

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,10 +14,7 @@ from filelock import FileLock, Timeout
 from dmun_audit._util.errors import StoreError, UsageError
 
 LOCK = "run.lock"
-"""The lock file in the run folder. It is empty and stays there; it holds no evidence."""
-
-HOLDER = "run.lock.json"
-"""The name of the process that writes the folder. The lock decides, not this file: a killed process leaves it behind."""
+"""The lock file in the run folder. It names the process that holds it, is empty otherwise, and is no evidence."""
 
 
 class RunLock:
@@ -24,20 +22,22 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = FileLock(str(folder / LOCK), thread_local=False)
+        self._path = folder / LOCK
+        self._lock = FileLock(str(self._path), thread_local=False)
 
     def acquire(self) -> None:
         """Take the lock, in a new folder where there is none.
 
         Raises UsageError with the name of the process that holds it, and StoreError if the folder cannot be written.
         """
+        named = _read(self._path)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
-            self._write_holder()
+            self._path.write_text(_own_name(), encoding="utf-8")
         except Timeout:
             raise UsageError(
-                f"another audit{_holder(self._folder)} is writing to this run folder: {self._folder}",
+                f"another audit{_in_words(self._holder(named))} is writing to this run folder: {self._folder}",
                 "two processes would mix their evidence",
                 "wait until it ends, or name another --audit-dir",
             ) from None
@@ -50,27 +50,38 @@ class RunLock:
     def release(self) -> None:
         """Give the lock back if this object holds it."""
         if self._lock.is_locked:
-            (self._folder / HOLDER).unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.write_text("", encoding="utf-8")
             self._lock.release()
 
-    def _write_holder(self) -> None:
-        holder = {
-            "process": os.getpid(),
-            "host": socket.gethostname(),
-            "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
-        }
-        (self._folder / HOLDER).write_text(json.dumps(holder) + "\n", encoding="utf-8")
+    def _holder(self, before: str) -> str:
+        """What the lock file says of its holder, after a refusal. `before` is what it said before the attempt.
+
+        Versions of filelock before 4 empty the file when they try to take the lock. The name is then written again.
+        """
+        if (now := _read(self._path)) or not before:
+            return now
+        with suppress(OSError):
+            self._path.write_text(before, encoding="utf-8")
+        return before
 
 
-def _holder(folder: Path) -> str:
-    """The name of the process that holds the lock, in brackets; empty if it has not written its name yet."""
+def _own_name() -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    return json.dumps({"process": os.getpid(), "host": socket.gethostname(), "since": since}) + "\n"
+
+
+def _read(path: Path) -> str:
     try:
-        holder = json.loads((folder / HOLDER).read_bytes())
-        return f" (process {holder['process']} on {holder['host']}, since {holder['since']})"
-    except (OSError, ValueError, TypeError, KeyError):
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
         return ""
 
 
-def is_of_lock(path: Path) -> bool:
-    """Whether a file of a run folder belongs to its lock, and so is no evidence."""
-    return path.name in {LOCK, HOLDER}
+def _in_words(named: str) -> str:
+    """The name of the process that holds the lock, in brackets; empty if it has not written its name."""
+    try:
+        holder = json.loads(named)
+        return f" (process {holder['process']} on {holder['host']}, since {holder['since']})"
+    except (ValueError, TypeError, KeyError):
+        return ""

@@ -53,7 +53,7 @@ def _running(folder, store, *workers):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {"WAIT": "1"}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            while not list(folder.glob("audit-runs/*/run.lock.json")):
+            while not any(path.read_text() for path in folder.glob("audit-runs/*/run.lock")):
                 assert process.poll() is None
                 time.sleep(0.05)
             yield process
@@ -86,7 +86,7 @@ def test_a_second_audit_in_the_same_folder_is_refused_by_name(workers, folder, s
         (folder / "go").touch()
         assert running.wait(120) == 10  # INCOMPLETE: no test checks its case
     assert len(json.loads((run_folder / "manifest.json").read_text())["attempts"]) == 1
-    assert not (run_folder / "run.lock.json").exists()
+    assert (run_folder / "run.lock").read_text() == ""
 
 
 def test_python_holds_its_run_folder_and_frees_it_after_an_error(folder, store):

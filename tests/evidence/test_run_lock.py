@@ -13,7 +13,7 @@ from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.run_folder import RunFolder
-from dmun_audit.evidence.run_lock import HOLDER, LOCK, RunLock
+from dmun_audit.evidence.run_lock import LOCK, RunLock
 from dmun_audit.runtime.target_audit import TargetAudit
 
 HOLDS = """
@@ -41,7 +41,7 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_by_name(holder, tmp_path):
     with pytest.raises(UsageError) as refused:
         RunLock(tmp_path / "run").acquire()
-    since = json.loads((tmp_path / "run" / HOLDER).read_text())["since"]
+    since = json.loads((tmp_path / "run" / LOCK).read_text())["since"]
     assert str(refused.value).splitlines() == [
         f"another audit (process {holder.pid} on {socket.gethostname()}, since {since}) is writing to this run folder: "
         f"{tmp_path / 'run'}",
@@ -52,7 +52,7 @@ def test_a_second_process_is_refused_by_name(holder, tmp_path):
 
 @pytest.mark.parametrize("name", ["", "{", "[]", '{"process": 1}'])
 def test_a_holder_without_a_name_is_refused_too(name, holder, tmp_path):
-    (tmp_path / "run" / HOLDER).write_text(name)
+    (tmp_path / "run" / LOCK).write_text(name)
     with pytest.raises(UsageError, match=r"^another audit is writing to this run folder"):
         RunLock(tmp_path / "run").acquire()
 
@@ -62,8 +62,9 @@ def test_the_lock_of_a_killed_process_holds_nothing(holder, tmp_path):
     holder.wait()
     lock = RunLock(tmp_path / "run")
     lock.acquire()
-    assert json.loads((tmp_path / "run" / HOLDER).read_text())["process"] == os.getpid()
+    assert json.loads((tmp_path / "run" / LOCK).read_text())["process"] == os.getpid()
     lock.release()
+    assert (tmp_path / "run" / LOCK).read_text() == ""
     assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 
@@ -124,7 +125,7 @@ def test_a_folder_of_something_else_gets_no_lock_file(an_audit, tmp_path):
 
 def test_a_process_killed_before_its_manifest_leaves_a_folder_that_an_audit_can_use(an_audit, tmp_path):
     (tmp_path / "run").mkdir()
-    for name in (LOCK, HOLDER, ".partial-0123"):
+    for name in (LOCK, ".partial-0123"):
         (tmp_path / "run" / name).write_text("")
     begun = an_audit()
     begun.begin()

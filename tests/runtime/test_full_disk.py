@@ -10,6 +10,7 @@ from case_records import records_of
 from small_disk import small_disk
 
 from dmun_audit._util.errors import StoreError
+from dmun_audit.cli import main
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.run import read_run
@@ -143,6 +144,21 @@ def test_a_disk_that_is_full_at_the_conclusion_leaves_no_verdict_without_its_rep
         again.keep(record)
     assert again.conclude().verdict != "INCOMPLETE"
     assert page.read_text().rstrip().endswith("</html>")
+
+
+def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin, disk, capsys):
+    audit = begin()
+    for record in records_of(audit.config.plan).values():
+        audit.keep(record)
+    run = audit.conclude().path
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    disk.fill()
+    assert main(["report", str(run)]) == 4
+    said = capsys.readouterr()
+    assert said.err.startswith("ERROR: cannot write")
+    assert "No space left on device" in said.err
+    assert "VERDICT" not in said.out
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
 def test_a_log_on_a_full_disk_says_so_once_and_raises_nothing_where_it_is_written(disk, capsys):
