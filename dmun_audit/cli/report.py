@@ -17,10 +17,12 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read evidence and manifest, write both reports, print the summary. Returns 1 for altered evidence."""
     from dmun_audit.evidence.run import read_run
+    from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.files import write_reports
     from dmun_audit.report.text import summary_lines
 
     audit_run = read_run(arguments.folder)
-    write_reports(audit_run)
+    with writing(audit_run.path):
+        write_reports(audit_run)
     print("\n".join(summary_lines(audit_run)))
     return int(audit_run.altered)  # a script must not rely on evidence that differs from the evidence of the verdict

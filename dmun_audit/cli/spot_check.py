@@ -39,6 +39,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
     from dmun_audit.evidence.run import read_run
+    from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.files import write_reports
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     ask = _way_of_asking(arguments)
     print(f"{len(session.order)} images to label, {len(session.answers)} already labelled. Seed of the sample: {session.seed}.")
     ask(session, target, kind)
-    write_reports(audit_run)
+    with writing(audit_run.path):
+        write_reports(audit_run)
     print()
     for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))

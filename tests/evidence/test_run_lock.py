@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit.cli import main
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.run_folder import RunFolder
@@ -87,7 +88,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
         RunLock(tmp_path / "file" / "run").acquire()
 
 
-# Where an audit begins.
+# Where an audit begins, and where its reports are written again.
 
 
 @pytest.fixture
@@ -142,3 +143,15 @@ def test_another_audit_in_the_folder_is_told_from_a_running_one(an_audit, tmp_pa
         an_audit(audit_seed=7).begin()
     first.end()
     assert RunFolder(tmp_path / "run").read_manifest().audit_hash == first.config.audit_hash
+
+
+def test_reports_are_not_written_again_while_an_audit_runs(an_audit, tmp_path, capsys):
+    begun = an_audit()
+    begun.begin()
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert main(["report", str(tmp_path / "run")]) == 4
+    assert f"another audit (process {os.getpid()} on" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    begun.end()
+    assert main(["report", str(tmp_path / "run")]) in (0, 10)
+    assert (tmp_path / "run" / "report.html").is_file()
