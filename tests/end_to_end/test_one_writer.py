@@ -20,6 +20,7 @@ TESTS = """
 import os, pathlib, time
 def test_ours(audit, control): pass
 def test_waiting(audit):
+    pathlib.Path("waiting").touch()
     while "WAIT" in os.environ and not pathlib.Path("go").exists():
         time.sleep(0.02)
 """
@@ -53,7 +54,7 @@ def _running(folder, store, *workers):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | {"WAIT": "1"}
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            while not any(path.read_text() for path in folder.glob("audit-runs/*/run.lock")):
+            while not (folder / "waiting").exists():
                 assert process.poll() is None
                 time.sleep(0.05)
             yield process
