@@ -71,7 +71,7 @@ def test_a_run_that_goes_on_from_a_full_disk(workers, run, disk):
     assert run(LOADS_NO_MODEL).returncode == 10
 
 
-@pytest.mark.parametrize("leave", [0, 60_000])
+@pytest.mark.parametrize("leave", [0, 24_000])
 def test_reports_that_cannot_be_written(leave, run, disk):
     _is_one_clear_error(run(LOADS_NO_MODEL + _filling(disk, leave)), "cannot write")
     manifest = json.loads((disk.folder / "run" / "manifest.json").read_text())
