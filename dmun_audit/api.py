@@ -173,7 +173,7 @@ def audit(
         The result, read from the run folder.
 
     Raises:
-        UsageError: Bad input. The message says what is wrong, why, and what to do.
+        UsageError: Bad input, or another process writes the run folder. The message says what is wrong, why, and what to do.
         LoadError: A model or judge cannot be loaded, or fails its load proof.
         StoreError: The store or the run folder cannot be written.
 

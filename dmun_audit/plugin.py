@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from dmun_audit.pytest_plugin.session import AuditFixture, Session
+    from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
+    from dmun_audit.pytest_plugin.session import Session
 
 NO_CASE = "no case"
 """The parameter of a test whose claim group the policy leaves out. The test is removed after collection."""
@@ -191,10 +192,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Attach the evidence of a test to its report. It thus reaches the controller before a worker may crash."""
     report = yield
-    item.config.stash[KEY].attach(report)
+    item.config.stash[KEY].attach(item, report, call.excinfo)
     return report
 
 

@@ -42,6 +42,20 @@ def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProc
         return subprocess.CompletedProcess(words, process.exitcode, *texts)
 
 
+def start(command, *, cwd=None) -> multiprocessing.Process:
+    """Start `python -m pytest …` in a session of its own and return its process, whose output is lost."""
+    words = [str(word) for word in command]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    process = _context.Process(target=_run_in_session, args=(words[2], words[3:], str(cwd or os.getcwd()), environment))
+    process.start()
+    return process
+
+
+def _run_in_session(module, arguments, folder, environment):
+    os.setsid()
+    _run_module(module, arguments, folder, environment, os.devnull, os.devnull)
+
+
 def _run_module(module, arguments, folder, environment, out, err):
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)

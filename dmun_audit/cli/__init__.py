@@ -8,9 +8,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 
 from dmun_audit import __version__
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.workflow_commands import guarded
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Bad input ends in one clear message and exit code 4."""
+    with redirect_stdout(guarded(sys.stdout)), redirect_stderr(guarded(sys.stderr)):
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from dmun_audit.cli.parser import show_log
 
     try:

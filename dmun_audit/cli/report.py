@@ -18,12 +18,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Derive the verdict again, write both reports, print the summary. Returns the exit code of the verdict, as an audit does."""
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.evidence.checksums import update_checksums
+    from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.text import summary_lines
 
     audit_run = checked_run(arguments.folder)
-    write_reports(audit_run)
-    if not audit_run.altered:
-        update_checksums(audit_run.path, FILES)
+    with writing(audit_run.path):
+        write_reports(audit_run)
+        if not audit_run.altered:
+            update_checksums(audit_run.path, FILES)
     print("\n".join(summary_lines(audit_run)))
     return audit_run.verdict.exit_code

@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.evidence.checksums import update_checksums
+    from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
@@ -52,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     ask = _way_of_asking(arguments)
     print(f"{len(session.order)} images to label, {len(session.answers)} already labelled. Seed of the sample: {session.seed}.")
     ask(session, target, kind)
-    write_reports(audit_run)
-    update_checksums(audit_run.path, [*FILES, *([LABELS] if (audit_run.path / LABELS).exists() else [])])
+    with writing(audit_run.path):
+        write_reports(audit_run)
+        update_checksums(audit_run.path, [*FILES, *([LABELS] if (audit_run.path / LABELS).exists() else [])])
     print()
     for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
+from dmun_audit._util.workflow_commands import escaped
 from dmun_audit.config.options import Options, store_of
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.language_models.reference import names_language_model
@@ -50,7 +51,7 @@ def _from_language_model(
         return read_dossier(frozen), f"{model}, frozen in {frozen}"
     task = InterviewTask(target, world, counter_of(base), allow_sensitive=options.allow_sensitive)
     access = LanguageModelAccess(reference, transcript_beside(frozen))
-    dossier = build_dossier(task, access, lambda line: print(f"  {line}", flush=True))
+    dossier = build_dossier(task, access, lambda line: print(escaped(f"  {line}"), flush=True))
     write_dossier(dossier, frozen)
     return dossier, f"{model}, now frozen in {frozen}"
 

@@ -33,11 +33,15 @@ class Interruptions:
         deselected: Ids of the cases that were not selected.
         stopped: The reason for which the run ended early; empty if it did not.
         failed_user_tests: Failed tests that belong to the user and not to the audit.
+        without_result: Tests that were cut off and refute nothing: a worker crashed, the time was up, the audit itself broke.
+        passed_again: Tests that failed and passed when they were run again. They change no verdict, but its reasons name them.
     """
 
     deselected: Collection[str] = ()
     stopped: str = ""
     failed_user_tests: Sequence[str] = ()
+    without_result: Sequence[str] = ()
+    passed_again: Sequence[str] = ()
 
 
 def pooled_records(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:
@@ -71,6 +75,11 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
 
     `records` are all records by case id, pooled ones included. A record with a waiver does not count. Controls have no waivers.
     """
+    decided = _verdict(plan, records, interruptions)
+    return replace(decided, reasons=(*map(messages.passed_again, interruptions.passed_again), *decided.reasons))
+
+
+def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Interruptions) -> Conclusion:
     planned = required_cases(plan)
     missing = [case for case in planned if case.id not in records and case.id not in interruptions.deselected]
     controls = [record for record in records.values() if record.group == CONTROLS and record.verdict != Verdict.PASS]
@@ -81,10 +90,14 @@ def conclude(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
         reasons = [f"Control failed: {record.title}. {record.seen} {record.remedy}" for record in controls]
         if missing and not interruptions.stopped:
             reasons.append(messages.stopped_at_control(len(missing), len(planned), image_budget(plan) - _drawn(records)))
-        return _conclusion(AuditVerdict.INCOMPLETE, reasons)
+        return _conclusion(
+            AuditVerdict.INCOMPLETE, reasons + [messages.without_result(name) for name in interruptions.without_result]
+        )
+    reasons = [messages.without_result(name) for name in interruptions.without_result]
     if missing and not interruptions.stopped:
-        reason = f"{len(missing)} planned cases have no result, such as “{missing[0].title}”."
-        return _conclusion(AuditVerdict.INCOMPLETE, [reason])
+        reasons.append(f"{len(missing)} planned cases have no result, such as “{missing[0].title}”.")
+    if reasons:
+        return _conclusion(AuditVerdict.INCOMPLETE, reasons)
     if refuted or interruptions.failed_user_tests:
         reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
         return _conclusion(AuditVerdict.FAIL, reasons + [f"Your test failed: {name}" for name in interruptions.failed_user_tests])

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit._util.hashing import digest_file
+from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.store.files import write_atomically
 
 FILE = "SHA256SUMS"
 STATEMENT = "attestation.json"
 SIGNATURE = "attestation.dsse.json"
-LOCK = "run.lock"
 LOGS = "logs"
 
 _NOT_LISTED = frozenset({FILE, STATEMENT, SIGNATURE, LOCK, LOGS})

@@ -112,6 +112,16 @@ def stopped_at_control(left: int, planned: int, images: int) -> str:
     )
 
 
+def without_result(test: str) -> str:
+    """A test was cut off. `test` is its node id, and what pytest says of its end."""
+    return f"A test has no result, and this refutes nothing: {test}"
+
+
+def passed_again(test: str) -> str:
+    """A test failed and passed when it was run again. `test` is its node id, and the first failure."""
+    return f"A test failed, and passed when it was run again: {test}"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 image", "3 images"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -11,8 +11,9 @@ from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest_bytes, digest_file
 from dmun_audit.evidence.checksums import FILE, SIGNATURE, STATEMENT, write_checksums
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
+from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
-from dmun_audit.store.files import require_writable, write_atomically
+from dmun_audit.store.files import is_partial, remove_partials, reported, require_writable, write_atomically
 
 _FINDINGS = ("verdict", "gating", "asked", "images", "calibration", "second")
 """The fields that the conclusion of an audit does not change. It adjusts p-values and adds waivers."""
@@ -32,14 +33,25 @@ class RunFolder:
         self._contents: dict[str, JsonObject] | None = None  # the evidence, read once: no other process writes it
 
     def open(self, audit_hash: str) -> None:
-        """Begin or continue the audit of that hash.
+        """Begin or continue the audit of that hash. Only the process that holds the folder's lock may call it.
 
-        Raises UsageError if the folder holds another audit or other files.
+        Raises UsageError if the folder holds another audit or other files, and StoreError if it cannot be written.
         """
+        self.refuse_other_content(audit_hash)
+        require_writable(self.path)
+        remove_partials(self.path)
+        self._end_torn_line()
+
+    def refuse_other_content(self, audit_hash: str) -> None:
+        """Raise UsageError if the folder holds another audit or other files. Changes nothing."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--audit-dir {self.path} is a file", "an audit writes a folder", "name a new or empty folder")
         manifest = self.read_manifest()
-        if manifest is None and self.path.is_dir() and any(self.path.iterdir()):
+        if (
+            manifest is None
+            and self.path.is_dir()
+            and not all(file.name == LOCK or is_partial(file) for file in self.path.iterdir())
+        ):
             raise UsageError(
                 f"--audit-dir {self.path} holds other files",
                 "the audit would mix its files with them",
@@ -51,8 +63,6 @@ class RunFolder:
                 f"that audit is of {manifest.target.name or 'another target'!r} with other models, policy, dossier or seed",
                 "name another folder, or omit the option: each audit then gets a new folder",
             )
-        require_writable(self.path)
-        self._end_torn_line()
 
     def append(self, record: CaseRecord) -> None:
         """Append the record of a case, unless the evidence has the same findings already."""
@@ -134,7 +144,7 @@ class RunFolder:
         if self.evidence.exists():
             data = self.evidence.read_bytes()
             if data and not data.endswith(b"\n"):
-                with self.evidence.open("ab") as stream:
+                with reported(self.evidence), self.evidence.open("ab") as stream:
                     stream.write(b"\n")
 
 

@@ -3,68 +3,29 @@
 from __future__ import annotations
 
 import json
-import logging
-import re
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.workflow_commands import escaped, guard_terminal
+from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
 
 if TYPE_CHECKING:
     from dmun_audit.config.audit_config import AuditConfig
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
+    from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
+    from dmun_audit.pytest_plugin.log_file import LogFile
+    from dmun_audit.pytest_plugin.outcomes import RunningTest
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
     from dmun_audit.runtime.loading import AuditRuntime
 
-ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
-"""A function with the argument `audit`: a test, or a fixture."""
-
 AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
-
-EVIDENCE_ATTRIBUTE = "dmun_audit"
-"""The attribute of a test report that holds evidence as JSON text. Only plain types reach the controller."""
-
-RESULT_ATTRIBUTE = "dmun_audit_words"
-"""The attribute of a test report that holds the result of its case for the list of tests."""
-
-OTHER_FIELDS = frozenset({"target", "knowledge", "ini_base", "root", "world"})
-"""Fields of `Options` that are no option of one value: targets and dossiers may be repeated, the rest comes from elsewhere."""
-
-NO_EVIDENCE: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "broken": False}
-
-
-class AuditFixture:
-    """The value of the fixture `audit`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def check(self, case: Case) -> CaseRecord:
-        """Run `case` and return its record.
-
-        The test fails if the claim is refuted or undecided, and is skipped if the case is VACUOUS. A failure that the policy
-        waives is an expected failure. The findings are a section of the test's report:
-        pytest shows it with -rA, or if another assertion of the test fails.
-        """
-        from dmun_audit.verdict.vocabulary import Verdict
-
-        tests = self._session.tests_of(case)
-        record = self._session.run(tests, case)
-        if waiver := tests.waiver(record):
-            pytest.xfail(waiver)  # an expected failure; its record is evidence as well
-        if record.is_failure:
-            pytest.fail(tests.failure(record), pytrace=False)
-        if record.verdict == Verdict.VACUOUS:
-            pytest.skip(record.seen)
-        return record
 
 
 class Session:
@@ -75,10 +36,8 @@ class Session:
         self._pytest_session = pytest_session
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
-        self._records: list[tuple[int, CaseRecord]] = []  # records of the running test, each with the index of its audit
         self._fatal = ""
-        self._log: logging.Handler | None = None
-        self._broken = False  # whether the running test failed by an error of the audit itself
+        self._log: LogFile | None = None
         self._node_ids: set[str] = set()
         self._finished: set[str] = set()  # node ids of finished tests
         self._summary: list[str] = []
@@ -104,27 +63,19 @@ class Session:
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.options import Options, is_lost, lost_value
         from dmun_audit.config.targets import resolve_all
+        from dmun_audit.pytest_plugin.options import given_options
 
-        option = self.config.option
-        names = {field.name for field in fields(Options)} - OTHER_FIELDS
-        lost = [name for name in names | {"target", "knowledge"} if is_lost(getattr(option, "dmun_" + name, None))]
-        if lost:
-            raise pytest.UsageError(str(lost_value(f"--{min(lost).replace('_', '-')}")))
-        given = {name: getattr(option, "dmun_" + name, None) for name in names}
-        values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-        options = Options(**values, ini_base=self.config.getini("dmun_base"), root=str(self.config.rootpath))
-        targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
         try:
-            self._plan(resolve_all(options, targets, knowledge, only_listed=self.config.option.collectonly))
+            self._plan(resolve_all(*given_options(self.config), only_listed=self.config.option.collectonly))
         except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
+            raise pytest.UsageError(escaped(str(error))) from None
 
     def _plan(self, configs: Sequence[AuditConfig]) -> None:
         from dmun_audit.pytest_plugin.target_tests import TargetTests
 
         self.tests = [TargetTests(config) for config in configs]
+        guard_terminal(self.config)
 
     def header(self) -> list[str]:
         """Lines for the header of the run."""
@@ -163,7 +114,7 @@ class Session:
         """Sort the tests of cases by target and plan. Other tests keep their positions."""
         plans = [each.config.plan for each in self.tests]
         ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
-        ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := _case_of(item)) in ranks]
+        ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := case_of(item)) in ranks]
         ours = [items[place] for place, _ in sorted(ranked, key=lambda entry: (entry[1], entry[0]))]
         for (place, _), item in zip(ranked, ours, strict=True):
             items[place] = item
@@ -184,7 +135,8 @@ class Session:
         except UsageError as error:
             for each in self.tests:
                 each.audit.folder = None  # no audit is concluded if one of them could not begin
-            raise pytest.UsageError(str(error)) from None
+                each.audit.end()
+            raise pytest.UsageError(escaped(str(error))) from None
         if self._begun:
             self._progress = Progress(self.config, budget(self._begun))
 
@@ -197,6 +149,8 @@ class Session:
 
     def fixture(self) -> AuditFixture:
         """The value of the fixture `audit`."""
+        from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
+
         return AuditFixture(self)
 
     @cached_property
@@ -216,6 +170,12 @@ class Session:
 
         folder = tests.audit.folder.path if tests.audit.folder else folder_of_run(tests.config)
         self._log = open_log(folder, self._worker, level)
+
+    @cached_property
+    def _running(self) -> RunningTest:
+        from dmun_audit.pytest_plugin.outcomes import RunningTest
+
+        return RunningTest()
 
     @property
     def _worker(self) -> str:
@@ -239,28 +199,23 @@ class Session:
             record = tests.audit.check(case, runner, lambda: self._runtime.engine.counts, self._worker)
         except UsageError as error:
             self._fatal = str(error)
-        except Exception:
-            self._broken = True  # an error of the audit, not of the model: the case gets no record
+        except BaseException:
+            self._running.broken = True  # an error of the audit or a timeout, not a finding: the case gets no record
             raise
-        if record is None:  # outside of the except block, so that pytest shows the error only once
+        if record is not None:
+            self._running.keep(self.tests.index(tests), record)
+            self._fatal = self._log.failure if self._log else ""
+        if record is None or self._fatal:  # outside of the except block, so that pytest shows the error only once
             pytest.fail(self._fatal, pytrace=False)
-        self._records.append((self.tests.index(tests), record))
         if record.case_id != case.id:
             pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
 
-    def attach(self, report: pytest.TestReport) -> None:
-        """Attach the evidence of a test to its report."""
-        if report.when == "call" and (self._records or self._fatal or self._broken):
-            from dmun_audit.report.text import failure_text
-
-            records = [(place, record.to_json()) for place, record in self._records]
-            facts = [each.audit.facts for each in self.tests]
-            evidence = {"records": records, "facts": facts, "fatal": self._fatal, "broken": self._broken}
-            setattr(report, EVIDENCE_ATTRIBUTE, json.dumps(evidence))
-            report.sections += [("Audit", failure_text(record)) for _, record in self._records if not record.is_failure]
-            self._broken = False
-            self._records = []
+    def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
+        """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
+        if self.tests:
+            facts, of_case = [each.audit.facts for each in self.tests], any(case_of(item))
+            self._running.attach(report, error, of_case=of_case, facts=facts, fatal=self._fatal)
 
     # Collecting and concluding, on the controller.
 
@@ -268,21 +223,24 @@ class Session:
         """Write the evidence of one report."""
         if self.is_worker or not self.tests:
             return
+        from dmun_audit.evidence.schema import CaseRecord
+        from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
+        from dmun_audit.pytest_plugin.target_tests import audits_of_test
+
         self._count_pooled()
         evidence = json.loads(getattr(report, EVIDENCE_ATTRIBUTE, "null")) or NO_EVIDENCE
         for each, facts in zip(self.tests, evidence["facts"], strict=False):
             each.audit.facts = each.audit.facts or facts
+        records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
+        self._keep(records)
         self._fatal = self._fatal or evidence["fatal"]
-        failed = self._keep(evidence["records"])
-        if report.passed and len(evidence["records"]) == 1:
-            setattr(report, RESULT_ATTRIBUTE, _result_text(evidence["records"][0][1]))
+        if report.passed and len(records) == 1:
+            setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
         if report.when == "teardown":
             self._finished.add(report.nodeid)
-        if report.failed and not failed and not evidence["fatal"] and not evidence["broken"]:
-            from dmun_audit.pytest_plugin.target_tests import audits_of_test
-
-            for each in audits_of_test(self.tests, report.nodeid):
-                each.failed_user_tests.append(f"{report.nodeid}: {_crash(report)}")
+        by_claim = any(record.verdict.is_failure for _, record in records)
+        for each in audits_of_test(self.tests, report.nodeid):
+            each.outcomes.note(report, evidence, by_claim=by_claim)
 
     def _count_pooled(self) -> None:
         """Count the pooled claims as tests, so that the terminal's percentage ends at 100."""
@@ -291,13 +249,8 @@ class Session:
             self._pytest_session.testscollected += sum(case.pooled for each in begun for case in each.config.plan.cases)
             self._counted = True
 
-    def _keep(self, contents: Sequence[tuple[int, dict[str, Any]]]) -> bool:
-        """Write records. Returns whether one of them fails its test."""
-        if not contents:
-            return False
-        from dmun_audit.evidence.schema import CaseRecord
-
-        records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in contents]
+    def _keep(self, records: Sequence[tuple[TargetTests, CaseRecord]]) -> None:
+        """Write records, until one cannot be written."""
         for tests, record in records:
             if not self._fatal:
                 try:
@@ -307,7 +260,6 @@ class Session:
                     self._pytest_session.shouldstop = "the evidence cannot be written"
             if self._progress and record.volatile.worker != "main":
                 self._progress.rendered(record.volatile.rendered)
-        return any(record.verdict.is_failure for _, record in records)
 
     @property
     def fatal(self) -> str:
@@ -316,9 +268,16 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        if self._log is not None:
-            logging.getLogger("dmun_audit").removeHandler(self._log)
-            self._log.close()
+        log_failure = self._log.end() if self._log else ""
+        self._fatal = self._fatal or log_failure
+        try:
+            return self._conclude(session, exit_status)
+        finally:
+            for each in self.tests:
+                each.audit.end()
+
+    def _conclude(self, session: pytest.Session, exit_status: int) -> int:
+        """Conclude the audits that began, unless they cannot continue. Returns the exit code."""
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status
@@ -349,43 +308,3 @@ class Session:
     def summary(self) -> list[str]:
         """Lines for the end of the run."""
         return self._summary
-
-
-def _case_of(item: pytest.Item) -> tuple[str, str]:
-    """Target and id of the case that parametrises a test; empty for other tests. Imports nothing, for runs without an audit."""
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    for value in parameters.values():
-        if type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case":
-            return value.target, value.id
-    return "", ""
-
-
-def _result_text(content: dict[str, Any]) -> str:
-    """The result of a case for the list of tests: its verdict, and its numbers or its sentences."""
-    from dmun_audit.evidence.schema import CaseRecord
-    from dmun_audit.report.formatting import claim_text, one_line, report_verdict
-
-    record = CaseRecord.model_validate(content)
-    decided = record.claim is not None and record.claim.threshold is not None
-    return f"{report_verdict(record)}: {claim_text(record.claim) if decided else one_line(record.seen)}"
-
-
-def _crash(report: pytest.TestReport) -> str:
-    """The first line of pytest's message about a failed test."""
-    crash = getattr(report.longrepr, "reprcrash", None)
-    text = crash.message if crash else str(report.longrepr)
-    return next((line.strip() for line in text.splitlines() if line.strip()), report.when)[:300]
-
-
-def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) -> bool:
-    """Whether a test file or conftest under `arguments` uses the fixture `audit`. Reads the files as text and imports nothing."""
-    for argument in arguments:
-        path = Path(folder, argument.split("::")[0])
-        files = [file for pattern in (*patterns, "conftest.py") for file in path.rglob(pattern)] if path.is_dir() else [path]
-        for file in sorted({file for file in files if file.suffix == ".py"}):
-            try:
-                if ASKS_FOR_AUDIT.search(file.read_text(encoding="utf-8", errors="replace")):
-                    return True
-            except OSError:
-                continue
-    return False

@@ -12,10 +12,10 @@ from dmun_audit.claim_groups.planning import image_budget, required_cases
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
 from dmun_audit.config.targets import SEPARATOR
-from dmun_audit.decisions.conclude import Interruptions
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.pytest_plugin.outcomes import Outcomes
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
@@ -26,7 +26,7 @@ class TargetTests:
     def __init__(self, config: AuditConfig) -> None:
         self.config = config
         self.audit = TargetAudit(config)
-        self.failed_user_tests: list[str] = []
+        self.outcomes = Outcomes()
         self._node_ids: dict[str, frozenset[str]] = {}  # selected tests, each with the ids of its cases
 
     # Tests and their cases.
@@ -78,7 +78,7 @@ class TargetTests:
 
     def conclude(self, stopped: str) -> None:
         """Conclude the audit. `stopped` is the reason why some of its tests did not run; empty if all ran."""
-        self.audit.conclude(Interruptions(self._deselected(), stopped, tuple(self.failed_user_tests)))
+        self.audit.conclude(self.outcomes.interruptions(self._deselected(), stopped))
 
     def _deselected(self) -> set[str]:
         selected = frozenset().union(*self._node_ids.values())

@@ -16,6 +16,7 @@ from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder, as_read_back
+from dmun_audit.evidence.run_lock import RunLock
 from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, OtherAttempt, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
@@ -42,6 +43,7 @@ class TargetAudit:
         self.facts: JsonObject = {}  # the manifest's facts on models, judges and machine
         self.folder: RunFolder | None = None  # set by `begin`, in the process that writes it
         self.run: Run | None = None  # the concluded audit
+        self._lock: RunLock | None = None  # held from `begin` to `end`: a run folder has one writer
         self._runner: AuditRunner | None = None
         self.pooled: tuple[CaseRecord, ...] = ()  # the pooled claims that this run decided
         self._earlier: Manifest | None = None
@@ -75,16 +77,25 @@ class TargetAudit:
     def begin(self, *, whole: bool = True) -> None:
         """Open the run folder and record the attempt. `whole`: whether all cases of the plan are selected.
 
-        Raises UsageError if the folder holds another audit, and StoreError if the folder or the store cannot be written.
+        Raises UsageError if the folder holds another audit or another process writes it, and StoreError if the folder or the
+        store cannot be written. Call `end` afterwards, also after an error.
         """
         folder = RunFolder(self.config.run_folder if whole else _folder_of_selected_cases(self.config.run_folder))
         require_writable(self._store.folder)
+        folder.refuse_other_content(self.config.audit_hash)  # a folder of something else gets no lock file
+        self._lock = RunLock(folder.path)
+        self._lock.acquire()
         folder.open(self.config.audit_hash)
         self._earlier = earlier = folder.read_manifest()
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
         folder.write_manifest(opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder)))
         write_inputs(self.config, folder.path)
         self.folder = folder
+
+    def end(self) -> None:
+        """Let other processes write the run folder."""
+        if self._lock:
+            self._lock.release()
 
     def keep(self, record: CaseRecord) -> None:
         """Keep the record of one case and write it to the run folder. Raises StoreError if it cannot be written.

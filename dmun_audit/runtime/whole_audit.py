@@ -28,16 +28,19 @@ def run_audit(
     """
     check_waivers([config.plan], config.day)
     target_audit = TargetAudit(config)
-    target_audit.begin()
-    runtime = open_runtime([config], lambda count: None, in_memory)
-    runner = target_audit.runner(runtime.runner)
-    for case in config.plan.cases:
-        if case.pooled:
-            continue
-        record = target_audit.check(case, runner, lambda: runtime.engine.counts)
-        if record.case_id != case.id:
-            break  # a control is refuted: nothing more is drawn
-        target_audit.keep(record)
-        if on_case:
-            on_case(record)
-    return target_audit.conclude()
+    try:
+        target_audit.begin()
+        runtime = open_runtime([config], lambda count: None, in_memory)
+        runner = target_audit.runner(runtime.runner)
+        for case in config.plan.cases:
+            if case.pooled:
+                continue
+            record = target_audit.check(case, runner, lambda: runtime.engine.counts)
+            if record.case_id != case.id:
+                break  # a control is refuted: nothing more is drawn
+            target_audit.keep(record)
+            if on_case:
+                on_case(record)
+        return target_audit.conclude()
+    finally:
+        target_audit.end()

@@ -12,12 +12,34 @@ from filelock import FileLock, Timeout
 
 from dmun_audit._util.errors import StoreError
 
+_PARTIAL = ".partial-"
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Turn an OSError, such as that of a full disk, into a StoreError that names `path`, its reason and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {path}", error.strerror or str(error), "free space or choose another folder") from None
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is what a killed process left of `write_atomically`."""
+    return path.name.startswith(_PARTIAL)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what killed processes left of `write_atomically` in a folder that no other process writes."""
+    for path in filter(is_partial, folder.iterdir()):
+        path.unlink(missing_ok=True)
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path`. A reader never sees half of it, not even after the process was killed."""
-    try:
+    with reported(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.parent / f".partial-{uuid4().hex}"
+        partial = path.parent / f"{_PARTIAL}{uuid4().hex}"
         try:
             with partial.open("xb") as stream:
                 stream.write(data)
@@ -25,8 +47,6 @@ def write_atomically(path: Path, data: bytes) -> None:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StoreError(f"cannot write {path}", error.strerror or str(error), "free space or choose another folder") from None
 
 
 def require_writable(folder: Path) -> None:

@@ -83,6 +83,26 @@ def test_a_refuted_claim_fails_even_where_others_were_deselected():
     assert _outcome(records, deselected=[lost]).verdict == "FAIL"
 
 
+@pytest.mark.parametrize("stopped", ["", "stopping after 1 failures"])
+@pytest.mark.parametrize("refuted", [0, 5])
+def test_a_test_that_was_cut_off_refutes_nothing_and_leaves_the_audit_incomplete(stopped, refuted):
+    records = _records(erasure=refuted)
+    crash = "worker 'gw0' crashed while running 'audits/test_erasure.py::test_it'"
+    outcome = conclude(PLAN, _with_pooled(PLAN, records), Interruptions((), stopped, without_result=[crash]))
+    assert (outcome.verdict, outcome.verdict.exit_code) == ("INCOMPLETE", 10)
+    assert outcome.reasons == (f"A test has no result, and this refutes nothing: {crash}",)
+
+
+def test_a_test_that_passed_when_it_was_run_again_is_named_and_changes_no_verdict():
+    again = Interruptions(passed_again=["audits/test_mine.py::test_it: assert 0"])
+    for leaks, verdict in ((0, "PASS"), (5, "FAIL")):
+        records = _with_pooled(PLAN, _records(erasure=leaks))
+        with_rerun, without = conclude(PLAN, records, again), conclude(PLAN, records, Interruptions())
+        assert with_rerun.verdict == without.verdict == verdict
+        first = "A test failed, and passed when it was run again: audits/test_mine.py::test_it: assert 0"
+        assert with_rerun.reasons == (first, *without.reasons)
+
+
 def test_a_test_of_ones_own_can_only_make_it_worse():
     outcome = _outcome(_records(), own=["audits/test_mine.py::test_it"])
     assert outcome.verdict == "FAIL"
