@@ -21,6 +21,7 @@ from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, without
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.knowledge.reading import read_dossier
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.seeds import DERIVED, drawn_seed, fingerprint_of
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.policy import load_policy
 
@@ -57,10 +58,11 @@ def _derived_otherwise(run: Run) -> list[str]:
         return [f"The verdict cannot be derived again: {error.what} ({error.why})."]
     if plan.digest() != run.manifest.plan.get("digest"):
         return [_other_plan(run)]
+    found = _other_seeds(run, plan)
     not_run = set(run.manifest.interruptions.get("not_run", ()))
     decided = {case.case_id: case for case in run.cases if case.case_id not in not_run}
     single = {case_id: without_holm(case) for case_id, case in decided.items() if not case.pooled}
-    found = contradictions_of_cases(plan, single)
+    found += contradictions_of_cases(plan, single)
     try:
         derived = _derived(plan, single, date.fromisoformat(run.manifest.day or "1970-01-01"))
         conclusion = with_spot_check(conclude(plan, derived, _interruptions(run)), plan, run.path, run.digest, derived)
@@ -77,6 +79,23 @@ def _plan(run: Run) -> Plan:
     if type(seed) is not int or not isinstance(fingerprint, str):
         raise UsageError("manifest.json does not say from which seed the plan follows", "its seeds were edited")
     return make_plan(read_dossier(run.path / DOSSIER), load_policy(str(run.path / POLICY)), seed, fingerprint, unrelated)
+
+
+def _other_seeds(run: Run, plan: Plan) -> list[str]:
+    """Whether the seeds are those that follow from the candidate's weights, the policy's figures, the dossier and the nonce."""
+    seeds, candidate = run.manifest.seeds, run.manifest.models.get("candidate", {})
+    weights, nonce = seeds.get("weights") or [], seeds.get("nonce") or ""
+    if not weights:  # a candidate whose weights nobody sees
+        return []
+    if candidate.get("weights_digest", weights[0]) not in weights:
+        return ["manifest.json names other weights of the candidate than those from which its seeds were drawn."]
+    if fingerprint_of(weights, plan.policy, plan.dossier.digest(), nonce) != plan.fingerprint:
+        return [
+            "The fingerprint in manifest.json does not follow from the candidate's weights, the policy, the dossier and the nonce."
+        ]
+    if seeds.get("drawn") == DERIVED and drawn_seed(plan.fingerprint) != plan.audit_seed:
+        return [f"The audit seed {plan.audit_seed} does not follow from the fingerprint, although manifest.json says so."]
+    return []
 
 
 def _derived(plan: Plan, single: Mapping[str, CaseRecord], day: date) -> dict[str, CaseRecord]:

@@ -230,6 +230,14 @@ def test_a_policy_that_was_made_stricter_or_weaker_is_another_plan(run, capsys):
     assert "another plan follows from them" in said
 
 
+def test_a_seed_that_somebody_chose_and_a_weights_digest_that_was_edited_do_not_follow(run, capsys):
+    _edit_manifest(run, lambda manifest: manifest["models"]["candidate"].update(weights_digest="0" * 64))
+    write_checksums(run)
+    code, said = _reported(run, capsys)
+    assert code == 10
+    assert "other weights of the candidate than those from which its seeds were drawn" in said
+
+
 def test_labels_of_a_person_join_the_list_of_files(run, monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda question: "n")
     assert main(["spot-check", str(run), "--terminal", "--by", "Ann", "--images", "4"]) == 0
