@@ -110,7 +110,7 @@ def test_an_index_of_files_that_are_not_loaded_is_left_alone(edit, base_model, b
     folder = tmp_path / "unet"
     folder.mkdir()
     save_file(edit, folder / "model.safetensors")
-    for name in ("pytorch_model.bin.index.json", "model.safetensors.index.fp16.json"):
+    for name in ("pytorch_model.bin.index.json", "model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json"):
         (folder / name).write_text(json.dumps({"weight_map": {"conv_in.bias": "absent"}}))
     cheap_check(parse_reference(str(folder)), parse_reference(str(base_folder)))
     assert load_candidate(parse_reference(str(folder)), base_model).proof["changed_tensors"] == len(edit)
