@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -141,3 +143,20 @@ def test_a_pickled_text_encoder_of_a_pipeline_that_lacks_a_shard(copied, base_fo
     weights.unlink()
     with pytest.raises(LoadError, match=r"lacks pytorch_model-00002-of-00002\.bin"):
         cheap_check(parse_reference(str(copied)), parse_reference(str(base_folder)))
+
+
+def test_a_missing_shard_is_named_without_torch(series, base_folder):
+    missing = shards(series)[0]
+    missing.unlink()
+    script = (
+        "import sys\n"
+        "from dmun_audit._util.errors import LoadError\n"
+        "from dmun_audit.models.headers import cheap_check\n"
+        "from dmun_audit.models.references import parse_reference\n"
+        "base, model = map(parse_reference, sys.argv[1:])\n"
+        "try: cheap_check(model, base)\n"
+        "except LoadError as error: print(error.what)\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(base_folder), str(series)]
+    assert f"lacks {missing.name}" in subprocess.run(command, check=True, capture_output=True, text=True).stdout
