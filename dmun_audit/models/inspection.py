@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from dmun_audit.models.source_files import read_source
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
 
+LARGEST_SETTINGS = 2**20  # bytes of a scheduler's configuration
+
 
 @dataclass(frozen=True)
 class HeaderCounts:
@@ -47,7 +50,7 @@ class Inspection:
     `holds` has an entry for each component. So has `fit`: how many tensors have a place in the base (`matched`), and how many
     places keep the base's tensor (`missing`). `touched` counts the base's tensors that a file changes, by block. `files` has the
     SHA-256 of each file by its name. `proof` is the load proof; it is None where only headers were read. `schedulers` holds class
-    and prediction type of "candidate" and "base", where they were loaded.
+    and prediction type of "candidate" and "base", where they are known.
     """
 
     model: str
@@ -174,6 +177,7 @@ def _quick_folder(reference: ModelReference, folder: Path, below: ModelReference
                 )
     kind = read_model_index(folder, True)["_class_name"]
     name = kind if isinstance(kind, str) else ".".join(kind)
+    sides = {"candidate": folder} | ({"base": below.path} if below is not None and below.path is not None else {})
     return Inspection(
         reference.text,
         below.text if below else None,
@@ -182,7 +186,21 @@ def _quick_folder(reference: ModelReference, folder: Path, below: ModelReference
         fit,
         notes=variants(folder),
         warnings=warnings,
+        schedulers={side: facts for side, path in sides.items() if (facts := _scheduler(path))},
     )
+
+
+def _scheduler(folder: Path) -> dict[str, str]:
+    """Class and prediction type of a folder's scheduler, from its files; {} where they do not say."""
+    path = folder / "scheduler" / "scheduler_config.json"
+    try:
+        entry = read_model_index(folder, True).get("scheduler")
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size < LARGEST_SETTINGS else None
+    except (LoadError, OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(settings, dict) or not isinstance(entry, list) or len(entry) != 2:
+        return {}
+    return {"class": str(entry[1]), "prediction_type": str(settings.get("prediction_type", "epsilon"))}
 
 
 def _header_counts(reference: ModelReference) -> dict[str, HeaderCounts]:

@@ -107,6 +107,8 @@ def test_scheduler_and_prediction_type_are_told_as_an_audit_does(capsys, copied,
     assert found["warnings"][: len(audits)] == audits
     assert "beta_end 0.02 → 0.03" in audits[0]
     assert "predicts v_prediction, the base epsilon: it is no edit of this base" in audits[1]
+    quick = json.loads(inspected(capsys, copied, f"--base={base_folder}", "--json", "--quick"))
+    assert quick["schedulers"] == found["schedulers"]
     text = inspected(capsys, copied, f"--base={base_folder}")
     assert "scheduler         DDIMScheduler, predicts v_prediction" in text
     assert "base's scheduler  DDIMScheduler, predicts epsilon" in text

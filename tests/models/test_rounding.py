@@ -83,6 +83,14 @@ def test_a_whole_folder_in_half_precision_is_a_warning(base_model, copied):
     assert not any("EMA" in warning for warning in proof["warnings"])
 
 
+def test_a_pipeline_in_memory_in_half_precision_is_a_warning(base_model, truth):
+    from dmun_audit.models.in_memory import in_memory_model
+
+    proof = load_candidate(in_memory_model(truth.to(torch.bfloat16)), base_model).proof
+    assert (proof["changed_tensors"], proof["rounded_tensors"] > 100) == (0, True)
+    assert "beyond rounding" in proof["warnings"][-1]
+
+
 def test_an_edited_unet_in_a_folder_in_half_precision(base_model, copied):
     halved(copied, "unet", factor=1.5)
     halved(copied, "vae")

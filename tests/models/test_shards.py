@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -110,7 +112,7 @@ def test_an_index_of_files_that_are_not_loaded_is_left_alone(edit, base_model, b
     folder = tmp_path / "unet"
     folder.mkdir()
     save_file(edit, folder / "model.safetensors")
-    for name in ("pytorch_model.bin.index.json", "model.safetensors.index.fp16.json"):
+    for name in ("pytorch_model.bin.index.json", "model.safetensors.index.fp16.json", "model.fp16.safetensors.index.json"):
         (folder / name).write_text(json.dumps({"weight_map": {"conv_in.bias": "absent"}}))
     cheap_check(parse_reference(str(folder)), parse_reference(str(base_folder)))
     assert load_candidate(parse_reference(str(folder)), base_model).proof["changed_tensors"] == len(edit)
@@ -141,3 +143,20 @@ def test_a_pickled_text_encoder_of_a_pipeline_that_lacks_a_shard(copied, base_fo
     weights.unlink()
     with pytest.raises(LoadError, match=r"lacks pytorch_model-00002-of-00002\.bin"):
         cheap_check(parse_reference(str(copied)), parse_reference(str(base_folder)))
+
+
+def test_a_missing_shard_is_named_without_torch(series, base_folder):
+    missing = shards(series)[0]
+    missing.unlink()
+    script = (
+        "import sys\n"
+        "from dmun_audit._util.errors import LoadError\n"
+        "from dmun_audit.models.headers import cheap_check\n"
+        "from dmun_audit.models.references import parse_reference\n"
+        "base, model = map(parse_reference, sys.argv[1:])\n"
+        "try: cheap_check(model, base)\n"
+        "except LoadError as error: print(error.what)\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", script, str(base_folder), str(series)]
+    assert f"lacks {missing.name}" in subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -92,7 +92,8 @@ def _require_indexed(folder: Path, files: Sequence[Path]) -> None:
     kinds = {(file.suffix[1:], variant_of(file)) for file in files}
     for index in sorted(folder.glob("*.json")):
         matched = INDEX.fullmatch(index.name)
-        if matched and (matched["kind"], matched["variant"] or "") in kinds:
+        variant = matched and (matched["variant"] or variant_of(Path(index.name.partition(".index")[0])))
+        if matched and (matched["kind"], variant) in kinds:
             missing = sorted({name for name in _indexed(index) if not (folder / name).is_file()})
             if missing:
                 raise _missing(folder, missing, f"{index.name} names what is not there")
