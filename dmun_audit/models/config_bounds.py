@@ -50,6 +50,7 @@ _WIDTH_KEYS = {
 _RATIOS = {"ratio", "mult", "multiplier", "expansion"}
 _POSITIONS = re.compile(r"position|seq_len|sequence|window|max_length|n_ctx|context_len")
 _IMAGE = re.compile(r"(sample|image|crop|input)_(size|width|height)|(image|video)_(length)")
+_MAY_BE_INFINITE = {"lambda_min_clipped", "time_step_limit"}  # of DPM-Solver; of Mamba
 _NO_NUMBERS = {"id2label", "label2id", "task_specific_params"}
 
 
@@ -90,7 +91,7 @@ def network_fault(table: Mapping[str, Any], headers: Headers | None) -> str:
 def scheduler_fault(table: Mapping[str, Any]) -> str:
     """What is absurd in the configuration of a scheduler; empty where nothing is."""
     try:
-        for key, numbers in _numbers(table, infinite={"lambda_min_clipped"}):
+        for key, numbers in _numbers(table):
             if key == "num_train_timesteps" and not all(1 <= number <= MOST_TIMESTEPS for number in numbers):
                 return f"{key} is {numbers[0]:g}, and a schedule has 1 to {MOST_TIMESTEPS:,} steps"
             if key in {"beta_start", "beta_end", "trained_betas"} and not all(0 <= number <= 1 for number in numbers):
@@ -200,10 +201,10 @@ def _tables(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         waiting += [(depth + 1, value) for value in tables]
 
 
-def _numbers(table: Mapping[str, Any], infinite: set[str] | None = None) -> Iterator[tuple[str, list[float]]]:
+def _numbers(table: Mapping[str, Any]) -> Iterator[tuple[str, list[float]]]:
     """The numbers of each key; those of lists within lists are taken together. Raises ValueError for lists too long or deep.
 
-    A number that is not finite raises ValueError too, except under the keys `infinite`.
+    A number that is not finite raises ValueError too, except under the keys `_MAY_BE_INFINITE`.
     """
     for key, value in table.items():
         if isinstance(value, Mapping) or key in _NO_NUMBERS:
@@ -217,7 +218,7 @@ def _numbers(table: Mapping[str, Any], infinite: set[str] | None = None) -> Iter
                     raise ValueError(f"{key} is a list of more than {MOST_ITEMS:,} items, or nests more than {DEEPEST} deep")
                 waiting += [(depth + 1, inner) for inner in item]
             elif isinstance(item, int | float) and not isinstance(item, bool):
-                if not math.isfinite(item) and key not in (infinite or set()):
+                if not math.isfinite(item) and key not in _MAY_BE_INFINITE:
                     raise ValueError(f"{key} is {item}, no finite number")
                 numbers.append(item)
         if numbers:

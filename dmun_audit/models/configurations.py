@@ -30,6 +30,9 @@ TABLES = {
 }
 """The JSON files that the libraries read, by name, and the most bytes that each may have."""
 
+MAY_BE_INFINITE = {"config.json", "scheduler_config.json"}
+"""The files in which single settings, which `config_bounds` knows by name, may be infinite."""
+
 TEXTS = {"merges.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.txt"}
 """The other files of tokenizers."""
 
@@ -66,7 +69,7 @@ def check_configurations(folder: Path, shapes: Mapping[str, tuple[int, ...]] | N
     for name, most in TABLES.items():
         if not (folder / name).exists():
             continue
-        table = read_table(folder / name, most, infinite=name == "scheduler_config.json")
+        table = read_table(folder / name, most, infinite=name in MAY_BE_INFINITE)
         if not trust_remote_code:
             _refuse_code_of_the_hub(folder / name, table)
         fault = faults[name](table) if name in faults else ""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
+import torch
+from safetensors.torch import load_file
+
 UNET, VAE, TEXT = "unet/config.json", "vae/config.json", "text_encoder/config.json"
 SCHEDULER, WORDS, TOKENIZER = "scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json", "tokenizer/tokenizer.json"
 INDEX = "model_index.json"
@@ -127,6 +130,15 @@ def write_configurations(folder, base):
     for name, (file, text) in TEXTS.items():
         shutil.copytree(base, folder / f"config-{name}")
         (folder / f"config-{name}" / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def write_configurations_of_pickles(folder, base):
+    """The same where weights are pickled, so that no header bounds the numbers."""
+    for name in ("layers", "channels", "channels-that-fit-no-tensor", "layers-times-layers"):
+        copy = _changed(base, folder / f"config-pickled-{name}", *CHANGES[name])
+        weights = copy / "unet/diffusion_pytorch_model.safetensors"
+        torch.save(load_file(weights), weights.with_suffix(".bin"))
+        weights.unlink()
 
 
 def write_harmless(folder, base, marker):

@@ -123,6 +123,11 @@ def test_absurd_numbers_are_named(table, headers, culprit):
     assert culprit in network_fault(table, headers)
 
 
+def test_what_may_be_infinite():
+    assert network_fault({"time_step_limit": [0.0, float("inf")]}, SMALL) == ""
+    assert "norm_eps is inf" in network_fault({"norm_eps": float("inf")}, SMALL)
+
+
 def test_an_empty_tensor_bounds_nothing():
     assert Headers.of({"a": (1 << 40, 0), "b": (8, 16)}).longest_side == 16
 

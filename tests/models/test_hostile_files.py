@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hostile_archives import write_archives, write_other_formats
-from hostile_configurations import HARMLESS, write_configurations, write_harmless
+from hostile_configurations import HARMLESS, write_configurations, write_configurations_of_pickles, write_harmless
 from hostile_folders import write_folders, write_indexes, write_irregular
 from hostile_pickles import write_calls, write_tricks
 from hostile_safetensors import write_safetensors
@@ -92,6 +92,7 @@ def probed(base_folder, tmp_path_factory, marker):
     write_irregular(folder, base_folder, marker)
     write_indexes(folder, base_folder)
     write_configurations(folder, base_folder)
+    write_configurations_of_pickles(folder, base_folder)
     paths = [f"images:{path}" if "images" in path.name else str(path) for path in sorted(folder.iterdir())]
     harmless = write_harmless(tmp_path_factory.mktemp("harmless"), base_folder, marker)
     results = _probe(base_folder, marker, [*paths, *harmless])
