@@ -151,6 +151,7 @@ def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin
     for record in records_of(audit.config.plan).values():
         audit.keep(record)
     run = audit.conclude().path
+    audit.end()
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     disk.fill()
     assert main(["report", str(run)]) == 4
