@@ -42,6 +42,7 @@ FIGURES = [
     ("alpha", 0.1, 0.01),
     ("seeds", "fixed", "after fingerprint"),
     ("sampling.negative_prompt", "a painting", ""),
+    ("sampling.recheck_images", 0, 64),
     ("controls.sensitivity_floor", 0.7, 0.9),
     ("controls.sensitivity_images", 48, 400),
     ("controls.false_positive_ceiling", 0.1, 0.01),

@@ -156,7 +156,7 @@ def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin
     disk.fill()
     assert main(["report", str(run)]) == 4
     said = capsys.readouterr()
-    assert said.err.startswith("ERROR: cannot write")
+    assert said.err.startswith(("ERROR: cannot write", "ERROR: cannot lock"))
     assert "No space left on device" in said.err
     assert "VERDICT" not in said.out
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
