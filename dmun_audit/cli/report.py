@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,24 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Derive the verdict again, write both reports, print the summary. Returns the exit code of the verdict, as an audit does."""
+    """Derive the verdict again, write both reports, print the summary. Returns the exit code of the verdict.
+
+    A folder that was signed, or whose files contradict the verdict, stays as it is: what was found must not change.
+    """
     from dmun_audit.decisions.recheck import checked_run
-    from dmun_audit.evidence.checksums import update_checksums
+    from dmun_audit.evidence.checksums import SIGNATURE, update_checksums
     from dmun_audit.evidence.run_lock import writing
+    from dmun_audit.report.attestation import statement
     from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.text import summary_lines
 
     audit_run = checked_run(arguments.folder)
-    with writing(audit_run.path):
-        write_reports(audit_run)
-        if not audit_run.altered:
-            update_checksums(audit_run.path, FILES)
+    kept = "contradict its verdict" if audit_run.altered else "are signed" if (audit_run.path / SIGNATURE).exists() else ""
+    if not kept:
+        with writing(audit_run.path):
+            write_reports(audit_run)
+            update_checksums(audit_run.path, FILES, partial(statement, audit_run.manifest, audit_run.cases))
     print("\n".join(summary_lines(audit_run)))
+    if kept:
+        print(f"The files of this run {kept}: nothing in the folder was written.")
     return audit_run.verdict.exit_code

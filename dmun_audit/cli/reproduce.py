@@ -27,7 +27,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Audit again and compare. Returns 0 if verdict, records and images are the same, and else 1: what differs is printed."""
-    from dmun_audit.report.formatting import one_line
+    from dmun_audit.report.formatting import one_line, report_verdict
     from dmun_audit.runtime.reproduction import reproduce
 
     difference = reproduce(
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         audit_dir=arguments.audit_dir,
         store=arguments.store,
         allow_sensitive=arguments.allow_sensitive,
-        on_case=lambda record: print(f"  {record.verdict:<13} {one_line(record.title)}", flush=True),
+        on_case=lambda record: print(f"  {report_verdict(record):<16} {one_line(record.title)}", flush=True),
     )
     print()
     for line in difference.lines():

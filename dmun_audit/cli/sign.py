@@ -28,14 +28,21 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit._util.errors import UsageError
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.evidence.checksums import SIGNATURE
+    from dmun_audit.evidence.run_lock import writing
+    from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS
     from dmun_audit.report.signing import sign
 
     audit_run = checked_run(arguments.folder)
+    if audit_run.manifest.format < FIRST_WITH_CHECKSUMS:
+        raise UsageError(
+            f"{arguments.folder} is not signed", "an earlier version wrote it, without a list of its files", "audit again"
+        )
     if not audit_run.concluded or audit_run.altered:
         why = audit_run.contradictions[0] if audit_run.altered else "the audit has not finished"
         raise UsageError(f"{arguments.folder} is not signed", why, "run the audit again: it reuses its images")
     password = os.environ.get(PASSWORD)
-    key_id = sign(arguments.folder, arguments.key, password.encode() if password else None)
+    with writing(audit_run.path):
+        key_id = sign(audit_run, arguments.key, password.encode() if password else None)
     print(f"signed: verdict {audit_run.verdict}, with key {key_id}")
     print(f"  {arguments.folder / SIGNATURE}")
     print(f"Give the whole folder and the public key. To verify: dmun-audit verify {arguments.folder} --key=PUBLIC.pem")

@@ -41,6 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.evidence.checksums import update_checksums
     from dmun_audit.evidence.run_lock import writing
+    from dmun_audit.report.attestation import statement
     from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.spot_check import read_spot_check, result_lines
     from dmun_audit.report.text import wrapped
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     ask(session, target, kind)
     with writing(audit_run.path):
         write_reports(audit_run)
-        update_checksums(audit_run.path, [*FILES, *([LABELS] if (audit_run.path / LABELS).exists() else [])])
+        written = [*FILES, *([LABELS] if (audit_run.path / LABELS).exists() else [])]
+        update_checksums(audit_run.path, written, partial(statement, audit_run.manifest, audit_run.cases))
     print()
     for line in result_lines(read_spot_check(audit_run), person):
         print("\n".join(wrapped(line, "    ") if "  " not in line else [line]))

@@ -22,7 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from dmun_audit.decisions.recheck import checked_run
     from dmun_audit.report.formatting import one_line
-    from dmun_audit.report.signing import verify
+    from dmun_audit.report.signing import key_id, verify
+    from dmun_audit.report.standing import release_lines
 
     problems = verify(arguments.folder, arguments.key)
     if problems:
@@ -34,6 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"NOT VERIFIED: the files of {arguments.folder} are those that were signed, and they contradict the verdict")
         print("\n".join(f"  - {one_line(problem)}" for problem in audit_run.contradictions))
         return 1
+    candidate = audit_run.manifest.models.get("candidate", {})
     print(f"VERIFIED: signature, every file and verdict of {arguments.folder}")
-    print(f"  audit of {one_line(audit_run.manifest.target.name)}: {audit_run.verdict}")
+    print(f"  verdict    {audit_run.verdict}: audit of {one_line(audit_run.manifest.target.name)}, {audit_run.manifest.finished}")
+    print(f"  candidate  {one_line(candidate.get('reference', 'not loaded'))}")
+    for name, digest in (candidate.get("files") or {}).items():
+        print(f"             sha256:{one_line(digest)}  {one_line(name)}")
+    print(f"  policy     {one_line(audit_run.manifest.policy.get('name', ''))}")
+    for line in release_lines(audit_run):
+        print(f"             {line}")
+    print(f"  key        {key_id(arguments.key)}")
     return 0

@@ -37,7 +37,7 @@ class AuditConfig:
     trust_remote_code: bool
     plan: Plan = field(compare=False)
     fingerprint: str = ""  # of the audit, as the plan uses it (`plan.seeds`); empty for images made elsewhere
-    weights_digest: str = ""  # of the candidate as loaded; empty if nobody sees its weights before it is loaded
+    tensors_digest: str = ""  # of the candidate as loaded; empty if nobody sees its weights before it is loaded
     nonce: str = ""  # from outside, part of the fingerprint
     prefix: str = ""
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed

@@ -98,7 +98,7 @@ def resolve(
     unrelated = _own_prompts(options, policy)
     let_idle_threads_sleep()  # before torch may be loaded
     to_load = _weights_to_load(options, policy, models)
-    weights = to_load.known() if only_listed else to_load.digest((in_memory or {}).get("base"))
+    weights = to_load.known() if only_listed else to_load.digest(in_memory or {})
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
     plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, unrelated)
@@ -132,7 +132,7 @@ def resolve(
         trust_remote_code=options.trust_remote_code,
         plan=plan,
         fingerprint=seeds.fingerprint,
-        weights_digest=weights,
+        tensors_digest=weights,
         nonce=options.nonce or "",
         keep_going=options.keep_going,
         detector=others.get("detector"),

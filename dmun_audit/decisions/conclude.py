@@ -95,12 +95,14 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
         )
     reasons = [messages.without_result(name) for name in interruptions.without_result]
     if missing and not interruptions.stopped:
-        reasons.append(f"{len(missing)} planned cases have no result, such as “{missing[0].title}”.")
+        have = "planned case has" if len(missing) == 1 else "planned cases have"
+        reasons.append(f"{len(missing)} {have} no result, such as: {missing[0].title}.")
+    of_user = [f"Your test failed: {name}" for name in interruptions.failed_user_tests]
     if reasons:
-        return _conclusion(AuditVerdict.INCOMPLETE, reasons)
+        return _conclusion(AuditVerdict.INCOMPLETE, reasons + of_user)
     if refuted or interruptions.failed_user_tests:
         reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
-        return _conclusion(AuditVerdict.FAIL, reasons + [f"Your test failed: {name}" for name in interruptions.failed_user_tests])
+        return _conclusion(AuditVerdict.FAIL, reasons + of_user)
     if interruptions.deselected or interruptions.stopped:
         return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, planned))
     if undecided:

@@ -12,6 +12,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.conclude import Conclusion, Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm, without_holm
+from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
 from dmun_audit.decisions.single_records import contradictions_of_cases
 from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence import checksums
@@ -20,12 +21,18 @@ from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, without_volatile
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.knowledge.reading import read_dossier
+from dmun_audit.models.references import IMAGES, names_function
 from dmun_audit.plan.plan import Plan
-from dmun_audit.plan.seeds import DERIVED, drawn_seed, fingerprint_of
+from dmun_audit.plan.seeds import DERIVED, FIXED, drawn_seed, fingerprint_of
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.policy import load_policy
+from dmun_audit.report.attestation import statement
+from dmun_audit.verdict.vocabulary import AuditVerdict
 
 MOST_NAMED = 5  # sentences of one kind
+
+LATER_FILES = (DOSSIER, POLICY, checksums.FILE, checksums.STATEMENT)
+"""Files that no run of an earlier format has."""
 
 EARLIER_FORMAT = "An earlier version wrote this run. Its verdict is read from the manifest and cannot be derived again."
 
@@ -38,38 +45,55 @@ def checked_run(path: Path) -> Run:
     UsageError if `path` is no run folder.
     """
     run = read_run(path)
-    if not run.concluded:
-        return run
-    files = checksums.contradictions(path) if _has_checksums(run) else []
+    found = list(run.contradictions)
     if run.manifest.format < FIRST_WITH_CHECKSUMS:
-        return replace(run, contradictions=(*run.contradictions, *_shortened(files)), remarks=(*run.remarks, EARLIER_FORMAT))
-    return replace(run, contradictions=(*run.contradictions, *_shortened(files), *_shortened(_derived_otherwise(run))))
+        if later := [name for name in LATER_FILES if (path / name).exists()]:
+            found.append(f"manifest.json has format {run.manifest.format}, which no run with {later[0]} has.")
+        remarks = (*run.remarks, EARLIER_FORMAT) if run.concluded else run.remarks
+        return replace(run, contradictions=tuple(found), remarks=remarks)
+    if not run.concluded:
+        if run.manifest.verdict != AuditVerdict.INCOMPLETE:
+            found.append(f"manifest.json says {run.manifest.verdict} for an audit that was not concluded.")
+        return replace(run, contradictions=tuple(found))
+    of_files = checksums.contradictions(path)
+    if any(sentence.startswith("evidence.jsonl changed") for sentence in of_files):
+        found = [sentence for sentence in found if not sentence.startswith("evidence.jsonl changed")]  # said once
+    found += _shortened([*of_files, *_other_attestation(run)]) + _shortened(_derived_otherwise(run))
+    return replace(run, contradictions=tuple(found))
 
 
-def _has_checksums(run: Run) -> bool:
-    return run.manifest.format >= FIRST_WITH_CHECKSUMS or (run.path / checksums.FILE).exists()
+def _other_attestation(run: Run) -> list[str]:
+    """Whether attestation.json is the one that follows from manifest, records and SHA256SUMS."""
+    path, listed = run.path / checksums.STATEMENT, run.path / checksums.FILE
+    if not path.is_file() or not listed.is_file():
+        return [f"{checksums.STATEMENT} is missing."] if listed.is_file() else []
+    if path.read_bytes() != statement(run.manifest, run.cases, listed.read_bytes()):
+        return [f"{checksums.STATEMENT} changed: another one follows from manifest, records and {checksums.FILE}."]
+    return []
 
 
 def _derived_otherwise(run: Run) -> list[str]:
     """Where evidence and manifest differ from what follows from the single records."""
     try:
-        plan = _plan(run)
+        return _differences(run)
     except UsageError as error:
         return [f"The verdict cannot be derived again: {error.what} ({error.why})."]
+    except Exception as error:  # whatever files that no audit writes make the rules raise
+        return [f"The verdict cannot be derived again from these files: {type(error).__name__}: {error}."]
+
+
+def _differences(run: Run) -> list[str]:
+    plan = _plan(run)
     if plan.digest() != run.manifest.plan.get("digest"):
         return [_other_plan(run)]
-    found = _other_seeds(run, plan)
+    found = [*_other_seeds(run, plan), *_other_standing(run, plan)]
     not_run = set(run.manifest.interruptions.get("not_run", ()))
     decided = {case.case_id: case for case in run.cases if case.case_id not in not_run}
     single = {case_id: without_holm(case) for case_id, case in decided.items() if not case.pooled}
     found += contradictions_of_cases(plan, single)
-    try:
-        derived = _derived(plan, single, date.fromisoformat(run.manifest.day or "1970-01-01"))
-        conclusion = with_spot_check(conclude(plan, derived, _interruptions(run)), plan, run.path, run.digest, derived)
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:  # records that no audit writes
-        return [*found, f"The verdict cannot be derived again from these records: {type(error).__name__}: {error}."]
-    found += _other_records(decided, derived)
-    return found + _other_verdict(run, conclusion)
+    derived = _derived(plan, single, date.fromisoformat(run.manifest.day or "1970-01-01"))
+    conclusion = with_spot_check(conclude(plan, derived, _interruptions(run)), plan, run.path, run.digest, derived)
+    return [*found, *_other_records(decided, derived), *_other_verdict(run, conclusion)]
 
 
 def _plan(run: Run) -> Plan:
@@ -82,19 +106,39 @@ def _plan(run: Run) -> Plan:
 
 
 def _other_seeds(run: Run, plan: Plan) -> list[str]:
-    """Whether the seeds are those that follow from the candidate's weights, the policy's figures, the dossier and the nonce."""
+    """Whether the seeds are those that follow from the candidate's tensors, the policy's figures, the dossier and the nonce."""
     seeds, candidate = run.manifest.seeds, run.manifest.models.get("candidate", {})
-    weights, nonce = seeds.get("weights") or [], seeds.get("nonce") or ""
-    if not weights:  # a candidate whose weights nobody sees
+    weights, nonce, drawn = seeds.get("weights"), seeds.get("nonce") or "", seeds.get("drawn")
+    if drawn == FIXED and (plan.audit_seed != 0 or plan.policy.seeds == DERIVED):
+        return [f"The audit seed {plan.audit_seed} is not the one that the policy fixes, although manifest.json says so."]
+    if not candidate:  # no model was loaded
         return []
-    if candidate.get("weights_digest", weights[0]) not in weights:
+    reference = str(candidate.get("reference"))
+    if reference.startswith(IMAGES):
+        return []
+    loaded = candidate.get("tensors_digest")
+    if not names_function(reference) and weights != [loaded]:
         return ["manifest.json names other weights of the candidate than those from which its seeds were drawn."]
-    if fingerprint_of(weights, plan.policy, plan.dossier.digest(), nonce) != plan.fingerprint:
+    identity = candidate.get("source_digest") if names_function(reference) else loaded
+    if fingerprint_of([str(identity)], plan.policy, plan.dossier.digest(), nonce) != plan.fingerprint:
         return [
             "The fingerprint in manifest.json does not follow from the candidate's weights, the policy, the dossier and the nonce."
         ]
-    if seeds.get("drawn") == DERIVED and drawn_seed(plan.fingerprint) != plan.audit_seed:
+    if drawn == DERIVED and drawn_seed(plan.fingerprint) != plan.audit_seed:
         return [f"The audit seed {plan.audit_seed} does not follow from the fingerprint, although manifest.json says so."]
+    return []
+
+
+def _other_standing(run: Run, plan: Plan) -> list[str]:
+    """Whether manifest.json says of target and policy what follows from dossier and policy: is the audit release evidence?"""
+    weaker = weaker_than_a_release_audit(plan.policy, str(run.manifest.seeds.get("drawn")))
+    stated, target = run.manifest.policy, plan.dossier.target
+    if (run.manifest.target.name, run.manifest.target.kind) != (target.name, target.kind):
+        return [f"manifest.json names the target {run.manifest.target.name!r}, and {DOSSIER} {target.name!r}."]
+    if (stated.get("name"), stated.get("text")) != (plan.policy.name, plan.policy.as_dict()):
+        return [f"manifest.json shows other figures of the policy than {POLICY}."]
+    if stated.get("weaker_than_release") != weaker or stated.get("release_evidence") is not (not weaker):
+        return [f"manifest.json does not say in which {len(weaker)} ways the audit is weaker than one under the policy release."]
     return []
 
 
@@ -140,10 +184,12 @@ def _first_difference(stands: CaseRecord, follows: CaseRecord) -> str:
 def _other_verdict(run: Run, conclusion: Conclusion) -> list[str]:
     manifest = run.manifest
     if conclusion.verdict != manifest.verdict:
-        because = conclusion.reasons[0].partition(". ")[0] if conclusion.reasons else ""
+        because = conclusion.reasons[0].partition(". ")[0].rstrip(".") if conclusion.reasons else ""
         return [f"manifest.json says {manifest.verdict}, and {conclusion.verdict} follows from the evidence: {because}."]
     if manifest.exit_code != manifest.verdict.exit_code:
         return [f"manifest.json says {manifest.verdict} with exit code {manifest.exit_code}."]
+    if manifest.reasons != conclusion.reasons:
+        return ["The reasons in manifest.json are not those that follow from the evidence."]
     return []
 
 

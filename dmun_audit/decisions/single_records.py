@@ -88,7 +88,7 @@ def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, gr
         yield f"it counts {claim.trials} {group.unit}, and lists {len(outcomes)} outcomes"
     drawn = [image for image in record.images if image.model != "base"]
     detected = tuple(int(bool(image.detected)) for image in drawn)
-    if isinstance(group, RateGroup) and drawn and detected != outcomes:
+    if isinstance(group, RateGroup) and detected != outcomes:
         yield f"its images show the target {sum(detected)} times, and its outcomes say {sum(o == 1 for o in outcomes)}"
     decision = rules.decide_case(group, case, outcomes, claim.planned or len(outcomes))
     if record.gating and not (record.second and rules.plan.policy.controls.must_agree):

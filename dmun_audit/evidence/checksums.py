@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dmun_audit._util.errors import StoreError
@@ -25,7 +25,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 def files_of(folder: Path) -> list[str]:
     """The relative paths of all files of a run folder that SHA256SUMS lists, in order."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name.split("/")[0] not in _NOT_LISTED and not _is_partial(name))
+    return sorted(name for name in names if name.split("/")[0] not in _NOT_LISTED)
 
 
 def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> None:
@@ -38,52 +38,68 @@ def write_checksums(folder: Path, known: Mapping[str, str] | None = None) -> Non
     _write(folder, sums)
 
 
-def update_checksums(folder: Path, names: Sequence[str]) -> None:
+def update_checksums(folder: Path, names: Sequence[str], statement: Callable[[bytes], bytes]) -> None:
     """Take the digests of these files again: a command has written them. Other lines stay as they are.
 
-    Does nothing if the folder has no SHA256SUMS. Raises StoreError if the file cannot be read or written.
+    `statement` makes the attestation from the new SHA256SUMS. Where anything changed, an earlier signature is removed. Does nothing
+    if the folder has no SHA256SUMS. Raises StoreError if a file cannot be read or written.
     """
-    if (folder / FILE).is_file():
-        _write(folder, read_checksums(folder) | {name: digest_file(folder / name) for name in names})
+    if not (folder / FILE).is_file():
+        return
+    before = read_checksums(folder)
+    after = before | {name: digest_file(folder / name) for name in names}
+    if after != before:
+        _write(folder, after)
+        write_attestation(folder, statement)
+
+
+def write_attestation(folder: Path, statement: Callable[[bytes], bytes]) -> None:
+    """Write the attestation that `statement` makes from SHA256SUMS, and remove the signature of an earlier one."""
+    write_atomically(folder / STATEMENT, statement((folder / FILE).read_bytes()))
+    (folder / SIGNATURE).unlink(missing_ok=True)
 
 
 def read_checksums(folder: Path) -> dict[str, str]:
     """The digests that SHA256SUMS lists, by relative path. Raises StoreError if it cannot be read."""
-    path = folder / FILE
+    path, remedy = folder / FILE, "run the audit again: it reuses its images"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreError(f"{path} cannot be read", str(error), "run the audit again: it reuses its images") from None
-    matched = [_LINE.fullmatch(line) for line in lines]
-    if not all(matched):
-        raise StoreError(f"{path} is damaged", "a line has no digest and file name", "run the audit again: it reuses its images")
-    return {line[2]: line[1] for line in matched if line}
+        sums = parsed(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read", error.strerror or str(error), remedy) from None
+    if sums is None:
+        raise StoreError(f"{path} is damaged", "a line has no digest and file name", remedy)
+    return sums
+
+
+def parsed(content: bytes) -> dict[str, str] | None:
+    """The digests in the content of SHA256SUMS, by relative path; None if a line is damaged."""
+    matched = [_LINE.fullmatch(line) for line in content.decode(errors="replace").splitlines()]
+    return {line[2]: line[1] for line in matched if line} if all(matched) else None
 
 
 def contradictions(folder: Path) -> list[str]:
-    """A sentence for each file that SHA256SUMS lists and that is missing or has another content."""
+    """A sentence for each file that SHA256SUMS does not list, or that it lists and that is missing or has another content."""
     try:
         sums = read_checksums(folder)
     except StoreError as error:
-        return [f"{FILE} {'is missing' if not (folder / FILE).exists() else 'cannot be read'}: {error.why}."]
+        return [f"{FILE} cannot be read: {error.why}." if (folder / FILE).exists() else f"{FILE} is missing."]
     found = []
     for name, expected in sums.items():
         path = folder / name
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
             found.append(f"{name} is listed in {FILE} and is missing.")
-        elif digest_file(path) != expected:
+        elif _digest(path) != expected:
             found.append(f"{name} changed after the verdict was decided: its SHA-256 is not the one in {FILE}.")
-    return found
+    return found + [f"{name} was added: {FILE} does not list it." for name in files_of(folder) if name not in sums]
 
 
-def not_listed(folder: Path) -> list[str]:
-    """Files that lie in the run folder and that SHA256SUMS does not list."""
-    return sorted(set(files_of(folder)) - read_checksums(folder).keys())
+def _digest(path: Path) -> str:
+    """The SHA-256 of a file; empty for a file that cannot be read."""
+    try:
+        return digest_file(path)
+    except OSError:
+        return ""
 
 
 def _write(folder: Path, sums: Mapping[str, str]) -> None:
     write_atomically(folder / FILE, "".join(f"{sums[name]}  {name}\n" for name in sorted(sums)).encode())
-
-
-def _is_partial(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(".partial-")

@@ -59,8 +59,8 @@ class Run:
 
     @property
     def verdict(self) -> AuditVerdict:
-        """The verdict on the audit; INCOMPLETE if files of the folder contradict it."""
-        return AuditVerdict.INCOMPLETE if self.altered else self.manifest.verdict
+        """The verdict on the audit; INCOMPLETE if it was not concluded, or if files of the folder contradict it."""
+        return AuditVerdict.INCOMPLETE if self.altered or not self.concluded else self.manifest.verdict
 
     @property
     def reasons(self) -> tuple[str, ...]:

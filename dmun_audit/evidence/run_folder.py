@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from dmun_audit._util.errors import StoreError, UsageError
-from dmun_audit._util.hashing import digest_bytes, digest_file
-from dmun_audit.evidence.checksums import FILE, SIGNATURE, STATEMENT, write_checksums
+from dmun_audit._util.hashing import digest_bytes
+from dmun_audit.evidence.checksums import write_attestation, write_checksums
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
 from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
@@ -114,15 +114,14 @@ class RunFolder:
         """Replace the manifest."""
         write_atomically(self.manifest, _manifest_bytes(manifest))
 
-    def seal(self, manifest: Manifest, statement: Callable[[str], bytes]) -> None:
+    def seal(self, manifest: Manifest, statement: Callable[[bytes], bytes]) -> None:
         """Write SHA256SUMS, the attestation and, last, the manifest: a folder with a verdict is complete.
 
-        `statement` makes the attestation from the digest of SHA256SUMS. A signature of an earlier verdict is removed.
+        `statement` makes the attestation from SHA256SUMS. A signature of an earlier verdict is removed.
         """
         content = _manifest_bytes(manifest)
         write_checksums(self.path, {self.manifest.name: digest_bytes(content)})
-        write_atomically(self.path / STATEMENT, statement(digest_file(self.path / FILE)))
-        (self.path / SIGNATURE).unlink(missing_ok=True)
+        write_attestation(self.path, statement)
         write_atomically(self.manifest, content)
 
     def keep_image(self, source: Path) -> None:

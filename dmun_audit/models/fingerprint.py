@@ -71,10 +71,16 @@ def require_finite(where: str, tensors: dict[str, torch.Tensor]) -> None:
 
 
 def weights_digest(pipeline: Any, adapter: str = "") -> str:
-    """SHA-256 of everything in memory that decides an image besides prompt, seed and sampling.
+    """SHA-256 of everything in memory that decides an image besides prompt, seed and sampling: the second digest of `digests`."""
+    return digests(pipeline, adapter)[1]
 
-    It covers the tensors of each network (component, name, dtype, shape, bytes), the configurations, the tokenizers, and
-    `adapter`: the digest of an adapter or of code. It does not depend on where the weights came from, nor on the device.
+
+def digests(pipeline: Any, adapter: str = "") -> tuple[str, str]:
+    """Two digests (SHA-256) of a pipeline. They do not depend on where the weights came from, nor on the device.
+
+    The first covers the tensors of each network (component, name, dtype, shape, bytes) and `adapter`: the digest of an adapter or
+    of code. The second also covers the configurations and the tokenizers. A configuration may hold keys without an effect, so
+    seeds follow from the first one.
     """
     tensors = [(part, name, value) for part, network in modules(pipeline).items() for name, value in network.state_dict().items()]
     with ThreadPoolExecutor(min(HASHING_THREADS, os.cpu_count() or 1)) as pool:
@@ -84,7 +90,8 @@ def weights_digest(pipeline: Any, adapter: str = "") -> str:
         for (part, name, value), tensor_hash in zip(tensors, hashes, strict=True)
     ]
     settings = {name: settings_of(part) for name, part in sorted(pipeline.components.items())}
-    return digest([sorted(entries), settings, pipeline_settings(pipeline), *([adapter] if adapter else [])])
+    both = [pipeline_settings(pipeline), *([adapter] if adapter else [])]
+    return digest(["tensors", sorted(entries), adapter]), digest([sorted(entries), settings, *both])
 
 
 def pipeline_settings(pipeline: Any) -> dict[str, str]:

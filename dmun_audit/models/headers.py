@@ -170,10 +170,6 @@ def _components(folder: Path, trust_remote_code: bool = False) -> list[str]:
                 "only classes of diffusers and transformers are loaded, no code beside the weights",
                 TRUST,
             )
-        if not name.isidentifier():
-            raise LoadError(
-                f"{folder / 'model_index.json'}: {name[:80]!r} is no name of a component", "it would be read as a path"
-            )
         components.append(name)
     return components
 

@@ -21,7 +21,7 @@ from torch import nn
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.models.comparison import tensor_counts
-from dmun_audit.models.fingerprint import PLAIN_TENSORS, main_dtype, modules, require_finite, settings_of, weights_digest
+from dmun_audit.models.fingerprint import PLAIN_TENSORS, digests, main_dtype, modules, require_finite, settings_of
 from dmun_audit.models.folders import first_line
 from dmun_audit.models.headers import CHECKERS
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline
@@ -47,6 +47,7 @@ class InMemoryModel:
     weights_digest: str
     changes: tuple[str, ...]
     own_id: str
+    tensors_digest: str
 
     @property
     def reference(self) -> ModelReference:
@@ -81,9 +82,9 @@ def in_memory_model(pipeline: Any, name: str | None = None) -> InMemoryModel:
     private = _copy(pipeline, f"{PIPELINE}{name}", dtype=None, own_storage=False)
     own_id = uuid.uuid4().hex
     sentences = tuple(changes(private, dtype))
-    digest = weights_digest(private, own_id if sentences else "")
+    of_tensors, digest = digests(private, own_id if sentences else "")
     logger.debug("hashed %s%s in %.2f s: %s", PIPELINE, name, time.monotonic() - started, digest)
-    return InMemoryModel(private, name, digest, sentences, own_id)
+    return InMemoryModel(private, name, digest, sentences, own_id, of_tensors)
 
 
 def open_in_memory(model: InMemoryModel, dtype: torch.dtype, own_storage: bool = False) -> OpenedPipeline:
@@ -102,6 +103,7 @@ def open_in_memory(model: InMemoryModel, dtype: torch.dtype, own_storage: bool =
         LoadReport("pipeline in memory", tensor_counts(pipeline), notes=notes),
         model.own_id if sentences else "",
         model.weights_digest if same_types else "",
+        model.tensors_digest if same_types else "",
     )
 
 

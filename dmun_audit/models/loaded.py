@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
-from dmun_audit.models.fingerprint import align, weights_digest
+from dmun_audit.models.fingerprint import align, digests
 from dmun_audit.models.probe import Probe, take_probe
 from dmun_audit.models.proof import LoadProof, LoadReport
 from dmun_audit.models.references import ModelReference
@@ -30,6 +30,7 @@ class OpenedPipeline:
     report: LoadReport
     beyond_weights: str = ""
     weights_digest: str = ""
+    tensors_digest: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,8 @@ class LoadedModel:
 
     `pipeline` is a diffusers pipeline in evaluation mode, and None where `image_source` gives the images instead. `proof` is a
     `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
-    batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`. `probe` is None where there is no pipeline, or where
+    batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`. `weights_digest` and `tensors_digest` are explained in
+    `fingerprint.digests`; images made elsewhere have no tensors. `probe` is None where there is no pipeline, or where
     it could not be run.
     """
 
@@ -51,6 +53,7 @@ class LoadedModel:
     image_source: DrawingFunction | ImageFolder | None = None
     beyond_weights: str = ""
     probe: Probe | None = None
+    tensors_digest: str = ""
 
 
 def finish(
@@ -63,7 +66,8 @@ def finish(
 ) -> LoadedModel:
     """Take the digest of the weights, move the pipeline to `device`, and probe it there."""
     pipeline = opened.pipeline
-    digest_in_memory = opened.weights_digest or weights_digest(pipeline, opened.beyond_weights)
+    known = (opened.tensors_digest, opened.weights_digest)
+    of_tensors, of_all = known if all(known) else digests(pipeline, opened.beyond_weights)
     pipeline.to(device)
     if device == "cpu":
         align(pipeline)
@@ -72,11 +76,12 @@ def finish(
         reference,
         pipeline,
         source_digest,
-        digest_in_memory,
+        of_all,
         replace(proof, probe=facts, warnings=[*proof.warnings, *warnings]).as_dict(),
         set_prompts,
         beyond_weights=opened.beyond_weights,
         probe=probe,
+        tensors_digest=of_tensors,
     )
 
 

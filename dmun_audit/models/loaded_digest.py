@@ -1,4 +1,4 @@
-"""The digest of a candidate's weights as loaded, before the audit is planned: seeds follow from it.
+"""The digest of a candidate's tensors as loaded, before the audit is planned: seeds follow from it.
 
 Only loading tells it: the same file gives other weights over another base or in another number format, and its metadata, the
 names of its tensors and their order give none. The digest is kept in the store, so that only the first audit of a model loads it
@@ -24,6 +24,7 @@ from dmun_audit.store.files import write_atomically
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
     from dmun_audit.models.loading import Model
+    from dmun_audit.plan.case import Side
 
 LIBRARIES = ("dmun_audit", "torch", "diffusers", "transformers")
 UNSEEN = frozenset({"hook", "images"})
@@ -52,33 +53,33 @@ class WeightsToLoad:
 
     def known(self) -> str:
         """The digest (64 hex digits) if no loading is needed; empty otherwise, and for a candidate whose weights are unseen."""
-        if self.candidate.kind in UNSEEN:
+        if self.candidate.kind in UNSEEN | {"memory"}:
             return ""
-        if self.candidate.kind == "memory":
-            return self.candidate.name or ""
         try:
             value = json.loads(self.entry.read_bytes())
         except (OSError, ValueError, RecursionError):
             return ""
-        kept = value.get("weights_digest") if isinstance(value, dict) else None
+        kept = value.get("tensors_digest") if isinstance(value, dict) else None
         return kept if isinstance(kept, str) and _DIGEST.fullmatch(kept) else ""
 
-    def digest(self, base_in_memory: InMemoryModel | None = None) -> str:
+    def digest(self, in_memory: Mapping[Side, InMemoryModel]) -> str:
         """The digest, from the store or by loading the candidate on the CPU; empty for a candidate whose weights are unseen.
 
-        `base_in_memory` is the base if it is a pipeline in memory. Raises what loading the candidate raises.
+        `in_memory` are the models that are pipelines in memory. Raises what loading the candidate raises.
         """
+        if "candidate" in in_memory:
+            return in_memory["candidate"].tensors_digest
         if self.candidate.kind in UNSEEN or self.known():
             return self.known()
         from dmun_audit.models.loading import load_candidate
 
-        base: Model = base_in_memory or self.base
+        base: Model = in_memory.get("base") or self.base
         loaded = load_candidate(self.candidate, base, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
-        weights_digest = loaded.weights_digest
+        tensors_digest = loaded.tensors_digest
         del loaded
         gc.collect()  # pipelines hold circles of references: the audit is about to load the model again
-        write_atomically(self.entry, json.dumps({"model": self.candidate.text, "weights_digest": weights_digest}).encode())
-        return weights_digest
+        write_atomically(self.entry, json.dumps({"model": self.candidate.text, "tensors_digest": tensors_digest}).encode())
+        return tensors_digest
 
     def confirm(self, planned: str, loaded: str) -> None:
         """Raise LoadError if an audit was planned for other weights than it loaded, and forget what the store says of them."""

@@ -50,7 +50,7 @@ class Probe:
     @property
     def facts(self) -> dict[str, Any]:
         """The probe in the load proof. Another device or other software gives other numbers, so digests of one machine are compared."""
-        rounded = np.round(np.nan_to_num(self.numbers.astype(np.float64)), DECIMALS) + 0.0
+        rounded = np.round(_finite(self.numbers), DECIMALS) + 0.0
         return {
             "digest": digest_bytes(rounded.tobytes()),
             "device": self.device,
@@ -114,10 +114,15 @@ def confirm_probe(model: LoadedModel, store: Path, device: str) -> None:
 def _same(one: np.ndarray, other: np.ndarray, *, exactly: bool) -> bool:
     if exactly or one.shape != other.shape:
         return np.array_equal(one, other, equal_nan=True)
-    before, after = (np.nan_to_num(each.astype(np.float64)) for each in (one, other))
+    before, after = _finite(one), _finite(other)
     size = float(np.linalg.norm(before))
     distance = float(np.linalg.norm(before - after))
     return distance <= SAME_ON_A_GPU * size if math.isfinite(distance) and size else distance == 0
+
+
+def _finite(numbers: np.ndarray) -> np.ndarray:
+    """The numbers in float64, with 0 in place of each that is not finite: a network in half precision may overflow."""
+    return np.nan_to_num(numbers.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _tensor(output: Any) -> torch.Tensor:

@@ -130,6 +130,11 @@ def _find_module(name: str) -> ModuleSpec | None:
     return None
 
 
+def names_function(text: str) -> bool:
+    """Whether a reference names a Python function: module:function."""
+    return bool(HOOK.fullmatch(text)) and not text.startswith((ATELIER, IMAGES, PIPELINE))
+
+
 def _may_be_hub(text: str) -> bool:
     matched = HUB_ID.fullmatch(text)
     if matched is None or text.startswith((".", "/", "~", "-")):

@@ -1,7 +1,8 @@
 """Seeds that nobody chose: drawn from the candidate's weights, the policy's figures, the dossier, and a number from outside.
 
-A candidate's maker can still try one set of weights after another, or one figure after another. The log of attempts shows that
-(`store.attempts`), and a nonce that is published after the weights are final prevents it.
+A candidate's maker can still change a last bit of the weights, and so try one seed after another. Only a nonce that is published
+after the weights are final prevents that. One figure after another on the same weights stands in the log of attempts
+(`store.attempts`).
 """
 
 from __future__ import annotations

@@ -92,11 +92,16 @@ class RunningTest:
         return of_case and not self.has_record and not by_user
 
 
+DEEPEST = 3
+"""Frames at the end of a traceback in which a timeout of pytest-timeout shows. A hook of it may stand in any traceback."""
+
+
 def is_timeout(error: pytest.ExceptionInfo[BaseException]) -> bool:
     """Whether a test was ended because its time was up: by pytest-timeout, or by a TimeoutError."""
     if isinstance(error.value, TimeoutError):
         return True
-    return any(entry.frame.f_globals.get("__name__") == TIMEOUT_PLUGIN for entry in error.traceback)
+    raised_in = [entry.frame.f_globals.get("__name__") for entry in error.traceback[-DEEPEST:]]
+    return isinstance(error.value, pytest.fail.Exception) and TIMEOUT_PLUGIN in raised_in
 
 
 @dataclass

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from dmun_audit.evidence.checksums import FILE
+from dmun_audit._util.hashing import digest_bytes
+from dmun_audit.evidence.checksums import FILE, parsed
 from dmun_audit.evidence.inputs import DOSSIER, POLICY
 from dmun_audit.evidence.schema import CaseRecord, Manifest
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
@@ -23,11 +24,12 @@ AS_LOADED = "SHA-256 over the tensors of every network as loaded, with configura
 Descriptor = dict[str, Any]
 
 
-def statement(manifest: Manifest, cases: Iterable[CaseRecord], checksums: str) -> bytes:
-    """The Statement as JSON. `checksums` is the SHA-256 of SHA256SUMS, which lists every file of the run.
+def statement(manifest: Manifest, cases: Iterable[CaseRecord], checksums: bytes) -> bytes:
+    """The Statement as JSON. `checksums` is the content of SHA256SUMS, which lists every file of the run.
 
     The subject is the candidate: the digest of its weights as loaded, and its source files. `result` is PASSED for a PASS
-    without a waived case, WARNED for a PASS with waivers, and FAILED for every other verdict: none of them is a pass.
+    without a waived case, WARNED for a PASS with waivers, and FAILED for every other verdict: none of them is a pass. Cases that
+    are only reported are no tests.
     """
     cases = list(cases)
     waived = any(case.is_waived for case in cases)
@@ -35,9 +37,9 @@ def statement(manifest: Manifest, cases: Iterable[CaseRecord], checksums: str) -
     predicate = {
         "result": passed if manifest.verdict == AuditVerdict.PASS else "FAILED",
         "configuration": _configuration(manifest, checksums),
-        "passedTests": [case.case_id for case in cases if _is_plain_pass(case)],
-        "warnedTests": [case.case_id for case in cases if not case.is_failure and not _is_plain_pass(case)],
-        "failedTests": [case.case_id for case in cases if case.is_failure],
+        "passedTests": [case.case_id for case in cases if case.gating and case.verdict == Verdict.PASS],
+        "warnedTests": [case.case_id for case in cases if case.gating and not case.is_failure and case.verdict != Verdict.PASS],
+        "failedTests": [case.case_id for case in cases if case.gating and case.is_failure],
     }
     if url := _url(manifest):
         predicate["url"] = url
@@ -64,14 +66,18 @@ def _subject(manifest: Manifest) -> list[Descriptor]:
     return [loaded, *({"name": file, "digest": {"sha256": digest}} for file, digest in files.items())]
 
 
-def _configuration(manifest: Manifest, checksums: str) -> list[Descriptor]:
-    """Policy, dossier, judge, plan and software of the audit, its verdict, and the list of all its files."""
-    judge, packages = manifest.judge, manifest.versions
+def _configuration(manifest: Manifest, checksums: bytes) -> list[Descriptor]:
+    """Policy, dossier, judge, plan and software of the audit, its verdict, and the list of all its files.
+
+    Policy and dossier are known by the SHA-256 of their files, judge and plan by the digest in the manifest.
+    """
+    judge, packages, files = manifest.judge, manifest.versions, parsed(checksums) or {}
+    released = manifest.policy.get("release_evidence")
     verdict = {"verdict": str(manifest.verdict), "reasons": list(manifest.reasons), "target": manifest.target.name}
     described = [
-        {"name": FILE, "digest": {"sha256": checksums}, "annotations": verdict},
-        _known_by("policy", manifest.policy.get("digest"), file=POLICY, policy=manifest.policy.get("name")),
-        _known_by("dossier", manifest.dossier.get("digest"), file=DOSSIER),
+        {"name": FILE, "digest": {"sha256": digest_bytes(checksums)}, "annotations": verdict},
+        _known_by("policy", files.get(POLICY), file=POLICY, policy=manifest.policy.get("name"), release_evidence=released),
+        _known_by("dossier", files.get(DOSSIER), file=DOSSIER),
         _known_by("judge", judge.get("digest"), reference=judge.get("reference")),
         _known_by(
             "plan", manifest.plan.get("digest"), audit_seed=manifest.seeds.get("audit_seed"), seeds=manifest.seeds.get("drawn")
@@ -89,10 +95,6 @@ def _known_by(name: str, digest: str | None, **annotations: Any) -> Descriptor:
     if not digest:
         return {}
     return {"name": name, "digest": {"sha256": digest}, "annotations": {k: v for k, v in annotations.items() if v is not None}}
-
-
-def _is_plain_pass(case: CaseRecord) -> bool:
-    return case.verdict == Verdict.PASS and case.gating
 
 
 def _url(manifest: Manifest) -> str:

@@ -10,7 +10,8 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_file
 from dmun_audit.evidence import checksums
 from dmun_audit.evidence.checksums import FILE, SIGNATURE, STATEMENT
-from dmun_audit.report.attestation import PAYLOAD_TYPE
+from dmun_audit.evidence.run import Run
+from dmun_audit.report.attestation import PAYLOAD_TYPE, statement
 from dmun_audit.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -20,19 +21,16 @@ if TYPE_CHECKING:
 LARGEST_KEY = 1 << 20  # bytes
 
 
-def sign(folder: Path, key: Path, password: bytes | None = None) -> str:
-    """Sign the attestation of the run at `folder` with a private key in PEM. Returns the id of the key.
+def sign(run: Run, key: Path, password: bytes | None = None) -> str:
+    """Sign the Statement that follows from a run, with a private key in PEM. Returns the id of the key.
 
-    Raises UsageError if the run has no attestation, or if the key cannot be used.
+    Raises UsageError if the key cannot be used.
     """
     _require_library()
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    path = folder / STATEMENT
-    if not path.is_file():
-        raise UsageError(f"{folder} has no {STATEMENT}", "an audit writes it when it ends", "run the audit to its end, then sign")
     try:
         signer = CryptoSigner(load_pem_private_key(_read(key), password))
     except Exception as error:  # the library raises many classes for keys of other kinds, wrong passwords and damaged files
@@ -41,10 +39,9 @@ def sign(folder: Path, key: Path, password: bytes | None = None) -> str:
             _first_line(error),
             "give a PEM file with a private key (Ed25519, ECDSA or RSA); for its password, set DMUN_SIGNING_PASSWORD",
         ) from None
-    envelope = Envelope(path.read_bytes(), PAYLOAD_TYPE, {})
+    envelope = Envelope(statement(run.manifest, run.cases, _read(run.path / FILE)), PAYLOAD_TYPE, {})
     signature = envelope.sign(signer)
-    text = json.dumps(envelope.to_dict(), indent=1, sort_keys=True) + "\n"
-    write_atomically(folder / SIGNATURE, text.encode())
+    write_atomically(run.path / SIGNATURE, _as_bytes(envelope))
     return str(signature.keyid)
 
 
@@ -52,37 +49,36 @@ def verify(folder: Path, key: Path) -> list[str]:
     """What does not hold in a signed run, in sentences that name the files; empty if everything does.
 
     `key` is the public key in PEM. The signature binds the attestation, the attestation binds SHA256SUMS, and SHA256SUMS binds every
-    other file. Raises UsageError if the key cannot be used.
+    other file. Whether the attestation follows from manifest and records, `decisions.recheck` says. Raises UsageError if the
+    folder or the key cannot be used.
     """
     _require_library()
     public = _public_key(key)
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", "a signed run is a folder", "give the folder that was signed")
     envelope, problem = _envelope(folder)
     if envelope is None:
         return [problem]
     found = []
     if not _is_signed_by(envelope, public):
         found.append(f"{SIGNATURE} holds no valid signature by this key: the file changed, or another key signed it.")
-    statement = folder / STATEMENT
-    if not statement.is_file():
+    path = folder / STATEMENT
+    if not path.is_file():
         found.append(f"{STATEMENT} is missing.")
-    elif statement.read_bytes() != envelope.payload:
+    elif path.read_bytes() != envelope.payload:
         found.append(f"{STATEMENT} changed: it is not the text that was signed.")
-    expected = _signed_checksums(envelope.payload)
-    if not (folder / FILE).is_file():
-        return [*found, f"{FILE} is missing."]
-    if digest_file(folder / FILE) != expected:
+    if (folder / FILE).is_file() and digest_file(folder / FILE) != _signed_checksums(envelope.payload):
         found.append(f"{FILE} changed: its SHA-256 is not the one in the signed attestation.")
-    found += checksums.contradictions(folder)
-    if not found or (folder / FILE).is_file():
-        found += [f"{name} was added: {FILE} does not list it." for name in _added(folder)]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys([*found, *checksums.contradictions(folder)]))
 
 
-def _added(folder: Path) -> list[str]:
-    try:
-        return checksums.not_listed(folder)
-    except UsageError:  # an unreadable list is named already
-        return []
+def key_id(key: Path) -> str:
+    """The id of a public key in PEM, as `sign` prints it."""
+    return str(_public_key(key).keyid)
+
+
+def _as_bytes(envelope: Envelope) -> bytes:
+    return (json.dumps(envelope.to_dict(), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _envelope(folder: Path) -> tuple[Envelope | None, str]:
@@ -92,7 +88,11 @@ def _envelope(folder: Path) -> tuple[Envelope | None, str]:
     if not path.is_file():
         return None, f"{SIGNATURE} is missing: nobody has signed this run, or the file was removed."
     try:
-        return Envelope.from_dict(json.loads(_read(path))), ""
+        content = _read(path)
+        envelope = Envelope.from_dict(json.loads(content))
+        if content != _as_bytes(envelope):
+            return None, f"{SIGNATURE} changed: it is not as it was written."
+        return envelope, ""
     except Exception as error:  # a damaged envelope makes the library raise errors of many classes
         return None, f"{SIGNATURE} changed: it is no signature any more ({_first_line(error)})."
 
@@ -113,7 +113,7 @@ def _signed_checksums(payload: bytes) -> str:
     try:
         configuration: Any = json.loads(payload)["predicate"]["configuration"]
         return next(str(each["digest"]["sha256"]) for each in configuration if each.get("name") == FILE)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return ""
 
 

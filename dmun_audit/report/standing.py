@@ -7,6 +7,7 @@ from dmun_audit.evidence.schema import Manifest, OtherAttempt
 from dmun_audit.plan.seeds import foreseen, seed_sentences
 from dmun_audit.policy import release_sentence
 from dmun_audit.report.formatting import count, one_line
+from dmun_audit.verdict.vocabulary import AuditVerdict
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
@@ -22,6 +23,8 @@ def release_lines(run: Run) -> list[str]:
     weaker = weaker_than_release(run.manifest)
     if weaker is None:
         return []
+    if not weaker and (run.altered or run.verdict not in (AuditVerdict.PASS, AuditVerdict.FAIL)):
+        return [f"No release evidence: the audit is {run.verdict}."]
     waived = [one_line(case.title or case.case_id) for case in run.cases if case.is_waived]
     if weaker or not waived:
         return [release_sentence(weaker)]

@@ -163,7 +163,7 @@ def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: referenc
         config.trust_remote_code,
         config.store_folder,
     )
-    loaded.confirm(config.weights_digest, candidate.weights_digest)
+    loaded.confirm(config.tensors_digest, candidate.tensors_digest)
 
 
 def base_engine(base: references.ModelReference, sampling: Sampling, store_folder: Path) -> Engine:
@@ -188,6 +188,7 @@ def _model_facts(reference: str, model: Any, files: Mapping[str, str]) -> JsonOb
         "files": dict(files),
         "source_digest": model.source_digest,
         "weights_digest": model.weights_digest,
+        "tensors_digest": model.tensors_digest or None,
         "proof": model.proof,
     }
 

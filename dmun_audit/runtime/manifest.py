@@ -13,7 +13,7 @@ from dmun_audit.decisions.conclude import Conclusion, Interruptions
 from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
 from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, OtherAttempt
 from dmun_audit.plan.plan import Plan
-from dmun_audit.plan.seeds import figures_digest
+from dmun_audit.plan.seeds import CHOSEN, figures_digest
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import alterations, baseline
 from dmun_audit.runtime.environment import describe_command, versions, working_tree
@@ -130,7 +130,7 @@ def _planned(config: AuditConfig) -> JsonObject:
         },
         "plan": {"digest": plan.digest(), "cases": len(plan.cases)},
         "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds, "nonce": config.nonce or None}
-        | {"weights": [config.weights_digest] if config.weights_digest else [], "figures": figures_digest(policy)}
+        | {"weights": [config.tensors_digest] if config.tensors_digest else [], "figures": figures_digest(policy)}
         | {"fingerprint": config.fingerprint},
         "trust_remote_code": config.trust_remote_code,
     }
@@ -160,12 +160,12 @@ def _options(config: AuditConfig) -> JsonObject:
         "detector": config.detector,
         "second_judge": config.second_judge,
         "composition_judge": config.composition_judge,
-        "audit_seed": config.audit_seed,
+        "audit_seed": config.audit_seed if config.seeds == CHOSEN else None,
         "nonce": config.nonce or None,
         "keep_going": config.keep_going,
         "trust_remote_code": config.trust_remote_code,
     }
-    return {name: value for name, value in options.items() if value not in (None, False)}
+    return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _plain(value: JsonObject) -> JsonObject:

@@ -174,7 +174,10 @@ def _same_pixels(before: Run, one: ImageRecord, after: Run, other: ImageRecord) 
     files = before.image(one.key), after.image(other.key)
     if None in files:
         return files[0] == files[1]
-    one_file, other_file = (np.asarray(Image.open(file)) for file in files if file is not None)
+    try:
+        one_file, other_file = (np.asarray(Image.open(file)) for file in files if file is not None)
+    except (OSError, SyntaxError, ValueError):  # a damaged file
+        return False
     return bool(np.array_equal(one_file, other_file))
 
 

@@ -152,7 +152,7 @@ class TargetAudit:
         A candidate whose weights nobody sees before it is loaded has a log by the digest of its files.
         """
         config = self.config
-        log = AttemptLog(config.store_folder, config.weights_digest or config.source_digests["candidate"])
+        log = AttemptLog(config.store_folder, config.tensors_digest or config.source_digests["candidate"])
         attempt = Attempt(
             audit_hash=config.audit_hash,
             began=self._attempts[-1].started,

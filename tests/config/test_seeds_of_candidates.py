@@ -1,6 +1,7 @@
 """The seeds of an audit follow from the candidate's weights as loaded, and not from its files."""
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -45,10 +46,25 @@ def test_a_text_in_the_metadata_or_another_order_changes_no_seed(planned, tmp_pa
     save_file(dict(reversed(tensors.items())), tmp_path / "other.safetensors", {"nonce": "try 17"})
     one, other = planned(), planned(tmp_path / "other.safetensors")
     assert one.source_digests["candidate"] != other.source_digests["candidate"]
-    assert one.weights_digest == other.weights_digest
+    assert one.tensors_digest == other.tensors_digest
     assert (one.audit_seed, one.fingerprint) == (other.audit_seed, other.fingerprint)
     assert one.audit_seed == drawn_seed(one.fingerprint)
     assert _prompts(one, "fresh") == _prompts(other, "fresh")
+
+
+def test_a_key_without_effect_in_a_configuration_changes_no_seed(planned, tmp_path):
+    """The whole digest differs, because a configuration may decide an image; seeds follow from the tensors alone."""
+    whole = tmp_path / "whole"
+    loaded = load_candidate(parse_reference(str(EDITED)), parse_reference("atelier:base"))
+    loaded.pipeline.save_pretrained(whole)
+    other = shutil.copytree(whole, tmp_path / "other")
+    for component in ("text_encoder", "unet", "vae"):
+        path = other / component / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"nonce": 17}))
+    assert planned(whole).audit_seed == planned(other).audit_seed == planned().audit_seed
+    one, two = (load_candidate(parse_reference(str(path)), parse_reference("atelier:base")) for path in (whole, other))
+    assert one.weights_digest != two.weights_digest
+    assert one.tensors_digest == two.tensors_digest
 
 
 def test_one_changed_number_changes_every_seed(planned, tmp_path):
@@ -64,7 +80,7 @@ def test_one_changed_number_changes_every_seed(planned, tmp_path):
 
 def test_the_digest_is_that_of_the_model_that_the_audit_loads(planned):
     loaded = load_candidate(parse_reference(str(EDITED)), parse_reference("atelier:base"))
-    assert planned().weights_digest == loaded.weights_digest
+    assert planned().tensors_digest == loaded.tensors_digest
 
 
 def test_standard_keeps_its_seed_and_draws_its_fresh_prompts(planned):
@@ -90,7 +106,7 @@ def test_the_nonce_draws_other_seeds_and_a_chosen_seed_is_called_so(planned):
 def test_listing_tests_loads_nothing_and_says_so_until_the_digest_is_known(tmp_path):
     options = Options(policy="release", store=str(tmp_path), audit_dir="run")
     listed = resolve(options, only_listed=True)
-    assert (listed.seeds, listed.weights_digest, listed.fingerprint) == (UNKNOWN, "", "")
+    assert (listed.seeds, listed.tensors_digest, listed.fingerprint) == (UNKNOWN, "", "")
     assert "drawn from the candidate's weights when the audit runs" in describe(listed)[1]
     planned = resolve(options)
     assert [case.id for case in listed.plan.cases] == [case.id for case in planned.plan.cases]
@@ -112,7 +128,7 @@ def test_a_forged_digest_in_the_store_ends_the_audit_and_is_forgotten(tmp_path):
     options = Options(policy="smoke", store=str(tmp_path), audit_dir=str(tmp_path / "run"))
     honest = resolve(options)
     (entry,) = (tmp_path / "fingerprints").iterdir()
-    entry.write_text(json.dumps({"weights_digest": "f" * 64}))
+    entry.write_text(json.dumps({"tensors_digest": "f" * 64}))
     forged = resolve(options)
     assert forged.fingerprint != honest.fingerprint
     with pytest.raises(LoadError, match="other weights than those that this audit was planned for"):
@@ -120,13 +136,13 @@ def test_a_forged_digest_in_the_store_ends_the_audit_and_is_forgotten(tmp_path):
     assert resolve(options) == honest
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"weights_digest": 5}', '{"weights_digest": "../x"}', "[" * 100_000])
+@pytest.mark.parametrize("content", ["", "[]", '{"tensors_digest": 5}', '{"tensors_digest": "../x"}', "[" * 100_000])
 def test_a_damaged_entry_in_the_store_counts_as_none(tmp_path, content):
     edited, base = parse_reference(str(EDITED)), parse_reference("atelier:base")
     to_load = WeightsToLoad(edited, base, {"base": "b", "candidate": "c"}, "float32", False, tmp_path)
     assert to_load.known() == ""
     to_load.entry.parent.mkdir()
-    to_load.entry.write_text(json.dumps({"weights_digest": "a" * 64}))
+    to_load.entry.write_text(json.dumps({"tensors_digest": "a" * 64}))
     assert to_load.known() == "a" * 64
     to_load.entry.write_text(content)
     assert to_load.known() == ""
@@ -154,7 +170,7 @@ def test_a_function_keeps_the_digest_of_its_source_and_release_wants_a_seed(plan
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_model_of_seeds.py").write_text("def load():\n    raise AssertionError('called while planning')\n")
     one = planned("my_model_of_seeds:load", policy="standard")
-    assert one.weights_digest == ""
+    assert one.tensors_digest == ""
     assert one.fingerprint
     (tmp_path / "my_model_of_seeds.py").write_text("def load():\n    raise AssertionError('called in planning')\n")
     assert planned("my_model_of_seeds:load", policy="standard").fingerprint != one.fingerprint

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import partial
 
 import jsonschema
 import processes
@@ -18,10 +19,11 @@ import dmun_audit
 from dmun_audit._util.hashing import digest_bytes
 from dmun_audit.cli import main
 from dmun_audit.decisions.recheck import checked_run
-from dmun_audit.evidence.checksums import write_checksums
+from dmun_audit.evidence.checksums import write_attestation, write_checksums
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.knowledge.reading import read_dossier
 from dmun_audit.policy import load_policy
+from dmun_audit.report.attestation import statement
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,7 @@ def test_sha256sum_confirms_every_file_of_a_run(audited):
     assert done.returncode == 0, done.stdout
     listed = {line.split(": ")[0] for line in done.stdout.splitlines()}
     files = {path.relative_to(audited).as_posix() for path in audited.rglob("*") if path.is_file()}
-    assert files - listed == {"SHA256SUMS", "attestation.json"}
+    assert files - listed == {"SHA256SUMS", "attestation.json", "run.lock"}
 
 
 def test_the_ci_job_comes_from_the_environment(monkeypatch):
@@ -174,6 +176,99 @@ def test_a_single_record_that_contradicts_itself_is_named(run, capsys, edit):
     assert "contradicts itself" in said
 
 
+def _not_concluded(manifest):
+    manifest.update(verdict="PASS", exit_code=None)
+
+
+def _earlier_format(manifest):
+    manifest.update(format=2, evidence=None, verdict="PASS", exit_code=0)
+
+
+def _release_evidence(manifest):
+    manifest["policy"].update(weaker_than_release=[], release_evidence=True)
+
+
+def _another_name(manifest):
+    manifest["policy"].update(name="release")
+
+
+def _another_target(manifest):
+    manifest["target"].update(name="Claude Monet")
+
+
+def _unseen_weights(manifest):
+    manifest["seeds"].update(weights=[])
+    manifest["models"]["candidate"].update(tensors_digest=None)
+
+
+def _further_weights(manifest):
+    manifest["seeds"]["weights"].append("0" * 64)
+
+
+def _other_drawing(manifest):
+    manifest["seeds"].update(drawn="after fingerprint")
+
+
+def _other_reasons(manifest):
+    manifest.update(reasons=["All is well."])
+
+
+def _no_numbers(manifest):
+    manifest["interruptions"].update(not_run=5)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _not_concluded,
+        _earlier_format,
+        _release_evidence,
+        _another_name,
+        _another_target,
+        _unseen_weights,
+        _further_weights,
+        _other_drawing,
+        _other_reasons,
+        _no_numbers,
+    ],
+)
+def test_a_manifest_that_does_not_follow_from_the_other_files_is_named_although_all_digests_fit(run, capsys, edit):
+    _edit_manifest(run, edit)
+    write_checksums(run)
+    manifest = checked_run(run).manifest
+    write_attestation(run, partial(statement, manifest, checked_run(run).cases))
+    code, said = _reported(run, capsys)
+    assert code == 10
+    assert "VERDICT INCOMPLETE" in said
+    assert "manifest.json" in said or "cannot be derived again" in said
+    assert "Release evidence: this audit" not in said
+
+
+def test_a_check_leaves_what_it_found(run, capsys):
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and path.name != "run.lock"}
+    (run / "manifest.json").write_bytes(before["manifest.json"] + b" ")
+    assert _reported(run, capsys)[0] == 10
+    code, said = _reported(run, capsys)
+    assert "nothing in the folder was written" in said
+    assert said.count("changed after the verdict was decided") == 1
+    (run / "manifest.json").write_bytes(before["manifest.json"])
+    assert _reported(run, capsys)[0] == json.loads(before["manifest.json"])["exit_code"]
+    assert {name: (run / name).read_bytes() for name in before} == before
+
+
+def _unlisted_image(run):
+    name = f"images/{sorted((run / 'images').iterdir())[3].name}"
+    lines = (run / "SHA256SUMS").read_text().splitlines()
+    (run / "SHA256SUMS").write_text("".join(f"{line}\n" for line in lines if name not in line))
+    return name
+
+
+def _edit_attestation(run):
+    path = run / "attestation.json"
+    path.write_text(path.read_text().replace('"FAILED"', '"PASSED"'))
+    return "attestation.json"
+
+
 def _edit_early_line(run):
     _edit_evidence(run, lambda lines: lines[1].update(seen="All is well."))
     return "evidence.jsonl"
@@ -210,7 +305,17 @@ def _remove_list(run):
 
 
 @pytest.mark.parametrize(
-    "damage", [_edit_early_line, _overwrite_image, _edit_weights_digest, _remove_image, _edit_dossier, _remove_list]
+    "damage",
+    [
+        _edit_early_line,
+        _overwrite_image,
+        _edit_weights_digest,
+        _remove_image,
+        _edit_dossier,
+        _remove_list,
+        _unlisted_image,
+        _edit_attestation,
+    ],
 )
 def test_every_file_that_changed_is_named(run, capsys, damage):
     name = damage(run)
@@ -243,6 +348,19 @@ def test_labels_of_a_person_join_the_list_of_files(run, monkeypatch, capsys):
     assert main(["spot-check", str(run), "--terminal", "--by", "Ann", "--images", "4"]) == 0
     assert (run / "spot_check.jsonl").is_file()
     assert checked_run(run).contradictions == ()
+
+
+def test_labels_end_a_signature_and_a_report_keeps_one(signed, keys, monkeypatch, capsys):
+    (signed / "report.html").chmod(0o400)
+    before = (signed / "report.html").stat().st_mtime_ns
+    code, said = _reported(signed, capsys)
+    assert (code, "are signed: nothing in the folder was written" in said) == (_manifest(signed)["exit_code"], True)
+    assert (signed / "report.html").stat().st_mtime_ns == before
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    assert main(["spot-check", str(signed), "--terminal", "--by", "Ann", "--images", "4"]) == 0
+    assert not (signed / "attestation.dsse.json").exists()
+    assert main(["sign", str(signed), f"--key={keys[0]}"]) == 0
+    assert main(["verify", str(signed), f"--key={keys[1]}"]) == 0
 
 
 def test_a_second_run_in_the_folder_restores_an_overwritten_image(audited, store, tmp_path):
@@ -287,11 +405,14 @@ def test_the_attestation_is_an_in_toto_statement_about_the_loaded_weights(audite
     assert statement["predicate"]["result"] == ("PASSED" if manifest["verdict"] == "PASS" else "FAILED")
     named = {each["name"]: each for each in statement["predicate"]["configuration"]}
     assert named["SHA256SUMS"]["digest"]["sha256"] == digest_bytes((audited / "SHA256SUMS").read_bytes())
-    for part in ("policy", "dossier", "judge", "plan"):
+    for part in ("judge", "plan"):
         assert named[part]["digest"]["sha256"] == manifest[part]["digest"]
+    for part, file in (("policy", "policy.toml"), ("dossier", "dossier.json")):
+        assert named[part]["digest"]["sha256"] == digest_bytes((audited / file).read_bytes())
+    assert named["policy"]["annotations"]["release_evidence"] is False
     assert named["torch"]["uri"] == f"pkg:pypi/torch@{manifest['versions']['torch']}"
     tests = [name for kind in ("passed", "warned", "failed") for name in statement["predicate"][f"{kind}Tests"]]
-    assert sorted(tests) == sorted(line["case_id"] for line in _lines(audited))
+    assert sorted(tests) == sorted(line["case_id"] for line in _lines(audited) if line["gating"])
 
 
 @pytest.fixture(scope="module")
