@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from dmun_audit._util import hashing
@@ -142,7 +143,7 @@ class TargetAudit:
         )
         run = read_run(self.folder.path, as_read_back(manifest))
         write_reports(run)
-        self.folder.seal(manifest, lambda checksums: statement(manifest, run.cases, checksums))
+        self.folder.seal(manifest, partial(statement, run.manifest, run.cases))
         self.run = run
         return run
 

@@ -248,7 +248,7 @@ def test_a_check_leaves_what_it_found(run, capsys):
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file() and path.name != "run.lock"}
     (run / "manifest.json").write_bytes(before["manifest.json"] + b" ")
     assert _reported(run, capsys)[0] == 10
-    code, said = _reported(run, capsys)
+    _, said = _reported(run, capsys)
     assert "nothing in the folder was written" in said
     assert said.count("changed after the verdict was decided") == 1
     (run / "manifest.json").write_bytes(before["manifest.json"])
@@ -336,7 +336,7 @@ def test_a_policy_that_was_made_stricter_or_weaker_is_another_plan(run, capsys):
 
 
 def test_a_seed_that_somebody_chose_and_a_weights_digest_that_was_edited_do_not_follow(run, capsys):
-    _edit_manifest(run, lambda manifest: manifest["models"]["candidate"].update(weights_digest="0" * 64))
+    _edit_manifest(run, lambda manifest: manifest["models"]["candidate"].update(tensors_digest="0" * 64))
     write_checksums(run)
     code, said = _reported(run, capsys)
     assert code == 10
