@@ -73,9 +73,6 @@ class Rechecks:
         difference = _difference(stored.pixels, image)
         if difference == 0 or (not exactly and difference <= ALIKE):
             return
-        if stored.facts.get("place") != place and repeats == "exactly":
-            logger.warning("%s differs by %.2g of 255; it comes from another batch", self._store.path(key), difference)
-            return
         side = request.side if request.side == "base" else "candidate"
         raise StoreError(
             f"{self._store.path(key)} is not what the {side} draws",
