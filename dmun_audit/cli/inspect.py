@@ -106,7 +106,7 @@ def _text(inspection: Inspection) -> Iterator[str]:
 
 
 def _digests(inspection: Inspection) -> Iterator[str]:
-    from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES
+    from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES, DIGEST_OF_TENSORS
 
     if inspection.files:
         yield f"  of each file: {DIGEST_OF_A_FILE}"
@@ -114,6 +114,7 @@ def _digests(inspection: Inspection) -> Iterator[str]:
     for name, value, how in (
         ("source", inspection.source_digest, DIGEST_OF_FILES if inspection.files else ""),
         ("weights as loaded", inspection.weights_digest, DIGEST_AS_LOADED),
+        ("tensors as loaded", inspection.tensors_digest, DIGEST_OF_TENSORS),
     ):
         if value is not None:
             yield f"  {name:<20}sha256:{value}"

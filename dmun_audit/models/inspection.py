@@ -64,6 +64,7 @@ class Inspection:
     files: dict[str, str] = field(default_factory=dict)
     source_digest: str | None = None
     weights_digest: str | None = None
+    tensors_digest: str | None = None
     proof: dict[str, Any] | None = None
     schedulers: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -145,6 +146,7 @@ def inspect_fully(
         files=dict(source.files),
         source_digest=model.source_digest,
         weights_digest=model.weights_digest,
+        tensors_digest=model.tensors_digest or None,
         proof=proof,
         schedulers=facts.schedulers,
     )

@@ -19,6 +19,7 @@ COARSEST_CLOCK = 2_000_000_000  # nanoseconds; FAT keeps the time of a change to
 
 DIGEST_OF_A_FILE = "the SHA-256 of its bytes, as sha256sum prints it"
 DIGEST_OF_FILES = "the SHA-256 over the names and the digests of these files"
+DIGEST_OF_TENSORS = "the SHA-256 over all tensors in memory, without any settings; seeds follow from it"
 DIGEST_AS_LOADED = (
     "the SHA-256 over all tensors in memory (component, name, type, shape, bytes) and the settings of all components, whatever "
     "file they came from"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dmun_audit.evidence.schema import Manifest
-from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES
+from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES, DIGEST_OF_TENSORS
 from dmun_audit.report.formatting import is_number, number, one_line, percent
 
 Row = tuple[str, str]
 DIGESTS = (
-    f"Digests of models. SHA-256 of a file: {DIGEST_OF_A_FILE}. Source digest: {DIGEST_OF_FILES}. Weights digest: "
-    f"{DIGEST_AS_LOADED}."
+    f"How the digests of models are made. SHA-256 of a file: {DIGEST_OF_A_FILE}. Source digest: {DIGEST_OF_FILES}. Weights digest: "
+    f"{DIGEST_AS_LOADED}. Tensors digest: {DIGEST_OF_TENSORS}."
 )
 SHOWN_ELSEWHERE = {"components", "blocks"}  # parts of a load proof: the page has a table of them
 
