@@ -58,7 +58,7 @@ def test_the_text_names_components_blocks_and_digests(capsys):
     text = inspected(capsys, UCE, "--base=atelier:base")
     assert "|Δ|/|W|" in text
     assert "down_blocks.0" in text
-    assert text.count("sha256:") == 2
+    assert text.count("sha256:") == 3
 
 
 def test_headers_alone_give_counts_and_no_norms(capsys):

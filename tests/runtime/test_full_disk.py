@@ -10,12 +10,12 @@ from case_records import records_of
 from small_disk import small_disk
 
 from dmun_audit._util.errors import StoreError
-from dmun_audit.cli import main
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.run_lock import RunLock
 from dmun_audit.pytest_plugin.log_file import open_log
+from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.files import held
@@ -146,7 +146,7 @@ def test_a_disk_that_is_full_at_the_conclusion_leaves_no_verdict_without_its_rep
     assert page.read_text().rstrip().endswith("</html>")
 
 
-def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin, disk, capsys):
+def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin, disk):
     audit = begin()
     for record in records_of(audit.config.plan).values():
         audit.keep(record)
@@ -154,11 +154,9 @@ def test_reports_written_again_on_a_full_disk_leave_the_earlier_ones_whole(begin
     audit.end()
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
     disk.fill()
-    assert main(["report", str(run)]) == 4
-    said = capsys.readouterr()
-    assert said.err.startswith(("ERROR: cannot write", "ERROR: cannot lock"))
-    assert "No space left on device" in said.err
-    assert "VERDICT" not in said.out
+    with pytest.raises(StoreError, match="cannot write") as raised:
+        write_reports(read_run(run))
+    assert "No space left on device" in raised.value.why
     assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
 
 
