@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dmun_audit.evidence.run import Run
 
 
 def add_to(commands: Any) -> None:
@@ -21,14 +25,14 @@ def run(arguments: argparse.Namespace) -> int:
     A folder that was signed, or whose files contradict the verdict, stays as it is: what was found must not change.
     """
     from dmun_audit.decisions.recheck import checked_run
-    from dmun_audit.evidence.checksums import SIGNATURE, update_checksums
+    from dmun_audit.evidence.checksums import update_checksums
     from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.attestation import statement
     from dmun_audit.report.files import FILES, write_reports
     from dmun_audit.report.text import summary_lines
 
     audit_run = checked_run(arguments.folder)
-    kept = "contradict its verdict" if audit_run.altered else "are signed" if (audit_run.path / SIGNATURE).exists() else ""
+    kept = _why_kept(audit_run)
     if not kept:
         with writing(audit_run.path):
             write_reports(audit_run)
@@ -37,3 +41,14 @@ def run(arguments: argparse.Namespace) -> int:
     if kept:
         print(f"The files of this run {kept}: nothing in the folder was written.")
     return audit_run.verdict.exit_code
+
+
+def _why_kept(audit_run: Run) -> str:
+    """Why the folder must stay as it is; empty if the reports may be written again."""
+    from dmun_audit.evidence.checksums import SIGNATURE
+
+    if audit_run.altered:
+        return "contradict its verdict"
+    if (audit_run.path / SIGNATURE).exists():
+        return "are signed"
+    return "" if os.access(audit_run.path, os.W_OK) else "cannot be written"

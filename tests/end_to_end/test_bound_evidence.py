@@ -14,6 +14,7 @@ import pytest
 from coarse import coarse_policy
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from small_disk import small_disk
 
 import dmun_audit
 from dmun_audit._util.hashing import digest_bytes
@@ -242,6 +243,15 @@ def test_a_manifest_that_does_not_follow_from_the_other_files_is_named_although_
     assert "VERDICT INCOMPLETE" in said
     assert "manifest.json" in said or "cannot be derived again" in said
     assert "Release evidence: this audit" not in said
+
+
+def test_a_run_on_a_medium_that_cannot_be_written_is_checked_all_the_same(audited, tmp_path, capsys):
+    with small_disk(tmp_path / "medium", 20_000) as disk:
+        copy = shutil.copytree(audited, disk.folder / "run")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+        code, said = _reported(copy, capsys)
+    assert code == _manifest(audited)["exit_code"]
+    assert "cannot be written: nothing in the folder was written" in said
 
 
 def test_a_check_leaves_what_it_found(run, capsys):
