@@ -97,8 +97,8 @@ def resolve(
     _check_needs(policy, others)
     unrelated = _own_prompts(options, policy)
     let_idle_threads_sleep()  # before torch may be loaded
-    to_load = _weights_to_load(options, policy, models)
-    weights = to_load.known() if only_listed else to_load.digest(in_memory or {})
+    to_load, pipelines = _weights_to_load(options, policy, models), in_memory or {}
+    weights = to_load.known() if only_listed else to_load.digest(pipelines.get("candidate"), pipelines.get("base"))
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
     plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, unrelated)

@@ -24,7 +24,6 @@ from dmun_audit.store.files import require_writable, write_atomically
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
     from dmun_audit.models.loading import Model
-    from dmun_audit.plan.case import Side
 
 LIBRARIES = ("dmun_audit", "torch", "diffusers", "transformers")
 UNSEEN = frozenset({"hook", "images"})
@@ -62,20 +61,20 @@ class WeightsToLoad:
         kept = value.get("tensors_digest") if isinstance(value, dict) else None
         return kept if isinstance(kept, str) and _DIGEST.fullmatch(kept) else ""
 
-    def digest(self, in_memory: Mapping[Side, InMemoryModel]) -> str:
+    def digest(self, candidate: InMemoryModel | None = None, base: InMemoryModel | None = None) -> str:
         """The digest, from the store or by loading the candidate on the CPU; empty for a candidate whose weights are unseen.
 
-        `in_memory` are the models that are pipelines in memory. Raises what loading the candidate raises.
+        `candidate` and `base` are given if they are pipelines in memory. Raises what loading the candidate raises.
         """
-        if "candidate" in in_memory:
-            return in_memory["candidate"].tensors_digest
+        if candidate is not None:
+            return candidate.tensors_digest
         if self.candidate.kind in UNSEEN or self.known():
             return self.known()
         require_writable(self.store)  # before the load, which may take minutes
         from dmun_audit.models.loading import load_candidate
 
-        base: Model = in_memory.get("base") or self.base
-        loaded = load_candidate(self.candidate, base, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
+        below: Model = base or self.base
+        loaded = load_candidate(self.candidate, below, dtype=self.dtype, trust_remote_code=self.trust_remote_code)
         tensors_digest = loaded.tensors_digest
         del loaded
         gc.collect()  # pipelines hold circles of references: the audit is about to load the model again
