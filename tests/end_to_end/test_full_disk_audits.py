@@ -90,7 +90,7 @@ def test_a_log_that_cannot_be_written(run, disk):
 
 
 def test_images_that_cannot_be_stored_are_rendered_after_the_others_once_there_is_space(run, tmp_path):
-    with small_disk(tmp_path / "store", 32) as small:
+    with small_disk(tmp_path / "store", 100) as small:  # room for the probes of both models and a few images
         _is_one_clear_error(run(CHECKS, *ONE, store=small.folder), ".png")
         stored = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in small.folder.rglob("*.png")}
         assert stored
