@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import CaseRecord, Manifest
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 if TYPE_CHECKING:

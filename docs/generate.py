@@ -147,19 +147,16 @@ def packs() -> str:
 
 def evidence_fields() -> str:
     """The fields of one line of evidence.jsonl."""
-    return _record_tables("CaseRecord")
+    from dmun_audit.evidence.schema import CaseRecord
+
+    return schema_tables(schema_of(CaseRecord), "###")
 
 
 def manifest_fields() -> str:
     """The fields of manifest.json."""
-    return _record_tables("Manifest")
+    from dmun_audit.evidence.manifest import Manifest
 
-
-def _record_tables(name: str) -> str:
-    if importlib.util.find_spec("dmun_audit.evidence.schema") is None:
-        return ""
-    schema = importlib.import_module("dmun_audit.evidence.schema")
-    return schema_tables(schema_of(getattr(schema, name)), "###")
+    return schema_tables(schema_of(Manifest), "###")
 
 
 # The Python API.

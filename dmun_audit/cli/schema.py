@@ -9,13 +9,13 @@ from typing import Any
 
 
 def _evidence() -> dict[str, Any]:
-    from dmun_audit.evidence.schema import json_schema
+    from dmun_audit.evidence.published_schemas import json_schema
 
     return json_schema("evidence")
 
 
 def _manifest() -> dict[str, Any]:
-    from dmun_audit.evidence.schema import json_schema
+    from dmun_audit.evidence.published_schemas import json_schema
 
     return json_schema("manifest")
 

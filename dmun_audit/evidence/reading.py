@@ -12,7 +12,8 @@ from pydantic_core import from_json
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_bytes
-from dmun_audit.evidence.schema import READ_FORMATS, CaseRecord, EvidenceDigest, JsonObject, Manifest, without_volatile
+from dmun_audit.evidence.manifest import EvidenceDigest, Manifest
+from dmun_audit.evidence.schema import READ_FORMATS, CaseRecord, JsonObject, without_volatile
 
 
 @dataclass(frozen=True)

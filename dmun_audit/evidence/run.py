@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.reading import (
     digest_before_format_3,
     digest_of_lines,
@@ -16,7 +17,7 @@ from dmun_audit.evidence.reading import (
     read_lines,
     read_manifest,
 )
-from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, Manifest
+from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 MOST_CASES = 10_000

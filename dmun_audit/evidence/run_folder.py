@@ -10,9 +10,10 @@ from pathlib import Path
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest_bytes
 from dmun_audit.evidence.checksums import write_attestation, write_checksums
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.reading import latest, read_lines, read_manifest
 from dmun_audit.evidence.run_lock import LOCK
-from dmun_audit.evidence.schema import CaseRecord, JsonObject, Manifest, without_volatile
+from dmun_audit.evidence.schema import CaseRecord, JsonObject, without_volatile
 from dmun_audit.store.files import is_partial, remove_partials, reported, require_writable, write_atomically
 
 _FINDINGS = ("verdict", "gating", "asked", "images", "calibration", "second")

@@ -1,4 +1,4 @@
-"""The files of an audit as typed records: one `CaseRecord` for each line of evidence.jsonl, and the `Manifest`.
+"""Evidence as typed records: one `CaseRecord` for each line of evidence.jsonl. `evidence.manifest` has the manifest.
 
 All records are frozen: a step that adjusts or waives returns a new record. Files are validated once, when they are read
 (`evidence.reading`). The current format is 3. Files of the formats 1 (version 0.1.0) and 2 can be read too.
@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from dmun_audit.verdict.vocabulary import AuditVerdict, Burden, Stopping, Verdict
+from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
 FORMAT = 3
 """The format that this version writes."""
@@ -42,7 +42,9 @@ def _burden(value: object) -> object:
 Number = Annotated[float, AfterValidator(_finite)]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """What all records share: they are frozen, and ignore keys that they do not know."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     def __getitem__(self, name: str) -> Any:
@@ -60,7 +62,7 @@ class _Record(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class ImageRecord(_Record):
+class ImageRecord(Record):
     """One image of a case, with the scores and answers of the judges."""
 
     model: Side = Field(description="The model that rendered it, and whether under its own settings.")
@@ -83,7 +85,7 @@ class ImageRecord(_Record):
     )
 
 
-class CalibrationImage(_Record):
+class CalibrationImage(Record):
     """One image without the target on which the detection threshold was calibrated."""
 
     key: str = Field(description="Its key in the store.")
@@ -97,7 +99,7 @@ class CalibrationImage(_Record):
     sets_view_threshold: bool | None = Field(default=None, description="Whether its score sets the threshold of the view.")
 
 
-class ClaimRecord(_Record):
+class ClaimRecord(Record):
     """The numbers of a claim. Which of them it has depends on `kind`."""
 
     kind: str = Field(
@@ -147,7 +149,7 @@ class ClaimRecord(_Record):
         return self.upper is not None and self.threshold is not None and self.upper > self.threshold
 
 
-class ConceptRecord(_Record):
+class ConceptRecord(Record):
     """The nearby concept of a case."""
 
     name: str
@@ -156,7 +158,7 @@ class ConceptRecord(_Record):
     similarity: Number | None = Field(default=None, description="Similarity to the target as the dossier states it, in [0, 1].")
 
 
-class PromptRecord(_Record):
+class PromptRecord(Record):
     """The prompt of a case."""
 
     text: str
@@ -165,14 +167,14 @@ class PromptRecord(_Record):
     note: str = Field(default="", description="How an adversarial prompt was found.")
 
 
-class SecondOpinion(_Record):
+class SecondOpinion(Record):
     """The second judge's verdict and claim on the same images."""
 
     verdict: Verdict
     claim: ClaimRecord
 
 
-class WaiverRecord(_Record):
+class WaiverRecord(Record):
     """The waiver that covers a case's FAIL or INCONCLUSIVE."""
 
     reason: str
@@ -180,7 +182,7 @@ class WaiverRecord(_Record):
     expires: str = Field(description="The last day on which it holds.")
 
 
-class Correlation(_Record):
+class Correlation(Record):
     """Spearman's rank correlation of one source's similarity with one measure of damage."""
 
     source: str
@@ -195,13 +197,13 @@ class Correlation(_Record):
     note: str = ""
 
 
-class Tables(_Record):
+class Tables(Record):
     """The tables of a case with more than one claim."""
 
     sources: tuple[Correlation, ...] = ()
 
 
-class Volatile(_Record):
+class Volatile(Record):
     """What may differ between two runs of the same audit."""
 
     seconds: Number | None = None
@@ -211,7 +213,7 @@ class Volatile(_Record):
     finished: str | None = None
 
 
-class CaseRecord(_Record):
+class CaseRecord(Record):
     """One case: its claim, its images and its verdict. One line of evidence.jsonl."""
 
     case_id: str = Field(description="Stable ASCII id.")
@@ -263,121 +265,6 @@ class CaseRecord(_Record):
         return self.model_copy(update={"claim": self.claim.model_copy(update=changes)})
 
 
-class AttemptRecord(_Record):
-    """One run of the same audit in the same folder."""
-
-    started: str
-    finished: str | None = None
-    verdict: AuditVerdict | None = None
-
-
-class OtherAttempt(_Record):
-    """Another audit of the same weights, as the log beside the store has it."""
-
-    audit_hash: str
-    began: str = Field(description="Its first start (UTC).")
-    folder: str = Field(description="The name of its run folder.")
-    target: str
-    policy: str = Field(description="The name of its policy.")
-    policy_digest: str
-    dossier_digest: str
-    audit_seed: int
-    drawn: str = Field(description="How its seed was drawn: option, policy or after fingerprint.")
-    verdict: str = Field(default="", description="The verdicts that it came to; empty if it was never concluded.")
-
-
-class ManifestWaiver(_Record):
-    """A waiver of the policy, with its status after the run."""
-
-    case: str
-    reason: str
-    owner: str
-    expires: str
-    target: str | None = None
-    status: str = Field(description="One of: applied, not needed, not run, expired, of another target.")
-    days_left: int = Field(default=0, description="Days from the run to the last day on which it holds.")
-    case_id: str | None = None
-    title: str | None = None
-    verdict: Verdict | None = None
-
-
-class EvidenceDigest(_Record):
-    """The digest of the evidence on which the verdict was decided."""
-
-    cases: int
-    digest: str
-
-
-class TargetRecord(_Record):
-    """The concept that was unlearned."""
-
-    name: str = ""
-    kind: str = ""
-
-
-class Manifest(_Record):
-    """manifest.json: the verdict, and everything that is needed to repeat the audit. Parts without a schema are JSON objects."""
-
-    format: int = FORMAT
-    audit_hash: str = ""
-    target: TargetRecord = TargetRecord()
-    verdict: AuditVerdict = AuditVerdict.INCOMPLETE
-    exit_code: int | None = Field(default=None, description="None until the audit is concluded.")
-    reasons: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    whole: bool = Field(default=False, description="Whether the whole plan was run.")
-    day: str | None = Field(default=None, description="The day (UTC) that was compared with the last day of waivers.")
-    waivers: tuple[ManifestWaiver, ...] = ()
-    images: JsonObject = Field(
-        default_factory=dict,
-        description="How many images were planned, rendered, reused, and rechecked: rendered again and the same.",
-    )
-    policy: JsonObject = Field(
-        default_factory=dict,
-        description="Name, digest, alterations and text of the policy; whether the audit is release evidence.",
-    )
-    dossier: JsonObject = Field(default_factory=dict, description="Digest, provenance, world and origin of the dossier.")
-    plan: JsonObject = Field(default_factory=dict, description="Digest and number of cases.")
-    seeds: JsonObject = Field(
-        default_factory=dict, description="The audit seed, where it comes from, and from what it was drawn."
-    )
-    trust_remote_code: bool = False
-    models: JsonObject = Field(
-        default_factory=dict, description="Reference, files, digests and load proof of base and candidate."
-    )
-    judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
-    sampler: JsonObject = Field(default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch, threads.")
-    candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
-    hardware: JsonObject = Field(default_factory=dict)
-    versions: JsonObject = Field(default_factory=dict, description="Versions of Python and of the packages.")
-    git: JsonObject | None = Field(default=None, description="Commit and dirty flag of the working tree.")
-    command: JsonObject = Field(
-        default_factory=dict, description="The command line with its folder, user, host and CI job, and the options of the audit."
-    )
-    interruptions: JsonObject = Field(
-        default_factory=dict,
-        description="Why the run is not the whole plan, and failed tests of the user; the verdict follows from it.",
-    )
-    attempts: tuple[AttemptRecord, ...] = ()
-    earlier_attempts: tuple[OtherAttempt, ...] = Field(
-        default=(), description="Other audits of the same weights that the store knew of, by their first start."
-    )
-    started: str | None = None
-    finished: str | None = None
-    seconds: Number | None = None
-    evidence: EvidenceDigest | None = None
-
-
 def without_volatile(record: Mapping[str, Any]) -> JsonObject:
     """A record as JSON without `volatile`: the part that is equal in every run of the same audit."""
     return {name: value for name, value in record.items() if name != "volatile"}
-
-
-def json_schema(name: Literal["evidence", "manifest"]) -> JsonObject:
-    """The published JSON Schema (draft 2020-12) of an evidence line or of the manifest. `$id` holds the format."""
-    model = CaseRecord if name == "evidence" else Manifest
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:dmun-audit:{name}:{FORMAT}",
-        **model.model_json_schema(),
-    }

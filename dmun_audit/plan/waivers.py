@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.evidence.schema import CaseRecord, ManifestWaiver, WaiverRecord
+from dmun_audit.evidence.manifest import ManifestWaiver
+from dmun_audit.evidence.schema import CaseRecord, WaiverRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Waiver

@@ -12,7 +12,8 @@ from typing import Any
 from dmun_audit._util.hashing import digest_bytes
 from dmun_audit.evidence.checksums import FILE, parsed
 from dmun_audit.evidence.inputs import DOSSIER, POLICY
-from dmun_audit.evidence.schema import CaseRecord, Manifest
+from dmun_audit.evidence.manifest import Manifest
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dmun_audit.evidence.manifest import Manifest, OtherAttempt
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import Manifest, OtherAttempt
 from dmun_audit.plan.seeds import foreseen, seed_sentences
 from dmun_audit.policy import release_sentence
 from dmun_audit.report.formatting import count, one_line

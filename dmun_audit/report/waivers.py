@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dmun_audit.evidence.manifest import Manifest, ManifestWaiver
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import CaseRecord, Manifest, ManifestWaiver
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import count, one_line
 from dmun_audit.verdict.vocabulary import AuditVerdict
 

@@ -11,7 +11,8 @@ from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Conclusion, Interruptions
 from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
-from dmun_audit.evidence.schema import FORMAT, AttemptRecord, CaseRecord, EvidenceDigest, JsonObject, Manifest, OtherAttempt
+from dmun_audit.evidence.manifest import AttemptRecord, EvidenceDigest, Manifest, OtherAttempt
+from dmun_audit.evidence.schema import FORMAT, CaseRecord, JsonObject
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.seeds import CHOSEN, figures_digest
 from dmun_audit.plan.waivers import waiver_statuses

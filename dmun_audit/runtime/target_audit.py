@@ -14,11 +14,12 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.conclude import Interruptions, conclude, pooled_records
 from dmun_audit.decisions.multiple_testing import with_holm
 from dmun_audit.decisions.spot_check import with_spot_check
+from dmun_audit.evidence.manifest import AttemptRecord, Manifest, OtherAttempt
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.run_folder import RunFolder, as_read_back
 from dmun_audit.evidence.run_lock import RunLock
-from dmun_audit.evidence.schema import AttemptRecord, CaseRecord, JsonObject, Manifest, OtherAttempt, Volatile
+from dmun_audit.evidence.schema import CaseRecord, JsonObject, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.report.attestation import statement

@@ -14,8 +14,8 @@ from coarse import coarse_policy
 from installed_packages import install
 
 from dmun_audit.claim_groups.registry import ENTRY_POINTS
+from dmun_audit.evidence.published_schemas import json_schema
 from dmun_audit.evidence.run import read_run
-from dmun_audit.evidence.schema import json_schema
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 

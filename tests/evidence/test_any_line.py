@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dmun_audit.evidence.published_schemas import json_schema
 from dmun_audit.evidence.run import Run, read_run
-from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord, PromptRecord, json_schema
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord, PromptRecord
 from dmun_audit.report.html import render_html
 from dmun_audit.report.text import summary_lines
 from dmun_audit.verdict.vocabulary import Burden

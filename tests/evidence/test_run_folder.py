@@ -6,10 +6,11 @@ import os
 import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit.evidence.manifest import Manifest, TargetRecord
 from dmun_audit.evidence.reading import evidence_digest
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.run_folder import RunFolder
-from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, Manifest, TargetRecord, Volatile, WaiverRecord
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, Volatile, WaiverRecord
 from dmun_audit.verdict.vocabulary import Verdict
 
 MANIFEST = Manifest(audit_hash="hash", target=TargetRecord(name="Van Gogh"))

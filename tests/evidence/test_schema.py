@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.multiple_testing import with_holm
+from dmun_audit.evidence.manifest import Manifest
+from dmun_audit.evidence.published_schemas import json_schema
 from dmun_audit.evidence.run import read_run
-from dmun_audit.evidence.schema import FORMAT, CaseRecord, ClaimRecord, Manifest, json_schema
+from dmun_audit.evidence.schema import FORMAT, CaseRecord, ClaimRecord
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.policy import Waiver, load_policy

@@ -13,7 +13,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
 from dmun_audit.config.options import Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.evidence.schema import AttemptRecord
+from dmun_audit.evidence.manifest import AttemptRecord
 from dmun_audit.policy import Waiver, alterations, baseline, load_policy, policy_from_table
 from dmun_audit.runtime.manifest import opened_manifest
 

@@ -12,8 +12,8 @@ from waived_plans import DAY, RETAINED, concluded, plan_with, records_of, waiver
 
 from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.run import read_run
-from dmun_audit.evidence.schema import Manifest
 from dmun_audit.plan.waivers import waiver_statuses
 from dmun_audit.policy import Waiver
 from dmun_audit.pytest_plugin.target_tests import TargetTests, closing_lines

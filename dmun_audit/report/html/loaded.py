@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dmun_audit.evidence.schema import Manifest
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.report.formatting import is_number, one_line
 
 SMALLEST = 0.01  # the shortest visible bar, as a share of the longest bar

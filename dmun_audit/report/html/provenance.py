@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dmun_audit.evidence.schema import Manifest
+from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.models.source_files import DIGEST_AS_LOADED, DIGEST_OF_A_FILE, DIGEST_OF_FILES, DIGEST_OF_TENSORS
 from dmun_audit.report.formatting import is_number, number, one_line, percent
 
