@@ -76,7 +76,7 @@ def main() -> None:
     lines = parser.parse_args().lines
     print("| lines | cases | evidence | seconds | memory |\n|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
-        for cases in (CASES, lines):  # the second takes more memory than the first: the peak is that of all children so far
+        for cases in (CASES, lines):  # the system reports the peak over both processes, and the second one takes more memory
             size, seconds, peak = measure(Path(folder, str(cases)), lines, cases)
             print(f"| {lines:,} | {cases:,} | {size:.0f} MB | {seconds:.1f} | {peak:.0f} MB |")
 

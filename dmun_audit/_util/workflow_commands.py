@@ -60,7 +60,7 @@ def escaped(text: str) -> str:
 
 
 class EscapedStream:
-    """A text stream that escapes what is written to it. Everything else is that of the stream itself."""
+    """A text stream that escapes what is written to it. It passes every other call to the stream behind it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -15,7 +15,7 @@ from dmun_audit.policy import Policy
 
 
 def make_plan(dossier: Dossier, policy: Policy, audit_seed: int, fingerprint: str = "", unrelated: tuple[str, ...] = ()) -> Plan:
-    """The plan of one audit: the cases of every claim group. `fingerprint` is that of `plan.seeds`.
+    """The plan of one audit: the cases of every claim group. `plan.seeds` makes the `fingerprint`.
 
     `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
 

@@ -62,7 +62,7 @@ class Images:
 
 
 def _images(context: CaseContext) -> Images:
-    """The images, drawn. A case that comes before those of erasure draws theirs."""
+    """Draw the images of erasure, if no case has drawn them yet, and return them."""
 
     def collect() -> Images:
         cases = [case for case in context.plan.of_group(ERASURE.name) if case.prompt and case.prompt.strategy == "direct"]

@@ -86,20 +86,18 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     counted = [record for record in records.values() if record.gating and record.group != CONTROLS and not record.waiver]
     refuted = [record for record in counted if record.verdict == Verdict.FAIL]
     undecided = [record for record in counted if record.verdict == Verdict.INCONCLUSIVE]
+    cut_off = [messages.without_result(name) for name in interruptions.without_result]
+    of_user = [f"Your test failed: {name}" for name in interruptions.failed_user_tests]
     if controls:
         reasons = [f"Control failed: {record.title}. {record.seen} {record.remedy}" for record in controls]
         if missing and not interruptions.stopped:
             reasons.append(messages.stopped_at_control(len(missing), len(planned), image_budget(plan) - _drawn(records)))
-        return _conclusion(
-            AuditVerdict.INCOMPLETE, reasons + [messages.without_result(name) for name in interruptions.without_result]
-        )
-    reasons = [messages.without_result(name) for name in interruptions.without_result]
-    if missing and not interruptions.stopped:
-        have = "planned case has" if len(missing) == 1 else "planned cases have"
-        reasons.append(f"{len(missing)} {have} no result, such as: {missing[0].title}.")
-    of_user = [f"Your test failed: {name}" for name in interruptions.failed_user_tests]
-    if reasons:
-        return _conclusion(AuditVerdict.INCOMPLETE, reasons + of_user)
+        return _conclusion(AuditVerdict.INCOMPLETE, reasons + cut_off + of_user)
+    without_record = (
+        [messages.cases_without_result(len(missing), missing[0].title)] if missing and not interruptions.stopped else []
+    )
+    if cut_off or without_record:
+        return _conclusion(AuditVerdict.INCOMPLETE, cut_off + without_record + of_user)
     if refuted or interruptions.failed_user_tests:
         reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
         return _conclusion(AuditVerdict.FAIL, reasons + of_user)

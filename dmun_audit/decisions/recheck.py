@@ -17,7 +17,7 @@ from dmun_audit.decisions.single_records import contradictions_of_cases
 from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence import checksums
 from dmun_audit.evidence.inputs import DOSSIER, POLICY, UNRELATED
-from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.evidence.run import EVIDENCE, Run, read_run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, without_volatile
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.knowledge.reading import read_dossier
@@ -56,9 +56,8 @@ def checked_run(path: Path) -> Run:
             found.append(f"manifest.json says {run.manifest.verdict} for an audit that was not concluded.")
         return replace(run, contradictions=tuple(found))
     of_files = checksums.contradictions(path)
-    if any(sentence.startswith("evidence.jsonl changed") for sentence in of_files):
-        found = [sentence for sentence in found if not sentence.startswith("evidence.jsonl changed")]  # said once
-    found += _shortened([*of_files, *_other_attestation(run)]) + _shortened(_derived_otherwise(run))
+    of_evidence = [] if EVIDENCE in of_files else found  # that the file changed is said once
+    found = [*of_evidence, *_shortened([*of_files.values(), *_other_attestation(run)]), *_shortened(_derived_otherwise(run))]
     return replace(run, contradictions=tuple(found))
 
 
@@ -92,8 +91,17 @@ def _differences(run: Run) -> list[str]:
     single = {case_id: without_holm(case) for case_id, case in decided.items() if not case.pooled}
     found += contradictions_of_cases(plan, single)
     derived = _derived(plan, single, date.fromisoformat(run.manifest.day or "1970-01-01"))
-    conclusion = with_spot_check(conclude(plan, derived, _interruptions(run)), plan, run.path, run.digest, derived)
-    return [*found, *_other_records(decided, derived), *_other_verdict(run, conclusion)]
+    found += _other_records(decided, derived)
+    without_labels = conclude(plan, derived, _interruptions(run))
+    if _waits_for_labels(run, plan, without_labels):
+        return found
+    return found + _other_verdict(run, with_spot_check(without_labels, plan, run.path, run.digest, derived))
+
+
+def _waits_for_labels(run: Run, plan: Plan, without_labels: Conclusion) -> bool:
+    """Whether only the labels of a spot-check keep the audit from a PASS. Labels that come after it count in the next audit."""
+    required = plan.policy.controls.spot_check == "required"
+    return required and without_labels.verdict == AuditVerdict.PASS and run.manifest.verdict == AuditVerdict.INCONCLUSIVE
 
 
 def _plan(run: Run) -> Plan:
@@ -200,7 +208,7 @@ def _other_plan(run: Run) -> str:
             f"The plan of this audit cannot be made again: dmun_audit {wrote} wrote it, and this is {__version__}. "
             f"Check it with dmun_audit {wrote}."
         )
-    return f"{DOSSIER}, {POLICY} or the seeds are not those of the audit: another plan follows from them."
+    return f"The plan that follows from {DOSSIER}, {POLICY} and the seeds is not the plan of the audit."
 
 
 def _shortened(sentences: list[str]) -> list[str]:

@@ -77,20 +77,23 @@ def parsed(content: bytes) -> dict[str, str] | None:
     return {line[2]: line[1] for line in matched if line} if all(matched) else None
 
 
-def contradictions(folder: Path) -> list[str]:
-    """A sentence for each file that SHA256SUMS does not list, or that it lists and that is missing or has another content."""
+def contradictions(folder: Path) -> dict[str, str]:
+    """The files that SHA256SUMS does not list, and the listed ones that are missing or have another content.
+
+    Each comes by its relative path, with a sentence on it.
+    """
     try:
         sums = read_checksums(folder)
     except StoreError as error:
-        return [f"{FILE} cannot be read: {error.why}." if (folder / FILE).exists() else f"{FILE} is missing."]
-    found = []
+        return {FILE: f"{FILE} cannot be read: {error.why}." if (folder / FILE).exists() else f"{FILE} is missing."}
+    found = {}
     for name, expected in sums.items():
         path = folder / name
         if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
-            found.append(f"{name} is listed in {FILE} and is missing.")
+            found[name] = f"{name} is listed in {FILE} and is missing."
         elif _digest(path) != expected:
-            found.append(f"{name} changed after the verdict was decided: its SHA-256 is not the one in {FILE}.")
-    return found + [f"{name} was added: {FILE} does not list it." for name in files_of(folder) if name not in sums]
+            found[name] = f"{name} changed after the verdict was decided: its SHA-256 is not the one in {FILE}."
+    return found | {name: f"{name} was added: {FILE} does not list it." for name in files_of(folder) if name not in sums}
 
 
 def _digest(path: Path) -> str:

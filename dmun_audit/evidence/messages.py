@@ -112,6 +112,11 @@ def stopped_at_control(left: int, planned: int, images: int) -> str:
     )
 
 
+def cases_without_result(number: int, title: str) -> str:
+    """Planned cases have no record; `title` is that of the first."""
+    return f"{number} planned {'case has' if number == 1 else 'cases have'} no result, such as: {title}."
+
+
 def without_result(test: str) -> str:
     """A test was cut off. `test` is its node id, and what pytest says of its end."""
     return f"A test has no result, and this refutes nothing: {test}"

@@ -104,7 +104,7 @@ def evidence_digest(contents: Iterable[Mapping[str, object]]) -> EvidenceDigest:
 
 
 def digest_of_lines(digests: Mapping[str, str]) -> EvidenceDigest:
-    """The `evidence_digest` of records of which only the `line_digest` is known, by case id."""
+    """The `evidence_digest` of records. `digests` holds the `line_digest` of each record by case id."""
     return EvidenceDigest(cases=len(digests), digest=digest_bytes(_as_text(sorted(digests.items()))))
 
 

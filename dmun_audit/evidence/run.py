@@ -23,6 +23,9 @@ from dmun_audit.verdict.vocabulary import AuditVerdict
 MOST_CASES = 10_000
 """Cases that are read. The plan of a release has about 600."""
 
+EVIDENCE = "evidence.jsonl"
+"""The file of the records."""
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -101,12 +104,12 @@ def read_run(path: Path, manifest: Manifest | None = None) -> Run:
     Raises UsageError if `path` is no run folder.
     """
     manifest = manifest or _manifest(path)
-    places, unreadable, last = last_lines(path / "evidence.jsonl")
+    places, unreadable, last = last_lines(path / EVIDENCE)
     left_out = len(places) - MOST_CASES
     cases: dict[str, CaseRecord | None] = {}
     digests: dict[str, str] = {}
     numbers = set(list(places.values())[:MOST_CASES])
-    for line in read_lines(path / "evidence.jsonl", only=numbers):
+    for line in read_lines(path / EVIDENCE, only=numbers):
         if line.content is not None:
             cases[line.content["case_id"]], digests[line.content["case_id"]] = line.record(), line_digest(line.content)
     records = {case_id: record for case_id in places if (record := cases.get(case_id)) is not None}
@@ -115,7 +118,7 @@ def read_run(path: Path, manifest: Manifest | None = None) -> Run:
     digest = digest_of_lines(digests)
     decided_on = manifest.evidence if manifest.exit_code is not None else None
     if decided_on is not None and manifest.format < FIRST_WITH_CHECKSUMS:
-        contents = latest(read_lines(path / "evidence.jsonl"))
+        contents = latest(read_lines(path / EVIDENCE))
         digest = digest_before_format_3(line.content for line in contents.values() if line.content is not None)
     contradictions = []
     if decided_on is not None and decided_on != digest:

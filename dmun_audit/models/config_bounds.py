@@ -163,7 +163,7 @@ def _grid_fault(table: Mapping[str, Any]) -> str:
     width = numbers.get("num_attention_heads", 0) * numbers.get("attention_head_dim", 0) or numbers.get("hidden_size", 0)
     kind = str(table.get("_class_name"))
     sides = []
-    if "patch_size" in numbers and ("3D" not in kind or "Latte" in kind):  # those of videos know no size of images
+    if "patch_size" in numbers and ("3D" not in kind or "Latte" in kind):  # networks for videos have no image size
         sides = [numbers[key] / max(numbers["patch_size"], 1) for key in numbers if _IMAGE.fullmatch(key)]
     if "pos_embed_max_size" in numbers and "AuraFlow" not in kind:  # there it counts all positions
         sides.append(numbers["pos_embed_max_size"])

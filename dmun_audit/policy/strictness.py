@@ -34,7 +34,7 @@ def higher(value: Any, reference: Any) -> bool:
 
 
 def same(value: Any, reference: Any) -> bool:
-    """Settings of which only the reference's is as strict."""
+    """Settings with one strict value: the value of the reference."""
     return bool(value == reference)
 
 

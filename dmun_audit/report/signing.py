@@ -69,7 +69,7 @@ def verify(folder: Path, key: Path) -> list[str]:
         found.append(f"{STATEMENT} changed: it is not the text that was signed.")
     if (folder / FILE).is_file() and digest_file(folder / FILE) != _signed_checksums(envelope.payload):
         found.append(f"{FILE} changed: its SHA-256 is not the one in the signed attestation.")
-    return list(dict.fromkeys([*found, *checksums.contradictions(folder)]))
+    return list(dict.fromkeys([*found, *checksums.contradictions(folder).values()]))
 
 
 def key_id(key: Path) -> str:

@@ -342,7 +342,7 @@ def test_a_policy_that_was_made_stricter_or_weaker_is_another_plan(run, capsys):
     write_checksums(run)
     code, said = _reported(run, capsys)
     assert code == 10
-    assert "another plan follows from them" in said
+    assert "policy.toml and the seeds is not the plan of the audit" in said
 
 
 def test_a_seed_that_somebody_chose_and_a_weights_digest_that_was_edited_do_not_follow(run, capsys):
