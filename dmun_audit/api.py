@@ -233,7 +233,7 @@ def load_run(folder: str | Path) -> AuditResult:
           why:  a run folder holds manifest.json and evidence.jsonl
           do:   give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)
     """
-    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.decisions.checked_run import checked_run
 
     return AuditResult(checked_run(expanded(folder)))
 

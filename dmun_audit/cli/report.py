@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     A folder that was signed, or whose files contradict the verdict, stays as it is: what was found must not change.
     """
-    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.decisions.checked_run import checked_run
     from dmun_audit.evidence.checksums import update_checksums
     from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.attestation import statement

@@ -26,7 +26,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check the run, sign its attestation, print what was signed. Raises UsageError for a run that contradicts itself."""
     from dmun_audit._util.errors import UsageError
-    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.decisions.checked_run import checked_run
     from dmun_audit.evidence.checksums import SIGNATURE
     from dmun_audit.evidence.run_lock import writing
     from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS

@@ -38,7 +38,7 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, save every answer, rebuild the reports, print the results."""
-    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.decisions.checked_run import checked_run
     from dmun_audit.evidence.checksums import update_checksums
     from dmun_audit.evidence.run_lock import writing
     from dmun_audit.report.attestation import statement

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     The exit code says whether the evidence holds, and not whether the audit passed.
     """
-    from dmun_audit.decisions.recheck import checked_run
+    from dmun_audit.decisions.checked_run import checked_run
     from dmun_audit.report.formatting import one_line
     from dmun_audit.report.signing import key_id, verify
     from dmun_audit.report.standing import release_lines

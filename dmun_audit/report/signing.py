@@ -49,7 +49,7 @@ def verify(folder: Path, key: Path) -> list[str]:
     """What does not hold in a signed run, in sentences that name the files; empty if everything does.
 
     `key` is the public key in PEM. The signature binds the attestation, the attestation binds SHA256SUMS, and SHA256SUMS binds every
-    other file. Whether the attestation follows from manifest and records, `decisions.recheck` says. Raises UsageError if the
+    other file. Whether the attestation follows from manifest and records, `decisions.checked_run` says. Raises UsageError if the
     folder or the key cannot be used.
     """
     _require_library()

@@ -13,7 +13,7 @@ from PIL import Image
 from dmun_audit._util.errors import UsageError
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
-from dmun_audit.decisions.recheck import checked_run
+from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, without_volatile

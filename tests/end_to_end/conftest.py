@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from bound_runs import audited, run  # noqa: F401
 
 
 def pytest_collection_modifyitems(items):

@@ -14,7 +14,7 @@ import pytest
 from coarse import coarse_policy
 from safetensors.numpy import load_file, save_file
 
-from dmun_audit.decisions.recheck import checked_run
+from dmun_audit.decisions.checked_run import checked_run
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "dmun_audit" / "atelier" / "weights"

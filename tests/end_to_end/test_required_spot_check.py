@@ -5,7 +5,7 @@ from coarse import coarse_policy
 
 import dmun_audit
 from dmun_audit.cli import main
-from dmun_audit.decisions.recheck import checked_run
+from dmun_audit.decisions.checked_run import checked_run
 
 
 @pytest.fixture

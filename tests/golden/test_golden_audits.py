@@ -12,7 +12,7 @@ from pathlib import Path
 import processes
 import pytest
 
-from dmun_audit.decisions.recheck import checked_run
+from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import read_run
 
 ROOT = Path(__file__).parents[2]
