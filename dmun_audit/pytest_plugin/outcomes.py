@@ -29,6 +29,9 @@ RESULT_ATTRIBUTE = "dmun_audit_words"
 TIMEOUT_PLUGIN = "pytest_timeout"
 """The module that ends a test whose time is up. It calls `pytest.fail` wherever the test happens to be."""
 
+LAST_FRAMES = 3
+"""Frames at the end of a traceback that show a timeout of pytest-timeout. A hook of that plugin may stand in any traceback."""
+
 PHASES = ("setup", "call", "teardown")
 """The phases of a test. The report of a crashed worker has another `when`."""
 
@@ -92,15 +95,11 @@ class RunningTest:
         return of_case and not self.has_record and not by_user
 
 
-DEEPEST = 3
-"""Frames at the end of a traceback in which a timeout of pytest-timeout shows. A hook of it may stand in any traceback."""
-
-
 def is_timeout(error: pytest.ExceptionInfo[BaseException]) -> bool:
     """Whether a test was ended because its time was up: by pytest-timeout, or by a TimeoutError."""
     if isinstance(error.value, TimeoutError):
         return True
-    raised_in = [entry.frame.f_globals.get("__name__") for entry in error.traceback[-DEEPEST:]]
+    raised_in = [entry.frame.f_globals.get("__name__") for entry in error.traceback[-LAST_FRAMES:]]
     return isinstance(error.value, pytest.fail.Exception) and TIMEOUT_PLUGIN in raised_in
 
 

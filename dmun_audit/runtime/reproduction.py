@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,14 +86,10 @@ class Reproduction:
         alone = before.keys() ^ after.keys()
         return found + ([f"{len(alone)} images are only in one of the runs"] if alone else [])
 
-    def _digests(self) -> Iterator[str] | list[str]:
-        found = []
-        for side in ("base", "candidate"):
-            for name, words in (("source_digest", "files"), ("weights_digest", "weights as loaded")):
-                one, other = (run.manifest.models.get(side, {}).get(name) for run in (self.before, self.after))
-                found += [f"{side}, {words}: {str(one)[:16]}… before, {str(other)[:16]}… now"] if one != other else []
-        judges = [run.manifest.judge.get("digest") for run in (self.before, self.after)]
-        return found + ([f"judge: {str(judges[0])[:16]}… before, {str(judges[1])[:16]}… now"] if judges[0] != judges[1] else [])
+    def _digests(self) -> list[str]:
+        one, other = (_digests(run) for run in (self.before, self.after))
+        changed = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return [f"{name}: {str(one.get(name))[:16]}… before, {str(other.get(name))[:16]}… now" for name in changed]
 
     def _circumstances(self) -> list[str]:
         one, other = (_packages(run.path) for run in (self.before, self.after))
@@ -164,6 +160,16 @@ def _findings(record: CaseRecord) -> dict[str, Any]:
     for part in ("images", "calibration"):
         content[part] = [{name: value for name, value in image.items() if name != "key"} for image in content.get(part) or ()]
     return content
+
+
+def _digests(run: Run) -> dict[str, str | None]:
+    """The digests of judge and models by their names in words, with those of single files."""
+    found = {"judge": run.manifest.judge.get("digest")}
+    for side in ("base", "candidate"):
+        facts = run.manifest.models.get(side, {})
+        found |= {f"{side}, file {name}": digest for name, digest in (facts.get("files") or {}).items()}
+        found |= {f"{side}, files": facts.get("source_digest"), f"{side}, weights as loaded": facts.get("weights_digest")}
+    return found
 
 
 def _images(run: Run) -> dict[Place, ImageRecord]:
