@@ -25,8 +25,8 @@ def quick_retries(monkeypatch):
     """Shorter pauses between tries; their number and their end stay the same."""
     opened = ChatCompletions.__init__
 
-    def quicker(self, url, model, settings, first_pause=0.02):
-        opened(self, url, model, settings, first_pause)
+    def quicker(self, endpoint, settings, first_pause=0.02):
+        opened(self, endpoint, settings, first_pause)
 
     monkeypatch.setattr(ChatCompletions, "__init__", quicker)
 

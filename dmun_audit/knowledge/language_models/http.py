@@ -15,7 +15,7 @@ import anyio
 import httpx
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.api_key import VARIABLES, ApiKey
+from dmun_audit.knowledge.language_models.api_key import VARIABLES
 from dmun_audit.knowledge.language_models.background import iterate_in_background
 from dmun_audit.knowledge.language_models.chat_reply import (
     MAXIMUM_BODY_BYTES,
@@ -26,6 +26,7 @@ from dmun_audit.knowledge.language_models.chat_reply import (
     read_answer,
     retry_after,
 )
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
 from dmun_audit.knowledge.language_models.request_format import RequestFormat
 
@@ -43,19 +44,20 @@ _REMEDIES = {
 
 
 class ChatCompletions:
-    """One model behind a URL that ends before `/chat/completions`.
+    """The model of one endpoint.
 
     `first_pause` is the pause before the first retry, in seconds; each further one is twice as long.
     """
 
     backend = "chat completions"
 
-    def __init__(self, url: str, model: str, settings: Settings, first_pause: float = 1.0) -> None:
-        self.url = url
-        self.model = model
+    def __init__(self, endpoint: Endpoint, settings: Settings, first_pause: float = 1.0) -> None:
+        self.url = endpoint.url
+        self.model = endpoint.model
+        self.endpoint = endpoint
         self._settings = settings
         self._first_pause = first_pause
-        self._key = ApiKey.from_environment()
+        self._key = endpoint.key
         self._format = RequestFormat()
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:

@@ -65,7 +65,7 @@ class Answer:
 class Settings:
     """How to run a language model.
 
-    `timeout` is the time limit of one answer in seconds. `concurrency` is the number of questions open at once over HTTP,
+    `timeout` is the longest silence of a model in seconds. `max_tokens` limits every answer further, if it is given. `concurrency` is the number of questions open at once over HTTP,
     `batch` the number of questions in a batch of a local model, `quantize` the quantization of local weights.
     """
 
@@ -73,6 +73,7 @@ class Settings:
     concurrency: int = 4
     batch: int = 4
     quantize: Literal["none", "4bit", "8bit"] = "none"
+    max_tokens: int | None = None
 
 
 @runtime_checkable

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
+from dmun_audit.knowledge.language_models.api_key import ApiKey
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
 from dmun_audit.knowledge.language_models.registered import open_registered, registered_language_models
 
@@ -68,7 +70,7 @@ def open_language_model(reference: LanguageModelReference, settings: Settings) -
     if reference.kind == "http":
         from dmun_audit.knowledge.language_models.http import ChatCompletions
 
-        return ChatCompletions(reference.place, reference.model, settings)
+        return ChatCompletions(Endpoint(reference.place, reference.model, key=ApiKey.from_environment()), settings)
     if reference.kind == "transformers":
         from dmun_audit.knowledge.language_models.local import TransformersModel
 
