@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import json_repair
@@ -17,6 +18,7 @@ import json_repair
 _LONGEST_REPAIRED = 4_000  # characters of one object or list
 _NESTED_LISTS = 8  # in an object that is repaired
 _MOST_FAILURES = 300  # positions of a text at which no JSON value starts
+_MOST_VALUES = 500  # read in one text
 _FLAT_OBJECT = re.compile(rf"\{{[^{{}}]{{0,{_LONGEST_REPAIRED}}}\}}")
 _FLAT_LIST = re.compile(rf"\[[^\[\]{{}}]{{0,{_LONGEST_REPAIRED}}}\]")
 _LIST_CUT_OFF = re.compile(r"\[\s*(?:(?:\"(?:[^\"\\]|\\.)*\"|-?\d+)\s*,\s*)+")
@@ -29,10 +31,14 @@ _MOST_LISTED = 200
 
 @dataclass(frozen=True)
 class Run:
-    """Values that only white space, commas and comments separate. `repaired` tells whether one had faults of syntax."""
+    """Values that only white space, commas and comments separate.
+
+    `repaired` tells whether one had faults of syntax, `in_broken_list` whether they stand in a list that is not valid JSON as a whole.
+    """
 
     values: tuple[Any, ...]
     repaired: bool
+    in_broken_list: bool
 
 
 def whole_value(text: str) -> Any:
@@ -47,14 +53,16 @@ def runs_in(text: str) -> list[Run]:
     """The objects and lists in `text`, in runs. A string or a number alone is no value here."""
     runs: list[Run] = []
     values: list[Any] = []
-    repaired, last_end = False, -1
-    for start, end, value, mended in _values_in(text):
+    repaired, in_list, last_end = False, False, -1
+    for start, end, value, mended in islice(_values_in(text), _MOST_VALUES):
         if values and _BETWEEN.fullmatch(text, last_end, start) is None:
-            runs.append(Run(tuple(values), repaired))
+            runs.append(Run(tuple(values), repaired, in_list))
             values, repaired = [], False
+        if not values:
+            in_list = text[max(0, start - 40) : start].rstrip().endswith("[")
         values.append(value)
         repaired, last_end = repaired or mended, end
-    return [*runs, Run(tuple(values), repaired)] if values else runs
+    return [*runs, Run(tuple(values), repaired, in_list)] if values else runs
 
 
 def _values_in(text: str) -> Iterator[tuple[int, int, Any, bool]]:

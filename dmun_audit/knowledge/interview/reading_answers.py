@@ -22,6 +22,7 @@ REFUSED = "The answer is a refusal."
 _NONE: frozenset[Deviation] = frozenset()
 _FORM: frozenset[Deviation] = frozenset({"form"})
 _SYNTAX: frozenset[Deviation] = frozenset({"syntax"})
+_EXTRA_KEYS: frozenset[Deviation] = frozenset({"extra keys"})
 _CUT_OFF: frozenset[Deviation] = frozenset({"cut off"})
 
 
@@ -57,16 +58,17 @@ def read_answer(text: str, item_type: type[Item], *, cut_off: bool = False, scal
     reading = _read_run([value], item_type, _NONE, scale)
     is_envelope = isinstance(value, dict) and set(value) == {"items"} and isinstance(value["items"], list)
     fits = is_envelope and not reading.deviations and all(_has_fields(item, item_type) for item in value["items"])
-    refused = not reading.items and (reading.refused or _refuses(value))
-    return replace(reading, text=text, fits_schema=fits, refused=refused)
+    if not reading.items and (reading.refused or _refuses(value)):
+        return Reading([], [REFUSED], refused=True, text=text)
+    return replace(reading, text=text, fits_schema=fits)
 
 
 def _read_text(text: str, item_type: type[Item], *, cut_off: bool, scale: int) -> Reading[Item]:
     found: list[tuple[bool, Reading[Item]]] = []  # whether the run holds objects, and what it says
     for run in runs_in(text):
-        deviations = _SYNTAX if run.repaired else _NONE
-        deviations = deviations | _CUT_OFF if cut_off else deviations
-        found.append((any(isinstance(value, dict) for value in run.values), _read_run(run.values, item_type, deviations, scale)))
+        deviations = _CUT_OFF if cut_off else _SYNTAX if run.repaired or run.in_broken_list else _NONE
+        reading = _read_run(run.values, item_type, deviations, scale, in_list=run.in_broken_list)
+        found.append((any(isinstance(value, dict) for value in run.values), reading))
     usable = [reading for of_objects in (False, True) for holds, reading in found if holds == of_objects and reading.items]
     if not usable and (lines := _plain_list(text, item_type, cut_off=cut_off)) is not None and lines.items:
         usable = [lines]
@@ -85,7 +87,9 @@ def _plain_list(text: str, item_type: type[Item], *, cut_off: bool) -> Reading[I
     return _read_items(listed_lines(text, cut_off=cut_off), item_type, _FORM, 100)
 
 
-def _read_run(values: Sequence[Any], item_type: type[Item], deviations: frozenset[Deviation], scale: int) -> Reading[Item]:
+def _read_run(
+    values: Sequence[Any], item_type: type[Item], deviations: frozenset[Deviation], scale: int, *, in_list: bool = False
+) -> Reading[Item]:
     """The items in a run of values: one envelope, or envelopes, lists and items in a row."""
     raw: list[Any] = []
     wrapped = False
@@ -97,7 +101,9 @@ def _read_run(values: Sequence[Any], item_type: type[Item], deviations: frozense
             raw.append(value)  # one faulty item among others
         elif listed is None:
             return Reading([], [NO_LIST], refused=_refuses(list(values)))
-    form = _FORM if wrapped or (len(values) > 1 and "cut off" not in deviations) else _NONE
+        if isinstance(value, dict) and len(value) > 1 and "items" in value:
+            deviations = deviations | _EXTRA_KEYS
+    form = _FORM if (wrapped or len(values) > 1) and not in_list else _NONE
     return _read_items(raw[:MOST_ITEMS], item_type, deviations | form, scale)
 
 
