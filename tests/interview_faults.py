@@ -63,3 +63,18 @@ def changed_text(phrase: str, change: Callable[[str], str], *, first_only: bool 
         chat.answer = answer
 
     return cause
+
+
+def refused(phrase: str, words: str, *, for_good: bool = False) -> Callable[[Chat], None]:
+    """A cause: questions that contain `phrase` are answered with `words` until their purpose is explained, or for good."""
+
+    def cause(chat: Chat) -> None:
+        oracle = chat.answer
+
+        def answer(body: dict) -> str:
+            question = asked(body)
+            return words if phrase in question and (for_good or "Why this is asked" not in question) else oracle(body)
+
+        chat.answer = answer
+
+    return cause

@@ -13,7 +13,7 @@ from dmun_audit.knowledge.interview.json_in_text import listed_lines, runs_in, s
 from dmun_audit.knowledge.interview.near_items import Deviation, name_of, near_item, only_field
 from dmun_audit.knowledge.interview.rating_scale import scale_of, to_hundred
 from dmun_audit.knowledge.interview.reasoning import without_reasoning
-from dmun_audit.knowledge.interview.refusals import is_refusal
+from dmun_audit.knowledge.interview.refusals import is_refusal, is_refusal_in_prose
 
 MOST_ITEMS = 400  # read of one answer
 _DEEPEST_WRAPPING = 4
@@ -74,7 +74,7 @@ def _read_text(text: str, item_type: type[Item], *, cut_off: bool, scale: int) -
         usable = [lines]
     if usable:
         return replace(usable[-1], text=text)
-    refused = is_refusal(text) or any(reading.refused for _, reading in found)
+    refused = (not found and is_refusal_in_prose(text)) or is_refusal(text) or any(reading.refused for _, reading in found)
     listed = [reading for holds, reading in found if holds or not reading.problems]
     if refused or not listed:
         return Reading([], [REFUSED if refused else NO_LIST], refused=refused, text=text)

@@ -20,6 +20,11 @@ _AI = r"(?:ai|a\.i\.|artificial intelligence|(?:large )?language model|llm|chatb
 
 PATTERNS: dict[str, tuple[str, ...]] = {
     "English": (
+        r"(?:i|we) (?:prefer|choose|opt|wish) not to\b",
+        r"(?:i|we) (?:do not|don't) have the (?:ability|permission|right)\b",
+        r"(?:my )?apologies[,.]? (?:but|i|that|this)\b",
+        r"(?:prompt|request|content|message|output) (?:was |has been )?blocked\b",
+        r"(?:i|we) (?:cannot|can't|won't|will not) (?:and|or) (?:cannot|can't|won't|will not)\b",
         rf"(?:but |however,? |and |so |therefore,? )?(?:i|we) (?:really |simply |just |respectfully |unfortunately |regretfully )?"
         rf"(?:cannot|can't|can not|could not|couldn't|won't|will not|would not|wouldn't|shouldn't|should not|may not|must not) "
         rf"(?:\w+ly |in good conscience )?{_ENGLISH_VERBS}",
@@ -43,12 +48,13 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:this|that|it)(?:'s| is| would be) (?:not (?:appropriate|ethical|possible|something (?:i|we))|inappropriate|unethical|against "
         r"(?:my|our|the))",
         r"unfortunately,? (?:i|we|this|that|your|it)\b[^.]{0,60}(?:can't|cannot|unable|not|isn't|violat\w+)\b",
-        r"(?:my|our) (?:guidelines|programming|policies|policy|training|principles|values)\b[^.]{0,40}\b(?:not|prevent|prohibit|forbid|"
+        r"(?:my|our) (?:\w+ )?(?:guidelines|programming|policies|policy|training|principles|values)\b[^.]{0,40}\b(?:not|prevent|prohibit|forbid|"
         r"restrict|don't)",
         r"(?:i|we) (?:was|were|am|are|have been) (?:designed|programmed|trained|instructed|built) (?:not )?to (?:be|avoid|decline|refuse|"
         r"help|provide|not)\b",
         r"(?:the )?(?:content|response|answer|output|request) (?:was |is |has been )?(?:filtered|blocked|refused|withheld|denied|rejected)",
-        r"(?:refused|refusal|declined|request denied|access denied)\.?$",
+        r"(?:refused|refusal|declined|request denied|access denied|cannot comply|can't comply|refusing to answer)\.?$",
+        r"(?:i|we)(?:'m| am|'re| are) (?:going to )?(?:declin|refus)(?:e|ing)\b",
         r"no,? i (?:can't|won't|cannot|will not)\b",
         r"let'?s talk about something else",
         r"(?:i|we|while|although|thank)\b[^.!?\n]{0,160}\b(?:but|however),? (?:unfortunately,? )?(?:i|we)(?:'m| am| must| have to)? "
@@ -56,6 +62,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:i|we)(?:'d| would) rather not\b",
     ),
     "German": (
+        r"das geht (?:leider )?nicht[.!]?$",
+        r"(?:ich|wir) (?:verweigere|verweigern|lehne)\b",
         r"(?:es )?tut mir (?:sehr |wirklich )?leid",
         r"(?:ich|wir) (?:kann|darf|werde|möchte|will|könnte|können|dürfen|werden) (?:[^.]{0,60} )?(?:nicht|keine[nrms]?|nichts)\b",
         r"(?:leider|das|dabei|diese|dies|hierbei|dazu|darauf|damit)\b[^.]{0,40}\b(?:kann|darf|können|dürfen|werde|muss) (?:ich|wir)\b",
@@ -66,6 +74,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:diese|ihre|deine|die) (?:anfrage|anforderung|frage|bitte|aufgabe)\b[^.]{0,30}(?:verstößt|verletzt|widerspricht|wurde|nicht)",
     ),
     "French": (
+        r"(?:navrée?s?|pardon|excusez-moi)[,.]? (?:mais|je|nous)\b",
+        r"je préfère ne pas\b",
         r"(?:je suis|nous sommes) (?:vraiment |sincèrement |profondément )?désolée?s?\b",
         r"désolée?s?[,.!]? (?:mais|je|nous|de ne)\b",
         r"(?:mais )?(?:je|nous) (?:ne |n')(?:peux|puis|suis|pourrai|pourrais|veux|vais|pouvons|sommes|dois) (?:malheureusement )?pas\b",
@@ -78,6 +88,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"je m'excuse\b",
     ),
     "Spanish": (
+        r"(?:perdona|perdone|siento|lamento) (?:no|que|mucho)\b|(?:perdona|perdone)[,.] (?:pero|no)\b",
+        r"prefiero no\b",
         r"(?:lo siento|lo lamento|me temo)\b",
         r"(?:disculpa|disculpe|perdón)[,.]? (?:pero|no|yo)\b",
         r"(?:pero |lamentablemente,? |desafortunadamente,? )?(?:yo )?no (?:puedo|podemos|podré|me es posible|estoy (?:autorizad|en "
@@ -94,6 +106,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"devo (?:rifiutare|declinare)",
     ),
     "Portuguese": (
+        r"(?:eu )?não (?:me é|é|nos é) (?:permitido|possível)\b",
+        r"prefiro não\b",
         r"(?:eu )?(?:sinto muito|peço desculpas?|me desculpe)\b",
         r"(?:eu )?lamento[,.]? (?:mas|não|informar|que)\b",
         r"(?:desculpe|desculpa)[,.]? (?:mas|eu|não)\b",
@@ -143,11 +157,12 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:但是?|但|因此|所以)?(?:我|我们|我們)?(?:目前|暂时|實在|实在)?(?:无法|不能|無法|没办法|沒辦法|不可以|不会|不會|拒绝|拒絕)(?:为您|为你|為您|为|您|你|向您)?"
         r"(?:提供|帮|幫|协助|協助|回答|满足|滿足|完成|生成|创建|創建|继续|繼續|执行|執行|处理|處理|支持|讨论|討論|参与|給|给|这样|这个|此)",
         r"(?:作为|作為|身为|身為)(?:一个|一個|一款|一名|一种)?(?:ai|人工智能|人工智慧|语言模型|語言模型|大型|大语言|助手)",
+        r"恐怕(?:我|我们)?(?:不能|无法|不可以)",
         r"(?:该|此|这个|這個|这|您的|你的|本)(?:请求|請求|要求|内容|內容|问题|問題).{0,12}(?:违反|違反|不符合|涉及|不当|无法|無法)",
     ),
     "Japanese": (
         r"(?:大変|誠に)?(?:申し訳|すみません(?:が|、)|ごめんなさい|恐れ入りますが|恐縮ですが|残念ながら)",
-        r".{0,40}(?:こと|は|が|を|に|も)(?:お手伝い|お答え|対応|提供|回答)?(?:は|が)?(?:できません|出来ません|いたしかねます|致しかねます|できかねます|"
+        r".{0,40}(?:こと|は|が|を|に|も)(?:お手伝い|お答え|対応|提供|回答)?(?:は|が)?(?:できません|出来ません|いたしかねます|致しかねます|できかねます|お応えできかねます|"
         r"お答えできません|お応えできません)",
         r"(?:私は)?(?:ai|人工知能|言語モデル|aiアシスタント|大規模言語モデル)(?:アシスタント|モデル)?(?:として|なので|ですので|であるため)",
         r"(?:この|その|ご)(?:リクエスト|要求|依頼|質問|要望|内容).{0,30}(?:違反|反し|不適切|できません|お断り)",
@@ -170,12 +185,32 @@ _SENTENCE_START = r"(?:^|(?<=[.!?:\n])\s|(?<=[。！？：\n]))[\s\"'*_#>(\[-]*"
 _REFUSAL = re.compile(
     "|".join(f"{_SENTENCE_START}(?:{pattern})" for patterns in PATTERNS.values() for pattern in patterns), re.MULTILINE
 )
+_INABILITY = re.compile(
+    r"\b(?:i|we) (?:cannot|can't|can not|won't|will not|couldn't|am unable|am not able|must not|may not)\b"
+    r"|\b(?:i'm|i am|we're|we are) (?:unable|not able|not allowed|not permitted|not comfortable|not going to)\b"
+    r"|\bi(?:'m| am| have| need)? (?:going )?to decline\b|\bbeyond what i(?:'m| am)\b|\b(?:non mi è|non è) consentit\w+|\bno estoy autorizad"
+    r"|\bnão (?:estou|é) (?:autorizad|permitid)|\bсожалею\b|控えさせて|답변이 어렵|\bdass ich\b[^.!?]{0,40}\bnicht\b|\bm'est interdit"
+    r"|\bnot something (?:that )?(?:i|we) (?:can|could|will|am|do)\b"
+    r"|\bich (?:kann|darf|werde|möchte)\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b|\b(?:kann|darf|werde) ich\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b"
+    r"|\bje (?:ne |n')(?:peux|puis|suis|pourrai|veux|vais)\b|\b(?:no|non|não) (?:puedo|posso|consigo)\b"
+    r"|\b(?:kan|mag|zal) ik\b[^.!?]{0,60}\b(?:niet|geen)\b|\bik (?:kan|mag|zal)\b[^.!?]{0,60}\b(?:niet|geen)\b"
+    r"|\bя не (?:могу|буду|имею|в состоянии)\b|我(?:们)?(?:无法|不能|拒绝|不可以|不会|無法)|(?:できません|出来ません|かねます|お断り)|수 없"
+)
 _SPEAKER = re.compile(r"^\W*(?:assistant|ai|answer|response|refusal|error)\W*[:：]\s*")
 _STRAIGHT = str.maketrans("’‘‛`´“”„«»", "'''''\"\"\"\"\"")
 
 
 def is_refusal(text: str) -> bool:
-    """Whether `text`, an answer or one string of it, refuses. Only its first 600 characters are read."""
-    plain = unicodedata.normalize("NFKC", text[:LONGEST_LEAD].translate(_STRAIGHT)).lower().strip()
-    plain = _SPEAKER.sub("", re.sub(r"[ \t\xa0]+", " ", plain.replace("*", "")))
+    """Whether `text`, one string of an answer, refuses. Only its first 600 characters are read."""
+    plain = _plain(text)
     return bool(_REFUSAL.search(plain) or _POLICY.search(plain))
+
+
+def is_refusal_in_prose(text: str) -> bool:
+    """Whether an answer in prose refuses: there, any clause that says "I cannot" tells. Its first 600 characters are read."""
+    return is_refusal(text) or bool(_INABILITY.search(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text[:LONGEST_LEAD].translate(_STRAIGHT)).lower().strip()
+    return _SPEAKER.sub("", re.sub(r"[ \t\xa0]+", " ", plain.replace("*", "")))
