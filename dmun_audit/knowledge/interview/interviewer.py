@@ -27,7 +27,7 @@ PROGRESS_CHARACTERS = 120  # of a problem on a line of progress
 PROGRESS_TOPICS = 4  # named on a line of progress
 REMARKS: dict[Deviation, str] = {
     "cut off": "{} cut off; the whole items in {} were kept.",
-    "form": "{} their items in another form than the schema's, such as a wrapping object, a bare list or lines; {} read.",
+    "form": "{} the items in another form than the schema's, such as a wrapping object, a bare list or lines; {} read.",
     "syntax": "{} faults of JSON, which were repaired.",
     "extra keys": "{} extra keys, which were left out.",
     "keys": "{} keys in another spelling, which were taken for those of the schema.",

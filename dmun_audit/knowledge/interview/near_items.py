@@ -167,7 +167,9 @@ def _as_choice(value: Any, name: str, choices: Sequence[str]) -> Any:
 
 
 def _as_whole_number(value: Any) -> Any:
-    """A whole number in a string, such as "#3", "3." or "No. 3"."""
+    """A whole number in a string, such as "#3", "3." or "No. 3"; None for true and false, which are no numbers."""
+    if isinstance(value, bool):
+        return None
     if isinstance(value, str) and (
         found := re.fullmatch(r"\s*(?:#|no\.?|number|item)?\s*(\d{1,6})\s*[.):]?\s*", value, re.IGNORECASE)
     ):
