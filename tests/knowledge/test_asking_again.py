@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.interview.answers import NumberedRating, PlainPrompt, SimilarityRating, TargetDescription
+from dmun_audit.knowledge.interview.answers import NumberedRating, PlainPrompt, RankedNumber, SimilarityRating, TargetDescription
 from dmun_audit.knowledge.interview.interviewer import ATTEMPTS, Interviewer, ItemRequest
 from dmun_audit.knowledge.language_models.protocol import Answer
 from dmun_audit.knowledge.language_models.transcript import Transcript
@@ -228,6 +228,26 @@ def test_a_list_problem_is_asked_for_even_if_enough_items_are_there(ask):
     items, _, model = ask(request, many(5), many(1, 5))
     assert len(items) == 6
     assert "No house among them." in model.turns(1)[-1]
+
+
+def test_a_problem_that_is_no_failure_is_told_once(ask):
+    ranks = [json.dumps({"items": [{"number": number} for number in range(start, start + 9)]}) for start in (1, 2, 1)]
+    request = ItemRequest(
+        template="rank",
+        values=VALUES | {"names": list("abcdefghij")},
+        item_type=RankedNumber,
+        topic="similarity (ranked)",
+        wanted=10,
+        minimum=8,
+        identity=lambda item: str(item.number),
+        list_problem=lambda items: "" if len(items) == 10 else "Some are missing.",
+        list_problem_fails=False,
+        whole_lists=True,
+    )
+    items, interviewer, model = ask(request, *ranks)
+    assert [item.number for item in items] == list(range(2, 11))
+    assert len(model.questions) == 2
+    assert interviewer.shortfalls == ()
 
 
 def test_a_list_of_numbers_has_none_to_spare():

@@ -56,6 +56,7 @@ def _values(text, item_type, **facts):
         ('{"items": {"1": {"prompt": "a"}, "2": {"prompt": "b"}}}', AB, {"form"}),
         ('{"prompt": "a"}\n{"prompt": "b"}\n', AB, {"form"}),
         ('{"items": "[{\\"prompt\\": \\"a\\"}]"}', ["a"], {"form"}),
+        ('"{\\"items\\": [{\\"prompt\\": \\"a\\"}]}"', ["a"], {"form"}),
         ('{"thoughts": "hm", "items": [{"prompt": "a"}]}', ["a"], {"extra keys"}),
         ('{"items": [{"prompt": "a", "why": "b"}]}', ["a"], {"extra keys"}),
         ('{"items": [{"Prompt": "a"}, {"text": "b"}]}', AB, {"keys"}),

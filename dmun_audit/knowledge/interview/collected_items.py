@@ -76,6 +76,8 @@ class CollectedItems(Generic[Item]):
     def is_done(self) -> bool:
         """Whether nothing more is needed."""
         needed = self.request.minimum if self.exhausted else self.request.sufficient
+        if self.attempts > 1 and not self.request.list_problem_fails and len(self.items) >= self.request.most_of_wanted:
+            return True
         return len(self.items) >= needed and not self.list_problem
 
     @property

@@ -52,7 +52,8 @@ def read_answer(text: str, item_type: type[Item], *, cut_off: bool = False, scal
     except ValueError:
         return _read_text(without_reasoning(text), item_type, cut_off=cut_off, scale=scale)
     if isinstance(value, str):  # JSON as a JSON string
-        return _read_text(value, item_type, cut_off=cut_off, scale=scale)
+        reading = _read_text(value, item_type, cut_off=cut_off, scale=scale)
+        return replace(reading, deviations=reading.deviations | _FORM) if reading.items else reading
     reading = _read_run([value], item_type, _NONE, scale)
     if not reading.items and (reading.refused or _refuses(value)):
         return Reading([], [REFUSED], refused=True, text=text)
