@@ -95,20 +95,6 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
     return lines
 
 
-def shortfalls(dossier: Dossier) -> list[str]:
-    """What a dossier made by a language model has too little of. Dossiers made by hand may have less."""
-    languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    missing = sorted(STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial})
-    counts = [
-        (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
-        (sum(concept.role == "retain" for concept in dossier.concepts), RETAINED, "concepts to retain"),
-        (len(dossier.adversarial), ADVERSARIAL // 2, "adversarial prompts"),
-        (len(languages), LANGUAGES, "languages besides English"),
-    ]
-    lines = [f"{count} {what}; at least {minimum} are needed" for count, minimum, what in counts if count < minimum]
-    return lines + ([f"no adversarial prompt by {', '.join(missing)}"] if missing else [])
-
-
 def remarks(dossier: Dossier) -> list[str]:
     """What the dossier has too little of for a good audit."""
     languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}

@@ -25,8 +25,16 @@ def tried(run: Run) -> str:
 
 
 def scope_lines(run: Run) -> list[str]:
-    """The scope in sentences: what was tried, and what a PASS does not cover."""
-    return [tried(run), NOT_COVERED]
+    """The scope in sentences: what was tried, what the dossier lacks, and what a PASS does not cover."""
+    return [tried(run), *thin_lines(run), NOT_COVERED]
+
+
+def thin_lines(run: Run) -> list[str]:
+    """What could not be had for the dossier, in one sentence; empty if it has everything."""
+    provenance = run.manifest.dossier.get("provenance")
+    thin = provenance.get("thin") if isinstance(provenance, dict) else None
+    sentences = [one_line(sentence) for sentence in thin] if isinstance(thin, list | tuple) else []
+    return [f"The dossier is thin. {' '.join(sentences)}"] if sentences else []
 
 
 def alerts(run: Run) -> list[str]:

@@ -10,8 +10,8 @@ from typing import Any, Generic
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import canonical_json, seed_of
-from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import Item, answer_schema, read_items
+from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript
 from dmun_audit.knowledge.texts import without_hidden_characters
@@ -54,6 +54,7 @@ class ItemRequest(Generic[Item]):
         must_parse: Whether the request fails if no answer had the form of a list, even with `minimum` 0.
         repeat: Tells requests with the same template and topic apart; part of the sampling seed.
         max_tokens: Limit of the answer's length; doubled after an answer that was cut off.
+        optional: Whether a request that failed gives what it has, instead of an error.
     """
 
     template: str
@@ -72,6 +73,16 @@ class ItemRequest(Generic[Item]):
     must_parse: bool = False
     repeat: int = 0
     max_tokens: int = 2_500
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """An optional request that failed: its topic, the reason in a few words, and both in a whole sentence."""
+
+    topic: str
+    reason: str
+    sentence: str
 
 
 @dataclass
@@ -141,19 +152,34 @@ class _Progress(Generic[Item]):
 
 
 class Interviewer:
-    """Asks one language model, through its transcript, at one temperature and seed. `on_progress` gets lines for the user."""
+    """Asks one language model, through its transcript, at one temperature and seed.
+
+    `on_progress` gets lines for the user. `texts` are the texts of the questions. `shortfalls` are the optional requests that
+    failed, `remarks` sentences for the history of a dossier.
+    """
 
     def __init__(
-        self, transcript: Transcript, temperature: float, seed: int, on_progress: Callable[[str], None] = lambda line: None
+        self,
+        transcript: Transcript,
+        temperature: float,
+        seed: int,
+        on_progress: Callable[[str], None] = lambda line: None,
+        texts: Templates = BUILT_IN,
     ) -> None:
         self.transcript = transcript
         self.temperature = temperature
         self.seed = seed
+        self.texts = texts
         self.used_templates: set[str] = {"system"}
+        self.shortfalls: list[Shortfall] = []
+        self.remarks: list[str] = []
         self._on_progress = on_progress
 
     def collect(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
-        """The items of every request, after up to four attempts each. Raises UsageError for the first request that failed."""
+        """The items of every request, after up to four attempts each.
+
+        An optional request that failed gives what it has, and is noted in `shortfalls`. Raises UsageError for the first other one.
+        """
         progress: list[_Progress[Any]] = [_Progress(request) for request in requests]
         self.used_templates |= {request.template for request in requests}
         for attempt in range(ATTEMPTS):
@@ -172,8 +198,10 @@ class Interviewer:
                     len(entry.problems),
                 )
         for entry in progress:
-            if entry.has_failed:
+            if entry.has_failed and not entry.request.optional:
                 raise self._no_valid_answer(entry)
+            if entry.has_failed:
+                self.shortfalls.append(_shortfall(entry))
         return [list(entry.items.values()) for entry in progress]
 
     def _progress_line(self, unfinished: Sequence[_Progress[Any]], questions: Sequence[Question], attempt: int) -> str:
@@ -191,8 +219,8 @@ class Interviewer:
     def _question(self, progress: _Progress[Any]) -> Question:
         request = progress.request
         schema = answer_schema(request.item_type, 1, max(1, 2 * request.wanted if request.wanted > 1 else 1))
-        system = templates.fill("system", {"schema": canonical_json(schema).decode(), "words": PROMPT_WORDS})
-        text = templates.fill(request.template, {"wanted": request.wanted} | request.values)
+        system = self.texts.fill("system", {"schema": canonical_json(schema).decode(), "words": PROMPT_WORDS})
+        text = self.texts.fill(request.template, {"wanted": request.wanted} | request.values)
         turns = [Message("system", system), Message("user", text, request.images)]
         if progress.attempts:
             turns += [Message("assistant", progress.last_answer or "{}"), Message("user", _correction(progress))]
@@ -213,6 +241,12 @@ class Interviewer:
             f"ask a larger model, or with another --seed; its answers are kept in {self.transcript.path} and not asked for "
             "again: delete that file to ask the same model anew",
         )
+
+
+def _shortfall(progress: _Progress[Any]) -> Shortfall:
+    problem = progress.list_problem or (progress.problems[0] if progress.problems else "the model gave none")
+    reason = "the model refused" if problem.startswith("You refused") else shorten(problem, 200, placeholder="…").rstrip(".")
+    return Shortfall(progress.request.topic, reason, f"No valid answer about {progress.request.topic}: {reason}.")
 
 
 def _correction(progress: _Progress[Any]) -> str:
