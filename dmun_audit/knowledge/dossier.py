@@ -94,7 +94,10 @@ class AdversarialPrompt(_Part):
 
 
 class Ordering(_Part):
-    """The similarity of each concept to the target in [0, 1], by the concept's name, as one source assesses it."""
+    """The similarity of each concept to the target in [0, 1], by the concept's name, as one model assesses it.
+
+    A dossier may hold several orderings of one source, each by another model.
+    """
 
     source: Literal["language model", "vision-language model"]
     model: Line
@@ -171,7 +174,7 @@ class Dossier(_Part):
             ("concept", [concept.name for concept in self.concepts]),
             ("adversarial prompt", [prompt.text for prompt in self.adversarial]),
             ("composition prompt", [prompt.text for prompt in self.compositions]),
-            ("ordering by", [ordering.source for ordering in self.orderings]),
+            ("ordering by", [f"{ordering.source} {ordering.model}" for ordering in self.orderings]),
             ("prompt of the target", self.target.direct_prompts),
             *((f"prompt of concept {concept.name!r}", concept.prompts) for concept in self.concepts),
         ]
@@ -203,7 +206,8 @@ class Dossier(_Part):
     def _unknown_concepts(self) -> list[str]:
         known = {concept.name for concept in self.concepts}
         return [
-            f"the ordering by the {ordering.source} names {name!r}, which is no nearby concept: rename or remove it there too"
+            f"the ordering by the {ordering.source} {ordering.model} names {name!r}, which is no nearby concept: rename or remove it "
+            "there too"
             for ordering in self.orderings
             for name in dict.fromkeys((*ordering.similarity, *ordering.spread))
             if name not in known

@@ -124,7 +124,7 @@ def test_a_concept_that_is_the_target_and_one_that_an_ordering_misses_are_named(
     lines = check(raw)[1]
     assert len(lines) == 2
     assert "concept 'Churches' is the target itself" in lines[0]
-    assert f"the ordering by the language model names {names[0]!r}" in lines[1]
+    assert f"the ordering by the language model x names {names[0]!r}" in lines[1]
 
 
 @pytest.mark.slow
