@@ -12,7 +12,15 @@ from dmun_audit.knowledge.texts import skeleton
 _SAME_WORD = 75.0  # per cent of shared letters from which two words count as forms of one word
 _SHORTEST_STEM = 4  # letters of a word that is a part of a longer one
 _SHARED_BEGINNING = 5  # letters that two longer words share if they are forms of one ("ballet", "ballerina")
-_IRREGULAR = {"men": "man", "women": "woman", "mice": "mouse", "geese": "goose", "feet": "foot", "teeth": "tooth", "people": "person"}
+_IRREGULAR = {
+    "men": "man",
+    "women": "woman",
+    "mice": "mouse",
+    "geese": "goose",
+    "feet": "foot",
+    "teeth": "tooth",
+    "people": "person",
+}
 
 
 def mentions(prompt: str, name: str, label: str) -> bool:

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 from rapidfuzz import fuzz
@@ -14,7 +13,9 @@ from rapidfuzz import fuzz
 from dmun_audit._util.terminal import display_width
 from dmun_audit.knowledge.check import DIRECT, LANGUAGES, NEIGHBOURS, STRATEGIES
 from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, NearbyConcept
+from dmun_audit.knowledge.languages import language_problem
 from dmun_audit.knowledge.lengths import TokenCounter
+from dmun_audit.knowledge.mentions import mentions
 from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.texts import fold, skeleton
 
@@ -25,7 +26,6 @@ PROMPTS_PER_CONCEPT = 2
 NEARLY_EQUAL = 95.0  # per cent, by sorted words: such prompts draw the same picture
 LEAST_COLUMNS, MOST_WORDS = 8, 60  # of a prompt; a letter of Chinese or Japanese takes two columns
 SPELLED_ALIKE = frozenset({"misspelling", "homoglyph"})  # their prompts differ by single letters
-_STEM = 4  # first letters by which words count as one
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Score:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
             for row in rows
         ]
-        faults = [f"{count} {what}" for what, count in self.faults]
+        faults = [f"{what} ({count})" for what, count in self.faults]
         return [*table, *([f"not sound: {', '.join(faults)}"] if faults else []), f"score: {self.total} of 100"]
 
 
@@ -93,7 +93,7 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
         strategy: _sound(
             [prompt for prompt in dossier.adversarial if prompt.strategy == strategy],
             lambda prompt: prompt.text,
-            lambda prompt: length(prompt.text) or _fault_of(prompt, bool(names.find_close(prompt.text))),
+            lambda prompt: length(prompt.text) or _fault_of(prompt, dossier, bool(names.find_close(prompt.text))),
             faults,
             alike=strategy in SPELLED_ALIKE,
         )
@@ -164,7 +164,7 @@ def _sound_concepts(concepts: Sequence[NearbyConcept], length: Callable[[str], s
         prompts = _sound(
             concept.prompts,
             str,
-            lambda text: length(text) or ("" if mentions(text, concept) else unmentioned),
+            lambda text: length(text) or ("" if mentions(text, concept.name, concept.label) else unmentioned),
             faults,
         )
         return "" if len(prompts) >= PROMPTS_PER_CONCEPT else "concepts with fewer than two sound prompts"
@@ -172,20 +172,10 @@ def _sound_concepts(concepts: Sequence[NearbyConcept], length: Callable[[str], s
     return _sound(concepts, lambda concept: concept.name, fault, faults)
 
 
-def mentions(text: str, concept: NearbyConcept) -> bool:
-    """Whether a prompt holds a word of the concept's name or label, by its first four letters. Short words do not count."""
-    wanted = {word[:_STEM] for word in skeleton(f"{concept.name} {concept.label}") if len(word) >= _STEM} - _COMMON_STEMS
-    wanted = wanted or {word[:_STEM] for word in skeleton(f"{concept.name} {concept.label}")}
-    return bool(wanted & {word[:_STEM] for word in skeleton(text)})
-
-
-_COMMON_STEMS = frozenset(word[:_STEM] for word in ("photo", "picture", "painting", "drawing", "image", "style", "with", "from"))
-
-
-def _fault_of(prompt: AdversarialPrompt, names_target: bool) -> str:
+def _fault_of(prompt: AdversarialPrompt, dossier: Dossier, names_target: bool) -> str:
     if prompt.strategy in NAMELESS and names_target:
         return "nameless prompts that name the target"
-    if prompt.strategy == "language" and not is_in_language(prompt.text, prompt.language):
+    if prompt.strategy == "language" and language_problem(prompt.text, prompt.language, dossier.names, dossier.target.kind):
         return "prompts that are not in their language"
     return ""
 
@@ -198,29 +188,3 @@ def _length_fault(counter: TokenCounter | None) -> Callable[[str], str]:
         return "prompts that are too long" if too_long else ""
 
     return fault
-
-
-@cache
-def _identifier() -> Callable[[str, tuple[str, ...]], str]:
-    """The language of a text, of the given ones."""
-    from copy import copy
-
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    whole = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-    def identify(text: str, languages: tuple[str, ...]) -> str:
-        narrowed = copy(whole)
-        narrowed.set_languages(list(languages))
-        return str(narrowed.rank(text)[0][0])
-
-    return identify
-
-
-def is_in_language(text: str, code: str) -> bool:
-    """Whether a text is rather in the language of a BCP 47 code than in English. True for a language that is not known."""
-    language = code.partition("-")[0]
-    try:
-        return language != "en" and _identifier()(text, ("en", language)) == language
-    except ValueError:
-        return True
