@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import canonical_json, seed_of
@@ -54,7 +54,7 @@ class ItemRequest(Generic[Item]):
         must_parse: Whether the request fails if no answer had the form of a list, even with `minimum` 0.
         repeat: Tells requests with the same template and topic apart; part of the sampling seed.
         max_tokens: Limit of the answer's length; doubled after an answer that was cut off.
-        optional: Whether a request that failed gives what it has, instead of an error.
+        optional: Whether the interview goes on without what this request cannot bring; `Interviewer.shortfalls` says so.
     """
 
     template: str
@@ -78,10 +78,10 @@ class ItemRequest(Generic[Item]):
 
 @dataclass(frozen=True)
 class Shortfall:
-    """An optional request that failed: its topic, the reason in a few words, and both in a whole sentence."""
+    """A request that brought nothing or too little: its topic, the reason, and a sentence for people."""
 
     topic: str
-    reason: str
+    reason: Literal["refused", "invalid", "cut off", "too large", "exhausted"]
     sentence: str
 
 
@@ -101,6 +101,7 @@ class _Progress(Generic[Item]):
     cut_off: bool = False
     parsed: bool = False
     exhausted: bool = False
+    refused: bool = False
 
     @property
     def list_problem(self) -> str:
@@ -123,6 +124,7 @@ class _Progress(Generic[Item]):
         self.attempts += 1
         self.last_answer = answer.text[:QUOTED_CHARACTERS]
         self.problems = []
+        self.refused = answer.end == "refusal"
         if answer.end == "too large":
             self.problems.append("The answer was far too long. Keep to what was asked.")
         elif answer.end == "refusal":
@@ -154,8 +156,7 @@ class _Progress(Generic[Item]):
 class Interviewer:
     """Asks one language model, through its transcript, at one temperature and seed.
 
-    `on_progress` gets lines for the user. `texts` are the texts of the questions. `shortfalls` are the optional requests that
-    failed, `remarks` sentences for the history of a dossier.
+    `on_progress` gets lines for the user. `texts` are the texts of the questions.
     """
 
     def __init__(
@@ -171,14 +172,24 @@ class Interviewer:
         self.seed = seed
         self.texts = texts
         self.used_templates: set[str] = {"system"}
-        self.shortfalls: list[Shortfall] = []
-        self.remarks: list[str] = []
+        self._shortfalls: list[Shortfall] = []
         self._on_progress = on_progress
+
+    @property
+    def shortfalls(self) -> tuple[Shortfall, ...]:
+        """What requests so far did not bring although the interview went on, in the order of the requests."""
+        return tuple(self._shortfalls)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What was read although it did not have the form asked for, in a few whole sentences, for the provenance."""
+        return ()
 
     def collect(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
         """The items of every request, after up to four attempts each.
 
-        An optional request that failed gives what it has, and is noted in `shortfalls`. Raises UsageError for the first other one.
+        An optional request that failed gives what it has, possibly nothing, and adds a Shortfall. Raises UsageError for the first
+        other request that failed.
         """
         progress: list[_Progress[Any]] = [_Progress(request) for request in requests]
         self.used_templates |= {request.template for request in requests}
@@ -200,8 +211,7 @@ class Interviewer:
         for entry in progress:
             if entry.has_failed and not entry.request.optional:
                 raise self._no_valid_answer(entry)
-            if entry.has_failed:
-                self.shortfalls.append(_shortfall(entry))
+        self._shortfalls += [_shortfall(entry) for entry in progress if entry.has_failed or not entry.parsed]
         return [list(entry.items.values()) for entry in progress]
 
     def _progress_line(self, unfinished: Sequence[_Progress[Any]], questions: Sequence[Question], attempt: int) -> str:
@@ -243,12 +253,6 @@ class Interviewer:
         )
 
 
-def _shortfall(progress: _Progress[Any]) -> Shortfall:
-    problem = progress.list_problem or (progress.problems[0] if progress.problems else "the model gave none")
-    reason = "the model refused" if problem.startswith("You refused") else shorten(problem, 200, placeholder="…").rstrip(".")
-    return Shortfall(progress.request.topic, reason, f"No valid answer about {progress.request.topic}: {reason}.")
-
-
 def _correction(progress: _Progress[Any]) -> str:
     """The turn that asks again: how many items are valid, and what is wrong with the last answer."""
     request = progress.request
@@ -257,3 +261,11 @@ def _correction(progress: _Progress[Any]) -> str:
     problems = "\n".join(f"- {line}" for line in [*progress.problems[:PROBLEMS_SENT], progress.list_problem] if line)
     reason = f"This is wrong:\n{problems}" if problems else "More are needed, different from those."
     return f"{kept}{reason}\nAnswer again, as the schema says."
+
+
+def _shortfall(progress: _Progress[Any]) -> Shortfall:
+    request = progress.request
+    reason: Literal["refused", "invalid"] = "refused" if progress.refused else "invalid"
+    count = f"{len(progress.items)} of {request.wanted} items"
+    words = "the language model refused" if progress.refused else "its answers were not valid"
+    return Shortfall(request.topic, reason, f"{request.topic}: {count} could be had; {words}.")

@@ -9,6 +9,20 @@ from typing import Any, Protocol
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Shortfall
 
 
+_REASONS = {
+    "refused": "the model refused",
+    "invalid": "the model's answers were not valid",
+    "cut off": "the model's answers were cut off",
+    "too large": "the model's answers were far too long",
+    "exhausted": "the model had no more",
+}
+
+
+def in_words(reason: str) -> str:
+    """The reason of a shortfall in words."""
+    return _REASONS.get(reason, reason)
+
+
 class Collector(Protocol):
     """Collects the items of requests: an interviewer of one language model, or a panel of several."""
 
@@ -44,7 +58,7 @@ class Panel:
     def reason(self, topic: str) -> str:
         """Why a request failed, with a colon and a space before it; "" if it did not."""
         reasons = [shortfall.reason for shortfall in self.shortfalls if shortfall.topic == topic]
-        return f": {reasons[-1].rstrip('.')}" if reasons else ""
+        return f": {in_words(reasons[-1])}" if reasons else ""
 
     def collect(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
         """The items of every request. A request that one language model fails goes to the next.

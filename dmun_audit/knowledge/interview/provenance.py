@@ -7,7 +7,7 @@ from typing import Any
 
 from dmun_audit.knowledge.dossier import Dossier, Helper
 from dmun_audit.knowledge.interview.interviewer import Interviewer
-from dmun_audit.knowledge.interview.panel import Panel
+from dmun_audit.knowledge.interview.panel import Panel, in_words
 from dmun_audit.knowledge.parts import MORE_CONCEPTS_TOPIC, is_about_a_missing_part, missing_parts, thin_sentences
 
 SIMILARITY_TOPIC = "similarity"  # with which the topics of all questions about it begin
@@ -48,7 +48,7 @@ def finished(dossier: Dossier, panel: Panel, said: Mapping[str, str], start: Dos
     `said` are sentences by topic, in the place of the panel's own. Everyone on the panel is a helper if the dossier began as
     `start`, and otherwise everyone but the first. What `start` lacked and was not asked for stays said.
     """
-    reasons = {shortfall.topic: shortfall.reason for shortfall in panel.shortfalls}
+    reasons = {shortfall.topic: in_words(shortfall.reason) for shortfall in panel.shortfalls}
     others = {entry.topic: entry.sentence for entry in panel.shortfalls if entry.topic != MORE_CONCEPTS_TOPIC} | dict(said)
     inherited = []
     if start is not None:
