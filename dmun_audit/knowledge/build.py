@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
@@ -18,6 +19,7 @@ from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
+from dmun_audit.knowledge.parts import LONGEST_SENTENCE
 from dmun_audit.store.files import held
 
 
@@ -83,6 +85,13 @@ def with_history(dossier: Dossier, sentences: Sequence[str]) -> Dossier:
     history = dossier.provenance.history
     added = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in history)
     provenance = dossier.provenance.model_copy(update={"history": history + added})
+    return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
+
+
+def with_thin(dossier: Dossier, sentence: str) -> Dossier:
+    """The dossier with one more sentence on what could not be had. Validated again."""
+    thin = (*dossier.provenance.thin, shorten(sentence, LONGEST_SENTENCE, placeholder="…"))
+    provenance = dossier.provenance.model_copy(update={"thin": thin})
     return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
 
 

@@ -32,6 +32,8 @@ STRATEGIES = {
 }
 """The number of adversarial prompts of each strategy in a good dossier, in the order in which strategies take turns."""
 
+THIN = "thin: "  # begins a remark on a part that could not be had
+
 OPTIONAL_STRATEGIES = frozenset({"synonym"})
 
 
@@ -117,4 +119,4 @@ def remarks(dossier: Dossier) -> list[str]:
         lines.append("no prompts of composition")
     if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2:
         lines.append("most concepts share their similarity with another: the ordering says little")
-    return lines
+    return [*(f"{THIN}{sentence}" for sentence in dossier.provenance.thin), *lines]

@@ -16,7 +16,7 @@ NEEDED_RELATIONS: tuple[Relation, ...] = ("sibling", "parent", "attribute", "mot
 DIRECT_TOPIC = "direct prompts"
 COMPOSITION_TOPIC = "prompts of composition"
 MORE_CONCEPTS_TOPIC = "concepts near it (sibling, more)"
-LONGEST_REASON = 300  # characters
+LONGEST_SENTENCE = 300  # characters
 
 
 def concepts_topic(relation: str) -> str:
@@ -100,4 +100,4 @@ def _with_reason(sentence: str, reason: str) -> str:
 
 
 def _line(text: str) -> str:
-    return shorten(text, LONGEST_REASON, placeholder="…")
+    return shorten(text, LONGEST_SENTENCE, placeholder="…")

@@ -9,6 +9,7 @@ from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.knowledge.packs import read_knowledge
+from dmun_audit.knowledge.score import score
 from dmun_audit.models.references import parse_reference
 
 
@@ -24,7 +25,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check each dossier."""
+    """Check each dossier, and print what it is worth."""
     counters: dict[str, TokenCounter] = {}
 
     def counter(world: World) -> TokenCounter:
@@ -43,5 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{origin}: remark: {line}")
         if not result.problems and not result.remarks:
             print(f"{origin}: good")
+        if result.dossier:
+            for line in score(result.dossier, counter(result.dossier.world)).lines():
+                print(f"  {line}")
         failed += bool(result.problems or (arguments.strict and result.remarks))
     return 1 if failed else 0

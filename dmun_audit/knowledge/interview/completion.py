@@ -24,7 +24,7 @@ from dmun_audit.knowledge.interview.interview import NEIGHBOURS_SHOWN, Interview
 from dmun_audit.knowledge.interview.interviewer import ItemRequest
 from dmun_audit.knowledge.interview.neighbours import Neighbours
 from dmun_audit.knowledge.interview.panel import Panel
-from dmun_audit.knowledge.interview.provenance import UNKNOWN_SIMILARITY, finished, similarity_sentences
+from dmun_audit.knowledge.interview.provenance import SIMILARITY_TOPIC, UNKNOWN_SIMILARITY, finished, similarity_sentences
 from dmun_audit.knowledge.interview.questions import (
     RELATIONS,
     adversarial_request,
@@ -173,8 +173,9 @@ def _new_prompts(
 
 
 def _ordering(panel: Panel, similarity: Mapping[str, Similarity], names: Sequence[str], unordered: bool) -> list[Ordering]:
-    ordering = ordering_of(panel.model, similarity, names)
-    return [ordering] if unordered and ordering.similarity else []
+    if not (unordered and similarity):
+        return []
+    return [ordering_of(panel.model_of(SIMILARITY_TOPIC), similarity, names)]
 
 
 def _on_the_scale_of(

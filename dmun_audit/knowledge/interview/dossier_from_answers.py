@@ -18,7 +18,7 @@ from dmun_audit.knowledge.dossier import (
 )
 from dmun_audit.knowledge.interview.answers import Neighbour, PlainPrompt, PromptWithSkill, TargetDescription
 from dmun_audit.knowledge.interview.panel import Panel
-from dmun_audit.knowledge.interview.provenance import UNKNOWN_SIMILARITY, facts_of
+from dmun_audit.knowledge.interview.provenance import SIMILARITY_TOPIC, UNKNOWN_SIMILARITY, facts_of
 from dmun_audit.knowledge.interview.similarity import Similarity
 from dmun_audit.knowledge.interview.similarity_questions import ordering_of
 from dmun_audit.knowledge.texts import fold
@@ -59,7 +59,7 @@ def assemble(target: str, world: World, panel: Panel, answers: InterviewAnswers)
     facts = facts_of(panel.interviewers[0])
     subject = _target(target, answers, used)
     concepts = tuple(_concepts(answers, used))
-    ordering = ordering_of(facts["model"], answers.similarity, {concept.name for concept in concepts})
+    model, named = panel.model_of(SIMILARITY_TOPIC), {concept.name for concept in concepts}
     return Dossier(
         format=1,
         world=world,
@@ -70,7 +70,7 @@ def assemble(target: str, world: World, panel: Panel, answers: InterviewAnswers)
             CompositionPrompt(text=item.prompt, skill=item.skill) for item in answers.compositions if used.add(item.prompt)
         ),
         adversarial=tuple(_adversarial(answers.adversarial, used)),
-        orderings=(ordering,) if ordering.similarity else (),
+        orderings=(ordering_of(model, answers.similarity, named),) if answers.similarity else (),
         provenance=Provenance(**facts),
     )
 

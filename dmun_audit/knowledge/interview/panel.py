@@ -50,6 +50,11 @@ class Panel:
         """The names of the language models that were asked."""
         return ", ".join(dict.fromkeys(each.transcript.model for each in self.interviewers))
 
+    def model_of(self, topic: str) -> str:
+        """The names of the language models that answered questions whose topic begins so."""
+        asked = zip(self.interviewers, self.given, strict=True)
+        return ", ".join(each.transcript.model for each, topics in asked if any(given.startswith(topic) for given in topics))
+
     @property
     def remarks(self) -> list[str]:
         """The sentences of all interviewers for the history of the dossier."""
