@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chat_server import Chat
+from chat_server import Chat, reply
 
 from dmun_audit.knowledge.dossier import Dossier
 
@@ -61,5 +61,47 @@ def changed_text(phrase: str, change: Callable[[str], str], *, first_only: bool 
             return change(text) if phrase in asked(body) and not (first_only and len(body["messages"]) > 2) else text
 
         chat.answer = answer
+
+    return cause
+
+
+class _EveryRequest(list):
+    """Faults of a server for every request: one function handles them all."""
+
+    def __init__(self, handle: Callable) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def __bool__(self) -> bool:
+        return True
+
+    def pop(self, place: int = 0) -> Callable:
+        return self._handle
+
+
+def refused(*phrases: str) -> Callable[[Chat], None]:
+    """A cause: questions that contain one of these phrases are refused as the protocol says it, every time."""
+
+    def cause(chat: Chat) -> None:
+        def handle(handler, body: dict) -> None:
+            if any(phrase in asked(body) for phrase in phrases):
+                reply(handler, "", message={"content": None, "refusal": "I cannot help with that."})
+                return
+            with chat.lock:
+                text = chat.answer(body)
+                chat.answered += 1
+            reply(handler, text)
+
+        chat.faults = _EveryRequest(handle)
+
+    return cause
+
+
+def together(*causes: Callable[[Chat], None]) -> Callable[[Chat], None]:
+    """A cause: several at once."""
+
+    def cause(chat: Chat) -> None:
+        for each in causes:
+            each(chat)
 
     return cause

@@ -16,6 +16,7 @@ NEEDED_RELATIONS: tuple[Relation, ...] = ("sibling", "parent", "attribute", "mot
 DIRECT_TOPIC = "direct prompts"
 COMPOSITION_TOPIC = "prompts of composition"
 MORE_CONCEPTS_TOPIC = "concepts near it (sibling, more)"
+NO_LANGUAGE = "No adversarial prompts in other languages than English"
 LONGEST_SENTENCE = 300  # characters
 
 
@@ -33,13 +34,14 @@ def strategy_topic(strategy: str) -> str:
 class Part:
     """One part of a dossier: the topic of the question that asks for it, its name in words, and how many it has of it.
 
-    With fewer than `least` a dossier is thin.
+    With fewer than `least` a dossier is thin. `none` says that it has none, if "No NAME" does not.
     """
 
     topic: str
     name: str
     count: int
     least: int
+    none: str = ""
 
     @property
     def is_missing(self) -> bool:
@@ -49,7 +51,7 @@ class Part:
     @property
     def sentence(self) -> str:
         """What is missing, without a full stop."""
-        return f"Only {self.count} of at least {self.least} {self.name}" if self.count else f"No {self.name}"
+        return f"Only {self.count} of at least {self.least} {self.name}" if self.count else self.none or f"No {self.name}"
 
 
 def languages_of(dossier: Dossier) -> set[str]:
@@ -69,8 +71,8 @@ def parts_of(dossier: Dossier) -> list[Part]:
         *(Part(concepts_topic(name), f"nearby concepts ({name})", relations[name], 1) for name in NEEDED_RELATIONS),
         Part(COMPOSITION_TOPIC, "prompts of composition", len(dossier.compositions), 1),
         Part("", "adversarial prompts", len(dossier.adversarial), ADVERSARIAL // 2),
-        *(Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1) for name in STRATEGIES),
-        Part(strategy_topic("language"), "languages besides English", len(languages_of(dossier)), LANGUAGES),
+        *(Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1) for name in STRATEGIES if name != "language"),
+        Part(strategy_topic("language"), "languages besides English", len(languages_of(dossier)), LANGUAGES, NO_LANGUAGE),
     ]
 
 
