@@ -4,7 +4,12 @@ import json
 
 from interview_faults import Fault, changed_items, changed_text, refused, together
 
-MISSPELLING, LANGUAGE, RATING, RANKING = "misspelt name", "other languages than English", "Rate every one", "in order of their similarity"
+MISSPELLING, LANGUAGE, RATING, RANKING = (
+    "misspelt name",
+    "other languages than English",
+    "Rate every one",
+    "in order of their similarity",
+)
 COMPOSITION, DIRECT, RELATION = "a third of each skill", "plainly by its name", "relation to the target"
 
 
@@ -124,7 +129,9 @@ FAULTS = [
         says("Only 2 of at least 5 languages besides English: "),
     ),
     Fault("no direct prompts", refused(DIRECT), own_direct_prompts),
-    Fault("every adversarial prompt refused", refused("every way in which the target could still be reached"), nothing_adversarial),
+    Fault(
+        "every adversarial prompt refused", refused("every way in which the target could still be reached"), nothing_adversarial
+    ),
     Fault("no description", refused("Say what it is."), error="gave no valid answer about what the target is"),
     Fault("no neighbour at all", refused(RELATION), error="hold no concept to retain"),
     Fault(

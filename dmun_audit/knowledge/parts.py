@@ -71,7 +71,11 @@ def parts_of(dossier: Dossier) -> list[Part]:
         *(Part(concepts_topic(name), f"nearby concepts ({name})", relations[name], 1) for name in NEEDED_RELATIONS),
         Part(COMPOSITION_TOPIC, "prompts of composition", len(dossier.compositions), 1),
         Part("", "adversarial prompts", len(dossier.adversarial), ADVERSARIAL // 2),
-        *(Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1) for name in STRATEGIES if name != "language"),
+        *(
+            Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1)
+            for name in STRATEGIES
+            if name != "language"
+        ),
         Part(strategy_topic("language"), "languages besides English", len(languages_of(dossier)), LANGUAGES, NO_LANGUAGE),
     ]
 

@@ -35,7 +35,10 @@ def further(second, access, tmp_path):
 def test_the_second_is_asked_only_what_the_first_refused(brief, access, chat, second, further):
     refused(MISSPELLING, LANGUAGE)(chat)
     dossier = build_dossier(brief, access, further=[further])
-    assert {phrase for phrase in (MISSPELLING, LANGUAGE) for body in second.requests if phrase in asked(body)} == {MISSPELLING, LANGUAGE}
+    assert {phrase for phrase in (MISSPELLING, LANGUAGE) for body in second.requests if phrase in asked(body)} == {
+        MISSPELLING,
+        LANGUAGE,
+    }
     assert len(second.requests) == 2
     assert dossier.provenance.thin == ()
     assert {prompt.strategy for prompt in dossier.adversarial} >= {"misspelling", "language"}
@@ -115,7 +118,9 @@ def test_only_what_a_dossier_lacks_is_asked_for_and_the_rest_stays_as_it_is(brie
     assert dossier.provenance.backend == "curated"
     (helper,) = dossier.provenance.helpers
     assert helper.parts[:2] == ("adversarial prompts (works)", "adversarial prompts (misspelling)")
-    assert dossier.provenance.history[-1].startswith(f"Started from mine.json (digest {old.digest()[:12]}): everything in it stays")
+    assert dossier.provenance.history[-1].startswith(
+        f"Started from mine.json (digest {old.digest()[:12]}): everything in it stays"
+    )
     assert problems(dossier, counter) == []
 
 
