@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ Item = TypeVar("Item")
 COMPOSITIONS = 6
 DIFFERENT_SIMILARITIES = NEIGHBOURS // 2
 PROMPTS_PER_CONCEPT = 2
+MOST_EXAMINED = 500  # texts of one part
 NEARLY_EQUAL = 95.0  # per cent, by sorted words: such prompts draw the same picture
 LEAST_COLUMNS, MOST_WORDS = 8, 60  # of a prompt; a letter of Chinese or Japanese takes two columns
 SPELLED_ALIKE = frozenset({"misspelling", "homoglyph"})  # their prompts differ by single letters
@@ -137,12 +138,15 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
 
 
 def _sound(
-    items: Iterable[Item], text: Callable[[Item], str], fault: Callable[[Item], str], faults: Counter[str], alike: bool = False
+    items: Sequence[Item], text: Callable[[Item], str], fault: Callable[[Item], str], faults: Counter[str], alike: bool = False
 ) -> list[Item]:
-    """The items without a fault that are no near-duplicates of one before. Counts the faults of the others."""
+    """The items without a fault that are no near-duplicates of one before. Counts the faults of the others.
+
+    Only the first MOST_EXAMINED are looked at, so that a hostile dossier is scored in bounded time.
+    """
     sound: list[Item] = []
     sorted_words: list[str] = []
-    for item in items:
+    for item in items[:MOST_EXAMINED]:
         words = " ".join(sorted(skeleton(text(item))))
         near = not alike and any(fuzz.ratio(words, other) >= NEARLY_EQUAL for other in sorted_words)
         found = fault(item) or ("near-duplicates" if near else "")

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Shortfall
 
-
 _REASONS = {
     "refused": "the model refused",
     "invalid": "the model's answers were not valid",
