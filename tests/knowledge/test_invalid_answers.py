@@ -172,7 +172,7 @@ def test_answers_that_say_one_thing_many_times_make_no_dossier(brief, access, ch
         return json.dumps(answer)
 
     chat.answer = repeats
-    with pytest.raises(UsageError, match=r"knows only \d+ concepts near"):
+    with pytest.raises(UsageError, match="'a harbour at dawn' does not mention 'Paul Gauguin'"):
         build_dossier(brief, access)
 
 

@@ -26,7 +26,10 @@ from dmun_audit.knowledge.texts import fold
 
 @dataclass(frozen=True)
 class InterviewAnswers:
-    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour."""
+    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour.
+
+    `remarks` are whole sentences on what was dropped or replaced; they stand in the dossier's history.
+    """
 
     description: TargetDescription
     direct: Sequence[PlainPrompt]
@@ -34,6 +37,7 @@ class InterviewAnswers:
     compositions: Sequence[PromptWithSkill]
     adversarial: Mapping[str, Sequence[PlainPrompt]]
     similarity: Mapping[str, Similarity]
+    remarks: tuple[str, ...] = ()
 
 
 class _UsedPrompts:
@@ -72,6 +76,7 @@ def assemble(target: str, world: World, interviewer: Interviewer, answers: Inter
             templates={name: templates.version(name) for name in sorted(interviewer.used_templates)},
             temperature=interviewer.temperature,
             seed=interviewer.seed,
+            history=answers.remarks,
         ),
     )
 

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, get_args
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Dossier, Relation, Role, Skill, World
+from dmun_audit.knowledge.identity import identity
+from dmun_audit.knowledge.interview.aliases import TargetNames, confirm_names
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
     PlainPrompt,
@@ -19,9 +21,11 @@ from dmun_audit.knowledge.interview.answers import (
 )
 from dmun_audit.knowledge.interview.dossier_from_answers import InterviewAnswers, assemble
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest
+from dmun_audit.knowledge.interview.labels import relabelled
+from dmun_audit.knowledge.interview.neighbours import Neighbours
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.interview.similarity_questions import assess_similarity
-from dmun_audit.knowledge.interview.validation import FEWEST_PROMPTS, AnswerValidator, too_few_languages, validate_target
+from dmun_audit.knowledge.interview.validation import AnswerValidator, too_few_languages, validate_target
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import as_usage_error
 from dmun_audit.knowledge.texts import fold, skeleton, without_hidden_characters
@@ -90,17 +94,20 @@ def interview(task: InterviewTask, interviewer: Interviewer) -> Dossier:
     require_allowed(task.target, None, task.allow_sensitive)
     description = interviewer.collect([_description_request(task.target)])[0][0]
     require_allowed(task.target, description.kind, task.allow_sensitive)
-    names = (task.target, *description.aliases, *description.spellings)
-    validator = AnswerValidator(names, description.kind, description.label, task.counter)
-    values = {"target": task.target, "kind": description.kind, "aliases": description.aliases}
-    direct, neighbours = _direct_prompts_and_neighbours(interviewer, validator, values)
+    names = confirm_names(interviewer, task.target, description)
+    validator = AnswerValidator(names.all, description.kind, names.label(description.label), task.counter, about=names)
+    values = {"target": task.target, "kind": description.kind, "aliases": names.described(description).aliases}
+    names, direct, neighbours = _direct_prompts_and_neighbours(interviewer, names, validator, values)
+    remarks, description = names.remarks(description.label), names.described(description)
+    validator = replace(validator, names=names.all, label=description.label, about=names)
+    values |= {"aliases": description.aliases}
     concepts = [concept.name for _, concept in neighbours]
     values |= {"neighbours": concepts[:NEIGHBOURS_SHOWN]}
     used = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
     validator = replace(validator, used=frozenset(used))
     compositions, adversarial = _compositions_and_adversarial_prompts(interviewer, validator, values)
     similarity = assess_similarity(interviewer, values, concepts, task.repeats)
-    answers = InterviewAnswers(description, direct, neighbours, compositions, adversarial, similarity)
+    answers = InterviewAnswers(description, direct, neighbours, compositions, adversarial, similarity, remarks)
     return _complete_dossier(task, interviewer, answers)
 
 
@@ -137,24 +144,26 @@ def _description_request(target: str) -> ItemRequest[TargetDescription]:
 
 
 def _direct_prompts_and_neighbours(
-    interviewer: Interviewer, validator: AnswerValidator, values: dict[str, Any]
-) -> tuple[list[PlainPrompt], list[tuple[Relation, Neighbour]]]:
-    """Direct prompts, and nearby concepts with their relation, each concept once."""
-    direct_request: ItemRequest[PlainPrompt] = ItemRequest(
-        template="direct",
-        values=values,
-        item_type=PlainPrompt,
-        topic="direct prompts",
-        wanted=DIRECT_PROMPTS,
-        minimum=check.DIRECT // 2,
-        validate=validator.validate_direct,
-        identity=_folded_prompt,
-    )
-    requests = [_neighbour_request(validator, values, question, question.wanted) for question in RELATIONS]
-    direct, *lists = interviewer.collect([direct_request, *requests])
-    neighbours = _Neighbours(direct)
+    interviewer: Interviewer, names: TargetNames, validator: AnswerValidator, values: dict[str, Any]
+) -> tuple[TargetNames, list[PlainPrompt], list[tuple[Relation, Neighbour]]]:
+    """The settled names of the target, direct prompts, and nearby concepts with their relation, each concept once.
+
+    Nearby concepts are asked for without the names that were only confirmed: one that is named as a nearby concept is refused.
+    """
+    certain = replace(validator, names=(names.own, *names.certain))
+    shown = values | {"aliases": tuple(name for name in values["aliases"] if name in names.certain)}
+    requests = [_neighbour_request(certain, shown, question, question.wanted) for question in RELATIONS]
+    direct, *lists = interviewer.collect([_direct_request(validator, values), *requests])
+    names = names.without_neighbours(validator.dropped.named)
+    validator = replace(validator, names=names.all, label=names.label(validator.label), about=names)
+    values = values | {"aliases": tuple(name for name in values["aliases"] if name in names.all)}
+    direct = _still_direct(interviewer, direct, validator, values)
+    neighbours = Neighbours(direct, validator.dropped)
     for question, concepts in zip(RELATIONS, lists, strict=True):
         neighbours.add(question.relation, concepts)
+    neighbours.settle(validator)
+    unclear = [concept for _, concept in neighbours.ambiguous.values()]
+    neighbours.add_relabelled(relabelled(interviewer, values, unclear, [validator.label, *neighbours.labels]))
     for _ in range(TOP_UPS):
         missing = check.NEIGHBOURS + 2 - len(neighbours.by_name)
         if missing > 2:
@@ -165,29 +174,34 @@ def _direct_prompts_and_neighbours(
         raise UsageError(
             f"the language model {interviewer.transcript.model!r} knows only {len(neighbours.by_name)} concepts near "
             f"{values['target']!r}",
-            f"{check.NEIGHBOURS} are needed",
+            "; ".join(filter(None, (f"{check.NEIGHBOURS} are needed", neighbours.dropped()))),
             f"ask a larger model, or with another --seed; the answers so far are kept in {interviewer.transcript.path}",
         )
-    return direct, list(neighbours.by_name.values())
+    return names, direct, list(neighbours.by_name.values())
 
 
-class _Neighbours:
-    """Nearby concepts by folded name. Each prompt belongs to one concept; a concept to retain has a label of its own."""
+def _direct_request(validator: AnswerValidator, values: dict[str, Any], repeat: int = 0) -> ItemRequest[PlainPrompt]:
+    return ItemRequest(
+        template="direct",
+        values=values,
+        item_type=PlainPrompt,
+        topic="direct prompts",
+        wanted=DIRECT_PROMPTS,
+        minimum=check.DIRECT // 2,
+        validate=validator.validate_direct,
+        identity=_folded_prompt,
+        repeat=repeat,
+    )
 
-    def __init__(self, direct: Sequence[PlainPrompt]) -> None:
-        self.by_name: dict[str, tuple[Relation, Neighbour]] = {}
-        self._labels: set[str] = set()
-        self._prompts = {fold(item.prompt) for item in direct}
 
-    def add(self, relation: Relation, concepts: Sequence[Neighbour]) -> None:
-        """Add the concepts that are new and have enough prompts of their own."""
-        for concept in concepts:
-            prompts = tuple(text for text in concept.prompts if fold(text) not in self._prompts)
-            ambiguous = concept.role == "retain" and fold(concept.label) in self._labels
-            if not ambiguous and fold(concept.name) not in self.by_name and len(prompts) >= FEWEST_PROMPTS:
-                self.by_name[fold(concept.name)] = (relation, concept.model_copy(update={"prompts": prompts}))
-                self._labels.add(fold(concept.label))
-                self._prompts.update(map(fold, prompts))
+def _still_direct(
+    interviewer: Interviewer, direct: list[PlainPrompt], validator: AnswerValidator, values: dict[str, Any]
+) -> list[PlainPrompt]:
+    """The direct prompts that name the target by its settled names; asked for again if these are too few."""
+    kept = [item for item in direct if validator.validate_direct(item)[0] is not None]
+    if len(kept) >= check.DIRECT // 2:
+        return kept
+    return interviewer.collect([_direct_request(validator, values, repeat=1)])[0]
 
 
 def _neighbour_request(
@@ -203,7 +217,7 @@ def _neighbour_request(
         wanted=wanted,
         minimum=0 if question.relation in MAY_BE_EMPTY or known else 1,
         validate=validator.validate_neighbour,
-        identity=lambda item: fold(item.name),
+        identity=lambda item: identity(item.name),
         repeat=len(known),
         max_tokens=4_000,
     )
