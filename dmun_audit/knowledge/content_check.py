@@ -60,9 +60,9 @@ def _same_concepts(dossier: Dossier) -> Iterator[str]:
     own = identity(dossier.target.name)
     for key, concepts in same.items():
         names = " and ".join(repr(concept.name) for concept in concepts)
-        if len(concepts) > 1:
+        if key and len(concepts) > 1:
             yield f"{names} are one concept in {len(concepts)} spellings"
-        if key == own and not any(names_of_target.is_name(concept.name) for concept in concepts):
+        if key and key == own and not any(names_of_target.is_name(concept.name) for concept in concepts):
             yield f"concept {names} is the target itself in another spelling"
 
 

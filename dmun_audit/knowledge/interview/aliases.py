@@ -6,7 +6,7 @@ The question mixes the names with decoys: names that are surely not the target's
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -82,8 +82,8 @@ class TargetNames:
         also = {
             name: "the language model names it as a nearby concept too" for name in self.all[1:] if identity(name) in identities
         }
-        kept = [tuple(name for name in names if name not in also) for names in (self.certain, self.confirmed)]
-        return TargetNames(self.own, self.kind, *kept, refused={**self.refused, **also})
+        certain, confirmed = (tuple(name for name in names if name not in also) for names in (self.certain, self.confirmed))
+        return replace(self, certain=certain, confirmed=confirmed, refused=self.refused | also)
 
     def described(self, description: TargetDescription) -> TargetDescription:
         """The description with only the names that count, and with a label that mentions one of them."""
