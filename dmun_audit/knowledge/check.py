@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from textwrap import shorten
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.content_check import content_problems, content_remarks
 from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import names_of
@@ -61,8 +62,8 @@ def check(data: bytes, origin: str, counter: Callable[[World], TokenCounter] | N
 
 
 def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]:
-    """Problems beyond validation: names that a prompt comes close to, prompts too long, labels that clash."""
-    lines = []
+    """Problems beyond validation: wrong names, names that a prompt comes close to, prompts too long, labels that clash."""
+    lines = content_problems(dossier)
 
     names = names_of(dossier.names, dossier.target.kind)
 
@@ -119,4 +120,4 @@ def remarks(dossier: Dossier) -> list[str]:
         lines.append("no prompts of composition")
     if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2:
         lines.append("most concepts share their similarity with another: the ordering says little")
-    return [*(f"{THIN}{sentence}" for sentence in dossier.provenance.thin), *lines]
+    return [*(f"{THIN}{sentence}" for sentence in dossier.provenance.thin), *lines, *content_remarks(dossier)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 from rapidfuzz import fuzz
 
@@ -11,6 +12,7 @@ from dmun_audit.knowledge.texts import skeleton
 
 _SAME_WORD = 75.0  # per cent of shared letters from which two words count as forms of one word
 _SHORTEST_STEM = 4  # letters of a word that is a part of a longer one
+_LONG_WORD = 7  # letters from which two words with one stem count as forms of one ("swimsuit", "swimwear")
 _SHARED_BEGINNING = 5  # letters that two longer words share if they are forms of one ("ballet", "ballerina")
 _IRREGULAR = {
     "men": "man",
@@ -40,7 +42,7 @@ def _words(text: str) -> frozenset[str]:
 @lru_cache(maxsize=8192)
 def _all_words(prompt: str) -> frozenset[str]:
     words = skeleton(prompt)
-    return frozenset(words) | {first + second for first, second in zip(words, words[1:], strict=False)}
+    return frozenset(words) | {first + second for first, second in pairwise(words)}
 
 
 @lru_cache(maxsize=65536)
@@ -52,6 +54,8 @@ def _same_word(word: str, other: str) -> bool:
     shorter, longer = sorted((word, other), key=len)
     if len(shorter) >= _SHORTEST_STEM and (longer.startswith(shorter) or longer.endswith(shorter)):
         return True
+    if len(shorter) >= _LONG_WORD:
+        return word[:_SHORTEST_STEM] == other[:_SHORTEST_STEM]
     return word[:_SHARED_BEGINNING] == other[:_SHARED_BEGINNING] and (
         len(shorter) > _SHARED_BEGINNING or fuzz.ratio(word, other) >= _SAME_WORD
     )

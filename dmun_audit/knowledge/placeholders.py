@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dmun_audit.knowledge.remainders import content_words
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.texts import fold, skeleton
 
 # fmt: off
 _WORDS = frozenset([  # compared without spaces, hyphens and case
@@ -46,4 +46,4 @@ def _names_nothing(folded: str) -> bool:
 
 def says_only_the_medium(text: str) -> bool:
     """Whether `text` says how a picture was made and not what it shows, as "a photo" does: it tells no concepts apart."""
-    return not content_words(text)
+    return bool(skeleton(text)) and not content_words(text)

@@ -54,11 +54,10 @@ def find_transliterated(text: str, names: tuple[str, ...]) -> str | None:
 
 
 def sounds_alike(foreign: str, name: str) -> bool:
-    """Whether the whole text `foreign`, in another script, sounds like `name`, or like a part of it with several syllables."""
-    runs = list(_foreign_runs(foreign))
-    if any(_sounds_like(run, name, _sounds_of_name(name), vowels) for run, vowels in runs):
+    """Whether `foreign`, in another script, sounds like `name` or holds it as it sounds."""
+    if find_transliterated(foreign, (name,)):
         return True
-    return fuzz.partial_ratio(_letters(romanised(foreign)), _letters(name)) >= _CLOSE_LIKENESS - 10
+    return fuzz.ratio(_letters(romanised(foreign)), _letters(name)) >= _CLOSE_LIKENESS
 
 
 @lru_cache(maxsize=4096)
@@ -112,13 +111,13 @@ def _script(word: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _as_latin(word: str, script: str) -> str:
+    if script == "HEBREW":
+        word = word[:1] + word[1:].replace("\u05d5", "")  # vav: inside a word it stands for o and u
     latin = "".join(filter(str.isalpha, romanised(word.translate(_NASALS))))
     for letters, sound in _GREEK if script == "GREEK" else ():
         latin = latin.replace(letters, sound)
     if script in _WITHOUT_VOWELS:
         latin = _REPEATED.sub(r"\1a", latin)  # two syllables, and no doubled letter
-    if script == "HEBREW":
-        latin = latin[:1] + latin[1:].replace("v", "")  # inside a word the letter stands for o and u
     return latin
 
 

@@ -78,7 +78,7 @@ def test_a_kind_stands_for_a_description_that_nobody_gives(build, chat, tmp_path
 
 
 def test_the_users_kind_goes_before_the_models(build, tmp_path):
-    code, output, _ = build("Van Gogh", "--kind=identity")
+    code, _, _ = build("Van Gogh", "--kind=identity")
     assert code == 0
     dossier = read_dossier(tmp_path / "van-gogh.json")
     assert (dossier.target.kind, dossier.target.label) == ("identity", "a photo of Van Gogh")

@@ -119,7 +119,7 @@ def _direct_prompts_and_neighbours(
 ) -> tuple[list[str], list[tuple[Relation, Neighbour]]]:
     """New direct prompts, and new concepts with their relation, as far as they are lacking."""
     validator = _validator(task, old, [text for text, _ in old.prompts_with_owners()])
-    neighbours = Neighbours.beside(old)
+    neighbours = Neighbours((text for text, _ in old.prompts_with_owners()), validator.dropped, old)
     questions = [question for question in RELATIONS if concepts_topic(question.relation) in lacking]
     requests: list[ItemRequest[Any]] = [
         neighbour_request(validator, values, question, neighbours.known) for question in questions
@@ -131,6 +131,7 @@ def _direct_prompts_and_neighbours(
     direct = [item.prompt for item in lists[-1] if fold(item.prompt) not in there] if DIRECT_TOPIC in lacking else []
     for question, concepts in zip(questions, lists, strict=False):
         neighbours.add(question.relation, concepts)
+    neighbours.relabel(panel, validator, values)
     neighbours.top_up(panel, validator, values)
     return direct, list(neighbours.by_name.values())
 

@@ -26,7 +26,10 @@ from dmun_audit.knowledge.texts import fold
 
 @dataclass(frozen=True)
 class InterviewAnswers:
-    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour that has one."""
+    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour that has one.
+
+    `remarks` are whole sentences on what was dropped or replaced; they stand in the dossier's history.
+    """
 
     description: TargetDescription
     direct: Sequence[PlainPrompt]
@@ -34,6 +37,7 @@ class InterviewAnswers:
     compositions: Sequence[PromptWithSkill]
     adversarial: Mapping[str, Sequence[PlainPrompt]]
     similarity: Mapping[str, Similarity]
+    remarks: tuple[str, ...] = ()
 
 
 class _UsedPrompts:
@@ -71,7 +75,7 @@ def assemble(target: str, world: World, panel: Panel, answers: InterviewAnswers)
         ),
         adversarial=tuple(_adversarial(answers.adversarial, used)),
         orderings=(ordering_of(model, answers.similarity, named),) if answers.similarity else (),
-        provenance=Provenance(**facts),
+        provenance=Provenance(**facts, history=answers.remarks),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from textwrap import shorten
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Dossier, Kind, Relation, World
+from dmun_audit.knowledge.interview.aliases import TargetNames, confirm_names
 from dmun_audit.knowledge.interview.answers import Neighbour, PlainPrompt, PromptWithSkill, TargetDescription
 from dmun_audit.knowledge.interview.dossier_from_answers import InterviewAnswers, assemble
 from dmun_audit.knowledge.interview.neighbours import Neighbours
@@ -63,10 +65,13 @@ def interview(task: InterviewTask, panel: Panel) -> Dossier:
     said: dict[str, str] = {}
     description = _description(task, panel, said)
     require_allowed(task.target, description.kind, task.allow_sensitive)
-    names = (task.target, *description.aliases, *description.spellings)
-    validator = AnswerValidator(names, description.kind, description.label, task.counter)
-    values = {"target": task.target, "kind": description.kind, "aliases": description.aliases}
-    direct, neighbours = _direct_prompts_and_neighbours(task, panel, validator, values, said)
+    names = confirm_names(panel, task.target, description)
+    validator = AnswerValidator(names.all, description.kind, names.label(description.label), task.counter, about=names)
+    values = {"target": task.target, "kind": description.kind, "aliases": names.described(description).aliases}
+    names, direct, neighbours = _direct_prompts_and_neighbours(task, panel, names, validator, values, said)
+    remarks, description = names.remarks(description.label), names.described(description)
+    validator = replace(validator, names=names.all, label=description.label, about=names)
+    values |= {"aliases": description.aliases}
     concepts = [concept.name for _, concept in neighbours]
     values |= {"neighbours": concepts[:NEIGHBOURS_SHOWN]}
     used = {fold(item.prompt) for item in direct} | {fold(text) for _, concept in neighbours for text in concept.prompts}
@@ -74,7 +79,7 @@ def interview(task: InterviewTask, panel: Panel) -> Dossier:
     compositions, adversarial = _compositions_and_adversarial_prompts(panel, validator, values)
     similarity = assess_similarity(panel, values, concepts, task.repeats, optional=True)
     said |= similarity_sentences(similarity, concepts, panel)
-    answers = InterviewAnswers(description, direct, neighbours, compositions, adversarial, similarity)
+    answers = InterviewAnswers(description, direct, neighbours, compositions, adversarial, similarity, remarks)
     with as_usage_error(f"the answers of {panel.model!r} do not make a dossier", _remedy(panel)):
         return finished(assemble(task.target, task.world, panel, answers), panel, said)
 
@@ -113,33 +118,73 @@ def _description(task: InterviewTask, panel: Panel, said: dict[str, str]) -> Tar
 
 
 def _direct_prompts_and_neighbours(
-    task: InterviewTask, panel: Panel, validator: AnswerValidator, values: dict[str, Any], said: dict[str, str]
-) -> tuple[list[PlainPrompt], list[tuple[Relation, Neighbour]]]:
-    """Direct prompts, and nearby concepts with their relation, each concept once. Adds what they lack to `said`."""
-    requests = [neighbour_request(validator, values, question) for question in RELATIONS]
+    task: InterviewTask,
+    panel: Panel,
+    names: TargetNames,
+    validator: AnswerValidator,
+    values: dict[str, Any],
+    said: dict[str, str],
+) -> tuple[TargetNames, list[PlainPrompt], list[tuple[Relation, Neighbour]]]:
+    """The settled names of the target, direct prompts, and nearby concepts with their relation, each concept once.
+
+    Nearby concepts are asked for without the names that were only confirmed: one that is named as a nearby concept is refused.
+    Adds what prompts and concepts lack to `said`.
+    """
+    certain = replace(validator, names=(names.own, *names.certain))
+    shown = values | {"aliases": tuple(name for name in values["aliases"] if name in names.certain)}
+    requests = [neighbour_request(certain, shown, question) for question in RELATIONS]
     direct, *lists = panel.collect([direct_request(validator, values), *requests])
-    if len(direct) < check.DIRECT // 2:
-        texts = [item.prompt for item in direct]
-        own = own_direct_prompts(task.target, validator.kind, task.counter, texts, check.DIRECT)
-        said[DIRECT_TOPIC] = (
-            f"{len(direct) or 'No'} direct prompts came from the language model{panel.reason(DIRECT_TOPIC)}. {len(own)} were made "
-            "from the target's name by fixed templates."
-        )
-        direct = [*direct, *(PlainPrompt(prompt=text) for text in own)]
-    neighbours = Neighbours(item.prompt for item in direct)
+    names = names.without_neighbours(validator.dropped.named)
+    validator = replace(validator, names=names.all, label=names.label(validator.label), about=names)
+    values = values | {"aliases": tuple(name for name in values["aliases"] if name in names.all)}
+    direct = _enough_direct_prompts(task, panel, direct, validator, values, said)
+    neighbours = Neighbours((item.prompt for item in direct), validator.dropped)
     for question, concepts in zip(RELATIONS, lists, strict=True):
         neighbours.add(question.relation, concepts)
+    neighbours.settle(validator)
+    neighbours.relabel(panel, validator, values)
     neighbours.top_up(panel, validator, values)
     known = list(neighbours.by_name.values())
+    if neighbours.missing and neighbours.dropped():
+        said["dropped concepts"] = f"{neighbours.dropped()}."
     if not direct or not any(concept.role == "retain" for _, concept in known):
         what = "no concept to retain" if direct else "no direct prompt that the text encoder reads to its end"
+        counts = (
+            f"{len(known)} nearby concepts and {len(direct)} direct prompts are valid; an audit needs one prompt and one concept to "
+            "retain at least"
+        )
         raise UsageError(
             f"the answers of {panel.model!r} about {task.target!r} hold {what}",
-            f"{len(known)} nearby concepts and {len(direct)} direct prompts are valid; an audit needs one prompt and one concept "
-            "to retain at least",
+            "; ".join(filter(None, (counts, neighbours.dropped()))),
             _remedy(panel),
         )
-    return direct, known
+    return names, direct, known
+
+
+def _enough_direct_prompts(
+    task: InterviewTask,
+    panel: Panel,
+    direct: Sequence[PlainPrompt],
+    validator: AnswerValidator,
+    values: dict[str, Any],
+    said: dict[str, str],
+) -> list[PlainPrompt]:
+    """The direct prompts that name the target by its settled names.
+
+    If settling the names left too few, they are asked for again. What is still missing is made of the own name; `said` says so.
+    """
+    least = check.DIRECT // 2
+    kept = [item for item in direct if validator.validate_direct(item)[0] is not None]
+    if len(kept) < least <= len(direct):
+        kept = panel.collect([direct_request(validator, values, repeat=1)])[0]
+    if len(kept) >= least:
+        return kept
+    own = own_direct_prompts(task.target, validator.kind, task.counter, [item.prompt for item in kept], check.DIRECT)
+    said[DIRECT_TOPIC] = (
+        f"{len(kept) or 'No'} direct prompts came from the language model{panel.reason(DIRECT_TOPIC)}. {len(own)} were made from the "
+        "target's name by fixed templates."
+    )
+    return [*kept, *(PlainPrompt(prompt=text) for text in own)]
 
 
 def _compositions_and_adversarial_prompts(

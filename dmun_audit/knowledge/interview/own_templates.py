@@ -27,13 +27,18 @@ _NEEDED = {
     "attack": {"target", "prompts", "wanted"},
     "target": {"target"},
 }
-"""The values without which a question asks for nothing. A question that is not listed needs `target` and `wanted`."""
+"""The values without which a question asks for nothing. Any other question needs `target`, `listed` and `wanted` if it has them."""
+
+_GIVEN = {"same-thing": {"target", "wanted"}, "labels": {"target", "kind", "wanted"}}
+"""What these questions get of the values about the target; all others get all of them."""
 
 _TRIED = {"text": "a prompt", "strategy": "works", "hits": 1, "images": 2, "best": 0.5}
 _SAMPLES: dict[str, Any] = {
     "wanted": 4,
     "aliases": ("Another Name",),
     "neighbours": ["a concept", "another concept"],
+    "listed": ["a name", "another name"],
+    "taken": ["a label"],
     "names": ["a concept", "another concept"],
     "known": ("a concept",),
     "prompts": [_TRIED | {"base_hits": 1, "base_images": 2, "base_best": 0.5}],
@@ -93,7 +98,7 @@ def _check(templates: Templates, name: str, path: Path) -> None:
         line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), 1)
         why = f"it has {', '.join(sorted(available))}"
         raise UsageError(f"{path}, line {line}: the question has no value {variable!r}", why, "use one of these")
-    if missing := sorted(_NEEDED.get(name, {"target", "wanted"}) - used):
+    if missing := sorted(_NEEDED.get(name, {"target", "listed", "wanted"} & _of_built_in(name)) - used):
         lacking = ", ".join(f"{{{{ {variable} }}}}" for variable in missing)
         raise UsageError(f"{path} lacks {lacking}", "without it the question does not ask for what is needed", "add it")
     try:
@@ -102,10 +107,16 @@ def _check(templates: Templates, name: str, path: Path) -> None:
         raise UsageError(f"{path}, line {_line(error, name)}: {error}", "the text cannot be filled in", "correct it") from None
 
 
+def _of_built_in(name: str) -> set[str]:
+    """The values that the built-in question uses."""
+    return meta.find_undeclared_variables(BUILT_IN.environment.parse((FOLDER / (name + SUFFIX)).read_text("utf-8")))
+
+
 def _available(name: str) -> set[str]:
     """The values that a question gets."""
-    built_in = meta.find_undeclared_variables(BUILT_IN.environment.parse((FOLDER / (name + SUFFIX)).read_text("utf-8")))
-    return built_in | (set() if name in {"system", "look"} else {"target"} if name == "target" else _ABOUT_TARGET)
+    return _of_built_in(name) | (
+        set() if name in {"system", "look", "target"} else _ABOUT_TARGET & _GIVEN.get(name, _ABOUT_TARGET)
+    )
 
 
 def _line(error: Exception, name: str) -> int:

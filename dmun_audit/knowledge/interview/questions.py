@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, get_args
 
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import Relation, Role, Skill
+from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
     PlainPrompt,
@@ -76,8 +77,8 @@ def description_request(target: str, *, optional: bool = False) -> ItemRequest[T
     )
 
 
-def direct_request(validator: AnswerValidator, values: dict[str, Any]) -> ItemRequest[PlainPrompt]:
-    """The request for direct prompts."""
+def direct_request(validator: AnswerValidator, values: dict[str, Any], repeat: int = 0) -> ItemRequest[PlainPrompt]:
+    """The request for direct prompts; with `repeat`, once more."""
     return ItemRequest(
         template="direct",
         values=values,
@@ -87,6 +88,7 @@ def direct_request(validator: AnswerValidator, values: dict[str, Any]) -> ItemRe
         minimum=check.DIRECT // 2,
         validate=validator.validate_direct,
         identity=_folded_prompt,
+        repeat=repeat,
         optional=True,
     )
 
@@ -124,7 +126,7 @@ def _neighbours(
         wanted=wanted,
         minimum=minimum,
         validate=validator.validate_neighbour,
-        identity=lambda item: fold(item.name),
+        identity=lambda item: identity(item.name),
         repeat=len(known),
         max_tokens=4_000,
         optional=True,
