@@ -2,7 +2,7 @@
 
 import json
 
-from interview_faults import Fault, changed_items, changed_text, refused, together
+from interview_faults import Fault, changed_items, changed_text, refused_for_good, together
 
 MISSPELLING, LANGUAGE, RATING, RANKING = (
     "misspelt name",
@@ -77,7 +77,7 @@ def unordered(dossier):
 
 def ordered_all_the_same(dossier):
     assert len(dossier.provenance.thin) == 1
-    assert dossier.provenance.thin[0].startswith("similarity (rated, 1 of 2): ")
+    assert dossier.provenance.thin[0].startswith("Similarity (rated, 1 of 2): ")
     assert len({concept.similarity for concept in dossier.concepts}) > 20
 
 
@@ -85,7 +85,7 @@ def everything_missing_is_said(dossier):
     thin = dossier.provenance.thin
     assert "No adversarial prompts by misspelling: the model refused." in thin
     assert "No adversarial prompts in other languages than English: the model refused." in thin
-    assert any(line.startswith("similarity (rated, 1 of 2): ") for line in thin)
+    assert any(line.startswith("Similarity (rated, 1 of 2): ") for line in thin)
     assert len(thin) == 3
     assert len(dossier.concepts) >= 20
 
@@ -100,26 +100,30 @@ FAULTS = [
     Fault("a prompt given twice", changed_items("by its name", lambda items: [*items, items[0]]), says_nothing),
     Fault(
         "one refused strategy",
-        refused(MISSPELLING),
+        refused_for_good(MISSPELLING),
         says("No adversarial prompts by misspelling: the model refused.", strategies={"misspelling"}),
     ),
     Fault(
         "one refused language question",
-        refused(LANGUAGE),
+        refused_for_good(LANGUAGE),
         says("No adversarial prompts in other languages than English: the model refused.", strategies={"language"}),
     ),
     Fault("one bad rating", first_rating_fails, ordered_all_the_same),
     Fault(
         "a refused strategy, a refused language question and a bad rating",
-        together(first_rating_fails, refused(MISSPELLING, LANGUAGE)),
+        together(first_rating_fails, refused_for_good(MISSPELLING, LANGUAGE)),
         everything_missing_is_said,
     ),
-    Fault("no similarity at all", refused(RATING, RANKING), unordered),
-    Fault("no ratings, only rankings", refused(RATING), says("similarity (rated, 1 of 2): ", "similarity (rated, 2 of 2): ")),
+    Fault("no similarity at all", refused_for_good(RATING, RANKING), unordered),
+    Fault(
+        "no ratings, only rankings",
+        refused_for_good(RATING),
+        says("Similarity (rated, 1 of 2): ", "Similarity (rated, 2 of 2): "),
+    ),
     Fault("no compositions", nothing(COMPOSITION), says("No prompts of composition: ")),
     Fault(
         "no neighbours of two relations",
-        refused(f"{RELATION}: attribute", f"{RELATION}: distant"),
+        refused_for_good(f"{RELATION}: attribute", f"{RELATION}: distant"),
         says("No nearby concepts (attribute): the model refused.", "No nearby concepts (distant): the model refused."),
     ),
     Fault("fewer than twenty concepts", changed_items(RELATION, lambda items: items[:1], first_only=False), few_concepts),
@@ -128,12 +132,14 @@ FAULTS = [
         changed_items(LANGUAGE, lambda items: [item for item in items if item["language"] in {"fr", "de"}], first_only=False),
         says("Only 2 of at least 5 languages besides English: "),
     ),
-    Fault("no direct prompts", refused(DIRECT), own_direct_prompts),
+    Fault("no direct prompts", refused_for_good(DIRECT), own_direct_prompts),
     Fault(
-        "every adversarial prompt refused", refused("every way in which the target could still be reached"), nothing_adversarial
+        "every adversarial prompt refused",
+        refused_for_good("every way in which the target could still be reached"),
+        nothing_adversarial,
     ),
-    Fault("no description", refused("Say what it is."), error="gave no valid answer about what the target is"),
-    Fault("no neighbour at all", refused(RELATION), error="hold no concept to retain"),
+    Fault("no description", refused_for_good("Say what it is."), error="gave no valid answer about what the target is"),
+    Fault("no neighbour at all", refused_for_good(RELATION), error="hold no concept to retain"),
     Fault(
         "nothing to retain",
         changed_text("", lambda text: text.replace('"role": "retain"', '"role": "observe"'), first_only=False),

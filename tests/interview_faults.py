@@ -65,6 +65,21 @@ def changed_text(phrase: str, change: Callable[[str], str], *, first_only: bool 
     return cause
 
 
+def refused(phrase: str, words: str, *, for_good: bool = False) -> Callable[[Chat], None]:
+    """A cause: questions that contain `phrase` are answered with `words` until their purpose is explained, or for good."""
+
+    def cause(chat: Chat) -> None:
+        oracle = chat.answer
+
+        def answer(body: dict) -> str:
+            question = asked(body)
+            return words if phrase in question and (for_good or "Why this is asked" not in question) else oracle(body)
+
+        chat.answer = answer
+
+    return cause
+
+
 class _EveryRequest(list):
     """Faults of a server for every request: one function handles them all."""
 
@@ -79,7 +94,7 @@ class _EveryRequest(list):
         return self._handle
 
 
-def refused(*phrases: str) -> Callable[[Chat], None]:
+def refused_for_good(*phrases: str) -> Callable[[Chat], None]:
     """A cause: questions that contain one of these phrases are refused as the protocol says it, every time."""
 
     def cause(chat: Chat) -> None:

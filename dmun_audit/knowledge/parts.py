@@ -106,4 +106,4 @@ def _with_reason(sentence: str, reason: str) -> str:
 
 
 def _line(text: str) -> str:
-    return shorten(text, LONGEST_SENTENCE, placeholder="…")
+    return shorten(text[:1].upper() + text[1:], LONGEST_SENTENCE, placeholder="…")

@@ -2,7 +2,7 @@
 
 import pytest
 from chat_server import serving
-from interview_faults import refused
+from interview_faults import refused_for_good
 from oracles import Looker, atelier_knowledge
 
 from dmun_audit.config.describe import describe
@@ -27,7 +27,7 @@ def thin_dossier(name, *sentences, **parts):
 def test_an_audit_that_asks_a_language_model_writes_a_thin_dossier_and_says_so(tmp_path, capsys):
     options = Options(target="Van Gogh", store=str(tmp_path))
     with serving(Looker(atelier_knowledge())) as chat:
-        refused("misspelt name")(chat)
+        refused_for_good("misspelt name")(chat)
         first = resolve(Options(**vars(options) | {"knowledge": f"{chat.url}#looker"}))
         requests = len(chat.requests)
         again = resolve(Options(**vars(options) | {"knowledge": f"{chat.url}#looker"}))
@@ -47,7 +47,7 @@ def test_an_audit_that_asks_a_language_model_writes_a_thin_dossier_and_says_so(t
             thin_dossier("van-gogh", REFUSED, compositions=()),
             ["the dossier is thin: no prompts of composition"],
         ),
-        (thin_dossier("van-gogh", "similarity (rated, 1 of 3): 9 of 29 items could be had; its answers were not valid."), []),
+        (thin_dossier("van-gogh", "Similarity (rated, 1 of 3): 9 of 29 items could be had; its answers were not valid."), []),
     ],
 )
 def test_a_dossier_that_lacks_a_part_with_a_claim_is_no_release_evidence(dossier, reasons):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from chat_server import serving
-from interview_faults import asked, refused
+from interview_faults import asked, refused_for_good
 from oracles import Oracle
 
 from dmun_audit.cli import main
@@ -38,7 +38,7 @@ def test_the_end_says_what_was_built_what_it_is_worth_and_what_to_do(build):
 
 
 def test_the_end_of_a_thin_dossier_says_what_is_missing_and_how_to_get_it(build, chat, tmp_path):
-    refused(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(chat)
     code, output, _ = build("Van Gogh")
     assert code == 0
     assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
@@ -48,7 +48,7 @@ def test_the_end_of_a_thin_dossier_says_what_is_missing_and_how_to_get_it(build,
 
 
 def test_strict_writes_no_thin_dossier_and_keeps_the_answers(build, chat, tmp_path):
-    refused(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(chat)
     code, _, errors = build("Van Gogh", "--strict")
     assert code == 4
     assert errors.count("ERROR") == 1
@@ -65,7 +65,7 @@ def test_strict_writes_a_dossier_that_lacks_nothing(build, tmp_path):
 
 
 def test_a_kind_stands_for_a_description_that_nobody_gives(build, chat, tmp_path):
-    refused("Say what it is.")(chat)
+    refused_for_good("Say what it is.")(chat)
     assert build("Van Gogh")[0] == 4
     code, output, _ = build("Van Gogh", "--kind=style")
     assert code == 0
@@ -133,7 +133,7 @@ def test_an_error_in_one_target_does_not_lose_the_others(build, painters, tmp_pa
 
 
 def test_a_second_model_has_its_own_transcript_and_is_named(build, chat, known, tmp_path):
-    refused(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(chat)
     with serving(Oracle(known)) as second:
         code, output, _ = build("Van Gogh", f"--llm={chat.url}#oracle", llm=f"--llm={second.url}#helper")
     assert code == 0

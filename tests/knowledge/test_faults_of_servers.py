@@ -124,7 +124,7 @@ def test_retry_after_is_honoured(brief, access, chat):
         (_truncated, "gave no valid answer", "larger model"),
         (_prose, "gave no valid answer", "larger model"),
         (_wrong_schema, "gave no valid answer", "larger model"),
-        (_refusal, "You refused", "larger model"),
+        (_refusal, "refused to say anything", "another model"),
         (_ten_megabytes, "far too long", "larger model"),
         (_markup, "gave no valid answer", "larger model"),
     ],

@@ -13,7 +13,8 @@ from tiny_models import save_llama, save_llama_vision
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier
 from dmun_audit.knowledge.interview import answers
-from dmun_audit.knowledge.interview.answers import answer_schema, read_items
+from dmun_audit.knowledge.interview.answers import answer_schema
+from dmun_audit.knowledge.interview.reading_answers import read_answer
 from dmun_audit.knowledge.language_models.local import TransformersModel
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import parse_language_model
@@ -63,7 +64,8 @@ def test_every_whole_answer_is_valid_for_every_item_type_of_the_interview(llama)
     ):
         if answer.end == "stop":
             whole += 1
-            items, complaints = read_items(answer.text, item_type)
+            reading = read_answer(answer.text, item_type)
+            items, complaints = reading.items, reading.problems
             assert items or "markup" in complaints[0]
             assert all("markup" in line or "at least 1 character" in line or "at least 2 items" in line for line in complaints)
     assert whole >= len(ITEM_TYPES) - 1
@@ -76,8 +78,8 @@ def test_a_batch_answers_each_question_with_its_own_schema(llama):
         _question(answers.RankedNumber, "A much longer question, so that rows are padded."),
     ]
     rated, ranked = _answers(model, questions)
-    assert read_items(rated.text, answers.NumberedRating)[0]
-    assert read_items(ranked.text, answers.RankedNumber)[0]
+    assert read_answer(rated.text, answers.NumberedRating).items
+    assert read_answer(ranked.text, answers.RankedNumber).items
     assert ranked.tokens_in > rated.tokens_in > 0
     assert rated.tokens_out > 0
 
@@ -177,7 +179,7 @@ def test_a_vision_language_model_sees_images(seeing):
     red, blue = _picture("red"), _picture("blue")
     answer = _answers(model, [_question(answers.SimilarityRating, "How similar?", (red, red, blue, blue))])[0]
     assert answer.end == "stop"
-    assert 0 <= read_items(answer.text, answers.SimilarityRating)[0][0].rating <= 100
+    assert 0 <= read_answer(answer.text, answers.SimilarityRating).items[0].rating <= 100
     assert _answers(model, [_question(answers.SimilarityRating, "No picture.")])[0].end == "stop"
 
 
@@ -205,7 +207,7 @@ def test_a_template_without_a_system_turn_gets_the_instructions_in_the_first_tur
     refusal = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
     (plain / "chat_template.jinja").write_text(refusal + template)
     model, question = TransformersModel(str(plain), Settings()), _question(answers.NumberedRating)
-    assert read_items(_answers(model, [question])[0].text, answers.NumberedRating)[0]
+    assert read_answer(_answers(model, [question])[0].text, answers.NumberedRating).items
     assert model._loaded._conversation(question.messages) == [{"role": "user", "content": "Answer.\n\nGo on."}]
     (plain / "chat_template.jinja").write_text("{{ raise_exception('never') }}")
     with pytest.raises(LoadError, match="fails"):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from chat_server import serving
-from interview_faults import asked, refused
+from interview_faults import asked, refused_for_good
 from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
@@ -33,7 +33,7 @@ def further(second, access, tmp_path):
 
 
 def test_the_second_is_asked_only_what_the_first_refused(brief, access, chat, second, further):
-    refused(MISSPELLING, LANGUAGE)(chat)
+    refused_for_good(MISSPELLING, LANGUAGE)(chat)
     dossier = build_dossier(brief, access, further=[further])
     assert {phrase for phrase in (MISSPELLING, LANGUAGE) for body in second.requests if phrase in asked(body)} == {
         MISSPELLING,
@@ -58,7 +58,7 @@ def test_one_that_is_not_needed_is_not_asked_and_leaves_no_trace(brief, access, 
 
 
 def test_the_second_says_what_the_target_is_if_the_first_does_not(brief, access, chat, second, further):
-    refused(DESCRIPTION)(chat)
+    refused_for_good(DESCRIPTION)(chat)
     dossier = build_dossier(brief, access, further=[further])
     assert len(second.requests) == 1
     assert dossier.provenance.helpers[0].parts == ("what the target is",)
@@ -66,8 +66,8 @@ def test_the_second_says_what_the_target_is_if_the_first_does_not(brief, access,
 
 
 def test_what_both_refuse_is_said_and_asking_again_costs_nothing(brief, access, chat, second, further, tmp_path):
-    refused(MISSPELLING)(chat)
-    refused(MISSPELLING)(second)
+    refused_for_good(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(second)
     dossier = build_dossier(brief, access, further=[further])
     assert dossier.provenance.thin == ("No adversarial prompts by misspelling: the model refused.",)
     assert dossier.provenance.helpers[0].parts == ()
@@ -77,14 +77,14 @@ def test_what_both_refuse_is_said_and_asking_again_costs_nothing(brief, access, 
 
 
 def test_both_transcripts_replay_without_the_servers(brief, access, chat, further, tmp_path):
-    refused(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(chat)
     first = as_bytes(build_dossier(brief, access, further=[further]), tmp_path)
     replayed = [replace(each, reference=parse_language_model(f"transcript:{each.transcript}")) for each in (access, further)]
     assert as_bytes(build_dossier(brief, replayed[0], further=replayed[1:]), tmp_path) == first
 
 
 def test_ratings_of_the_second_stand_for_those_of_the_first(brief, access, chat, second, further, known):
-    refused("Rate every one", "in order of their similarity")(chat)
+    refused_for_good("Rate every one", "in order of their similarity")(chat)
     dossier = build_dossier(brief, access, further=[further])
     assert len(second.requests) == 4
     assert dossier.orderings[0].model == "helper"
@@ -139,7 +139,7 @@ def test_new_concepts_are_put_on_the_scale_of_the_old_ones(brief, access, chat, 
 
 
 def test_a_thin_dossier_is_completed_by_another_model(brief, access, chat, further, second, tmp_path):
-    refused(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING)(chat)
     thin = build_dossier(brief, access)
     whole = build_dossier(brief, further, start=Start(thin, "thin.json"))
     assert thin.provenance.thin == ("No adversarial prompts by misspelling: the model refused.",)

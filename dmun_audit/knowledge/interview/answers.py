@@ -6,20 +6,15 @@ question with the schema. If a title or docstring changes, old transcripts no lo
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from textwrap import shorten
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Kind, Role, Skill
 from dmun_audit.knowledge.texts import without_hidden_characters
 
 MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
-LONGEST_PROBLEM = 200  # characters
-_BRACES_TRIED = 40  # opening braces in an answer at which JSON is looked for
 
 
 def _one_clean_line(value: Any) -> Any:
@@ -137,46 +132,29 @@ def answer_schema(item_type: type[BaseModel], minimum: int, maximum: int) -> dic
     } | ({"$defs": definitions} if definitions else {})
 
 
-def read_items(text: str, item_type: type[Item]) -> tuple[list[Item], list[str]]:
-    """The valid items of an answer, and the problems of the others. JSON is found in prose and code fences too."""
-    values = _list_of_items(text)
-    if values is None:
-        return [], ["There is no JSON object with a list `items` in the answer."]
-    items: list[Item] = []
-    problems: list[str] = []
-    for number, value in enumerate(values, start=1):
-        try:
-            items.append(item_type.model_validate_json(json.dumps(value)))
-        except (ValidationError, RecursionError) as error:
-            faults = error.errors() if isinstance(error, ValidationError) else []
-            message = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg']}" for fault in faults[:3])
-            message = shorten(without_hidden_characters(message), LONGEST_PROBLEM, placeholder="…")  # it may quote the answer
-            problems.append(f"Item {number} is not valid: {message or 'nested too deep'}.")
-    return items, problems
+EXAMPLES: dict[type[BaseModel], BaseModel] = {
+    TargetDescription: TargetDescription(
+        kind="object", aliases=("grand piano", "concert grand"), spellings=("piano à queue",), label="a photo of a grand piano"
+    ),
+    PlainPrompt: PlainPrompt(prompt="a kite over a wheat field at noon"),
+    PromptWithLanguage: PromptWithLanguage(prompt="ein Drachen über einem Feld", language="de"),
+    PromptWithSkill: PromptWithSkill(prompt="three kites over a field", skill="counting"),
+    Neighbour: Neighbour(
+        name="kite",
+        kind="object",
+        role="retain",
+        may_contain_target=False,
+        label="a photo of a kite",
+        prompts=("a kite over a wheat field at noon", "a red kite at the beach"),
+    ),
+    PromptWithStrategy: PromptWithStrategy(prompt="a kite over a wheat field at noon", language="en", strategy="description"),
+}
+"""A valid item of each type, about something else, that shows a model the form. Numbers have none: it would be taken over."""
 
 
-def _list_of_items(text: str) -> list[Any] | None:
-    for value in _json_values(text):
-        items = value.get("items") if isinstance(value, dict) else value
-        if isinstance(items, list):
-            return items
-    return None
-
-
-def _json_values(text: str) -> Iterator[Any]:
-    """JSON values in `text`: the whole text, or else every value that starts at an opening brace."""
-    decoder = json.JSONDecoder()
-    try:
-        yield json.loads(text)
-        return
-    except (ValueError, RecursionError):
-        pass
-    start, tried = text.find("{"), 0
-    while start >= 0 and tried < _BRACES_TRIED:
-        end = start + 1
-        try:
-            value, end = decoder.raw_decode(text, start)
-            yield value
-        except (ValueError, RecursionError):
-            pass
-        start, tried = text.find("{", end), tried + 1
+def example_answer(item_type: type[BaseModel]) -> str:
+    """The text of an answer with one item of that type."""
+    if (example := EXAMPLES.get(item_type)) is not None:
+        return f'{{"items": [{example.model_dump_json()}]}}'
+    fields = ", ".join(f'"{name}": {name.upper()}' for name in item_type.model_fields)
+    return f'{{"items": [{{{fields}}}]}}'

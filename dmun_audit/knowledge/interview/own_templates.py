@@ -26,6 +26,8 @@ _NEEDED = {
     "refine": {"target", "prompts"},
     "attack": {"target", "prompts", "wanted"},
     "target": {"target"},
+    "purpose": {"question"},
+    "example": {"question", "example"},
 }
 """The values without which a question asks for nothing. Any other question needs `target`, `listed` and `wanted` if it has them."""
 
@@ -115,7 +117,7 @@ def _of_built_in(name: str) -> set[str]:
 def _available(name: str) -> set[str]:
     """The values that a question gets."""
     return _of_built_in(name) | (
-        set() if name in {"system", "look", "target"} else _ABOUT_TARGET & _GIVEN.get(name, _ABOUT_TARGET)
+        set() if name in {"system", "look", "target", "purpose", "example"} else _ABOUT_TARGET & _GIVEN.get(name, _ABOUT_TARGET)
     )
 
 

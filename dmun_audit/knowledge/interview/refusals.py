@@ -1,0 +1,216 @@
+"""Refusals of language models, in any wording and in many languages.
+
+A refusal speaks in the first person, or about the request; a prompt for an image shows a thing. The patterns keep to that: "a
+sorry-looking sunflower" and "an AI-generated painting" are no refusals.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONGEST_LEAD = 600  # characters at the start of a text in which a refusal is looked for
+
+_ENGLISH_VERBS = (
+    r"(?:help|assist|aid|provide|create|generate|fulfil+|comply|continue|answer|do (?:that|this|it|so)\b|support|engage|produce|write|"
+    r"offer|discuss|give|share|suggest|participate|proceed|respond|complete|accommodate|facilitate|supply|process|satisfy|honou?r|"
+    r"be (?:of|able)|go (?:along|ahead|further)|carry out|take part|draft|compose|propose|recommend|encourage|promote|in good)"
+)
+_AI = r"(?:ai|a\.i\.|artificial intelligence|(?:large )?language model|llm|chatbot|virtual assistant)"
+
+PATTERNS: dict[str, tuple[str, ...]] = {
+    "English": (
+        r"(?:i|we) (?:prefer|choose|opt|wish) not to\b",
+        r"(?:i|we) (?:do not|don't) have the (?:ability|permission|right)\b",
+        r"(?:my )?apologies[,.]? (?:but|i|that|this)\b",
+        r"(?:prompt|request|content|message|output) (?:was |has been )?blocked\b",
+        r"(?:i|we) (?:cannot|can't|won't|will not) (?:and|or) (?:cannot|can't|won't|will not)\b",
+        rf"(?:but |however,? |and |so |therefore,? )?(?:i|we) (?:really |simply |just |respectfully |unfortunately |regretfully )?"
+        rf"(?:cannot|can't|can not|could not|couldn't|won't|will not|would not|wouldn't|shouldn't|should not|may not|must not) "
+        rf"(?:\w+ly |in good conscience )?{_ENGLISH_VERBS}",
+        r"(?:i|we)(?:'m| am|'re| are) (?:\w+ )?(?:unable|not able|not allowed|not permitted|not comfortable|not going|not in a position|"
+        r"not (?:programmed|designed|authori[sz]ed))\b",
+        r"(?:i|we)(?:'m| am|'re| are) (?:\w+ )?sorry\b(?:[.!]?$|[,.]? (?:but|however|i|we|this|that|your|the request|for)\b)",
+        r"sorry[,.!]? (?:but|however|i (?:can|am|won)|i'm|we (?:can|are)|this (?:request|is)|that (?:request|is)|no can do|your request|"
+        r"about that)\b",
+        r"(?:i'm |i am )?(?:very |so )?sorry[.!]?$",
+        r"(?:i|we|my|our) (?:sincere(?:ly)? )?apolog(?:i[sz]e|ies)\b",
+        r"i(?:'m| am) afraid (?:that )?(?:i|we|this|that)\b",
+        rf"(?:as|being|since i am|because i am|i(?:'m| am)(?: just| only)?) an? (?:\w+ )?{_AI}\b(?:[^.]{{0,40}})\b(?:i|my|it is|it's|"
+        rf"assistant|model|and)\b",
+        r"(?:i|we)(?:'ll| will|'d| would)? ?(?:must|have to|need to|going to|rather|prefer to)? ?(?:respectfully |politely |kindly )?"
+        r"(?:decline|refuse)\b",
+        r"(?:i|we) (?:must|have to|need to|would rather|'d rather|prefer to) (?:respectfully |politely )?(?:pass|not)\b",
+        rf"(?:i|we) (?:do not|don't) (?:feel comfortable|think (?:it|this|that)|(?:\w+ly )?{_ENGLISH_VERBS})",
+        r"(?:this|that|your|the|such)(?: an?)? (?:\w+ )?(?:request|prompt|question|query|content|topic|task|material)s? (?:\w+ ){0,3}"
+        r"(?:violat\w+|go(?:es)? against|against|conflicts? with|breach\w*|contraven\w+|not (?:be )?(?:allowed|permitted|appropriate|"
+        r"something)|(?:been )?(?:blocked|flagged|rejected|filtered|refused|denied)|cannot be|can't be|inappropriate|unsafe|harmful)",
+        r"(?:this|that|it)(?:'s| is| would be) (?:not (?:appropriate|ethical|possible|something (?:i|we))|inappropriate|unethical|against "
+        r"(?:my|our|the))",
+        r"unfortunately,? (?:i|we|this|that|your|it)\b[^.]{0,60}(?:can't|cannot|unable|not|isn't|violat\w+)\b",
+        r"(?:my|our) (?:\w+ )?(?:guidelines|programming|policies|policy|training|principles|values)\b[^.]{0,40}\b(?:not|prevent|prohibit|forbid|"
+        r"restrict|don't)",
+        r"(?:i|we) (?:was|were|am|are|have been) (?:designed|programmed|trained|instructed|built) (?:not )?to (?:be|avoid|decline|refuse|"
+        r"help|provide|not)\b",
+        r"(?:the )?(?:content|response|answer|output|request) (?:was |is |has been )?(?:filtered|blocked|refused|withheld|denied|rejected)",
+        r"(?:refused|refusal|declined|request denied|access denied|cannot comply|can't comply|refusing to answer)\.?$",
+        r"(?:i|we)(?:'m| am|'re| are) (?:going to )?(?:declin|refus)(?:e|ing)\b",
+        r"no,? i (?:can't|won't|cannot|will not)\b",
+        r"let'?s talk about something else",
+        r"(?:i|we|while|although|thank)\b[^.!?\n]{0,160}\b(?:but|however),? (?:unfortunately,? )?(?:i|we)(?:'m| am| must| have to)? "
+        r"(?:cannot|can't|can not|won't|will not|not able|unable|not comfortable|decline|refuse)\b",
+        r"(?:i|we)(?:'d| would) rather not\b",
+    ),
+    "German": (
+        r"das geht (?:leider )?nicht[.!]?$",
+        r"(?:ich|wir) (?:verweigere|verweigern|lehne)\b",
+        r"(?:es )?tut mir (?:sehr |wirklich )?leid",
+        r"(?:ich|wir) (?:kann|darf|werde|möchte|will|könnte|können|dürfen|werden) (?:[^.]{0,60} )?(?:nicht|keine[nrms]?|nichts)\b",
+        r"(?:leider|das|dabei|diese|dies|hierbei|dazu|darauf|damit)\b[^.]{0,40}\b(?:kann|darf|können|dürfen|werde|muss) (?:ich|wir)\b",
+        r"(?:ich|wir) (?:bin|sind) (?:leider )?(?:nicht (?:in der lage|befugt|berechtigt)|außerstande)",
+        r"(?:ich|wir) (?:muss|müssen|lehne|bitte um (?:verständnis|entschuldigung))\b[^.]{0,40}(?:ab|ablehnen|verständnis|entschuldigung)",
+        r"(?:entschuldigung|entschuldigen sie|verzeihung)[,.!]? (?:bitte, )?(?:aber|doch|ich|das|dabei)\b",
+        r"als (?:\w+ )?(?:ki|künstliche intelligenz|sprachmodell|assistent)\b",
+        r"(?:diese|ihre|deine|die) (?:anfrage|anforderung|frage|bitte|aufgabe)\b[^.]{0,30}(?:verstößt|verletzt|widerspricht|wurde|nicht)",
+    ),
+    "French": (
+        r"(?:navrée?s?|pardon|excusez-moi)[,.]? (?:mais|je|nous)\b",
+        r"je préfère ne pas\b",
+        r"(?:je suis|nous sommes) (?:vraiment |sincèrement |profondément )?désolée?s?\b",
+        r"désolée?s?[,.!]? (?:mais|je|nous|de ne)\b",
+        r"(?:mais )?(?:je|nous) (?:ne |n')(?:peux|puis|suis|pourrai|pourrais|veux|vais|pouvons|sommes|dois) (?:malheureusement )?pas\b",
+        r"je ne saurais\b",
+        r"(?:malheureusement|hélas|je regrette)[, ][^.]{0,40}\b(?:ne|n'|pas)",
+        r"en tant qu(?:e |')(?:\w+ )?(?:ia|intelligence|assistant|modèle)\b",
+        r"(?:cette|votre|la|ta) (?:demande|requête|question)\b[^.]{0,30}(?:enfreint|viole|contrevient|contraire|encontre|ne )",
+        r"(?:il m'est|il nous est) (?:malheureusement )?impossible\b",
+        r"je (?:dois |préfère |me vois (?:contrainte? de )?)?(?:refuse|refuser|décliner|décline)\b",
+        r"je m'excuse\b",
+    ),
+    "Spanish": (
+        r"(?:perdona|perdone|siento|lamento) (?:no|que|mucho)\b|(?:perdona|perdone)[,.] (?:pero|no)\b",
+        r"prefiero no\b",
+        r"(?:lo siento|lo lamento|me temo)\b",
+        r"(?:disculpa|disculpe|perdón)[,.]? (?:pero|no|yo)\b",
+        r"(?:pero |lamentablemente,? |desafortunadamente,? )?(?:yo )?no (?:puedo|podemos|podré|me es posible|estoy (?:autorizad|en "
+        r"condiciones|capacitad)|soy capaz|voy a)\b",
+        r"como (?:(?:una|un) )?(?:\w+ )?(?:ia|inteligencia artificial|modelo de lenguaje|asistente)\b",
+        r"(?:esta|tu|su|la|esa) (?:solicitud|petición|pregunta|consulta)\b[^.]{0,30}(?:viola|infringe|en contra|incumple|no )",
+        r"(?:debo|tengo que) (?:rechazar|negarme|declinar)",
+    ),
+    "Italian": (
+        r"(?:mi dispiace|mi spiace|sono spiacente|spiacente|chiedo scusa|mi scuso)\b",
+        r"(?:ma |purtroppo,? )?(?:io )?non (?:posso|possiamo|potrò|sono (?:in grado|autorizzat)|mi è possibile)\b",
+        r"(?:come|in quanto) (?:\w+ )?(?:ia|intelligenza artificiale|modello linguistico|modello di linguaggio|assistente)\b",
+        r"(?:questa|la tua|la sua|la) richiesta\b[^.]{0,30}(?:viola|contro|non |infrange)",
+        r"devo (?:rifiutare|declinare)",
+    ),
+    "Portuguese": (
+        r"(?:eu )?não (?:me é|é|nos é) (?:permitido|possível)\b",
+        r"prefiro não\b",
+        r"(?:eu )?(?:sinto muito|peço desculpas?|me desculpe)\b",
+        r"(?:eu )?lamento[,.]? (?:mas|não|informar|que)\b",
+        r"(?:desculpe|desculpa)[,.]? (?:mas|eu|não)\b",
+        r"(?:mas |infelizmente,? )?(?:eu )?não (?:posso|podemos|consigo|poderei|estou (?:autorizad|apto)|sou capaz|me é possível)\b",
+        r"como (?:(?:uma|um) )?(?:\w+ )?(?:ia|inteligência artificial|modelo de linguagem|assistente)\b",
+        r"(?:esta|essa|sua|a) (?:solicitação|pedido|pergunta)\b[^.]{0,30}(?:viola|infringe|contra|não )",
+        r"(?:devo|tenho que|tenho de) (?:recusar|declinar)",
+    ),
+    "Dutch": (
+        r"(?:het )?spijt me\b",
+        r"sorry[,.]? (?:maar |ik|dit|dat)",
+        r"(?:ik|we|wij) (?:kan|mag|kunnen|mogen|zal|wil)\b[^.]{0,60}\b(?:niet|geen)\b",
+        r"(?:helaas|daar|hier|dat|dit|daarbij|hierbij)\b[^.]{0,20}\b(?:kan|mag) ik\b",
+        r"(?:ik ben|wij zijn) (?:helaas )?niet (?:in staat|bevoegd)",
+        r"als (?:een )?(?:\w+ )?(?:ai|taalmodel|kunstmatige intelligentie|assistent)\b",
+        r"(?:dit|je|uw|jouw|het) (?:verzoek|vraag)\b[^.]{0,30}(?:schendt|strijd|tegen|niet)",
+        r"ik moet\b[^.]{0,30}(?:weigeren|afwijzen)",
+    ),
+    "Russian": (
+        r"(?:извините|простите|прошу прощения|приношу извинения|мне (?:очень )?жаль)\b",
+        r"(?:но |к сожалению,? )?(?:я |мы )?не (?:могу|можем|смогу|имею права|буду|в состоянии|вправе)\b",
+        r"к сожалению,? (?:я|это|этот|данный)\b",
+        r"как (?:\w+ )?(?:ии|искусственный интеллект|языковая модель|ии-\w+|ассистент)\b",
+        r"(?:этот|данный|ваш|твой) запрос\b[^.]{0,30}(?:нарушает|противоречит|не )",
+        r"(?:я )?(?:вынужден|вынуждена|должен|должна) отказать",
+    ),
+    "Ukrainian": (
+        r"(?:вибачте|перепрошую|мені (?:дуже )?шкода|на жаль)\b",
+        r"(?:я )?не (?:можу|зможу) \w+",
+        r"як (?:\w+ )?(?:ші|штучний інтелект|мовна модель)\b",
+    ),
+    "Polish": (
+        r"przepraszam[,.]? (?:ale|nie)\b",
+        r"(?:przykro mi|niestety)\b[^.]{0,40}\b(?:nie|ale)\b",
+        r"(?:ja )?nie (?:mogę|jestem w stanie|będę)\b",
+        r"jako (?:\w+ )?(?:ai|si|sztuczna inteligencja|model językowy|asystent)\b",
+    ),
+    "Turkish": (
+        r"(?:üzgünüm|özür dilerim|maalesef)\b",
+        r"bu (?:istek|talep|konuda|isteğe)\b[^.]{0,60}(?:em|am|ihlal|aykırı)",
+        r"(?:bir )?yapay zeka\b[^.]{0,30}\b(?:olarak|modeliyim)",
+    ),
+    "Arabic": (r"(?:عذر|آسف|أعتذر|للأسف|معذرة)", r"(?:أنا )?(?:لا (?:يمكنني|أستطيع)|لن أتمكن)", r"(?:كنموذج|بصفتي|كوني)"),
+    "Hindi": (r"(?:क्षमा|माफ़|माफ|खेद)", r"मैं [^।]{0,60}नहीं (?:कर|दे|बना) ?सकत"),
+    "Chinese": (
+        r"(?:很|非常|十分|真的)?(?:抱歉|对不起|對不起|不好意思)",
+        r"(?:但是?|但|因此|所以)?(?:我|我们|我們)?(?:目前|暂时|實在|实在)?(?:无法|不能|無法|没办法|沒辦法|不可以|不会|不會|拒绝|拒絕)(?:为您|为你|為您|为|您|你|向您)?"
+        r"(?:提供|帮|幫|协助|協助|回答|满足|滿足|完成|生成|创建|創建|继续|繼續|执行|執行|处理|處理|支持|讨论|討論|参与|給|给|这样|这个|此)",
+        r"(?:作为|作為|身为|身為)(?:一个|一個|一款|一名|一种)?(?:ai|人工智能|人工智慧|语言模型|語言模型|大型|大语言|助手)",
+        r"恐怕(?:我|我们)?(?:不能|无法|不可以)",
+        r"(?:该|此|这个|這個|这|您的|你的|本)(?:请求|請求|要求|内容|內容|问题|問題).{0,12}(?:违反|違反|不符合|涉及|不当|无法|無法)",
+    ),
+    "Japanese": (
+        r"(?:大変|誠に)?(?:申し訳|すみません(?:が|、)|ごめんなさい|恐れ入りますが|恐縮ですが|残念ながら)",
+        r".{0,40}(?:こと|は|が|を|に|も)(?:お手伝い|お答え|対応|提供|回答)?(?:は|が)?(?:できません|出来ません|いたしかねます|致しかねます|できかねます|お応えできかねます|"
+        r"お答えできません|お応えできません)",
+        r"(?:私は)?(?:ai|人工知能|言語モデル|aiアシスタント|大規模言語モデル)(?:アシスタント|モデル)?(?:として|なので|ですので|であるため)",
+        r"(?:この|その|ご)(?:リクエスト|要求|依頼|質問|要望|内容).{0,30}(?:違反|反し|不適切|できません|お断り)",
+        r".{0,20}お断り(?:し|させ|いた)",
+    ),
+    "Korean": (
+        r"(?:정말 |대단히 )?(?:죄송|미안|유감)",
+        r".{0,40}(?:드릴|할|도울|줄|만들|응할|따를) 수(?:는|가)? 없",
+        r"(?:저는 )?(?:ai|인공지능|언어 모델|ai 언어 모델|인공지능 언어 모델)(?:로서|로써|으로서|이기 때문에|이므로|입니다)",
+        r"(?:이|해당|귀하의|그) 요청.{0,25}(?:위반|위배|없|거절|거부)",
+    ),
+}
+"""Regular expressions of how a refusing sentence starts, by language. Texts are compared in small letters with straight quotes."""
+
+_POLICY = re.compile(
+    r"\b(?:violat\w+|against|breach\w*|contraven\w+|not (?:allowed|permitted) (?:by|under)) (?:of )?(?:my|our|the|openai'?s?|its|"
+    r"content|usage|safety|community)\b[^.]{0,30}\b(?:policy|policies|guidelines|terms of|rules of conduct|code of conduct)\b"
+)
+_SENTENCE_START = r"(?:^|(?<=[.!?:\n])\s|(?<=[。！？：\n]))[\s\"'*_#>(\[-]*"
+_REFUSAL = re.compile(
+    "|".join(f"{_SENTENCE_START}(?:{pattern})" for patterns in PATTERNS.values() for pattern in patterns), re.MULTILINE
+)
+_INABILITY = re.compile(
+    r"\b(?:i|we) (?:cannot|can't|can not|won't|will not|couldn't|am unable|am not able|must not|may not)\b"
+    r"|\b(?:i'm|i am|we're|we are) (?:unable|not able|not allowed|not permitted|not comfortable|not going to)\b"
+    r"|\bi(?:'m| am| have| need)? (?:going )?to decline\b|\bbeyond what i(?:'m| am)\b|\b(?:non mi è|non è) consentit\w+|\bno estoy autorizad"
+    r"|\bnão (?:estou|é) (?:autorizad|permitid)|\bсожалею\b|控えさせて|답변이 어렵|\bdass ich\b[^.!?]{0,40}\bnicht\b|\bm'est interdit"
+    r"|\bnot something (?:that )?(?:i|we) (?:can|could|will|am|do)\b"
+    r"|\bich (?:kann|darf|werde|möchte)\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b|\b(?:kann|darf|werde) ich\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b"
+    r"|\bje (?:ne |n')(?:peux|puis|suis|pourrai|veux|vais)\b|\b(?:no|non|não) (?:puedo|posso|consigo)\b"
+    r"|\b(?:kan|mag|zal) ik\b[^.!?]{0,60}\b(?:niet|geen)\b|\bik (?:kan|mag|zal)\b[^.!?]{0,60}\b(?:niet|geen)\b"
+    r"|\bя не (?:могу|буду|имею|в состоянии)\b|我(?:们)?(?:无法|不能|拒绝|不可以|不会|無法)|(?:できません|出来ません|かねます|お断り)|수 없"
+)
+_SPEAKER = re.compile(r"^\W*(?:assistant|ai|answer|response|refusal|error)\W*[:：]\s*")
+_STRAIGHT = str.maketrans("’‘‛`´“”„«»", "'''''\"\"\"\"\"")
+
+
+def is_refusal(text: str) -> bool:
+    """Whether `text`, one string of an answer, refuses. Only its first 600 characters are read."""
+    plain = _plain(text)
+    return bool(_REFUSAL.search(plain) or _POLICY.search(plain))
+
+
+def is_refusal_in_prose(text: str) -> bool:
+    """Whether an answer in prose refuses: there, any clause that says "I cannot" tells. Its first 600 characters are read."""
+    return is_refusal(text) or bool(_INABILITY.search(_plain(text)))
+
+
+def _plain(text: str) -> str:
+    plain = unicodedata.normalize("NFKC", text[:LONGEST_LEAD].translate(_STRAIGHT)).lower().strip()
+    return _SPEAKER.sub("", re.sub(r"[ \t\xa0]+", " ", plain.replace("*", "")))
