@@ -114,6 +114,12 @@ def _provenance(old: Dossier, new: Dossier) -> Iterator[str]:
         yield f"questions with another wording: {', '.join(changed)}"
     for sentence in [sentence for sentence in after.history if sentence not in before.history]:
         yield f"since: {sentence}"
+    for sentence in [sentence for sentence in before.thin if sentence not in after.thin]:
+        yield f"no longer missing: {sentence}"
+    for sentence in [sentence for sentence in after.thin if sentence not in before.thin]:
+        yield f"now missing: {sentence}"
+    for helper in [helper for helper in after.helpers if helper not in before.helpers]:
+        yield f"{helper.model} gave {', '.join(helper.parts) or 'nothing'}"
 
 
 def _texts(what: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:

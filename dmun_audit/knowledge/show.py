@@ -97,10 +97,16 @@ def _provenance(dossier: Dossier, width: int) -> Iterator[str]:
     if facts.questions is not None:
         cost = f"{facts.questions} answers, {facts.tokens_in or 0:,} tokens in and {facts.tokens_out or 0:,} out"
         yield from _wrapped("  ", f"{cost}, temperature {facts.temperature}, seed {facts.seed}", width)
+    for helper in facts.helpers:
+        yield from _wrapped("  ", f"{helper.model} ({helper.backend}) gave {', '.join(helper.parts) or 'nothing'}", width)
     for sentence in (facts.note, *facts.history):
         if sentence:
             yield from _wrapped("  ", sentence, width)
     yield f"  SHA-256 {dossier.digest()}"
+    if facts.thin:
+        yield from _heading("What is missing", "the dossier is thin")
+        for sentence in facts.thin:
+            yield from _wrapped("  ", sentence, width)
 
 
 def _heading(title: str, meaning: str) -> list[str]:

@@ -253,6 +253,17 @@ def test_diff_names_the_changes_in_terms_of_an_audit(raw):
     assert len(lines) < 20
 
 
+def test_show_and_diff_say_what_a_thin_dossier_lacks_and_who_helped(raw):
+    whole = Dossier.model_validate(raw)
+    helper = {"backend": "chat completions", "model": "helper", "parts": ["adversarial prompts (works)"]}
+    raw["provenance"] |= {"thin": ["No prompts of composition."], "helpers": [helper]}
+    thin = Dossier.model_validate(raw)
+    assert show(thin)[-2:] == ["WHAT IS MISSING  the dossier is thin", "  No prompts of composition."]
+    assert "  helper (chat completions) gave adversarial prompts (works)" in show(thin)
+    assert diff(whole, thin) == ["now missing: No prompts of composition.", "helper gave adversarial prompts (works)"]
+    assert diff(thin, whole) == ["no longer missing: No prompts of composition."]
+
+
 # Bad input is refused before a question is asked or an image rendered.
 
 
