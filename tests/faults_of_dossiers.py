@@ -28,7 +28,7 @@ def first_rating_fails(chat):
         if RATING not in question:
             return text
         failing.append(question) if not failing else None
-        return json.dumps({"items": json.loads(text)["items"][:9]}) if question == failing[0] else text
+        return json.dumps({"items": json.loads(text)["items"][:9]}) if failing[0] in question else text
 
     chat.answer = answer
 
@@ -138,7 +138,7 @@ FAULTS = [
         refused_for_good("every way in which the target could still be reached"),
         nothing_adversarial,
     ),
-    Fault("no description", refused_for_good("Say what it is."), error="gave no valid answer about what the target is"),
+    Fault("no description", refused_for_good("Say what it is."), error="refused to say anything about what the target is"),
     Fault("no neighbour at all", refused_for_good(RELATION), error="hold no concept to retain"),
     Fault(
         "nothing to retain",
