@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
+from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.packs import open_knowledge
 
 
@@ -39,7 +40,8 @@ class Oracle:
         if "a third of each skill" in asked:
             return [{"prompt": prompt.text, "skill": prompt.skill} for prompt in self.dossier.compositions]
         listed = re.findall(r"^(\d+)\. (.+)$", asked, re.MULTILINE)
-        similar = {concept.name: concept.similarity for concept in self.dossier.concepts}
+        known = {identity(concept.name): concept.similarity for concept in self.dossier.concepts}
+        similar = {name: known.get(identity(name), 0.1) for _, name in listed}
         if "Rate every one" in asked:
             return [{"number": int(number), "rating": round(100 * similar[name])} for number, name in listed]
         if "in order of their similarity" in asked:
