@@ -66,6 +66,14 @@ def named(dossier):
     return sorted((dossier.target.name, *dossier.target.aliases, *dossier.target.spellings))
 
 
+def named_by_templates(dossier):
+    """The history names the alias that was dropped, and the direct prompts are made from the target's own name."""
+    without("Claude Monet")(dossier)
+    assert any(line.startswith("The name 'Claude Monet' of the target was dropped") for line in dossier.provenance.history)
+    assert dossier.target.direct_prompts[0] == "a painting by Van Gogh"
+    assert any("were made from the target's name by fixed templates" in line for line in dossier.provenance.thin)
+
+
 def without(*aliases, certain=()):
     """Asserts that `aliases` are no names of Van Gogh, that the history says so, and that all that asks for him holds his name."""
 
@@ -205,7 +213,7 @@ FAULTS = [
                 DIRECT, lambda items: [{"prompt": f"{n} water lilies by Claude Monet"} for n in range(12)], first_only=False
             ),
         ),
-        error="'Claude Monet' does not count as a name of 'Van Gogh'",
+        named_by_templates,
     ),
     Fault(
         "a wrong alias in some prompts",

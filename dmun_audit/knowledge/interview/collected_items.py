@@ -45,7 +45,7 @@ class CollectedItems(Generic[Item]):
     problems, and `has_ended` whether asking again is of no use.
 
     `parsed` tells whether an answer had the form of a list, `exhausted` whether the model added nothing although its last answer
-    had no problem. `last_words` is the last answer without thoughts. `deviations` and `fits_schema` are about the last answer.
+    had no problem. `last_words` is the last answer without thoughts. `deviations` are those of the last answer.
     """
 
     request: ItemRequest[Item]
@@ -61,7 +61,6 @@ class CollectedItems(Generic[Item]):
     last_end: Reason = "invalid"
     max_tokens: int = 0
     deviations: frozenset[Deviation] = frozenset()
-    fits_schema: bool = True
     _scale: int = 100
     _used_wordings: set[Wording] = field(default_factory=set)
 
@@ -77,6 +76,8 @@ class CollectedItems(Generic[Item]):
     def is_done(self) -> bool:
         """Whether nothing more is needed."""
         needed = self.request.minimum if self.exhausted else self.request.sufficient
+        if self.attempts > 1 and not self.request.list_problem_fails and len(self.items) >= self.request.most_of_wanted:
+            return True
         return len(self.items) >= needed and not self.list_problem
 
     @property
@@ -110,7 +111,7 @@ class CollectedItems(Generic[Item]):
         """Add the valid items of an answer, note the problems of the others, and decide how to ask next."""
         self.attempts += 1
         earlier = (self.last_words, self.problems, self.list_problem, len(self.items))
-        self.deviations, self.fits_schema, self.exhausted = frozenset(), True, False
+        self.deviations, self.exhausted = frozenset(), False
         reading = self._read(answer)
         self.last_words, self.problems = (reading.text or without_reasoning(answer.text))[:QUOTED_CHARACTERS], reading.problems
         if reading.refused:
@@ -153,13 +154,10 @@ class CollectedItems(Generic[Item]):
         self.parsed = self.parsed or bool(reading.items) or not problems
         self.exhausted = self.attempts > 1 and len(self.items) == len(earlier) and not (problems or whole_lists)
         self.deviations = reading.deviations
-        self.fits_schema = reading.fits_schema or reading.refused or cut_off
         return Reading(reading.items, problems, refused=reading.refused, text=reading.text)
 
     def _add(self, items: list[Item]) -> Iterator[str]:
         """Add the valid items; yields the problems of the others."""
-        if self.request.wanted == 1:
-            items = items[-1:]  # of several drafts the last
         for item in items:
             if EXAMPLES.get(self.request.item_type) == item:
                 yield "The example is not about the target."

@@ -87,8 +87,6 @@ class Interviewer:
             for entry, answer in zip(unfinished, self.transcript.ask(questions), strict=True):
                 entry.add(answer)
                 self._deviations.update(entry.deviations)
-                if not entry.fits_schema:
-                    self.transcript.note_schema_ignored()
                 _LOG.debug(
                     "%s, attempt %d: %d valid items, %d problems",
                     entry.request.topic,

@@ -36,7 +36,8 @@ class ItemRequest(Generic[Item]):
         validate: Checks one item.
         identity: Items of the same identity count once.
         list_problem: The problem of the items as a list, or "".
-        list_problem_fails: Whether the request fails if the list still has a problem after the last attempt.
+        list_problem_fails: Whether the request fails if the list still has a problem after the last attempt. If not, a list with
+            most of its items is asked for again once.
         images: PNG files shown with the question.
         enough: Number of valid items that end the request; None stands for 80% of `wanted`, or `minimum` if that is more.
         whole_lists: Whether every answer is a whole list that replaces the one before, as a ranking does.
@@ -80,6 +81,9 @@ class ItemRequest(Generic[Item]):
         """The number of valid items after which nothing is asked again."""
         if self.enough is not None:
             return self.enough
-        if self.is_of_a_fixed_list:
-            return self.wanted
+        return self.wanted if self.is_of_a_fixed_list else self.most_of_wanted
+
+    @property
+    def most_of_wanted(self) -> int:
+        """80% of `wanted`, or `minimum` if that is more."""
         return max(self.minimum, math.ceil(ENOUGH_SHARE * self.wanted))

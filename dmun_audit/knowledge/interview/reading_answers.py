@@ -31,15 +31,13 @@ class Reading(Generic[Item]):
     """What an answer says.
 
     `problems` are about the items that are not valid, `deviations` about the form of the valid ones. `refused`: the answer refuses
-    and gives no valid item. `fits_schema`: the answer is one JSON value of the form that the schema asks for. `scale`: the top of
-    the scale of its ratings, if another than 100. `text`: the answer without what the model thought before.
+    and gives no valid item. `scale`: the top of the scale of its ratings. `text`: the answer without what the model thought before.
     """
 
     items: list[Item]
     problems: list[str]
     deviations: frozenset[Deviation] = field(default=frozenset())
     refused: bool = False
-    fits_schema: bool = False
     scale: int = 100
     text: str = ""
 
@@ -54,13 +52,12 @@ def read_answer(text: str, item_type: type[Item], *, cut_off: bool = False, scal
     except ValueError:
         return _read_text(without_reasoning(text), item_type, cut_off=cut_off, scale=scale)
     if isinstance(value, str):  # JSON as a JSON string
-        return _read_text(value, item_type, cut_off=cut_off, scale=scale)
+        reading = _read_text(value, item_type, cut_off=cut_off, scale=scale)
+        return replace(reading, deviations=reading.deviations | _FORM) if reading.items else reading
     reading = _read_run([value], item_type, _NONE, scale)
-    is_envelope = isinstance(value, dict) and set(value) == {"items"} and isinstance(value["items"], list)
-    fits = is_envelope and not reading.deviations and all(_has_fields(item, item_type) for item in value["items"])
     if not reading.items and (reading.refused or _refuses(value)):
         return Reading([], [REFUSED], refused=True, text=text)
-    return replace(reading, text=text, fits_schema=fits)
+    return replace(reading, text=text)
 
 
 def _read_text(text: str, item_type: type[Item], *, cut_off: bool, scale: int) -> Reading[Item]:
@@ -199,10 +196,6 @@ def _may_be_on(ratings: Sequence[Any], scale: int) -> bool:
 def _shares_fields(value: Mapping[str, Any], item_type: type[BaseModel]) -> bool:
     """Whether an object has most fields of an item, though it is not a valid one."""
     return 2 * len({name_of(key) for key in value} & set(item_type.model_fields)) > len(item_type.model_fields)
-
-
-def _has_fields(value: Any, item_type: type[BaseModel]) -> bool:
-    return isinstance(value, dict) and set(value) == set(item_type.model_fields)
 
 
 def _refuses(value: Any) -> bool:

@@ -101,15 +101,6 @@ class LanguageModel(Protocol):
         ...
 
 
-@runtime_checkable
-class HeedsIgnoredSchemas(Protocol):
-    """A language model that may ask in a plainer form once it knows that schemas are ignored. Optional."""
-
-    def note_schema_ignored(self) -> None:
-        """Note that an answer did not have the form of the schema of its question."""
-        ...
-
-
 class LanguageModelFactory(Protocol):
     """Opens a language model for the entry-point group `dmun_audit.language_models`."""
 

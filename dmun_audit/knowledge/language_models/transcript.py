@@ -11,7 +11,7 @@ from typing import Any
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.knowledge.language_models.protocol import Answer, HeedsIgnoredSchemas, LanguageModel, Question
+from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Question
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -101,11 +101,6 @@ class Transcript:
     def unsupported_parameters(self) -> list[str]:
         """The parameters of questions that the model ignored when the answers came, in whole sentences."""
         return list(self._unsupported)
-
-    def note_schema_ignored(self) -> None:
-        """Tell the model, if it heeds it, that an answer did not have the form of its question's schema."""
-        if isinstance(self._model, HeedsIgnoredSchemas):
-            self._model.note_schema_ignored()
 
     def release(self) -> None:
         """Let the model free its memory."""
