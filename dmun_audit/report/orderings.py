@@ -14,7 +14,7 @@ Rows = list[tuple[str, list[Correlation | None]]]
 
 @dataclass(frozen=True)
 class OrderingsView:
-    """`rows` hold each source's correlations in the order of `damages`. `differences` compare the first source with the others."""
+    """`rows` hold each source's correlations in the order of `damages`. `differences` compare the best source with the others."""
 
     damages: tuple[str, ...]
     rows: Rows
@@ -29,12 +29,17 @@ def view_orderings(run: Run, damages: list[str]) -> OrderingsView:
     found = {(row.source, row.damage): row for row in rows}
     sources = dict.fromkeys(row.source for row in rows)
     differences = differences_of(run)
-    first = {damage: best[0].source for damage in correlated if (best := ranked(rows, damage))}
+    best = {damage: highest[0].source for damage in correlated if (highest := ranked(rows, damage))}
     return OrderingsView(
         tuple(correlated),
         [(source, [found.get((source, damage)) for damage in correlated]) for source in sources],
         tuple(ordering_sentences(run)),
-        tuple(each for damage in correlated for each in differences if each.damage == damage and each.first == first.get(damage)),
+        tuple(
+            each
+            for damage in correlated
+            for each in differences
+            if each.damage == damage and best.get(damage) in (each.first, each.second)
+        ),
     )
 
 
