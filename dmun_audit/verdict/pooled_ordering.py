@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class RankedConcepts:
     similarity: Vector
     damage: Vector
 
-    @property
+    @cached_property
     def rho(self) -> float | None:
         """Spearman's rho; None below four concepts, or if all values of one side are equal."""
         return _rho(self.similarity, self.damage) if len(self.names) >= _LEAST else None
@@ -234,8 +235,9 @@ def _correlation_of_correlations(one: RankedConcepts, other: RankedConcepts) -> 
 
 
 def _rho(similarity: Vector, damage: Vector) -> float | None:
-    left, right = _standard_ranks(similarity), _standard_ranks(damage)
-    return None if left is None or right is None else max(-1.0, min(1.0, float(left @ right)))
+    left, right = (ranks - ranks.mean() for ranks in map(average_ranks, (similarity, damage)))
+    scale = math.sqrt(float(left @ left) * float(right @ right))
+    return max(-1.0, min(1.0, float(left @ right) / scale)) if scale else None
 
 
 def _standard_ranks(values: Vector) -> Vector | None:
