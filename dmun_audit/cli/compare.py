@@ -25,10 +25,11 @@ def add_to(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the comparison. Returns 0: a comparison has no verdict."""
+    from dmun_audit._util.paths import expanded
     from dmun_audit.comparison.orderings import compare
     from dmun_audit.comparison.text import markdown_lines, text_lines
 
-    comparison = compare(arguments.runs)
+    comparison = compare([expanded(folder) for folder in arguments.runs])
     if arguments.format == "json":
         print(json.dumps(comparison.to_json(), ensure_ascii=False, indent=1))
     else:

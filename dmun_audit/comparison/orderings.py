@@ -10,7 +10,7 @@ from pathlib import Path
 from dmun_audit.claim_groups.similarity_sources import DAMAGE, SimilaritySource, measured, sources_of
 from dmun_audit.claim_groups.source_differences import adjusted, source_difference
 from dmun_audit.comparison.comparison import Comparison, PooledOrdering
-from dmun_audit.comparison.runs import CountedRun, counted_runs
+from dmun_audit.comparison.runs import CountedRun, LeftOut, counted_runs
 from dmun_audit.knowledge.orderings import labels
 from dmun_audit.verdict.concepts_needed import concepts_needed
 from dmun_audit.verdict.holm import holm
@@ -33,7 +33,11 @@ class _Pool:
 
 def compare(folders: Sequence[Path]) -> Comparison:
     """Compare the runs in these folders. Raises UsageError if one is no run folder, or if none of them counts."""
-    runs, left_out = counted_runs(folders)
+    return compared(*counted_runs(folders))
+
+
+def compared(runs: Sequence[CountedRun], left_out: Sequence[LeftOut]) -> Comparison:
+    """The comparison of runs that were read and checked."""
     every_damage = [damage for damage in DAMAGE if any(_has(run, damage) for run in runs)]
     damages = [damage for damage in every_damage if all(_has(run, damage) for run in runs)]
     names = _names(runs)
