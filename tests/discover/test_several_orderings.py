@@ -8,6 +8,7 @@ from oracles import Looker, Oracle, as_bytes, atelier_knowledge
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
+from dmun_audit.discover.dossier_updates import updated_dossier
 from dmun_audit.knowledge.diff import diff
 from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.orderings import labels, own_ordering
@@ -156,6 +157,34 @@ def test_a_content_filter_on_one_question_of_one_model_loses_only_that_model(cha
     code = order(chat, tmp_path, "right", "wrong")
     models = [each.model for each in read_dossier(tmp_path / "o.json").orderings]
     assert (code, models) in [(0, ["right", "wrong"]), (1, ["wrong"])]
+
+
+def test_another_model_joins_the_one_that_made_the_dossier(tmp_path, capsys):
+    known = atelier_knowledge()
+    with serving(Several(maker=Oracle(known), other=Oracle(known))) as chat:
+        built, options = tmp_path / "built.json", ["--base=atelier:base", "--repeats=1"]
+        assert main(["dossier", "build", "Van Gogh", "-o", str(built), f"--llm={chat.url}#maker", *options]) == 0, (
+            capsys.readouterr()
+        )
+        assert (
+            main(["dossier", "order", str(built), "-o", str(tmp_path / "o.json"), f"--llm={chat.url}#other", "--repeats=1"]) == 0
+        )
+    dossier = read_dossier(tmp_path / "o.json")
+    assert [each.model for each in dossier.orderings] == ["maker", "other"]
+    assert own_ordering(dossier).model == "maker"
+
+
+def test_refining_and_attacking_keep_all_orderings():
+    dossier = with_orderings(*stated("a", "b"))
+    assert updated_dossier(dossier, dossier.adversarial[:2], ["Refined."]).orderings == dossier.orderings
+
+
+@pytest.mark.slow
+def test_a_base_that_cannot_be_loaded_is_told_before_anything_is_asked(chat, tmp_path, capsys):
+    words = ["dossier", "order", "atelier-van-gogh", "-o", str(tmp_path / "o.json"), f"--llm={chat.url}#right"]
+    assert main([*words, f"--vlm={chat.url}#right", f"--base={tmp_path}", f"--store={tmp_path / 's'}"]) == 4
+    assert f"ERROR: {tmp_path}" in capsys.readouterr().err
+    assert not chat.requests
 
 
 @pytest.mark.slow

@@ -72,12 +72,11 @@ def _ordered(
     arguments: argparse.Namespace, dossier: Dossier, models: Sequence[OrderingModel], base: ModelReference | None
 ) -> tuple[Dossier, list[Failure]]:
     """The dossier with the orderings of the models that gave one, and the others with the reason. A model does not stop the next."""
-    engine: Engine | None = None
+    shown = any(model.option == "vlm" for model in models)
+    engine = vlm_ordering.open_engine(arguments, dossier, base) if shown and base else None  # its errors come before any question
     failures: list[Failure] = []
     given: set[SourceKey] = set()
     for model in models:
-        if model.option == "vlm" and base and engine is None:
-            engine = vlm_ordering.open_engine(arguments, dossier, base)
         try:
             ordered = _ordered_by(model, dossier, engine, arguments.repeats)
             key = key_of(ordered.orderings[-1])
