@@ -25,7 +25,7 @@ def quick_retries(monkeypatch):
     """Shorter pauses between tries; their number and their end stay the same."""
     opened = ChatCompletions.__init__
 
-    def quicker(self, endpoint, settings, first_pause=0.02):
+    def quicker(self, endpoint, settings, first_pause=0.005):
         opened(self, endpoint, settings, first_pause)
 
     monkeypatch.setattr(ChatCompletions, "__init__", quicker)
