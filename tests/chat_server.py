@@ -14,6 +14,7 @@ class Chat:
     """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead.
 
     `paths` are the paths of the requests with their query. `streams` tells whether answers are streamed to those who ask for it.
+    `gate` gives the fault that a body deserves, or None.
     """
 
     def __init__(self, answer: Callable[[dict], str]) -> None:
@@ -23,6 +24,7 @@ class Chat:
         self.paths: list[str] = []
         self.faults: list[Callable] = []
         self.streams = True
+        self.gate: Callable[[dict], Callable | None] = lambda body: None
         self.answered = 0
         self.lock = threading.Lock()
         self.url = ""
@@ -73,7 +75,11 @@ def stream(handler, *parts, pause=0.0, kind="text/event-stream", close=True):
     handler.end_headers()
     for part in parts:
         time.sleep(pause)
-        data = part if isinstance(part, bytes) else b"data: " + (part if isinstance(part, str) else json.dumps(part)).encode() + b"\n\n"
+        data = (
+            part
+            if isinstance(part, bytes)
+            else b"data: " + (part if isinstance(part, str) else json.dumps(part)).encode() + b"\n\n"
+        )
         handler.wfile.write(data)
         handler.wfile.flush()
     if not close:
@@ -97,7 +103,14 @@ def respond(handler, text):
     part = {"type": "output_text", "text": text, "annotations": []}
     usage = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, "output_tokens_details": {"reasoning_tokens": 5}}
     output = [{"type": "reasoning", "summary": []}, {"type": "message", "role": "assistant", "content": [part]}]
-    whole = {"object": "response", "status": "completed", "error": None, "incomplete_details": None, "output": output, "usage": usage}
+    whole = {
+        "object": "response",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "output": output,
+        "usage": usage,
+    }
     if not handler.asked.get("stream"):
         return send(handler, json.dumps(whole).encode())
     deltas = [{"type": "response.output_text.delta", "delta": piece} for piece in (text[:10], text[10:])]
@@ -122,6 +135,7 @@ def serving(answer):
             path = self.path.partition("?")[0]
             if path not in PATHS:
                 return send(self, b'{"error": {"message": "no such path"}}', 404)
+            fault = fault or chat.gate(body)
             if fault is not None:
                 return fault(self, body)
             with chat.lock:
