@@ -156,9 +156,10 @@ def test_a_lasting_fault_ends_in_one_error_and_the_build_resumes_later(brief, ac
 def test_a_server_that_never_answers_does_not_hang_the_build(brief, access, chat):
     chat.fail_next(*[slowly(30)] * 50)
     started = time.monotonic()
-    with pytest.raises(UsageError, match=r"within 0\.3 seconds"):
+    with pytest.raises(UsageError, match=r"nothing came within 0\.3 seconds, twice"):
         build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.3)))
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 10
+    assert len(chat.requests) == 2
 
 
 @pytest.mark.slow
@@ -174,9 +175,10 @@ def test_a_server_that_dribbles_does_not_hang_the_build(brief, access, chat):
 
     chat.fail_next(*[dribble] * 50)
     started = time.monotonic()
-    with pytest.raises(UsageError, match=r"within 0\.5 seconds"):
-        build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.5)))
-    assert time.monotonic() - started < 20
+    with pytest.raises(UsageError, match=r"within 0\.8 seconds \(4 times the time-out\)"):
+        build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.2)))
+    assert time.monotonic() - started < 10
+    assert len(chat.requests) == 2
 
 
 def test_nobody_at_the_address_is_one_clear_error(brief, access):
@@ -242,19 +244,14 @@ def test_a_compressed_answer_is_read_no_further_than_any(brief, access, chat):
 def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, access, chat):
     limit = 1_500
     message = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
-    oracle = chat.answer
 
-    def strict(body):
-        if body["max_tokens"] > limit:
-            chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
-        return oracle(body)
+    def refuse(handler, body):
+        send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
 
-    chat.answer = strict
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
+    chat.gate = lambda body: refuse if body["max_tokens"] > limit else None
     build_dossier(brief, access)
-    assert all(request["max_tokens"] <= 2_500 for request in chat.requests)
     assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
-    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)] * 20)
+    chat.gate = lambda body: refuse
     access.transcript.unlink()
     with pytest.raises(UsageError, match="maximum context length"):
         build_dossier(brief, access)

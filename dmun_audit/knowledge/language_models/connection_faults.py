@@ -17,7 +17,7 @@ _NO_SUCH_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") 
 
 def connection_fault(error: httpx.HTTPError, url: str, hide: Callable[[str], str]) -> UsageError | TemporaryFault:
     """The error of a connection to `url` that no later try mends, or the fault that may pass."""
-    text = hide(f"{type(error).__name__}: {error}")
+    text = hide(f"{type(error).__name__}: {str(error) or 'the connection was closed'}")
     parts = urlsplit(url)
     place = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
     for cause in _causes(error):
@@ -36,7 +36,7 @@ def connection_fault(error: httpx.HTTPError, url: str, hide: Callable[[str], str
             return TemporaryFault(f"nothing listens at {place}: {text}", f"start the server, or correct the port in {url}")
     if isinstance(error, httpx.UnsupportedProtocol):
         return UsageError(f"{url} is no URL", text, "give one such as http://localhost:8000/v1")
-    if isinstance(error, httpx.RemoteProtocolError) and parts.scheme == "http":
+    if isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError)) and parts.scheme == "http":
         if "illegal status line" in text and "x15\\x03" in text:  # an alert of TLS
             return speaks_https(url, "the server answered in TLS")
         return TemporaryFault(text, f"see whether the server is up; if {place} speaks https, write https:// in the URL")

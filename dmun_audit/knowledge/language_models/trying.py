@@ -27,14 +27,16 @@ TRIES_UNDER_A_LIMIT = 7  # pauses of 1, 2, 4 … 32 seconds: a limit by the minu
 LONGEST_PAUSE = 120.0  # seconds; if a server asks for more, the command ends
 TEMPORARY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _WITH_SCHEMA = 2  # tries with a schema at a server that answers with status 500 each time
+MOST_SILENCES = 8  # of one model in one run: it is too slow for its time-out
 _ADAPTATIONS = 40  # of one question's requests; more would be a circle
 
 
 class Concurrency:
-    """How many questions are open at once. A silence halves the number for good."""
+    """How many questions are open at once. A silence halves the number for good; `silences` counts them."""
 
     def __init__(self, number: int) -> None:
         self.number = max(1, number)
+        self.silences = 0
         self._slots = anyio.CapacityLimiter(self.number)
 
     def open(self) -> None:
@@ -47,7 +49,8 @@ class Concurrency:
         return self._slots
 
     def halve(self, from_number: int) -> None:
-        """Allow half of `from_number`, the number that was open when the silence began."""
+        """Note a silence, and allow half of `from_number`, the number that was open when it began."""
+        self.silences += 1
         self.number = min(self.number, max(1, from_number // 2))
         self._slots.total_tokens = self.number
 
@@ -126,14 +129,15 @@ class Trying:
     def _after_silence(self, silence: Silence, sent_tokens: int, open_at_once: int) -> None:
         """Prepare the one further try after a silence: fewer questions at once, a shorter answer. Raises UsageError after it."""
         self._silences += 1
-        if self._silences > 1 or self._errors:
-            times = "twice in a row" if self._silences > 1 else "once"
+        self._client.concurrency.halve(open_at_once)
+        silences = self._client.concurrency.silences
+        if self._silences > 1 or silences > MOST_SILENCES or self._errors:
+            times = "twice for one question" if self._silences > 1 else f"{silences} times in all"
             raise UsageError(
                 f"the language model at {self._client.endpoint.url} did not answer",
                 f"{silence}, {times}, with {open_at_once} open at once",
                 f"see whether the server is up. A slow one needs a longer --timeout, --concurrency=1, or a smaller model. {RESUME}",
             ) from None
-        self._client.concurrency.halve(open_at_once)
         self._shortening = self._shortening.halved(sent_tokens) or self._shortening
         number = self._client.concurrency.number
         _LOG.info("no answer (%s); asking once more, for a shorter answer, %d at once", silence, number)
