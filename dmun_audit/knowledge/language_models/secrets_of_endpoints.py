@@ -13,16 +13,16 @@ _RANDOM = re.compile(r"(?=[^\s]*\d)(?=[^\s]*[A-Za-z])[^\s/:]{24,}")  # looks lik
 
 
 def hider(endpoint: Endpoint) -> Callable[[str], str]:
-    """A function that puts "[key]" in the place of every secret of the endpoint, longest first."""
-    values = [endpoint.key.value]
-    for name, value in [*endpoint.headers.items(), *endpoint.query.items()]:
+    """A function that puts "[key]" in the place of every secret of the endpoint."""
+    values: list[str] = []
+    for name, value in (*endpoint.headers.items(), *endpoint.query.items()):
         if _SECRET_NAMES.search(name) or _RANDOM.fullmatch(value):
             scheme, _, rest = value.strip().partition(" ")
             values += [value.strip(), rest.strip() or scheme]
     keys = [ApiKey(value) for value in sorted(set(values), key=len, reverse=True) if value]
 
     def hide(text: str) -> str:
-        for key in keys:
+        for key in [endpoint.key, *keys]:
             text = key.hide(text)
         return text
 

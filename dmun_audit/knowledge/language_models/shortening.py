@@ -54,8 +54,10 @@ def next_shortening(now: Shortening, question: Question, sent_tokens: int, found
     `sent_tokens` is the length of the answer that was asked for. Numbers in the server's words decide, if they are there.
     """
     if found.kind == "answer limit":
-        limit = found.numbers.get("limit", 0)
-        return replace(now, max_tokens=limit) if FEWEST_TOKENS <= limit < sent_tokens else now.halved(sent_tokens)
+        limit = found.numbers.get("limit")
+        if limit is None or limit >= sent_tokens:
+            return now.halved(sent_tokens)
+        return replace(now, max_tokens=limit) if limit >= FEWEST_TOKENS else None
     context, prompt = found.numbers.get("context", 0), found.numbers.get("prompt", 0)
     room = context - prompt if context and prompt else 0
     if found.kind == "context" and (not room or room >= sent_tokens):
