@@ -140,7 +140,11 @@ STREAMS = [
     Fault("a stream that is declared to be JSON", always(streamed(list, kind="application/json")), whole_and_plain, most_extra=0),
     Fault(
         "a stream with carriage returns",
-        always(streamed(lambda parts: [f"data: {json.dumps(part) if isinstance(part, dict) else part}\r\n\r\n".encode() for part in parts])),
+        always(
+            streamed(
+                lambda parts: [f"data: {json.dumps(part) if isinstance(part, dict) else part}\r\n\r\n".encode() for part in parts]
+            )
+        ),
         whole_and_plain,
         most_extra=0,
     ),
@@ -173,14 +177,23 @@ STREAMS = [
         "stream_options are refused (FastAPI)",
         whenever(
             lambda body: "stream_options" in body,
-            said('{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}', 422),
+            said(
+                '{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}',
+                422,
+            ),
         ),
         whole_and_plain,
         most_extra=1,
     ),
     Fault("a stream longer than the time-out", once(streamed(list, pause=0.12)), whole_and_plain, most_extra=0, timeout=0.6),
     Fault("a silence", once(lambda handler, body: stream(handler, close=False)), whole_and_plain, most_extra=1, timeout=0.4),
-    Fault("silences", always(lambda handler, body: stream(handler, close=False)), error="nothing came within 0.2 s", most_requests=2, timeout=0.2),
+    Fault(
+        "silences",
+        always(lambda handler, body: stream(handler, close=False)),
+        error="nothing came within 0.2 s",
+        most_requests=2,
+        timeout=0.2,
+    ),
     Fault(
         "nothing but keep-alives",
         always(lambda handler, body: stream(handler, *[KEEP_ALIVE] * 100, pause=0.05)),
@@ -188,7 +201,7 @@ STREAMS = [
         most_requests=2,
         timeout=0.1,
     ),
-]  # fmt: skip
+]
 
 LENGTHS = [
     Fault("a short context (vLLM)", vllm_of_context(3_200), whole_and_plain),
@@ -246,43 +259,107 @@ LENGTHS = [
 ]
 
 SCHEMAS = [
-    Fault("schemas are ignored", changed_text("", lambda text: f"```json\n{text}\n```", first_only=False),
-          whole_and_recorded("took a JSON schema and did not keep to it"), most_extra=0),
+    Fault(
+        "schemas are ignored",
+        changed_text("", lambda text: f"```json\n{text}\n```", first_only=False),
+        whole_and_recorded("took a JSON schema and did not keep to it"),
+        most_extra=0,
+    ),
     Fault("an answer in a fence", changed_text("works", lambda text: f"```json\n{text}\n```"), whole_and_plain),
     Fault("a vague 400 to a schema", without_schema(told("Bad Request")), whole_and_recorded("json_schema"), most_extra=1),
-    Fault("a vague 500 to a schema", without_schema(told("Internal Server Error", 500)), whole_and_recorded("json_schema"), most_extra=2),
+    Fault(
+        "a vague 500 to a schema",
+        without_schema(told("Internal Server Error", 500)),
+        whole_and_recorded("json_schema"),
+        most_extra=2,
+    ),
     Fault("a vague 400 to every form", always(told("Bad Request")), error="Bad Request", most_requests=3),
-    Fault("a grammar that fails (llama.cpp)", without_schema(told("Failed to initialize samplers: failed to parse grammar")),
-          whole_and_recorded("json_schema"), most_extra=1),
-    Fault("a grammar that fails as 500 (llama.cpp)", without_schema(told("failed to parse grammar", 500, type="server_error")),
-          whole_and_recorded("json_schema"), most_extra=1),
-    Fault("schemas that xgrammar does not know (vLLM)",
-          without_schema(told("The provided JSON schema contains features not supported by xgrammar.")),
-          whole_and_recorded("json_schema"), most_extra=1),
-    Fault("keywords that a schema may not have (Gemini)",
-          whenever(lambda body: "additionalProperties" in json.dumps(body.get("response_format", {})),
-                   said(json.dumps([{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Invalid JSON payload received. "
-                        "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field."}}]), 400)),
-          whole_and_plain, most_extra=1),
-    Fault("neither form of JSON (LM Studio)",
-          whenever(lambda body: "response_format" in body,
-                   said('{"error": "\'response_format.type\' must be \'json_schema\' or \'text\'"}', 400)),
-          whole_and_recorded("json_schema"), most_extra=2),
-    Fault("reasoning models (OpenAI)",
-          whenever(lambda body: "max_tokens" in body,
-                   told("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.")),
-          whole_and_plain, most_extra=1),
-    Fault("one temperature (OpenAI)",
-          whenever(lambda body: "temperature" in body,
-                   told("Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.",
-                        param="temperature", code="unsupported_value")),
-          whole_and_recorded("temperature"), most_extra=1),
-    Fault("no seed (Mistral)",
-          whenever(lambda body: "seed" in body,
-                   said('{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are '
-                        'not permitted","input":"with json and temperature"}]},"type":"invalid_request_error"}', 422)),
-          whole_and_recorded("seed"), most_extra=1),
-]  # fmt: skip
+    Fault(
+        "a grammar that fails (llama.cpp)",
+        without_schema(told("Failed to initialize samplers: failed to parse grammar")),
+        whole_and_recorded("json_schema"),
+        most_extra=1,
+    ),
+    Fault(
+        "a grammar that fails as 500 (llama.cpp)",
+        without_schema(told("failed to parse grammar", 500, type="server_error")),
+        whole_and_recorded("json_schema"),
+        most_extra=1,
+    ),
+    Fault(
+        "schemas that xgrammar does not know (vLLM)",
+        without_schema(told("The provided JSON schema contains features not supported by xgrammar.")),
+        whole_and_recorded("json_schema"),
+        most_extra=1,
+    ),
+    Fault(
+        "keywords that a schema may not have (Gemini)",
+        whenever(
+            lambda body: "additionalProperties" in json.dumps(body.get("response_format", {})),
+            said(
+                json.dumps(
+                    [
+                        {
+                            "error": {
+                                "code": 400,
+                                "status": "INVALID_ARGUMENT",
+                                "message": "Invalid JSON payload received. "
+                                "Unknown name \"additionalProperties\" at 'generation_config.response_schema': Cannot find field.",
+                            }
+                        }
+                    ]
+                ),
+                400,
+            ),
+        ),
+        whole_and_plain,
+        most_extra=1,
+    ),
+    Fault(
+        "neither form of JSON (LM Studio)",
+        whenever(
+            lambda body: "response_format" in body,
+            said("{\"error\": \"'response_format.type' must be 'json_schema' or 'text'\"}", 400),
+        ),
+        whole_and_recorded("json_schema"),
+        most_extra=2,
+    ),
+    Fault(
+        "reasoning models (OpenAI)",
+        whenever(
+            lambda body: "max_tokens" in body,
+            told("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."),
+        ),
+        whole_and_plain,
+        most_extra=1,
+    ),
+    Fault(
+        "one temperature (OpenAI)",
+        whenever(
+            lambda body: "temperature" in body,
+            told(
+                "Unsupported value: 'temperature' does not support 0.7 with this model. Only the default (1) value is supported.",
+                param="temperature",
+                code="unsupported_value",
+            ),
+        ),
+        whole_and_recorded("temperature"),
+        most_extra=1,
+    ),
+    Fault(
+        "no seed (Mistral)",
+        whenever(
+            lambda body: "seed" in body,
+            said(
+                '{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","seed"],"msg":"Extra inputs are '
+                'not permitted","input":"with json and temperature"}]},"type":"invalid_request_error"}',
+                422,
+            ),
+        ),
+        whole_and_recorded("seed"),
+        most_extra=1,
+    ),
+]
 
 PASSING = [
     Fault(
@@ -321,7 +398,12 @@ PASSING = [
 ]
 
 LASTING = [
-    Fault("a quota that is used up (OpenAI)", always(told(QUOTA, 429, code="insufficient_quota")), error="add credit", most_requests=1),
+    Fault(
+        "a quota that is used up (OpenAI)",
+        always(told(QUOTA, 429, code="insufficient_quota")),
+        error="add credit",
+        most_requests=1,
+    ),
     Fault("no credits (OpenRouter)", always(told("Insufficient credits", 402, code=402)), error="add credit", most_requests=1),
     Fault(
         "no credit (Anthropic)",
@@ -329,25 +411,38 @@ LASTING = [
         error="add credit",
         most_requests=1,
     ),
-    Fault("a page to sign in", always(said(PAGE, 200, "text/html")), error="a web page came instead of an answer", most_requests=1),
-    Fault("a page that forbids", always(said(PAGE, 403, "text/html")), error="a web page came instead of an answer", most_requests=1),
+    Fault(
+        "a page to sign in", always(said(PAGE, 200, "text/html")), error="a web page came instead of an answer", most_requests=1
+    ),
+    Fault(
+        "a page that forbids", always(said(PAGE, 403, "text/html")), error="a web page came instead of an answer", most_requests=1
+    ),
     Fault(
         "a model that was not pulled (Ollama)",
         always(said('{"error": "model \\"oracle\\" not found, try pulling it first"}', 404)),
         error="ollama pull oracle",
         most_requests=1,
     ),
-    Fault("a wrong key as 400 (Gemini)", always(told("API key not valid. Please pass a valid API key.")), error="DMUN_LLM_API_KEY", most_requests=1),
+    Fault(
+        "a wrong key as 400 (Gemini)",
+        always(told("API key not valid. Please pass a valid API key.")),
+        error="DMUN_LLM_API_KEY",
+        most_requests=1,
+    ),
     Fault(
         "http to a port of https (Go)",
         always(said("Client sent an HTTP request to an HTTPS server.\n", 400, "text/plain")),
         error="speaks https",
         most_requests=1,
     ),
-]  # fmt: skip
+]
 
 FILTERS = [
-    Fault("a filtered question (Azure)", once(told(AZURE, code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"})), whole),
+    Fault(
+        "a filtered question (Azure)",
+        once(told(AZURE, code="content_filter", innererror={"code": "ResponsibleAIPolicyViolation"})),
+        whole,
+    ),
     Fault("a filtered question (OpenAI)", once(told("Your request was rejected as a result of our safety system.")), whole),
     Fault(
         "a filtered question (LiteLLM)",
@@ -357,6 +452,6 @@ FILTERS = [
     Fault("a filtered question (Gemini)", once(said('{"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}')), whole),
     Fault("a filtered answer (Gemini)", once(lambda handler, body: reply(handler, "", finish_reason="SAFETY")), whole),
     Fault("a filtered answer", once(lambda handler, body: reply(handler, '{"it', finish_reason="content_filter")), whole),
-]  # fmt: skip
+]
 
 FAULTS = [*STREAMS, *LENGTHS, *SCHEMAS, *PASSING, *LASTING, *FILTERS]

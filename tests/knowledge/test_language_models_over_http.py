@@ -131,6 +131,15 @@ def test_a_silence_costs_two_tries_and_the_second_asks_for_less(server):
     assert [body["max_tokens"] for body in server.requests] == [1_000, 500]
 
 
+def test_questions_that_wait_are_not_asked_again_once_one_has_failed(server):
+    server.gate = lambda body: lambda handler, body: time.sleep(2.0)
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="twice for one question"):
+        ask(server, *[replace(QUESTION, seed=seed) for seed in range(9)], settings=Settings(timeout=0.4, concurrency=4))
+    assert time.monotonic() - started < 1.6
+    assert len(server.requests) == 6  # four, and two of them again
+
+
 def test_a_silence_halves_the_questions_open_at_once_for_good(server):
     most, open_now, lock = [0], [0], threading.Lock()
 

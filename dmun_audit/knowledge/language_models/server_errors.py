@@ -35,13 +35,11 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, hide: Calla
     Status 0 stands for an error that came with status 200 or in a stream: its own code decides, else 500.
     """
     text = body[:_READ].decode("utf-8", "replace")
-    is_page = "text/html" in headers.get("Content-Type", "") or text.lstrip()[:15].casefold().startswith(
-        ("<!doctype html", "<html")
-    )
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
+    is_page = value is text and _is_page(headers.get("Content-Type", ""), text)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     message, said, numbers, code = _parts(value)
@@ -55,6 +53,10 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, hide: Calla
         is_page,
         one_line(hide(headers.get("Location", ""))),
     )
+
+
+def _is_page(kind: str, text: str) -> bool:
+    return "text/html" in kind or text.lstrip()[:15].casefold().startswith(("<!doctype html", "<html"))
 
 
 def _parts(value: Any) -> tuple[str, str, dict[str, Any], Any]:

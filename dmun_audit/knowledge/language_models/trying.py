@@ -85,12 +85,14 @@ class Trying:
 
     async def answer(self, http: httpx.AsyncClient) -> Answer:
         """The answer. Raises UsageError if none can be had."""
-        for _ in range(_ADAPTATIONS + TRIES_UNDER_A_LIMIT):
+        for request in range(_ADAPTATIONS + TRIES_UNDER_A_LIMIT):
             accepted = self._format
             sent_tokens = self._max_tokens(accepted)
             open_at_once = 1
             try:
                 async with self._client.concurrency.slot:
+                    if request and self._errors:
+                        raise self._errors[0]
                     open_at_once = self._client.concurrency.number
                     answer = await self._client.send(http, accepted, self._shortening.apply(self._question), sent_tokens)
             except Silence as silence:
