@@ -35,6 +35,7 @@ class AnswerReading:
         self._ended = False
         self._known = False  # whether anything of the protocol has come
         self.is_done = False
+        self.is_given_up = False  # far too long: the rest need not be read
 
     @property
     def is_complete(self) -> bool:
@@ -51,7 +52,7 @@ class AnswerReading:
         if self._bytes > MAXIMUM_ANSWER_BYTES:
             self.set_too_large()
         elif self._events >= self._most_events and not self.is_complete:
-            self._finish, self.is_done = "length", True
+            self._finish, self.is_done, self.is_given_up = "length", True, True
 
     def add_whole(self, body: bytes) -> None:
         """Take a reply that is no stream, or a stream that came as a whole. Raises as `add_event` does."""
@@ -63,7 +64,8 @@ class AnswerReading:
 
     def set_too_large(self) -> None:
         """Give the answer up because it is far too long."""
-        self._bytes, self.is_done, self._known = MAXIMUM_ANSWER_BYTES + 1, True, True
+        self._bytes = MAXIMUM_ANSWER_BYTES + 1
+        self.is_done = self.is_given_up = self._known = True
 
     def answer(self) -> Answer:
         """The answer. Raises TemporaryFault if the stream broke off before its end."""

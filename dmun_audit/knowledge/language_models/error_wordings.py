@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal[
-    "content filter", "quota", "key", "no such model", "no images", "prompt", "context", "answer limit", "schema", "https"
+    "content filter",
+    "unreadable",
+    "quota",
+    "key",
+    "no such model",
+    "no images",
+    "prompt",
+    "context",
+    "answer limit",
+    "schema",
+    "https",
 ]
 
 
@@ -47,6 +57,12 @@ WORDINGS: tuple[tuple[Kind, str, str], ...] = (
     ("content filter", r"requires moderation|input was flagged", "OpenRouter: openrouter.ai/docs, errors (403)"),
     ("content filter", r"content exists risk", "DeepSeek: api-docs.deepseek.com"),
     ("content filter", r"data_?inspection_?failed|inappropriate content", "Alibaba Model Studio: error messages"),
+    # The model's own output could not be read by its server.
+    (
+        "unreadable",
+        r"model produced output that does not match|failed to parse (?:the )?(?:model )?output",
+        "llama.cpp: common/chat",
+    ),
     # Money and keys: no later try helps.
     ("answer limit", rf"fewer max_tokens.*can only afford {_tokens('limit')}", "OpenRouter, status 402: continue issue 11154"),
     ("quota", r"insufficient_quota|insufficient (?:balance|credits|funds)", "OpenAI, DeepSeek: error codes"),

@@ -22,6 +22,7 @@ from dmun_audit.knowledge.language_models.chat_reply import ChatReading
 from dmun_audit.knowledge.language_models.connection_faults import connection_fault
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.faults import Refused
+from dmun_audit.knowledge.language_models.patience import Patience
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
 from dmun_audit.knowledge.language_models.request_format import RequestFormat, chat_body, with_options
 from dmun_audit.knowledge.language_models.responses_api import NO_SEED, ResponsesReading, responses_body
@@ -68,6 +69,7 @@ class ChatCompletions:
         self._api = _APIS[endpoint.api]
         self._settings = settings
         self.concurrency = Concurrency(settings.concurrency)
+        self._patience = Patience(settings.timeout)
         self._unfit = 0
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
@@ -133,7 +135,7 @@ class ChatCompletions:
         reading = self._api.reading(self.hide, 2 * max_tokens + 1_000)
         try:
             url = f"{self.url}{self._api.path}"
-            reply = await exchange(client, url, self.endpoint.query, body, reading, self._settings.timeout)
+            reply = await exchange(client, url, self.endpoint.query, body, reading, self._patience)
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.url} is no URL", str(error), "give one such as http://localhost:8000/v1") from None
         except httpx.HTTPError as error:

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
 import httpx
 from httpx_sse import EventSource
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.answer_reading import MAXIMUM_BODY_BYTES, AnswerReading
 from dmun_audit.knowledge.language_models.faults import Silence, TemporaryFault
+from dmun_audit.knowledge.language_models.patience import Patience, Wait
 
 MAXIMUM_STREAM_BYTES = 16_000_000  # each token of an answer comes in some hundred bytes of its own
-LONGEST_KEEP_ALIVE = 4  # times the time-out; a server that only says that it is alive has so long for a part of the answer
 _STREAM_TYPE = "text/event-stream"
 _STREAM_STARTS = (b"data:", b"event:", b": ")
 
@@ -32,12 +31,12 @@ class Reply:
 
 
 def open_client(headers: Mapping[str, str], timeout: float) -> httpx.AsyncClient:
-    """A client whose reads may be silent for `timeout` seconds. Raises UsageError if the environment's certificates or proxy
-    cannot be used."""
+    """A client that connects within `timeout` seconds; whoever uses it bounds its silences. Raises UsageError if the certificates
+    or the proxy in the environment cannot be used."""
     sent = httpx.Headers({"User-Agent": "dmun_audit", "Accept-Encoding": "identity"})
     sent.update(headers)
     try:
-        return httpx.AsyncClient(timeout=httpx.Timeout(timeout, connect=min(10.0, timeout), pool=None), headers=sent)
+        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=min(10.0, 0.9 * timeout)), headers=sent)
     except OSError as error:
         remedy = "correct SSL_CERT_FILE and SSL_CERT_DIR"
         raise UsageError("the certificates in the environment cannot be read", str(error), remedy) from None
@@ -47,44 +46,45 @@ def open_client(headers: Mapping[str, str], timeout: float) -> httpx.AsyncClient
 
 
 async def exchange(
-    client: httpx.AsyncClient, url: str, query: Mapping[str, str], body: dict[str, Any], reading: AnswerReading, timeout: float
+    client: httpx.AsyncClient,
+    url: str,
+    query: Mapping[str, str],
+    body: dict[str, Any],
+    reading: AnswerReading,
+    patience: Patience,
 ) -> Reply:
     """Send a request. A stream is put into `reading` event by event, and ends once the answer is complete.
 
     Raises Silence, httpx.HTTPError for faults of the connection, and what `reading` raises.
     """
-    patience = LONGEST_KEEP_ALIVE * timeout
     try:
-        with anyio.fail_after(patience) as scope:
+        with patience.waiting() as wait:
             async with client.stream("POST", url, params=dict(query) or None, json=body) as response:
                 if response.status_code != 200 or _STREAM_TYPE not in response.headers.get("Content-Type", ""):
-                    received = await _whole(response)
+                    received = await _whole(response, wait)
+                    patience.part_came()
                     is_stream = response.status_code == 200 and received.lstrip()[:6].startswith(_STREAM_STARTS)
                     if is_stream and len(received) <= MAXIMUM_BODY_BYTES:
                         _read_whole_stream(received, reading)
                     return Reply(response.status_code, response.headers, received, is_stream)
-                async for data in _events(response, reading):
-                    reading.add_event(data)
-                    scope.deadline = anyio.current_time() + patience
-                    if reading.is_done:
+                async for data in _events(response, reading, wait):
+                    if not reading.is_done:
+                        reading.add_event(data)
+                        patience.part_came()
+                    if reading.is_given_up:
                         break
-    except TimeoutError:
-        if not reading.is_complete:
-            raise Silence(
-                f"nothing but keep-alives came within {patience:g} seconds ({LONGEST_KEEP_ALIVE} times the time-out)"
-            ) from None
-    except (httpx.ReadTimeout, httpx.WriteTimeout):
-        if not reading.is_complete:
-            raise Silence(f"nothing came within {timeout:g} seconds") from None
-    except httpx.TransportError:
-        if not reading.is_complete:  # the answer itself has come whole
+                    if reading.is_done:
+                        wait.end_soon()  # what is left of the response is read, so that the connection can carry the next question
+    except (Silence, httpx.TransportError):
+        if not reading.is_complete:  # else the answer itself has come whole
             raise
     return Reply(200, {}, b"", True)
 
 
-async def _whole(response: httpx.Response) -> bytes:
+async def _whole(response: httpx.Response, wait: Wait) -> bytes:
     received = bytearray()
     async for part in response.aiter_raw():
+        wait.bytes_came()
         received += part
         if len(received) > MAXIMUM_BODY_BYTES:
             break
@@ -92,9 +92,9 @@ async def _whole(response: httpx.Response) -> bytes:
     return inflate(bytes(received))
 
 
-async def _events(response: httpx.Response, reading: AnswerReading) -> AsyncIterator[str]:
+async def _events(response: httpx.Response, reading: AnswerReading, wait: Wait) -> AsyncIterator[str]:
     """The data of each event of a stream, until it is too large."""
-    stream = _BoundedStream(response)
+    stream = _BoundedStream(response, wait)
     source = EventSource(httpx.Response(200, headers={"Content-Type": _STREAM_TYPE}, stream=stream))
     async for event in source.aiter_sse():
         if event.data:
@@ -113,13 +113,15 @@ def _read_whole_stream(received: bytes, reading: AnswerReading) -> None:
 class _BoundedStream(httpx.AsyncByteStream):
     """The bytes of a response without their compression, until they are too many."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response, wait: Wait) -> None:
         self._response = response
+        self._wait = wait
         self._inflate = _Inflater(response.headers.get("Content-Encoding", ""), MAXIMUM_STREAM_BYTES)
         self.size = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for part in self._response.aiter_raw():
+            self._wait.bytes_came()
             data = self._inflate(part)
             self.size += len(data)
             if self.size > MAXIMUM_STREAM_BYTES:

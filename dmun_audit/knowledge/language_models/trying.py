@@ -103,6 +103,8 @@ class Trying:
                 found = finding(refused.error.words, refused.error.numbers)
                 if found and found.kind == "content filter":
                     return Answer(refused.error.message, end="refusal")
+                if found and found.kind == "unreadable":
+                    return Answer("")  # no valid answer; the next question has another seed
                 await self._after_refusal(refused.error, found, accepted, sent_tokens)
             else:
                 self._adopt(accepted)
