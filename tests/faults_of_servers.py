@@ -185,8 +185,8 @@ STREAMS = [
         whole_and_plain,
         most_extra=1,
     ),
-    Fault("a stream longer than the time-out", once(streamed(list, pause=0.2)), whole_and_plain, most_extra=0, timeout=1.0),
-    Fault("a silence", once(lambda handler, body: stream(handler, close=False)), whole_and_plain, most_extra=1, timeout=0.8),
+    Fault("a stream longer than the time-out", once(streamed(list, pause=0.25)), whole_and_plain, most_extra=0, timeout=1.2),
+    Fault("a silence", once(lambda handler, body: stream(handler, close=False)), whole_and_plain, most_extra=1, timeout=1.2),
     Fault(
         "silences",
         always(lambda handler, body: stream(handler, close=False)),

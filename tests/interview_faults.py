@@ -27,7 +27,7 @@ class Fault:
     error: str = ""
     most_requests: int | None = None
     most_extra: int | None = None
-    timeout: float = 2.0
+    timeout: float = 20.0
 
 
 def asked(body: dict) -> str:

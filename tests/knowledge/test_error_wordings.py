@@ -36,7 +36,7 @@ def server():
 def ask(server, status, reply, times=1):
     """The answer to one question, of which the first requests get this reply, and the client."""
     server.fail_next(*[lambda handler, body: send(handler, json.dumps(reply).encode(), status)] * times)
-    client = ChatCompletions(Endpoint(server.url, "m"), Settings(timeout=3.0))
+    client = ChatCompletions(Endpoint(server.url, "m"), Settings(timeout=20.0))
     [(_, answer)] = client.ask([QUESTION])
     return answer, client
 

@@ -71,13 +71,18 @@ def _markup(handler, body):
     reply(handler, json.dumps({"items": [about]}))
 
 
-TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, slowly(3)]
+def _silent(handler, body):
+    slowly(3)(handler, body)
+
+
+TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, _silent]
 INVALID = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", TEMPORARY, ids=lambda fault: fault.__name__)
 def test_a_temporary_fault_leaves_no_trace(brief, access, chat, fault, tmp_path):
+    access = replace(access, settings=replace(access.settings, timeout=2.0)) if fault is _silent else access
     untroubled = as_bytes(build_dossier(brief, access), tmp_path)
     access.transcript.unlink()
     chat.fail_next(fault)

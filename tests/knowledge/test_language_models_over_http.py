@@ -36,7 +36,7 @@ def server():
 
 def ask(chat, *questions, settings=None, **endpoint):
     """The answers to the questions, in their order, and the client."""
-    client = ChatCompletions(Endpoint(endpoint.pop("url", chat and chat.url), "m", **endpoint), settings or Settings(timeout=2.0))
+    client = ChatCompletions(Endpoint(endpoint.pop("url", chat and chat.url), "m", **endpoint), settings or Settings(timeout=20.0))
     answers = dict(client.ask(questions or [QUESTION]))
     return [answers[place] for place in sorted(answers)], client
 
