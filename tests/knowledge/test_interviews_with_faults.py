@@ -10,6 +10,7 @@ from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 
 MODULES = [
+    "faults_of_streams",
     "faults_of_servers",
     "faults_of_answers",
     "faults_of_concepts",
