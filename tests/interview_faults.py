@@ -17,7 +17,8 @@ class Fault:
     """One fault. `cause` brings it into the running server, whose `answer` is a competent language model until then.
 
     `dossier` asserts what is right of the dossier that the interview must make in spite of the fault. `error` is a pattern of the
-    one error that must come instead. `most_requests` is the most requests that the interview may send.
+    one error that must come instead. `most_requests` is the most requests that the interview may send, `most_extra` the most beside
+    one for each question. `timeout` is the silence in seconds that the interview allows.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Fault:
     dossier: Callable[[Dossier], None] | None = None
     error: str = ""
     most_requests: int | None = None
+    most_extra: int | None = None
+    timeout: float = 20.0
 
 
 def asked(body: dict) -> str:
