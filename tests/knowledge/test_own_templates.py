@@ -29,7 +29,7 @@ def folder(tmp_path):
 def test_an_own_question_is_asked_and_its_hash_stands_in_the_provenance(brief, access, chat, folder, tmp_path):
     dossier = build_dossier(brief, access, texts=read_templates(str(folder)))
     questions = [asked(body) for body in chat.requests]
-    assert "Our concept: Van Gogh, a style.\n\nWrite 12 prompts that ask for it plainly by its name." in questions
+    assert "Our concept: Van Gogh, a style.\n\nWrite 14 prompts that ask for it plainly by its name." in questions
     assert not any("which would show it clearly" in text for text in questions)
     assert dossier.provenance.templates["direct"] == digest_file(folder / "direct.md")
     assert dossier.provenance.templates["rate"] == BUILT_IN.version("rate") == digest_file(FOLDER / "rate.md")
