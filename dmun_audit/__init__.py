@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dmun_audit import statistics
     from dmun_audit._util.errors import LoadError, StoreError, UsageError
-    from dmun_audit.api import AuditResult, audit, load_run
+    from dmun_audit.api import AuditResult, audit, compare, load_run
+    from dmun_audit.comparison.comparison import Comparison
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 __version__ = "0.1.0"
@@ -24,12 +25,14 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
     "AuditVerdict",
+    "Comparison",
     "LoadError",
     "StoreError",
     "UsageError",
     "Verdict",
     "__version__",
     "audit",
+    "compare",
     "load_run",
     "statistics",
 ]
@@ -37,11 +40,13 @@ __all__ = [
 _HOMES = {
     "AuditResult": "dmun_audit.api",
     "AuditVerdict": "dmun_audit.verdict.vocabulary",
+    "Comparison": "dmun_audit.comparison.comparison",
     "LoadError": "dmun_audit._util.errors",
     "StoreError": "dmun_audit._util.errors",
     "UsageError": "dmun_audit._util.errors",
     "Verdict": "dmun_audit.verdict.vocabulary",
     "audit": "dmun_audit.api",
+    "compare": "dmun_audit.api",
     "load_run": "dmun_audit.api",
 }
 

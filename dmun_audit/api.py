@@ -1,4 +1,4 @@
-"""The Python API: `dmun_audit.audit` audits a model, `dmun_audit.load_run` opens an earlier audit."""
+"""The Python API: `dmun_audit.audit` audits a model, `dmun_audit.load_run` opens an earlier audit, `dmun_audit.compare` compares several."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
     from diffusers import DiffusionPipeline
 
+    from dmun_audit.comparison.comparison import Comparison
     from dmun_audit.evidence.schema import Side
     from dmun_audit.knowledge.dossier import Dossier, World
     from dmun_audit.models.in_memory import InMemoryModel
@@ -236,6 +237,31 @@ def load_run(folder: str | Path) -> AuditResult:
     from dmun_audit.decisions.checked_run import checked_run
 
     return AuditResult(checked_run(expanded(folder)))
+
+
+def compare(*folders: str | Path) -> Comparison:
+    """Compare finished audits: which source of similarity predicts damage best, pooled over their targets and models?
+
+    Every run is checked as `load_run` checks it. A run whose files contradict its verdict, or that is incomplete, is left out
+    with the reason. So is a second run of the same model and target.
+
+    Args:
+        folders: The run folders.
+
+    Returns:
+        The comparison. `dmun-audit compare` prints it.
+
+    Raises:
+        UsageError: A folder is no run folder, or none of the runs counts.
+
+    Example:
+        >>> import dmun_audit
+        >>> dmun_audit.compare("audit-runs/one", "audit-runs/other").of_damage("kid")[0].source  # doctest: +SKIP
+        'CLIP image'
+    """
+    from dmun_audit.comparison.orderings import compare as compared
+
+    return compared([expanded(folder) for folder in folders])
 
 
 def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:

@@ -17,7 +17,9 @@ Claims return a `Decision`: PASS if the claim is proven, FAIL if it is refuted, 
 - Same-seed pairs: `accuracy_loss_at_most`, `score_loss_at_most`, `mean_difference_at_most`.
 - Distances between sets of images: `kid`, `cmmd`, `paired_mmd`, with the test `paired_sign_flip_test` and the floors
   `noise_floor`, `compare_other_seeds`.
-- Several tests at once: `holm`. Rank correlation: `spearman`.
+- Several tests at once: `holm`.
+- Rank correlation: `spearman`; of two sources with the same damage: `rank_correlation_difference`; over several audits:
+  `pooled_spearman`, `pooled_difference`, of `ranked_concepts`; to plan with: `concepts_needed`.
 - Labels: `kappa`, `kappa_interval`, `agreement_interval`, and `count_upper_bound`, `count_lower_bound`, `labels_needed`
   for a finite set of images.
 
@@ -29,6 +31,7 @@ from __future__ import annotations
 from dmun_audit.verdict.agreement import ConfusionTable, agreement_interval, confusion_table, kappa, kappa_interval
 from dmun_audit.verdict.bounds import allowed_hits, lower_bound, sample_size, upper_bound
 from dmun_audit.verdict.claims import harm_only, rate_at_least, rate_at_most
+from dmun_audit.verdict.concepts_needed import concepts_needed
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.distances import (
     SignFlipTest,
@@ -46,6 +49,8 @@ from dmun_audit.verdict.noise_floor import OtherSeeds, compare_other_seeds, nois
 from dmun_audit.verdict.ordering import RankCorrelation, spearman
 from dmun_audit.verdict.paired import accuracy_loss_at_most, allowed_losses, mean_difference_at_most
 from dmun_audit.verdict.paired_score import allowed_losses_by_score, score_loss_at_most
+from dmun_audit.verdict.pooled_ordering import PooledCorrelation, RankedConcepts, pooled_spearman, ranked_concepts
+from dmun_audit.verdict.rank_differences import RankDifference, pooled_difference, rank_correlation_difference
 from dmun_audit.verdict.sequential import OutcomeCounts, SequentialClaim, decide_sequentially, look_schedule
 from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Stopping, Verdict
 
@@ -56,7 +61,10 @@ __all__ = [
     "Decision",
     "OtherSeeds",
     "OutcomeCounts",
+    "PooledCorrelation",
     "RankCorrelation",
+    "RankDifference",
+    "RankedConcepts",
     "SequentialClaim",
     "SignFlipTest",
     "Stopping",
@@ -69,6 +77,7 @@ __all__ = [
     "cmmd",
     "cmmd_kernel",
     "compare_other_seeds",
+    "concepts_needed",
     "confusion_table",
     "count_lower_bound",
     "count_upper_bound",
@@ -86,6 +95,10 @@ __all__ = [
     "paired_mmd",
     "paired_sign_flip_test",
     "polynomial_kernel",
+    "pooled_difference",
+    "pooled_spearman",
+    "rank_correlation_difference",
+    "ranked_concepts",
     "rate_at_least",
     "rate_at_most",
     "sample_size",

@@ -1,4 +1,4 @@
-"""A real HTTP server of chat completions on loopback. A function makes the text of each answer from the request's body."""
+"""A real HTTP server of chat completions and of responses on loopback. A function makes the text of each answer from the body."""
 
 import json
 import threading
@@ -7,15 +7,24 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+PATHS = ("/v1/chat/completions", "/v1/responses")
+
 
 class Chat:
-    """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead."""
+    """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead.
+
+    `paths` are the paths of the requests with their query. `streams` tells whether answers are streamed to those who ask for it.
+    `gate` gives the fault that a body deserves, or None.
+    """
 
     def __init__(self, answer: Callable[[dict], str]) -> None:
         self.answer = answer
         self.requests: list[dict] = []
         self.headers: list[dict] = []
+        self.paths: list[str] = []
         self.faults: list[Callable] = []
+        self.streams = True
+        self.gate: Callable[[dict], Callable | None] = lambda body: None
         self.answered = 0
         self.lock = threading.Lock()
         self.url = ""
@@ -25,27 +34,88 @@ class Chat:
         self.faults += faults
 
 
+USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+
 def reply(handler, text, status=200, **facts):
-    """Send a whole chat completion around `text`."""
+    """Send a whole chat completion around `text`, as a stream if the request asked for one."""
     message = {"role": "assistant", "content": text} | facts.pop("message", {})
+    finish = facts.pop("finish_reason", "stop")
+    if status == 200 and handler.asked.get("stream") and handler.chat.streams:
+        return stream(handler, *events(message, finish))
     body = {
         "id": "x",
         "object": "chat.completion",
-        "choices": [{"index": 0, "message": message, "finish_reason": facts.pop("finish_reason", "stop")}],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": USAGE,
     }
-    send(handler, json.dumps(body).encode(), status, **facts)
+    return send(handler, json.dumps(body).encode(), status, **facts)
+
+
+def delta(finish_reason=None, **part):
+    """One event of a streamed chat completion."""
+    choice = {"index": 0, "delta": part, "finish_reason": finish_reason}
+    return {"id": "x", "object": "chat.completion.chunk", "choices": [choice]}
+
+
+def events(message, finish="stop"):
+    """The events of a streamed answer: its text in three parts, its end, its usage."""
+    text = message.get("content") or ""
+    third = max(1, len(text) // 3)
+    parts = [text[:third], text[third : 2 * third], text[2 * third :]]
+    others = {name: value for name, value in message.items() if name not in {"role", "content"}}
+    deltas = [delta(role="assistant", content="", **others), *(delta(content=part) for part in parts if part)]
+    return [*deltas, delta(finish), {"id": "x", "choices": [], "usage": USAGE}, "[DONE]"]
+
+
+def stream(handler, *parts, pause=0.0, kind="text/event-stream", close=True):
+    """Send a stream: dictionaries and words as events, bytes as they are, with a pause before each; then close the connection."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", kind)
+    handler.end_headers()
+    for part in parts:
+        time.sleep(pause)
+        data = (
+            part
+            if isinstance(part, bytes)
+            else b"data: " + (part if isinstance(part, str) else json.dumps(part)).encode() + b"\n\n"
+        )
+        handler.wfile.write(data)
+        handler.wfile.flush()
+    if not close:
+        time.sleep(30)
 
 
 def send(handler, body, status=200, headers=()):
     """Send a response with this body."""
+    headers = dict(headers)
     handler.send_response(status)
-    handler.send_header("Content-Type", "application/json")
+    handler.send_header("Content-Type", headers.pop("Content-Type", "application/json"))
     handler.send_header("Content-Length", str(len(body)))
-    for name, value in headers:
+    for name, value in headers.items():
         handler.send_header(name, value)
     handler.end_headers()
     handler.wfile.write(body)
+
+
+def respond(handler, text):
+    """Send a whole response of the Responses API around `text`, as a stream if the request asked for one."""
+    part = {"type": "output_text", "text": text, "annotations": []}
+    usage = {"input_tokens": 100, "output_tokens": 20, "total_tokens": 120, "output_tokens_details": {"reasoning_tokens": 5}}
+    output = [{"type": "reasoning", "summary": []}, {"type": "message", "role": "assistant", "content": [part]}]
+    whole = {
+        "object": "response",
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "output": output,
+        "usage": usage,
+    }
+    if not handler.asked.get("stream"):
+        return send(handler, json.dumps(whole).encode())
+    deltas = [{"type": "response.output_text.delta", "delta": piece} for piece in (text[:10], text[10:])]
+    return stream(handler, {"type": "response.created", "response": {"object": "response"}}, *deltas,
+                  {"type": "response.completed", "response": whole})  # fmt: skip
 
 
 @contextmanager
@@ -56,18 +126,22 @@ def serving(answer):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            self.chat, self.asked = chat, body
             with chat.lock:
                 chat.requests.append(body)
                 chat.headers.append(dict(self.headers))
+                chat.paths.append(self.path)
                 fault = chat.faults.pop(0) if chat.faults else None
-            if self.path != "/v1/chat/completions":
+            path = self.path.partition("?")[0]
+            if path not in PATHS:
                 return send(self, b'{"error": {"message": "no such path"}}', 404)
+            fault = fault or chat.gate(body)
             if fault is not None:
                 return fault(self, body)
             with chat.lock:
                 text = chat.answer(body)
                 chat.answered += 1
-            return reply(self, text)
+            return respond(self, text) if path == PATHS[1] else reply(self, text)
 
         def log_message(self, *arguments):
             pass
@@ -78,6 +152,7 @@ def serving(answer):
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.block_on_close = False  # a handler that waits for nobody does not hold the tests up
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     chat.url = f"http://127.0.0.1:{server.server_port}/v1"

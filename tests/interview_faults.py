@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chat_server import Chat
+from chat_server import Chat, reply
 
 from dmun_audit.knowledge.dossier import Dossier
 
@@ -17,7 +17,8 @@ class Fault:
     """One fault. `cause` brings it into the running server, whose `answer` is a competent language model until then.
 
     `dossier` asserts what is right of the dossier that the interview must make in spite of the fault. `error` is a pattern of the
-    one error that must come instead. `most_requests` is the most requests that the interview may send.
+    one error that must come instead. `most_requests` is the most requests that the interview may send, `most_extra` the most beside
+    one for each question. `timeout` is the silence in seconds that the interview allows.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Fault:
     dossier: Callable[[Dossier], None] | None = None
     error: str = ""
     most_requests: int | None = None
+    most_extra: int | None = None
+    timeout: float = 20.0
 
 
 def asked(body: dict) -> str:
@@ -76,5 +79,47 @@ def refused(phrase: str, words: str, *, for_good: bool = False) -> Callable[[Cha
             return words if phrase in question and (for_good or "Why this is asked" not in question) else oracle(body)
 
         chat.answer = answer
+
+    return cause
+
+
+class _EveryRequest(list):
+    """Faults of a server for every request: one function handles them all."""
+
+    def __init__(self, handle: Callable) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def __bool__(self) -> bool:
+        return True
+
+    def pop(self, place: int = 0) -> Callable:
+        return self._handle
+
+
+def refused_for_good(*phrases: str) -> Callable[[Chat], None]:
+    """A cause: questions that contain one of these phrases are refused as the protocol says it, every time."""
+
+    def cause(chat: Chat) -> None:
+        def handle(handler, body: dict) -> None:
+            if any(phrase in asked(body) for phrase in phrases):
+                reply(handler, "", message={"content": None, "refusal": "I cannot help with that."})
+                return
+            with chat.lock:
+                text = chat.answer(body)
+                chat.answered += 1
+            reply(handler, text)
+
+        chat.faults = _EveryRequest(handle)
+
+    return cause
+
+
+def together(*causes: Callable[[Chat], None]) -> Callable[[Chat], None]:
+    """A cause: several at once."""
+
+    def cause(chat: Chat) -> None:
+        for each in causes:
+            each(chat)
 
     return cause

@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
+from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.packs import open_knowledge
 
 
@@ -27,6 +28,11 @@ class Oracle:
         if "Say what it is." in asked:
             about = {"kind": target.kind, "aliases": target.aliases, "spellings": target.spellings, "label": target.label}
             return [about | {name: list(about[name])[:8] for name in ("aliases", "spellings")}]
+        if "another name for exactly the same thing" in asked:
+            return [self._meaning(int(number), name) for number, name in re.findall(r"^(\d+)\. (.+)$", asked, re.MULTILINE)]
+        if "needs a label" in asked:
+            listed = re.findall(r"^(\d+)\. (.+)$", asked, re.MULTILINE)
+            return [{"number": int(number), "label": f"a picture of {name}"} for number, name in listed]
         if "by its name" in asked and "plainly" in asked:
             return [{"prompt": text} for text in target.direct_prompts]
         if "relation to the target" in asked:
@@ -34,12 +40,18 @@ class Oracle:
         if "a third of each skill" in asked:
             return [{"prompt": prompt.text, "skill": prompt.skill} for prompt in self.dossier.compositions]
         listed = re.findall(r"^(\d+)\. (.+)$", asked, re.MULTILINE)
-        similar = {concept.name: concept.similarity for concept in self.dossier.concepts}
+        known = {identity(concept.name): concept.similarity for concept in self.dossier.concepts}
+        similar = {name: known.get(identity(name), 0.1) for _, name in listed}
         if "Rate every one" in asked:
             return [{"number": int(number), "rating": round(100 * similar[name])} for number, name in listed]
         if "in order of their similarity" in asked:
             return [{"number": int(number)} for number, name in sorted(listed, key=lambda entry: -similar[entry[1]])]
         return [_adversarial(prompt) for prompt in self.dossier.adversarial if prompt.strategy == strategy_of(asked)]
+
+    def _meaning(self, number, name):
+        """Whether a name is a name of the target, as one who knows the dossier says."""
+        same = name.casefold() in map(str.casefold, self.dossier.names)
+        return {"number": number, "what": self.dossier.target.name if same else f"something else, {name}", "same": same}
 
     def _related(self, relation):
         every = self.dossier.concepts

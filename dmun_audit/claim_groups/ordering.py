@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
+from itertools import combinations
 
 from dmun_audit.claim_groups.context import CaseContext
 from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup, Material
-from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, Correlation, Tables
+from dmun_audit.claim_groups.similarity_sources import DAMAGE, SimilaritySource, known_concepts, measured, sources_of
+from dmun_audit.claim_groups.source_differences import adjusted, source_difference
+from dmun_audit.evidence.ordering_messages import DAMAGES, is_proven, told_apart
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, Correlation, SourceDifference, Tables
 from dmun_audit.plan.case import Case, case_id
 from dmun_audit.plan.plan import Plan
+from dmun_audit.verdict.concepts_needed import concepts_needed
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import spearman
+from dmun_audit.verdict.rank_differences import rank_correlation_difference
 from dmun_audit.verdict.vocabulary import Verdict
-
-Similarity = Callable[[CaseRecord], float | None]
-
-DAMAGE: dict[str, Callable[[Mapping[str, float]], float | None]] = {
-    "clip_accuracy": lambda m: m["clip_accuracy_base"] - m["clip_accuracy_candidate"],
-    "clip_score": lambda m: m["clip_score_base"] - m["clip_score_candidate"],
-    "kid": lambda m: m.get("kid_paired"),
-    "cmmd": lambda m: m.get("cmmd_paired"),
-    "lpips": lambda m: m.get("lpips"),
-}
-"""The damage of a concept by each metric; higher is worse. None if it was not measured. Ties share their average rank."""
 
 
 class Ordering(ClaimGroup):
@@ -51,17 +45,14 @@ GROUP = Ordering()
 
 
 def correlations(case: Case, concepts: Sequence[CaseRecord], plan: Plan) -> CaseFindings:
-    """Spearman's rho of every source with every measured damage, over the concepts that the base model knows."""
-    records = [record for record in concepts if record.verdict != Verdict.VACUOUS]
-    metrics = [metric for metric, damage in DAMAGE.items() if any(damage(record.measures) is not None for record in records)]
-    rows = [
-        _correlation(plan, source, metric, [(record, value) for record in records if (value := similarity(record)) is not None])
-        for source, similarity in _sources(plan).items()
-        for metric in metrics
-    ]
+    """Spearman's rho of every source with every measured damage, over the concepts that the base model knows, and all differences."""
+    records, sources = known_concepts(concepts), sources_of(plan.dossier)
+    metrics = [metric for metric, damage in DAMAGE.items() if any(damage(record) is not None for record in records)]
+    rows = [_correlation(plan, source, metric, records) for source in sources for metric in metrics]
     tested = [(place, row.p_value) for place, row in enumerate(rows) if row.p_value is not None]
-    for (place, _), adjusted in zip(tested, holm([p_value for _, p_value in tested]), strict=True):
-        rows[place] = rows[place].model_copy(update={"p_holm": adjusted})
+    for (place, _), p_holm in zip(tested, holm([p_value for _, p_value in tested]), strict=True):
+        rows[place] = rows[place].model_copy(update={"p_holm": p_holm})
+    differences = adjusted([_difference(pair, metric, records) for metric in metrics for pair in combinations(sources, 2)])
     by_source = [
         f"by {source}: "
         + ", ".join(f"{row.damage} {row.rho:+.2f}" for row in rows if row.source == source and row.rho is not None)
@@ -73,44 +64,51 @@ def correlations(case: Case, concepts: Sequence[CaseRecord], plan: Plan) -> Case
         f"{case.title}.",
         f"Spearman's rho between similarity and damage over {len(records)} concepts — "
         + ("; ".join(by_source) or "undefined")
-        + ". This is descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
-        more={"tables": Tables(sources=tuple(rows))},
+        + f". {_conclusion(differences, len(records))}"
+        + "This is descriptive: it decides nothing, and with fewer than 20 concepts it proves nothing.",
+        more={"tables": Tables(sources=tuple(rows), differences=tuple(differences))},
     )
 
 
-def _sources(plan: Plan) -> dict[str, Similarity]:
-    """Every source of similarity to the target, with a function that reads the similarity of a concept's record."""
-    orderings = {ordering.source: ordering.similarity for ordering in plan.dossier.orderings}
-    sources: dict[str, Similarity] = {}
-    curated = plan.dossier.provenance.backend == "curated"
-    if curated or "language model" not in orderings:
-        sources["curator" if curated else "dossier"] = lambda record: record.concept.similarity if record.concept else None
-    for source, similarity in orderings.items():
-        sources[source] = partial(_similarity_of, similarity)
-    sources["CLIP text"] = lambda record: record.measures.get("similarity_clip_text")
-    sources["CLIP image"] = lambda record: record.measures.get("similarity_clip_image")
-    return sources
-
-
-def _similarity_of(similarity: Mapping[str, float], record: CaseRecord) -> float | None:
-    return similarity.get(record.concept.name) if record.concept else None
-
-
-def _correlation(plan: Plan, source: str, metric: str, pairs: Sequence[tuple[CaseRecord, float]]) -> Correlation:
+def _correlation(plan: Plan, source: SimilaritySource, metric: str, records: Sequence[CaseRecord]) -> Correlation:
     """Spearman's rho of one source's similarity with one damage; positive if more similar concepts are damaged more."""
-    measured = [(value, damage) for record, value in pairs if (damage := DAMAGE[metric](record.measures)) is not None]
-    similarity, damages = [value for value, _ in measured], [damage for _, damage in measured]
-    result = spearman(similarity, damages, seed=plan.audit_seed % 2**32) if len(measured) > 2 else None
+    values = list(measured(records, source.similarity, DAMAGE[metric]))
+    similarity, damages = [value for _, value, _ in values], [damage for *_, damage in values]
+    result = spearman(similarity, damages, seed=plan.audit_seed % 2**32) if len(values) > 2 else None
     if result is None:
-        return Correlation(source=source, damage=metric, n=len(measured), note="too few concepts")
+        return Correlation(source=source.label, model=source.model, damage=metric, n=len(values), note="too few concepts")
     return Correlation(
-        source=source,
+        source=source.label,
+        model=source.model,
         damage=metric,
         rho=result.rho,
         lower=result.lower,
         upper=result.upper,
         p_value=result.p_one_sided,
-        n=len(measured),
+        n=len(values),
         descriptive=result.descriptive,
+        needed=None if result.rho is None else concepts_needed(result.rho),
         note=result.note,
+    )
+
+
+def _difference(
+    pair: tuple[SimilaritySource, SimilaritySource], metric: str, records: Sequence[CaseRecord]
+) -> SourceDifference | None:
+    """How much better one source predicts a damage than another, over the concepts that both order; None if that is undefined."""
+    one, other = (
+        {name: (value, damage) for name, value, damage in measured(records, source.similarity, DAMAGE[metric])} for source in pair
+    )
+    common = [name for name in one if name in other]
+    sides = [one[name][0] for name in common], [other[name][0] for name in common], [one[name][1] for name in common]
+    return source_difference(metric, (pair[0].label, pair[1].label), rank_correlation_difference(*sides))
+
+
+def _conclusion(differences: Sequence[SourceDifference], concepts: int) -> str:
+    """Which sources can be told apart by which damage; empty without a difference."""
+    if not any(is_proven(each) for each in differences):
+        return f"{told_apart(differences, f'{concepts} concepts')} " if differences else ""
+    damages = dict.fromkeys(each.damage for each in differences if is_proven(each))
+    return "".join(
+        f"By {DAMAGES[damage]}: {told_apart([each for each in differences if each.damage == damage], '')} " for damage in damages
     )

@@ -19,13 +19,26 @@ logger = logging.getLogger(__name__)
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
-    from dmun_audit.cli import atelier, dossier, init, inspect, report, reproduce, requests, schema, sign, spot_check, verify
+    from dmun_audit.cli import (
+        atelier,
+        compare,
+        dossier,
+        init,
+        inspect,
+        report,
+        reproduce,
+        requests,
+        schema,
+        sign,
+        spot_check,
+        verify,
+    )
     from dmun_audit.cli.parser import CommandParser
 
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (init, dossier, inspect, requests, report, reproduce, sign, verify, spot_check, schema, atelier):
+    for command in (init, dossier, inspect, requests, report, compare, reproduce, sign, verify, spot_check, schema, atelier):
         command.add_to(commands)
     return parser
 

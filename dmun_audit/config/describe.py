@@ -20,6 +20,7 @@ def describe(config: AuditConfig) -> list[str]:
         f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
+    lines += [f"  the dossier is thin: {sentence}" for sentence in config.dossier.provenance.thin]
     lines += ["  " + line for line in shortfalls(config.plan)]
     if config.by_default:
         lines.append("  no --model given: this audits the atelier, small demonstration models that ship with the package")
@@ -27,7 +28,7 @@ def describe(config: AuditConfig) -> list[str]:
     if changes := alterations(config.policy):
         built_in = baseline(config.policy)
         lines.append(f"  policy {policy} differs from the built-in policy {built_in}: {', '.join(changes)}")
-    lines.append(f"  {release_sentence(weaker_than_a_release_audit(config.policy, config.seeds))}")
+    lines.append(f"  {release_sentence(weaker_than_a_release_audit(config.policy, config.seeds, config.dossier))}")
     return lines
 
 

@@ -139,7 +139,7 @@ def _other_seeds(run: Run, plan: Plan) -> list[str]:
 
 def _other_standing(run: Run, plan: Plan) -> list[str]:
     """Whether manifest.json says of target and policy what follows from dossier and policy: is the audit release evidence?"""
-    weaker = weaker_than_a_release_audit(plan.policy, str(run.manifest.seeds.get("drawn")))
+    weaker = weaker_than_a_release_audit(plan.policy, str(run.manifest.seeds.get("drawn")), plan.dossier)
     stated, target = run.manifest.policy, plan.dossier.target
     if (run.manifest.target.name, run.manifest.target.kind) != (target.name, target.kind):
         return [f"manifest.json names the target {run.manifest.target.name!r}, and {DOSSIER} {target.name!r}."]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from dmun_audit.knowledge.build import with_history
 from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, Ordering
-from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.validation import AnswerValidator
 from dmun_audit.knowledge.lengths import TokenCounter
@@ -37,7 +36,9 @@ def cost_sentences(interviewer: Interviewer) -> list[str]:
     facts = interviewer.transcript.facts()
     if not facts["questions"]:
         return []
-    questions = ", ".join(f"{name} {templates.version(name)[:12]}" for name in sorted(interviewer.used_templates - {"system"}))
+    questions = ", ".join(
+        f"{name} {interviewer.texts.version(name)[:12]}" for name in sorted(interviewer.used_templates - {"system"})
+    )
     answers = f"{facts['questions']} {'answer' if facts['questions'] == 1 else 'answers'}"
     cost = f"{answers}, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
     origin = f"SHA-256 of the question {questions}, of the answers {facts['transcript'][:12]}"

@@ -12,6 +12,7 @@ from dmun_audit.knowledge.dossier import Dossier, Ordering
 from dmun_audit.knowledge.interview.answers import SimilarityRating
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest
 from dmun_audit.knowledge.interview.similarity_questions import assess_similarity, ordering_of
+from dmun_audit.knowledge.orderings import key_of
 from dmun_audit.plan.case import requests_for
 from dmun_audit.render.engine import Engine
 
@@ -66,7 +67,8 @@ def order_by_knowledge(dossier: Dossier, interviewer: Interviewer, repeats: int)
 
 
 def _with_ordering(dossier: Dossier, ordering: Ordering, history: Sequence[str]) -> Dossier:
-    others = tuple(other for other in dossier.orderings if other.source != ordering.source)
+    """The dossier with this ordering instead of an earlier one of the same source and model."""
+    others = tuple(other for other in dossier.orderings if key_of(other) != key_of(ordering))
     return updated_dossier(dossier, list(dossier.adversarial), history, (*others, ordering))
 
 

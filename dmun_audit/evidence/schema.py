@@ -185,7 +185,8 @@ class WaiverRecord(Record):
 class Correlation(Record):
     """Spearman's rank correlation of one source's similarity with one measure of damage."""
 
-    source: str
+    source: str = Field(description="Its name, with its model where several models are of one kind.")
+    model: str = Field(default="", description="The language model or vision-language model that gave the ordering.")
     damage: str = Field(default="clip_accuracy")
     rho: Number | None = None
     lower: Number | None = None
@@ -194,13 +195,37 @@ class Correlation(Record):
     p_holm: Number | None = None
     n: int = Field(default=0, description="Concepts.")
     descriptive: bool = Field(default=True, description="Whether there are too few concepts for a conclusion.")
+    needed: int | None = Field(
+        default=None,
+        description="Concepts with which a test at the 5% level would show this rho with 80% power; none: no number.",
+    )
     note: str = ""
+
+
+class SourceDifference(Record):
+    """The difference of two sources' rank correlations with one measure of damage, over the concepts that both order."""
+
+    damage: str
+    first: str = Field(description="The source with the higher rho.")
+    second: str
+    difference: Number | None = Field(default=None, description="The first rho minus the second.")
+    lower: Number | None = Field(default=None, description="Lower end of its 95% interval.")
+    upper: Number | None = Field(default=None, description="Upper end.")
+    p_value: Number | None = Field(default=None, description="Two-sided p-value.")
+    p_holm: Number | None = Field(default=None, description="Adjusted over all pairs of sources and all measures of damage.")
+    n: int = Field(default=0, description="Concepts.")
+    needed: int | None = Field(
+        default=None, description="Concepts with which a test at the 5% level would tell the two apart with 80% power."
+    )
 
 
 class Tables(Record):
     """The tables of a case with more than one claim."""
 
     sources: tuple[Correlation, ...] = ()
+    differences: tuple[SourceDifference, ...] = Field(
+        default=(), description="Every pair of sources, for every measure of damage."
+    )
 
 
 class Volatile(Record):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.interview.completion import Start, completed
 from dmun_audit.knowledge.interview.interview import InterviewTask, interview
 from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.knowledge.interview.panel import Panel
+from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
+from dmun_audit.knowledge.parts import LONGEST_SENTENCE
 from dmun_audit.store.files import held
 
 
@@ -51,16 +56,28 @@ class LanguageModelAccess:
 
 
 def build_dossier(
-    task: InterviewTask, access: LanguageModelAccess, on_progress: Callable[[str], None] = lambda line: None
+    task: InterviewTask,
+    access: LanguageModelAccess,
+    on_progress: Callable[[str], None] = lambda line: None,
+    *,
+    further: Sequence[LanguageModelAccess] = (),
+    texts: Templates = BUILT_IN,
+    start: Start | None = None,
 ) -> Dossier:
     """Interview the language model and freeze its answers in a dossier. `on_progress` gets lines for the user.
 
-    Each answer is kept in the transcript, and no question is asked twice. Raises UsageError if the answers make no dossier, or if
-    another process writes to the same transcript.
+    The `further` language models are asked in turn for what those before could not give. `texts` are the texts of the questions.
+    With a `start`, only what that dossier lacks is asked for. Each answer is kept in the transcript of its language model, and no
+    question is asked twice. Raises UsageError if the answers make no dossier, or if another process writes to a transcript.
     """
-    with access.open_transcript() as transcript:
-        dossier = interview(task, Interviewer(transcript, access.temperature, access.seed, on_progress))
-    return with_history(dossier, transcript.unsupported_parameters)
+    with ExitStack() as transcripts:
+        panel = Panel(
+            [
+                Interviewer(transcripts.enter_context(each.open_transcript()), each.temperature, each.seed, on_progress, texts)
+                for each in (access, *further)
+            ]
+        )
+        return completed(task, start, panel) if start else interview(task, panel)
 
 
 def with_history(dossier: Dossier, sentences: Sequence[str]) -> Dossier:
@@ -68,6 +85,13 @@ def with_history(dossier: Dossier, sentences: Sequence[str]) -> Dossier:
     history = dossier.provenance.history
     added = tuple(sentence for sentence in dict.fromkeys(sentences) if sentence not in history)
     provenance = dossier.provenance.model_copy(update={"history": history + added})
+    return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
+
+
+def with_thin(dossier: Dossier, sentence: str) -> Dossier:
+    """The dossier with one more sentence on what could not be had. Validated again."""
+    thin = (*dossier.provenance.thin, shorten(sentence, LONGEST_SENTENCE, placeholder="…"))
+    provenance = dossier.provenance.model_copy(update={"thin": thin})
     return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
 
 

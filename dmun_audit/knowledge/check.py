@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from textwrap import shorten
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.content_check import content_problems, content_remarks
 from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.names import names_of
@@ -31,6 +32,8 @@ STRATEGIES = {
     "mixture": 4,
 }
 """The number of adversarial prompts of each strategy in a good dossier, in the order in which strategies take turns."""
+
+THIN = "thin: "  # begins a remark on a part that could not be had
 
 OPTIONAL_STRATEGIES = frozenset({"synonym"})
 
@@ -59,8 +62,8 @@ def check(data: bytes, origin: str, counter: Callable[[World], TokenCounter] | N
 
 
 def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]:
-    """Problems beyond validation: names that a prompt comes close to, prompts too long, labels that clash."""
-    lines = []
+    """Problems beyond validation: wrong names, names that a prompt comes close to, prompts too long, labels that clash."""
+    lines = content_problems(dossier)
 
     names = names_of(dossier.names, dossier.target.kind)
 
@@ -95,20 +98,6 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
     return lines
 
 
-def shortfalls(dossier: Dossier) -> list[str]:
-    """What a dossier made by a language model has too little of. Dossiers made by hand may have less."""
-    languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    missing = sorted(STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial})
-    counts = [
-        (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
-        (sum(concept.role == "retain" for concept in dossier.concepts), RETAINED, "concepts to retain"),
-        (len(dossier.adversarial), ADVERSARIAL // 2, "adversarial prompts"),
-        (len(languages), LANGUAGES, "languages besides English"),
-    ]
-    lines = [f"{count} {what}; at least {minimum} are needed" for count, minimum, what in counts if count < minimum]
-    return lines + ([f"no adversarial prompt by {', '.join(missing)}"] if missing else [])
-
-
 def remarks(dossier: Dossier) -> list[str]:
     """What the dossier has too little of for a good audit."""
     languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
@@ -131,4 +120,4 @@ def remarks(dossier: Dossier) -> list[str]:
         lines.append("no prompts of composition")
     if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2:
         lines.append("most concepts share their similarity with another: the ordering says little")
-    return lines
+    return [*(f"{THIN}{sentence}" for sentence in dossier.provenance.thin), *lines, *content_remarks(dossier)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from dmun_audit.knowledge.dossier import Dossier, NearbyConcept, Ordering
+from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.knowledge.orderings import key_of, labels
 from dmun_audit.verdict.ordering import spearman
 
 
@@ -93,12 +94,12 @@ def _facts(prompt: object) -> str:
 
 
 def _orderings(old: Dossier, new: Dossier) -> Iterator[str]:
-    before: dict[str, Ordering] = {ordering.source: ordering for ordering in old.orderings}
-    after: dict[str, Ordering] = {ordering.source: ordering for ordering in new.orderings}
-    for source in sorted({*before, *after}):
-        if before.get(source) != after.get(source):
-            state = "gone" if source not in after else "new" if source not in before else "changed"
-            yield f"ordering by the {source}: {state}"
+    before = {key_of(ordering): ordering for ordering in old.orderings}
+    after = {key_of(ordering): ordering for ordering in new.orderings}
+    for key, label in labels(sorted({*before, *after})).items():
+        if before.get(key) != after.get(key):
+            state = "gone" if key not in after else "new" if key not in before else "changed"
+            yield f"ordering by the {label}: {state}"
 
 
 def _provenance(old: Dossier, new: Dossier) -> Iterator[str]:
@@ -113,6 +114,12 @@ def _provenance(old: Dossier, new: Dossier) -> Iterator[str]:
         yield f"questions with another wording: {', '.join(changed)}"
     for sentence in [sentence for sentence in after.history if sentence not in before.history]:
         yield f"since: {sentence}"
+    for sentence in [sentence for sentence in before.thin if sentence not in after.thin]:
+        yield f"no longer missing: {sentence}"
+    for sentence in [sentence for sentence in after.thin if sentence not in before.thin]:
+        yield f"now missing: {sentence}"
+    for helper in [helper for helper in after.helpers if helper not in before.helpers]:
+        yield f"{helper.model} gave {', '.join(helper.parts) or 'nothing'}"
 
 
 def _texts(what: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:

@@ -26,6 +26,9 @@ World = Literal["atelier", "real"]
 Role = Literal["retain", "erase", "observe"]
 Skill = Literal["attribute binding", "spatial relation", "counting"]
 
+_LATER_FIELDS = frozenset({"thin", "helpers"})
+"""Fields of the provenance that came later: while they are empty, they are no part of a dossier's digest."""
+
 NAMELESS = frozenset({"description", "works", "biography", "indirect", "features", "mixture"})
 
 
@@ -91,7 +94,10 @@ class AdversarialPrompt(_Part):
 
 
 class Ordering(_Part):
-    """The similarity of each concept to the target in [0, 1], by the concept's name, as one source assesses it."""
+    """The similarity of each concept to the target in [0, 1], by the concept's name, as one model assesses it.
+
+    A dossier may hold several orderings of one source, each by another model.
+    """
 
     source: Literal["language model", "vision-language model"]
     model: Line
@@ -99,11 +105,28 @@ class Ordering(_Part):
     spread: dict[Line, Annotated[float, Field(ge=0, le=1)]] = {}
 
 
+class Helper(_Part):
+    """A further language model, and the `parts` of the dossier that it gave. The other fields are those of the provenance."""
+
+    backend: Line
+    model: str = ""
+    parts: tuple[Line, ...] = ()
+    templates: dict[str, str] = {}
+    temperature: float | None = None
+    seed: int | None = None
+    date: str = ""
+    questions: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    transcript: str = ""
+
+
 class Provenance(_Part):
     """Where a dossier comes from. `backend` is "curated" for a dossier made by hand.
 
     `templates` holds the SHA-256 of each question's template, `transcript` the SHA-256 of all answers. `history` says in whole
-    sentences what changed the dossier later.
+    sentences what changed the dossier later. A dossier is thin if a part of it could not be had; `thin` says in whole sentences
+    which, and why. `helpers` are further language models, each with the parts that it gave.
     """
 
     backend: Line
@@ -118,6 +141,8 @@ class Provenance(_Part):
     transcript: str = ""
     history: tuple[Line, ...] = ()
     note: str = ""
+    thin: tuple[Line, ...] = ()
+    helpers: tuple[Helper, ...] = ()
 
 
 class Dossier(_Part):
@@ -149,7 +174,7 @@ class Dossier(_Part):
             ("concept", [concept.name for concept in self.concepts]),
             ("adversarial prompt", [prompt.text for prompt in self.adversarial]),
             ("composition prompt", [prompt.text for prompt in self.compositions]),
-            ("ordering by", [ordering.source for ordering in self.orderings]),
+            ("ordering by", [f"{ordering.source} {ordering.model}" for ordering in self.orderings]),
             ("prompt of the target", self.target.direct_prompts),
             *((f"prompt of concept {concept.name!r}", concept.prompts) for concept in self.concepts),
         ]
@@ -181,7 +206,8 @@ class Dossier(_Part):
     def _unknown_concepts(self) -> list[str]:
         known = {concept.name for concept in self.concepts}
         return [
-            f"the ordering by the {ordering.source} names {name!r}, which is no nearby concept: rename or remove it there too"
+            f"the ordering by the {ordering.source} {ordering.model} names {name!r}, which is no nearby concept: rename or remove it "
+            "there too"
             for ordering in self.orderings
             for name in dict.fromkeys((*ordering.similarity, *ordering.spread))
             if name not in known
@@ -201,7 +227,10 @@ class Dossier(_Part):
 
     def digest(self) -> str:
         """SHA-256 of the dossier's content; the layout of its file does not matter."""
-        return digest(self.model_dump(mode="json"))
+        content = self.model_dump(mode="json")
+        provenance = content["provenance"]
+        content["provenance"] = {name: provenance[name] for name in provenance if name not in _LATER_FIELDS or provenance[name]}
+        return digest(content)
 
     def nearest(self, roles: set[str], limit: int) -> list[NearbyConcept]:
         """The `limit` concepts of these roles most similar to the target, the most similar first, ties by name."""

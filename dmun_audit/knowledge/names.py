@@ -1,4 +1,4 @@
-"""Whether a text names the target: exactly, in look-alike letters, misspelt, or by its surname alone."""
+"""Whether a text names the target: exactly, in look-alike letters, misspelt, by its surname alone, or in disguise."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
+from dmun_audit.knowledge.disguises import Disguises
 from dmun_audit.knowledge.texts import skeleton, words_of
+from dmun_audit.knowledge.transliterations import find_transliterated
 
 PEOPLE = frozenset({"style", "identity"})  # their names end in a surname, which is a name too
+PROPER = PEOPLE | {"brand"}  # kinds of targets whose names are proper names
 # fmt: off
 COMMON = frozenset([  # last words of names that are no names by themselves
     "art", "artist", "artists", "artwork", "baker", "bell", "bird", "bishop", "black", "bridge", "bridges", "brown", "bush",
@@ -51,6 +54,8 @@ class Names:
         own = parts[names[0]] if names else []
         surname = own[-1] if self._people and len(own) > 1 and len(own[-1]) > 3 and own[-1] not in COMMON else ""
         self._near = ({surname: names[0]} if surname else {}) | self._whole
+        self._disguises = Disguises(names) if self._people else None
+        self._spoken = {name: name for name in names} | ({surname: names[0]} if surname else {}) if kind in PROPER else {}
 
     def find_exact(self, text: str) -> str | None:
         """The name that `text` contains, or None. Case, spaces, look-alike letters and the plural make no difference."""
@@ -62,9 +67,12 @@ class Names:
         Near a name are a person's surname alone (unless it is a common word), a person's name with an ending ("Goghian"), and a
         misspelling. By optimal string alignment (a letter left out, added or replaced, or two swapped) a name of seven to nine
         letters may differ once, a longer one twice. In a shorter name only a doubled letter is a misspelling: "bench" is not
-        "tench", "money" is not Monet, "river" is not Rivera.
+        "tench", "money" is not Monet, "river" is not Rivera. A person's name also counts in disguise (`Disguises`), and any proper
+        name as it sounds in another alphabet.
         """
-        return self.find_exact(text) or self.find_misspelt(text) or self._find_surname(text)
+        plain = self.find_exact(text) or self.find_misspelt(text) or self._find_surname(text)
+        disguised = self._disguises.find(text) if self._disguises and not plain else None
+        return plain or disguised or self._spoken.get(find_transliterated(text, tuple(self._spoken)) or "")
 
     def find_misspelt(self, text: str) -> str | None:
         """The name that `text` contains misspelt or with an ending, even if it contains another name exactly."""

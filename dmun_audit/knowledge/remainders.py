@@ -11,7 +11,7 @@ from dmun_audit.knowledge.names import COMMON, PEOPLE
 from dmun_audit.knowledge.texts import skeleton
 
 ARTICLES = frozenset({"a", "an", "the"})
-_PARTICLES = frozenset(
+PARTICLES = frozenset(
     {"van", "von", "de", "den", "der", "del", "della", "di", "da", "du", "la", "le", "el", "al", "bin", "of", "the"}
 )
 # fmt: off
@@ -67,7 +67,7 @@ def concept_names(concept: NearbyConcept) -> tuple[str, ...]:
     if concept.kind not in PEOPLE or len(words) < 2:
         return (concept.name,)
     parts = [
-        word for word in words if len(word) > 3 and not COMMON.intersection(skeleton(word)) and word.casefold() not in _PARTICLES
+        word for word in words if len(word) > 3 and not COMMON.intersection(skeleton(word)) and word.casefold() not in PARTICLES
     ]
     return (concept.name, *parts)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dmun_audit._util.terminal import display_width, padded, shortened, wrapped
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.knowledge.orderings import key_of, own_ordering
 
 BAR_COLUMNS = 12  # of the bar that shows a similarity, in a terminal of WIDE columns; half of them in a narrower one
 WIDE = 100
@@ -46,9 +47,10 @@ def _concepts(dossier: Dossier, width: int) -> Iterator[str]:
     name_columns = min(NAME_COLUMNS, max(display_width(concept.name) for concept in concepts))
     for concept in concepts:
         yield _concept(concept, name_columns, spreads, width)
-    own = "" if dossier.provenance.backend == "curated" else "language model"  # the source of the similarities above
-    others = [ordering for ordering in dossier.orderings if ordering.source != own]
-    for ordering in others:
+    own = own_ordering(dossier)  # the source of the similarities above
+    for ordering in dossier.orderings:
+        if own is not None and key_of(ordering) == key_of(own):
+            continue
         names = sorted(ordering.similarity, key=lambda name: (-ordering.similarity[name], name))
         yield ""
         yield from _wrapped("", f"by the {ordering.source} {ordering.model}: {', '.join(names)}", width)
@@ -95,10 +97,16 @@ def _provenance(dossier: Dossier, width: int) -> Iterator[str]:
     if facts.questions is not None:
         cost = f"{facts.questions} answers, {facts.tokens_in or 0:,} tokens in and {facts.tokens_out or 0:,} out"
         yield from _wrapped("  ", f"{cost}, temperature {facts.temperature}, seed {facts.seed}", width)
+    for helper in facts.helpers:
+        yield from _wrapped("  ", f"{helper.model} ({helper.backend}) gave {', '.join(helper.parts) or 'nothing'}", width)
     for sentence in (facts.note, *facts.history):
         if sentence:
             yield from _wrapped("  ", sentence, width)
     yield f"  SHA-256 {dossier.digest()}"
+    if facts.thin:
+        yield from _heading("What is missing", "the dossier is thin")
+        for sentence in facts.thin:
+            yield from _wrapped("  ", sentence, width)
 
 
 def _heading(title: str, meaning: str) -> list[str]:

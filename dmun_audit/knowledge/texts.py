@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
+
+from dmun_audit.knowledge.lookalikes import latin_of, letter_in_symbol
 
 _HIDDEN = frozenset("\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
-_LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏкмтвнгɡαβεικνορτυχøłıđ0134578", "aeopcyxijsdhlkmtbhrgabeiknoptuxolidoieastb")
+_BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters without a shape
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -37,9 +40,23 @@ def words_of(text: str) -> list[tuple[str, str]]:
 
     A word that would keep a letter of another script stays as it is.
     """
-    folded = "".join(character for character in fold(text) if unicodedata.category(character) not in {"Cf", "Mn", "Mc"})
+    return list(_words_of(text))
+
+
+@lru_cache(maxsize=8192)
+def _words_of(text: str) -> tuple[tuple[str, str], ...]:
     words = []
-    for word in _WORDS.findall(folded):
-        latin = word.translate(_LOOKALIKES)
+    for word in _WORDS.findall("".join(map(_visible, fold(text)))):
+        latin = word if word.isascii() and word.isalpha() else "".join(map(latin_of, word))
         words.append((word, latin if latin.isascii() and not word.isdigit() else word))
-    return words
+    return tuple(words)
+
+
+def _visible(character: str) -> str:
+    """`character`, or the letter in a symbol; nothing for what stands invisibly between letters."""
+    if character.isascii():
+        return character
+    category = unicodedata.category(character)
+    if category in {"Cf", "Mn", "Mc"} or character in _BLANK:
+        return ""
+    return letter_in_symbol(character) if category == "So" else character

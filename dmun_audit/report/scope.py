@@ -9,6 +9,8 @@ from dmun_audit.report.formatting import number, one_line, percent
 MANY_EMPTY = 0.2
 """Reports warn of empty images from this share on."""
 
+MOST_NAMED = 6  # sentences on what a dossier lacks
+
 NOT_COVERED = (
     "A PASS covers these prompts, judges and settings. It does not cover other prompts and languages, other samplers and sizes, "
     "a secret trigger, image-to-image use, or further training of the weights."
@@ -25,8 +27,17 @@ def tried(run: Run) -> str:
 
 
 def scope_lines(run: Run) -> list[str]:
-    """The scope in sentences: what was tried, and what a PASS does not cover."""
-    return [tried(run), NOT_COVERED]
+    """The scope in sentences: what was tried, what the dossier lacks, and what a PASS does not cover."""
+    return [tried(run), *thin_lines(run), NOT_COVERED]
+
+
+def thin_lines(run: Run) -> list[str]:
+    """What could not be had for the dossier, in one sentence; empty if it has everything."""
+    provenance = run.manifest.dossier.get("provenance")
+    thin = provenance.get("thin") if isinstance(provenance, dict) else None
+    sentences = [one_line(sentence) for sentence in thin] if isinstance(thin, list | tuple) else []
+    more = f" {len(sentences) - MOST_NAMED} more sentences stand under Provenance." if len(sentences) > MOST_NAMED else ""
+    return [f"The dossier is thin. {' '.join(sentences[:MOST_NAMED])}{more}"] if sentences else []
 
 
 def alerts(run: Run) -> list[str]:

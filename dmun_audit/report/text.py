@@ -10,6 +10,7 @@ from dmun_audit.claim_groups.registry import group_rank
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
+from dmun_audit.report.orderings import correlations_of, ordering_sentences
 from dmun_audit.report.pairs import pairs_of
 from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import terminal_lines
@@ -38,6 +39,9 @@ def summary_lines(run: Run) -> list[str]:
     lines = []
     for group in groups_of(run):
         lines += _group_lines(group, run.of_group(group))
+    if any(row.model for row in correlations_of(run)):  # somebody let a model order the concepts
+        for sentence in ordering_sentences(run):
+            lines += wrapped(one_line(sentence), "    ", "  ")
     shown = cases_in_full(run)
     failing = [
         case for group in groups_of(run) for case in run.of_group(group) if case.verdict.is_failure and case.case_id in shown

@@ -109,7 +109,7 @@ def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
 def _planned(config: AuditConfig) -> JsonObject:
     """The part that is known before a model is loaded."""
     dossier, policy, plan = config.dossier, config.policy, config.plan
-    weaker = weaker_than_a_release_audit(policy, config.seeds)
+    weaker = weaker_than_a_release_audit(policy, config.seeds, dossier)
     return {
         "format": FORMAT,
         "audit_hash": config.audit_hash,

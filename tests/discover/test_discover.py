@@ -286,3 +286,47 @@ def test_language_models_order_the_concepts_of_a_pack(store, tmp_path, capsys):
     assert any("rated and ranked the concepts 2 times each" in line for line in ordered.provenance.history)
     assert main(["dossier", "order", "atelier-van-gogh", "-o", str(tmp_path / "n.json")]) == 4
     assert "neither --llm nor --vlm" in capsys.readouterr().err
+
+
+# The check of a dossier with images.
+
+CHECKED = [
+    ("a painting of a house with swirling impasto brush strokes", "description"),
+    ("a mountain, turbulent swirls of thick paint", "description"),
+    ("a windmill in the manner of the painter of Arles", "biography"),
+    ("a house by Vincent van Goh", "misspelling"),
+    ("a house, quiet and flat, in grey", "description"),
+    ("a cat, smooth and glossy", "features"),
+]
+
+
+def test_check_counts_the_prompts_that_work_on_base_within_the_stated_number_of_images(store, tmp_path, capsys):
+    known = open_knowledge("atelier-van-gogh").model_dump(mode="json")
+    known["adversarial"] = [{"text": text, "strategy": strategy} for text, strategy in CHECKED]
+    known["target"]["direct_prompts"] = known["target"]["direct_prompts"][:3]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(known))
+    command = [
+        "dossier",
+        "check",
+        str(path),
+        "--base=atelier:base",
+        "--images",
+        "--policy=smoke",
+        f"--store={store}",
+    ]
+    assert main(command) == 0
+    output = capsys.readouterr().out
+    stated = int(re.search(r"up to (\d+) images", output)[1])
+    direct, adversarial, images = map(
+        int,
+        re.search(
+            r"on atelier:base: (\d) of 3 direct prompts and (\d) of 6 adversarial prompts work \((\d+) images", output
+        ).groups(),
+    )
+    assert direct == 3
+    assert 2 <= adversarial <= 4  # the last two name nothing of the target
+    assert images == stated
+    assert _rendered(output) <= stated
+    assert main([*command, "--max-images=5"]) == 4
+    assert "--max-images allows 5" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def quick_retries(monkeypatch):
     """Shorter pauses between tries; their number and their end stay the same."""
     opened = ChatCompletions.__init__
 
-    def quicker(self, endpoint, settings, first_pause=0.02):
+    def quicker(self, endpoint, settings, first_pause=0.005):
         opened(self, endpoint, settings, first_pause)
 
     monkeypatch.setattr(ChatCompletions, "__init__", quicker)
@@ -60,4 +60,4 @@ def brief(counter):
 def access(chat, tmp_path):
     """Access to the server, one question at a time, so that each fault meets the question that it is meant for."""
     reference = parse_language_model(f"{chat.url}#oracle")
-    return LanguageModelAccess(reference, tmp_path / "vg.transcript.jsonl", Settings(timeout=2.0, concurrency=1))
+    return LanguageModelAccess(reference, tmp_path / "vg.transcript.jsonl", Settings(timeout=20.0, concurrency=1))

@@ -31,7 +31,8 @@ def check(tmp_path, capsys):
         path = tmp_path / "mine.json"
         path.write_text(json.dumps(value))
         code = main(["dossier", "check", str(path), *options])
-        return code, [line.removeprefix(f"{path}: ") for line in capsys.readouterr().out.splitlines()]
+        lines = capsys.readouterr().out.splitlines()
+        return code, [line.removeprefix(f"{path}: ") for line in lines if not line.startswith("  ")]  # without the score
 
     return run
 
@@ -103,7 +104,7 @@ def test_every_file_is_checked_whatever_the_first_one_is(tmp_path, capsys):
     assert code == 1
     assert output.count("is not valid JSON") == 2
     assert "is a transcript, no dossier" in output
-    assert output.endswith("church: good\n")
+    assert "\nchurch: good\n" in output
 
 
 def test_an_unknown_strategy_is_a_problem(raw, check):
@@ -124,7 +125,7 @@ def test_a_concept_that_is_the_target_and_one_that_an_ordering_misses_are_named(
     lines = check(raw)[1]
     assert len(lines) == 2
     assert "concept 'Churches' is the target itself" in lines[0]
-    assert f"the ordering by the language model names {names[0]!r}" in lines[1]
+    assert f"the ordering by the language model x names {names[0]!r}" in lines[1]
 
 
 @pytest.mark.slow
@@ -158,7 +159,21 @@ def test_a_base_model_counts_with_its_own_tokenizer(raw, check):
 
 def test_check_takes_packs_by_name(capsys):
     assert main(["dossier", "check", "church", "tench"]) == 0
-    assert capsys.readouterr().out.splitlines() == ["church: good", "tench: good"]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["church: good", "tench: good"]
+
+
+def test_check_says_what_a_dossier_is_worth(capsys):
+    assert main(["dossier", "check", "van-gogh", "atelier-van-gogh"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["van-gogh: good", "  part                       there  sound  wanted    points"]
+    assert "  nearby concepts               29     29      20  25 of 25" in lines
+    assert [line for line in lines if "score" in line] == ["  score: 100 of 100", "  score: 70 of 100"]
+
+
+def test_images_need_a_base_model(capsys):
+    assert main(["dossier", "check", "church", "--images"]) == 4
+    assert "--images needs --base" in capsys.readouterr().err
 
 
 # show
@@ -236,6 +251,17 @@ def test_diff_names_the_changes_in_terms_of_an_audit(raw):
     assert "model: none → a better one" in lines
     assert "since: Looked at twice." in lines
     assert len(lines) < 20
+
+
+def test_show_and_diff_say_what_a_thin_dossier_lacks_and_who_helped(raw):
+    whole = Dossier.model_validate(raw)
+    helper = {"backend": "chat completions", "model": "helper", "parts": ["adversarial prompts (works)"]}
+    raw["provenance"] |= {"thin": ["No prompts of composition."], "helpers": [helper]}
+    thin = Dossier.model_validate(raw)
+    assert show(thin)[-2:] == ["WHAT IS MISSING  the dossier is thin", "  No prompts of composition."]
+    assert "  helper (chat completions) gave adversarial prompts (works)" in show(thin)
+    assert diff(whole, thin) == ["now missing: No prompts of composition.", "helper gave adversarial prompts (works)"]
+    assert diff(thin, whole) == ["no longer missing: No prompts of composition."]
 
 
 # Bad input is refused before a question is asked or an image rendered.

@@ -4,7 +4,10 @@ import time
 
 import pytest
 
-from dmun_audit.knowledge.names import names_of
+from dmun_audit.knowledge.disguises import Disguises
+from dmun_audit.knowledge.names import PROPER, names_of
+from dmun_audit.knowledge.packs import open_knowledge, pack_names
+from dmun_audit.knowledge.transliterations import find_transliterated
 
 VAN_GOGH = names_of(("Van Gogh", "Vincent van Gogh", "梵高", "Винсент Ван Гог"), "style")
 
@@ -22,6 +25,17 @@ VAN_GOGH = names_of(("Van Gogh", "Vincent van Gogh", "梵高", "Винсент �
         "by V a n G o g h",
         "by V.a.n G.o.g.h",
         "by v\u200ba\u200bn g\u200bogh",
+        "by ᴠᴀɴ ɢᴏɢʜ",
+        "by ᏙᎪᏁ ᏀᎾᏀᎻ",
+        "by Ꮩan Ꮐogh",
+        "by ꓦꓮꓠ ꓖꓳꓖꓧ",
+        "by Vaո Gօցհ",
+        "by ｖａｎ ｇｏｇｈ",
+        "by 𝓥𝓪𝓷 𝓖𝓸𝓰𝓱",
+        "by Ⓥⓐⓝ Ⓖⓞⓖⓗ",
+        "by 🅅🄰🄽 🄶🄾🄶🄷",
+        "by 🇻🇦🇳 🇬🇴🇬🇭",
+        "by v\u200da\u200dn go\u034fg\u3164h",
         "梵高的星空",
         "в стиле: Винсент Ван Гог",
     ],
@@ -41,6 +55,18 @@ def test_a_name_is_seen_however_it_is_written(text):
         "a Gogh sky",
         "a Goghian field",
         "van goghesque",
+        "V. Gogh, a field",
+        "a field by V. v. Gogh",
+        "the manner of V.v.G.",
+        "the manner of V. v. G.",
+        "signed VVG",
+        "a field by Vincent",
+        "Vincent's yellow house",
+        "in the style of vincent, swirls",
+        "hgoG naV, a field",
+        "hgog nav tnecniv",
+        "Gogh, Vincent van",
+        "Gogh Van",
         "в духе Винсента Ван Гога",
     ],
 )
@@ -50,7 +76,21 @@ def test_what_comes_close_is_close_and_not_plain(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a cargo van going uphill", "a van at the Gotham bridge", "a goth van", "swirling sky, 1889"]
+    "text",
+    [
+        "",
+        "a cargo van going uphill",
+        "a van at the Gotham bridge",
+        "a goth van",
+        "swirling sky, 1889",
+        "Vincent Price in a haunted house",
+        "vincent price in a haunted house",
+        "a portrait of Saint Vincent",
+        "Vincent de Paul among the poor",
+        "the island of Saint-Vincent",
+        "a V8 engine in a GT",
+        "N.A.S.A. launch pad",
+    ],
 )
 def test_other_words_are_not_taken_for_the_name(text):
     assert not VAN_GOGH.find_close(text)
@@ -135,3 +175,72 @@ def test_plurals_name_too():
 def test_a_name_alone_is_told_from_a_name_in_a_text():
     assert VAN_GOGH.is_name("VAN GOGH")
     assert not VAN_GOGH.is_name("van gogh's ear")
+
+
+PEOPLE = {
+    "Van Gogh": ("Van Gogh", "Vincent van Gogh"),
+    "Claude Monet": ("Monet", "Claude Monet"),
+    "Elon Musk": ("Elon Musk",),
+    "Pablo Picasso": ("Picasso", "Pablo Picasso"),
+}
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "texts"),
+    [
+        ("Cyrillic", ("поле, Ван Гог", "пруд, Клод Моне", "портрет Илон Маск", "Пабло Пикассо, портрет")),
+        ("Greek", ("Βαν Γκογκ", "Κλωντ Μονέ", "Ίλον Μασκ", "Πάμπλο Πικάσο")),
+        ("Arabic", ("لوحة فان جوخ", "كلود مونيه", "إيلون ماسك", "بابلو بيكاسو")),
+        ("Hebrew", ("ציור של ואן גוך", "קלוד מונה", "אילון מאסק", "פבלו פיקאסו")),
+        ("Devanagari", ("वान गॉग", "क्लॉड मोनेट", "एलन मस्क", "पाब्लो पिकासो")),
+        ("Bengali", ("ভ্যান গখ", "ক্লোদ মোনে", "ইলন মাস্ক", "পাবলো পিকাসো")),
+        ("Hangul", ("반 고흐의 그림", "클로드 모네", "일론 머스크", "파블로 피카소")),
+    ],
+)
+def test_a_name_is_close_as_it_sounds_in_another_alphabet(alphabet, texts):
+    """No spelling is given: what is found is the sound alone."""
+    for name, text in zip(PEOPLE, texts, strict=True):
+        found = {other for other, names in PEOPLE.items() if names_of(names, "style").find_close(text)}
+        assert found == {name}, (alphabet, text)
+
+
+ORDINARY = (
+    """
+деревянная церковь на севере России; рыбак держит линя у озера; старый дом у моря, масло, холст; девушка с веером в саду
+вагон на вокзале; вон та гора в огне; венок из голубых цветов; монастырь на горе; мост через реку ночью; человек на луне
+بيت قديم على البحر; حديقة فيها زهور وشجرة; رجل يقرأ كتابا في مقهى; फूलों का एक बगीचा; नदी के किनारे एक पुराना घर
+একটি আম গাছ; নদীর ধারে একটি গ্রাম; ένα παλιό σπίτι δίπλα στη θάλασσα; γυναίκα με κόκκινο φόρεμα; בית ישן ליד הים
+אישה קוראת ספר בגן; 바다 옆의 오래된 집; 정원에 있는 여자; 빨간 개집 위의 강아지; 해바라기 꽃병; 星月夜の下の村; 河边的老房子
+a man with money at a monument; a claude glass on a table; a musk ox in the snow; elongated shadows; a pile of straw; PRP clinic
+the will of the people; a musketeer; a bottle of musk perfume; a pablum advert; Mark the spot with an X; van life at the beach
+""".replace("\n", ";")
+    .strip(";")
+    .split(";")
+)
+
+
+@pytest.mark.parametrize(
+    "names", [*PEOPLE.values(), ("Snoopy",), ("Rembrandt", "Rembrandt van Rijn"), ("Gustav Klimt",), ("Edvard Munch",)]
+)
+def test_ordinary_prompts_name_nobody(names):
+    found = {text: name for text in ORDINARY if (name := names_of(names, "style").find_close(text))}
+    allowed = {"a musk ox in the snow", "a bottle of musk perfume"} if "Elon Musk" in names else set()  # the surname is a word
+    assert {text.strip() for text in found} <= allowed
+
+
+def test_prompts_of_other_packs_name_nobody_in_disguise():
+    """The rules for disguises and sounds find nothing in thousands of prompts that are about somebody else."""
+    packs = [open_knowledge(name) for name in pack_names()]
+    for pack in (each for each in packs if each.target.kind in PROPER):
+        disguises, names = Disguises(pack.names), names_of(pack.names, pack.target.kind)
+        others = {text for other in packs if other.target.name != pack.target.name for text, _ in other.prompts_with_owners()}
+        found = [text for text in others if disguises.find(text) or find_transliterated(text, pack.names)]
+        assert [text for text in found if not names.find_exact(text)] == []
+
+
+def test_thousands_of_prompts_take_no_time():
+    started = time.monotonic()
+    for number in range(2_000):
+        VAN_GOGH.find_close(f"a village by a river at dusk with {number} lanterns, oil on canvas")
+        VAN_GOGH.find_close(f"звёздная ночь над рекой, {number} фонарей, масло")
+    assert time.monotonic() - started < 10

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import re
+from html import escape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dmun_audit.evidence.ordering_messages import ranking_sentences
 from dmun_audit.evidence.run import read_run
+from dmun_audit.evidence.schema import Correlation, SourceDifference
 from dmun_audit.report.html import render_html
 from dmun_audit.report.html.drawings import floor_bar, scatter
 from dmun_audit.report.html.measured import view_measured
+from dmun_audit.report.text import summary_lines
 
 ABOVE = {"kid_paired": 0.02, "kid_unpaired": 0.021, "kid_noise_floor": 0.007}
 BELOW = {"kid_paired": 0.003, "kid_unpaired": -0.002, "kid_noise_floor": 0.0105}
@@ -110,3 +115,62 @@ def test_floors_stand_at_the_height_of_their_value_and_inside_the_plot() -> None
 
 def test_no_concept_makes_no_table() -> None:
     assert view_measured([]) is None
+
+
+def ordered(folder: Any, a_record: Any, p_holm: float, model: str = "") -> Any:
+    """A run with two sources of similarity, the first of which has the higher correlation with KID."""
+    add_concept(folder, a_record, "Klimt", kid_paired=0.1)
+    rows = [
+        {"source": f"language model {name}", "model": model, "damage": "kid", "rho": rho, "lower": rho - 0.3, "upper": rho + 0.1,
+         "p_value": 0.02, "p_holm": 0.04, "n": 25, "needed": needed}
+        for name, rho, needed in (("<a>", 0.7, 13), ("b", -0.1, None))
+    ]  # fmt: skip
+    pair = {"damage": "kid", "first": "language model <a>", "second": "language model b", "difference": 0.8, "lower": 0.2,
+            "upper": 1.3, "p_value": p_holm / 2, "p_holm": p_holm, "n": 25, "needed": 18}  # fmt: skip
+    folder.add(a_record("ordering", "Ordered", "PASS", tables={"sources": rows, "differences": [pair]}))
+    return read_run(folder.close())
+
+
+@pytest.mark.parametrize(
+    ("p_holm", "words"),
+    [
+        (0.01, "Language model <a> predicts it better than language model b."),
+        (0.2, "No source can be told from another with 25 concepts."),
+    ],
+)
+def test_the_page_says_which_source_comes_first_and_whether_it_can_be_told_from_others(
+    folder: Any, a_record: Any, p_holm: float, words: str
+) -> None:
+    text = render_html(ordered(folder, a_record, p_holm))
+    sentence = f"KID: language model <a> comes first (ρ = +0.70, 95% interval +0.40 to +0.80). {words}"
+    more = "It would take about 13 concepts to show a ρ of +0.70, and about 18 to tell the two best apart."
+    assert f"<li>{escape(f'{sentence} {more}')}</li>" in text
+    found = text[text.index('<table class="differences">') :].partition("</table>")[0]
+    assert "<td>language model &lt;a&gt;</td><td>language model b</td>" in found
+    assert f"<td>{p_holm / 2:.2g} ({p_holm:.2g})</td><td>18</td>" in found
+
+
+def test_the_terminal_ranks_sources_only_where_models_ordered_the_concepts(folder: Any, a_record: Any, tmp_path: Path) -> None:
+    ranking = "KID: language model <a> comes first"
+    assert ranking not in " ".join(summary_lines(ordered(folder, a_record, 0.2)))
+    other = type(folder)(tmp_path / "other")
+    assert ranking in " ".join(summary_lines(ordered(other, a_record, 0.2, model="org/a")))
+
+
+@pytest.mark.parametrize("rho", [0.0, -0.4])
+def test_no_number_of_concepts_is_promised_where_no_source_predicts_the_damage(rho: float) -> None:
+    rows = [Correlation(source=name, damage="kid", rho=rho - place, n=9) for place, name in enumerate("ab")]
+    (sentence,) = ranking_sentences(rows, [], "9 concepts")
+    assert sentence.startswith("KID: no source predicts it: the highest is a (ρ = ")
+    assert sentence.endswith("No number of concepts would show that damage rises with similarity at such a ρ.")
+
+
+def test_a_number_beyond_any_dossier_is_said_to_be_so() -> None:
+    rows = [Correlation(source=name, damage="lpips", rho=rho, n=9) for name, rho in (("a", 0.05), ("b", 0.04))]
+    pair = SourceDifference(damage="lpips", first="a", second="b", difference=0.01, n=9, p_holm=1.0)
+    (sentence,) = ranking_sentences(rows, [pair], "9 concepts")
+    assert sentence.endswith("more than 500 concepts to show a ρ of +0.05, and more than 500 to tell the two best apart.")
+    alike = [rows[0], rows[1].model_copy(update={"rho": 0.05})]
+    (sentence,) = ranking_sentences(alike, [pair.model_copy(update={"difference": 0.0})], "9 concepts")
+    assert "LPIPS: a and b come first" in sentence
+    assert sentence.endswith("the two best do not differ, so no number of concepts would tell them apart.")

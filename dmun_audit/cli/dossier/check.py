@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from dmun_audit.cli.dossier import check_images
 from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.knowledge.packs import read_knowledge
+from dmun_audit.knowledge.score import score
 from dmun_audit.models.references import parse_reference
 
 
@@ -20,11 +22,13 @@ def add_to(commands: Any) -> None:
         "--base", help="model whose tokenizer counts prompts (default: CLIP's, 77 tokens; the atelier's for its dossiers)"
     )
     parser.add_argument("--strict", action="store_true", help="treat remarks as problems")
+    check_images.add_to(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Check each dossier."""
+    """Check each dossier, and print what it is worth."""
+    check_images.require_base(arguments)
     counters: dict[str, TokenCounter] = {}
 
     def counter(world: World) -> TokenCounter:
@@ -43,5 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{origin}: remark: {line}")
         if not result.problems and not result.remarks:
             print(f"{origin}: good")
+        if result.dossier:
+            for line in score(result.dossier, counter(result.dossier.world)).lines():
+                print(f"  {line}")
+        if result.dossier and arguments.images:
+            print(f"  {check_images.sentence(arguments, result.dossier)}", flush=True)
         failed += bool(result.problems or (arguments.strict and result.remarks))
     return 1 if failed else 0

@@ -12,15 +12,17 @@ from typing import Literal
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import LanguageModelAccess, transcript_beside
 from dmun_audit.knowledge.language_models.protocol import Settings
-from dmun_audit.knowledge.language_models.reference import KINDS, parse_language_model
+from dmun_audit.knowledge.language_models.reference import KINDS, LanguageModelReference, parse_language_model
 
 
-def add_to(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Add the options; `--llm` is `required` or not."""
+def add_to(parser: argparse.ArgumentParser, *, required: bool = True, several: bool = False) -> None:
+    """Add the options; `--llm` is `required` or not, and may be given `several` times or once."""
     group = parser.add_argument_group(
         "language model", "A hosted model needs a key, which is read from DMUN_LLM_API_KEY or OPENAI_API_KEY."
     )
-    group.add_argument("--llm", required=required, metavar="REF", help=KINDS)
+    more = "; give it once for each model" if several else ""
+    action = "append" if several else "store"
+    group.add_argument("--llm", required=required, metavar="REF", action=action, help=f"{KINDS}{more}")
     group.add_argument("--temperature", type=float, default=0.7, help="sampling temperature (default: 0.7)")
     group.add_argument("--seed", type=int, default=0, help="seed of sampling and of the order of listed concepts (default: 0)")
     group.add_argument("--timeout", type=float, default=300.0, metavar="SECONDS", help="time limit of one answer (default: 300)")
@@ -41,9 +43,13 @@ def language_model_access(
 
     Raises UsageError for an option without sense.
     """
-    _log_to_terminal()
-    reference = parse_language_model(getattr(arguments, option))
     transcript = transcript_beside(output, "" if option == "llm" else f".{option}")
+    return access_to(arguments, parse_language_model(getattr(arguments, option)), transcript)
+
+
+def access_to(arguments: argparse.Namespace, reference: LanguageModelReference, transcript: Path) -> LanguageModelAccess:
+    """Access to the language model that `reference` names. Its answers are kept in `transcript`, and its retries are logged."""
+    _log_to_terminal()
     return LanguageModelAccess(reference, transcript, _settings(arguments), arguments.temperature, arguments.seed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
@@ -14,10 +15,16 @@ from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.models.references import ModelReference, parse_reference
 from dmun_audit.policy import load_policy
 
+if TYPE_CHECKING:
+    from dmun_audit.render.engine import Engine
 
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Add the options of orderings."""
-    parser.add_argument("--vlm", metavar="REF", help="vision-language model that orders the concepts by images of --base")
+
+def add_to(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the options of orderings; `--vlm` may be given `several` times or once."""
+    more, action = ("; give it once for each model", "append") if several else ("", "store")
+    parser.add_argument(
+        "--vlm", metavar="REF", action=action, help=f"vision-language model that orders the concepts by images of --base{more}"
+    )
     parser.add_argument(
         "--policy", default="standard", help="policy whose sampler renders the images for --vlm (default: standard)"
     )
@@ -38,11 +45,22 @@ def add_vlm_ordering(
     arguments: argparse.Namespace, dossier: Dossier, base: ModelReference, access: LanguageModelAccess
 ) -> Dossier:
     """The dossier with the ordering of a vision-language model, which sees images of `base`."""
-    from dmun_audit.discover.ordering import image_ordering_budget, order_by_images
+    return ordered_by_images(dossier, open_engine(arguments, dossier, base), access)
+
+
+def open_engine(arguments: argparse.Namespace, dossier: Dossier, base: ModelReference) -> Engine:
+    """The engine that renders the images of `base` for vision-language models. Prints how many they need."""
+    from dmun_audit.discover.ordering import image_ordering_budget
     from dmun_audit.runtime.loading import base_engine
 
     print_progress(f"the vision-language model needs {image_ordering_budget(dossier):,} images of {base.text}")
     store = expanded(arguments.store, f"--store={arguments.store}") if arguments.store else default_store()
-    engine = base_engine(base, load_policy(arguments.policy).sampling, store)
+    return base_engine(base, load_policy(arguments.policy).sampling, store)
+
+
+def ordered_by_images(dossier: Dossier, engine: Engine, access: LanguageModelAccess) -> Dossier:
+    """The dossier with the ordering of a vision-language model, which sees images of the base model of `engine`."""
+    from dmun_audit.discover.ordering import order_by_images
+
     with access.open_transcript() as transcript:
         return order_by_images(dossier, engine, Interviewer(transcript, access.temperature, access.seed, print_progress))

@@ -16,9 +16,9 @@ from dmun_audit.knowledge.dossier import (
     Target,
     World,
 )
-from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import Neighbour, PlainPrompt, PromptWithSkill, TargetDescription
-from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.knowledge.interview.panel import Panel
+from dmun_audit.knowledge.interview.provenance import SIMILARITY_TOPIC, UNKNOWN_SIMILARITY, facts_of
 from dmun_audit.knowledge.interview.similarity import Similarity
 from dmun_audit.knowledge.interview.similarity_questions import ordering_of
 from dmun_audit.knowledge.texts import fold
@@ -26,7 +26,10 @@ from dmun_audit.knowledge.texts import fold
 
 @dataclass(frozen=True)
 class InterviewAnswers:
-    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour."""
+    """The valid answers of one interview: `adversarial` by strategy, `similarity` by the name of each neighbour that has one.
+
+    `remarks` are whole sentences on what was dropped or replaced; they stand in the dossier's history.
+    """
 
     description: TargetDescription
     direct: Sequence[PlainPrompt]
@@ -34,6 +37,7 @@ class InterviewAnswers:
     compositions: Sequence[PromptWithSkill]
     adversarial: Mapping[str, Sequence[PlainPrompt]]
     similarity: Mapping[str, Similarity]
+    remarks: tuple[str, ...] = ()
 
 
 class _UsedPrompts:
@@ -50,12 +54,16 @@ class _UsedPrompts:
         return True
 
 
-def assemble(target: str, world: World, interviewer: Interviewer, answers: InterviewAnswers) -> Dossier:
-    """The dossier of the answers. Roles fill in this order: target, concepts by similarity, compositions, adversarial prompts."""
+def assemble(target: str, world: World, panel: Panel, answers: InterviewAnswers) -> Dossier:
+    """The dossier of the answers. Roles fill in this order: target, concepts by similarity, compositions, adversarial prompts.
+
+    Its provenance is that of the first language model of the panel.
+    """
     used = _UsedPrompts()
-    facts = interviewer.transcript.facts()
+    facts = facts_of(panel.interviewers[0])
     subject = _target(target, answers, used)
     concepts = tuple(_concepts(answers, used))
+    model, named = panel.model_of(SIMILARITY_TOPIC), {concept.name for concept in concepts}
     return Dossier(
         format=1,
         world=world,
@@ -66,13 +74,8 @@ def assemble(target: str, world: World, interviewer: Interviewer, answers: Inter
             CompositionPrompt(text=item.prompt, skill=item.skill) for item in answers.compositions if used.add(item.prompt)
         ),
         adversarial=tuple(_adversarial(answers.adversarial, used)),
-        orderings=(ordering_of(facts["model"], answers.similarity, {concept.name for concept in concepts}),),
-        provenance=Provenance(
-            **facts,
-            templates={name: templates.version(name) for name in sorted(interviewer.used_templates)},
-            temperature=interviewer.temperature,
-            seed=interviewer.seed,
-        ),
+        orderings=(ordering_of(model, answers.similarity, named),) if answers.similarity else (),
+        provenance=Provenance(**facts, history=answers.remarks),
     )
 
 
@@ -89,14 +92,22 @@ def _target(name: str, answers: InterviewAnswers, used: _UsedPrompts) -> Target:
 
 
 def _concepts(answers: InterviewAnswers, used: _UsedPrompts) -> Iterator[NearbyConcept]:
+    """The concepts, the most similar first. Those without a similarity come last and have the mean of the others."""
     by_name = {concept.name: (relation, concept) for relation, concept in answers.neighbours}
-    for name, assessed in answers.similarity.items():
+    for name in [*answers.similarity, *(name for name in by_name if name not in answers.similarity)]:
         relation, concept = by_name[name]
         prompts = tuple(text for text in concept.prompts if used.add(text))
         if prompts:
             facts = concept.model_dump(exclude={"prompts"})
-            value, spread = round(assessed.value, 4), round(assessed.spread, 4)
-            yield NearbyConcept(**facts, relation=relation, similarity=value, spread=spread, prompts=prompts)
+            assessed = answers.similarity.get(name)
+            value = assessed.value if assessed else mean_similarity(answers.similarity)
+            spread = round(assessed.spread, 4) if assessed else None
+            yield NearbyConcept(**facts, relation=relation, similarity=round(value, 4), spread=spread, prompts=prompts)
+
+
+def mean_similarity(similarity: Mapping[str, Similarity]) -> float:
+    """The similarity of a concept that was not assessed: the mean of the others, UNKNOWN_SIMILARITY if there is none."""
+    return sum(each.value for each in similarity.values()) / len(similarity) if similarity else UNKNOWN_SIMILARITY
 
 
 def _adversarial(by_strategy: Mapping[str, Sequence[PlainPrompt]], used: _UsedPrompts) -> Iterator[AdversarialPrompt]:

@@ -10,11 +10,11 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import canonical_json, seed_of
-from dmun_audit.knowledge.interview import templates
 from dmun_audit.knowledge.interview.answers import answer_schema, example_answer
 from dmun_audit.knowledge.interview.collected_items import CollectedItems, Shortfall
 from dmun_audit.knowledge.interview.item_request import ItemRequest, Validated
 from dmun_audit.knowledge.interview.near_items import Deviation
+from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
 from dmun_audit.knowledge.language_models.protocol import Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript
 
@@ -38,14 +38,23 @@ REMARKS: dict[Deviation, str] = {
 
 
 class Interviewer:
-    """Asks one language model, through its transcript, at one temperature and seed. `on_progress` gets lines for the user."""
+    """Asks one language model, through its transcript, at one temperature and seed.
+
+    `on_progress` gets lines for the user. `texts` are the texts of the questions.
+    """
 
     def __init__(
-        self, transcript: Transcript, temperature: float, seed: int, on_progress: Callable[[str], None] = lambda line: None
+        self,
+        transcript: Transcript,
+        temperature: float,
+        seed: int,
+        on_progress: Callable[[str], None] = lambda line: None,
+        texts: Templates = BUILT_IN,
     ) -> None:
         self.transcript = transcript
         self.temperature = temperature
         self.seed = seed
+        self.texts = texts
         self.used_templates: set[str] = {"system"}
         self._shortfalls: list[Shortfall] = []
         self._deviations: Counter[Deviation] = Counter()
@@ -106,7 +115,7 @@ class Interviewer:
     def _question(self, entry: CollectedItems[Any]) -> Question:
         request = entry.request
         schema = answer_schema(request.item_type, 1, max(1, 2 * request.wanted if request.wanted > 1 else 1))
-        system = templates.fill("system", {"schema": canonical_json(schema).decode(), "words": PROMPT_WORDS})
+        system = self.texts.fill("system", {"schema": canonical_json(schema).decode(), "words": PROMPT_WORDS})
         turns = [Message("system", system), Message("user", self._text(entry), request.images)]
         if entry.corrects:
             turns += [Message("assistant", entry.last_words or "{}"), Message("user", entry.correction())]
@@ -116,11 +125,11 @@ class Interviewer:
     def _text(self, entry: CollectedItems[Any]) -> str:
         """The question in its first wording, with its purpose, or with an example of an answer."""
         request = entry.request
-        text = templates.fill(request.template, {"wanted": request.asked} | request.values)
+        text = self.texts.fill(request.template, {"wanted": request.asked} | request.values)
         if entry.wording == "first":
             return text
         self.used_templates.add(entry.wording)
-        return templates.fill(entry.wording, {"question": text, "example": example_answer(request.item_type)})
+        return self.texts.fill(entry.wording, {"question": text, "example": example_answer(request.item_type)})
 
     def _no_valid_answer(self, entry: CollectedItems[Any]) -> UsageError:
         request, refused = entry.request, entry.last_end == "refused"

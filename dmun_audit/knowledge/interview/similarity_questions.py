@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.knowledge.dossier import Ordering
 from dmun_audit.knowledge.interview.answers import NumberedRating, RankedNumber
-from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Validated
+from dmun_audit.knowledge.interview.interviewer import ItemRequest, Validated
+from dmun_audit.knowledge.interview.panel import Collector
 from dmun_audit.knowledge.interview.similarity import Similarity, aggregate
 
 RANKED_SHARE = 0.8  # of the concepts; a ranking of fewer is not valid
@@ -19,25 +21,26 @@ Numbered = NumberedRating | RankedNumber
 
 
 def assess_similarity(
-    interviewer: Interviewer, target_values: Mapping[str, Any], names: Sequence[str], repeats: int
+    interviewer: Collector, target_values: Mapping[str, Any], names: Sequence[str], repeats: int, *, optional: bool = False
 ) -> dict[str, Similarity]:
     """The similarity of each named concept to the target, rated and ranked `repeats` times each.
 
-    Every question lists the concepts in another order. `target_values` describe the target to the question's template.
+    Every question lists the concepts in another order. `target_values` describe the target to the question's template. With
+    `optional`, what fails is left out: ratings count as far as they go, rankings of too few concepts do not count, and the result
+    may lack concepts.
     """
     orders = [_shuffled(names, interviewer.seed, repeat) for repeat in range(2 * repeats)]
-    answers = interviewer.collect(
-        [
-            _rating_request(target_values, order, repeat, repeats)
-            if repeat < repeats
-            else _ranking_request(target_values, order, repeat, repeats)
-            for repeat, order in enumerate(orders)
-        ]
-    )
+    requests: list[ItemRequest[Any]] = [
+        _rating_request(target_values, order, repeat, repeats)
+        if repeat < repeats
+        else _ranking_request(target_values, order, repeat, repeats)
+        for repeat, order in enumerate(orders)
+    ]
+    answers = interviewer.collect([replace(request, optional=optional) for request in requests])
     numbered = list(zip(orders, answers, strict=True))
     ratings = [{order[item.number - 1]: item.rating / 100 for item in items} for order, items in numbered[:repeats]]
     rankings = [[order[item.number - 1] for item in items] for order, items in numbered[repeats:]]
-    return aggregate(ratings, rankings)
+    return aggregate(ratings, [ranking for ranking in rankings if len(ranking) >= RANKED_SHARE * len(names)])
 
 
 def _rating_request(

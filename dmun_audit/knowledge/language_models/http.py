@@ -1,64 +1,76 @@
-"""OpenAI-compatible chat completions over httpx: vLLM, Ollama, llama.cpp, TGI and hosted services.
+"""Language models over HTTP: chat completions (vLLM, Ollama, llama.cpp, TGI, hosted services) and OpenAI's Responses API.
 
-The protocol: https://platform.openai.com/docs/api-reference/chat. Each answer is bounded in time and size. Temporary faults are
-retried; every other fault ends in one UsageError that says what to do.
+Each answer is bounded in size and in silence, not in time. What a server does not take is left out, what may pass is tried again;
+every other fault ends in one UsageError that says what to do.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import httpx
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.api_key import VARIABLES
+from dmun_audit.knowledge.language_models.answer_reading import AnswerReading
 from dmun_audit.knowledge.language_models.background import iterate_in_background
-from dmun_audit.knowledge.language_models.chat_reply import (
-    MAXIMUM_BODY_BYTES,
-    TemporaryFault,
-    decompressed,
-    error_message,
-    one_line,
-    read_answer,
-    retry_after,
-)
+from dmun_audit.knowledge.language_models.chat_reply import ChatReading
+from dmun_audit.knowledge.language_models.connection_faults import connection_fault
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
+from dmun_audit.knowledge.language_models.faults import Refused
+from dmun_audit.knowledge.language_models.patience import Patience
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
-from dmun_audit.knowledge.language_models.request_format import RequestFormat
+from dmun_audit.knowledge.language_models.request_format import RequestFormat, chat_body, with_options
+from dmun_audit.knowledge.language_models.responses_api import NO_SEED, ResponsesReading, responses_body
+from dmun_audit.knowledge.language_models.schemas import fits
+from dmun_audit.knowledge.language_models.secrets_of_endpoints import hider
+from dmun_audit.knowledge.language_models.server_errors import read_error
+from dmun_audit.knowledge.language_models.transport import exchange, open_client
+from dmun_audit.knowledge.language_models.trying import Concurrency, Trying
 
 _LOG = logging.getLogger(__name__)
-TRIES = 5
-LONGEST_PAUSE = 120.0  # seconds; if a server asks for more, the command ends
-TEMPORARY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_RESUME = "Answers so far are kept: the same command goes on from there."
-_REMEDIES = {
-    401: f"put a valid key into {VARIABLES[0]} (or {VARIABLES[1]})",
-    403: f"put a key that may use this model into {VARIABLES[0]} (or {VARIABLES[1]})",
-    404: "check the URL (it ends before /chat/completions, often in /v1) and the model's name",
-    413: "use a model with a longer context",
+UNFIT_ANSWERS = 2  # in a row; then the server counts as one that ignores schemas
+
+
+@dataclass(frozen=True)
+class _Api:
+    """One protocol: its path, the body of its requests, how its answers are read, and what it accepts from the start."""
+
+    path: str
+    body: Callable[[RequestFormat, str, Question, int], dict[str, Any]]
+    reading: type[AnswerReading]
+    accepted: RequestFormat
+
+
+_APIS = {
+    "chat completions": _Api("/chat/completions", chat_body, ChatReading, RequestFormat()),
+    "responses": _Api("/responses", responses_body, ResponsesReading, NO_SEED),
 }
 
 
 class ChatCompletions:
-    """The model of one endpoint.
+    """The model of one endpoint, whatever its protocol.
 
     `first_pause` is the pause before the first retry, in seconds; each further one is twice as long.
     """
 
-    backend = "chat completions"
-
     def __init__(self, endpoint: Endpoint, settings: Settings, first_pause: float = 1.0) -> None:
+        self.backend: str = endpoint.api
         self.url = endpoint.url
         self.model = endpoint.model
         self.endpoint = endpoint
+        self.accepted = _APIS[endpoint.api].accepted
+        self.hide = hider(endpoint)
+        self.first_pause = first_pause
+        self._api = _APIS[endpoint.api]
         self._settings = settings
-        self._first_pause = first_pause
-        self._key = endpoint.key
-        self._format = RequestFormat()
+        self.concurrency = Concurrency(settings.concurrency)
+        self._patience = Patience(settings.timeout)
+        self._unfit = 0
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """See `LanguageModel.ask`. At most `settings.concurrency` questions are open at once; Ctrl-C abandons them at once."""
@@ -70,19 +82,29 @@ class ChatCompletions:
     @property
     def unsupported_parameters(self) -> list[str]:
         """See `LanguageModel.unsupported_parameters`."""
-        return self._format.unsupported_parameters
+        return self.accepted.unsupported_parameters
+
+    def note_schema_ignored(self) -> None:
+        """Take note that the server accepts a schema and does not keep to it: from now on a plainer form is asked for."""
+        plainer = self.accepted.plainer()
+        if plainer is not None:
+            _LOG.warning("%s does not keep to the JSON schema; asking for a plainer form of answers", self.model)
+            self.accepted = RequestFormat(**{**vars(plainer), "schema_ignored": True})
+        self._unfit = 0
 
     async def _ask(self, questions: Sequence[Question], deliver: Callable[[tuple[int, Answer]], None]) -> None:
         """Ask all questions. After the first error no question is begun, but open ones may still bring their answer."""
         waiting = iter(enumerate(questions))
         errors: list[Exception] = []
+        self.concurrency.open()
 
         async def ask_in_turn() -> None:
             for index, question in waiting:
                 _LOG.debug("question %d of %d sent to %s", index + 1, len(questions), self.model)
                 started = time.monotonic()
                 try:
-                    answer = await self._answer(client, question, errors)
+                    answer = await Trying(self, question, self._settings, errors).answer(client)
+                    self._note_form(question, answer)
                     deliver((index, answer))
                 except Exception as error:  # raised below, once the open questions have ended
                     errors.append(error)
@@ -92,94 +114,37 @@ class ChatCompletions:
                 if errors:
                     return
 
-        async with self._client() as client, anyio.create_task_group() as group:
+        headers = {**self.endpoint.key.headers, **self.endpoint.headers}
+        async with open_client(headers, self._settings.timeout) as client, anyio.create_task_group() as group:
             for _ in range(max(1, self._settings.concurrency)):
                 group.start_soon(ask_in_turn)
         if errors:
             raise errors[0]
 
-    def _client(self) -> httpx.AsyncClient:
-        seconds = self._settings.timeout
-        headers = {"User-Agent": "dmun_audit", "Accept-Encoding": "identity", **self._key.headers}
+    def _note_form(self, question: Question, answer: Answer) -> None:
+        """Watch whether answers keep to their schema while one is asked for."""
+        if answer.end != "stop" or self.accepted.response_format == "none":
+            return
+        self._unfit = 0 if fits(answer.text, question.schema) else self._unfit + 1
+        if self._unfit >= UNFIT_ANSWERS:
+            self.note_schema_ignored()
+
+    async def send(self, client: httpx.AsyncClient, accepted: RequestFormat, question: Question, max_tokens: int) -> Answer:
+        """Send one question once. Raises Silence, TemporaryFault, Refused or UsageError."""
+        body = with_options(self._api.body(accepted, self.model, question, max_tokens), self.endpoint.options)
+        reading = self._api.reading(self.hide, 2 * max_tokens + 1_000)
         try:
-            return httpx.AsyncClient(timeout=httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None), headers=headers)
-        except OSError as error:
-            remedy = "correct SSL_CERT_FILE and SSL_CERT_DIR"
-            raise UsageError("the certificates in the environment cannot be read", str(error), remedy) from None
-        except (ImportError, ValueError, httpx.InvalidURL) as error:
-            remedy = "correct ALL_PROXY, HTTP_PROXY and HTTPS_PROXY"
-            raise UsageError("the proxy in the environment cannot be used", str(error), remedy) from None
-
-    async def _answer(self, client: httpx.AsyncClient, question: Question, errors: Sequence[Exception]) -> Answer:
-        """The answer to one question, after retries if need be. `errors` of other questions end the retries."""
-        attempt = 1
-        while True:
-            try:
-                return await self._send(client, question)
-            except TemporaryFault as fault:
-                if attempt == TRIES or errors or fault.retry_after > LONGEST_PAUSE:
-                    raise self._no_answer(fault) from None
-                pause = max(self._first_pause * 2 ** (attempt - 1) * random.uniform(0.8, 1.2), fault.retry_after)
-                attempt += 1
-                _LOG.info("no answer (%s); try %d of %d in %.1f seconds", fault, attempt, TRIES, pause)
-                await anyio.sleep(pause)
-
-    async def _send(self, client: httpx.AsyncClient, question: Question) -> Answer:
-        """Send one question until the server accepts its format. Raises TemporaryFault for a fault that may pass."""
-        while True:
-            request_format = self._format
-            response, body = await self._post(client, request_format.body(self.model, question))
-            if response.status_code == 200:
-                return read_answer(body, self._key.hide)
-            message = error_message(body, self._key.hide)
-            reason = f"status {response.status_code}" + (f": {message}" if message else "")
-            if response.status_code in TEMPORARY_STATUS:
-                raise TemporaryFault(reason, retry_after(response.headers.get("Retry-After")))
-            if response.status_code not in {400, 422} or not self._adapt(request_format, message, question):
-                raise self._refused(response, reason)
-
-    async def _post(self, client: httpx.AsyncClient, request: dict[str, object]) -> tuple[httpx.Response, bytes]:
-        """The response to a request and its body, which ends a little beyond MAXIMUM_BODY_BYTES."""
-        received = bytearray()
-        try:
-            with anyio.fail_after(self._settings.timeout):
-                async with client.stream("POST", f"{self.url}/chat/completions", json=request) as response:
-                    async for part in response.aiter_raw():
-                        received += part
-                        if len(received) > MAXIMUM_BODY_BYTES:
-                            break
-        except (TimeoutError, httpx.TimeoutException):
-            raise TemporaryFault(f"no whole answer within {self._settings.timeout:g} seconds") from None
+            url = f"{self.url}{self._api.path}"
+            reply = await exchange(client, url, self.endpoint.query, body, reading, self._patience)
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.url} is no URL", str(error), "give one such as http://localhost:8000/v1") from None
         except httpx.HTTPError as error:
-            raise TemporaryFault(self._key.hide(f"{type(error).__name__}: {error}")) from None
-        return response, decompressed(bytes(received), response.headers.get("Content-Encoding", ""))
-
-    def _adapt(self, refused: RequestFormat, message: str, question: Question) -> bool:
-        """Change the request format to what the server's message asks for. False if the message asks for no change we know."""
-        if refused != self._format:
-            return True  # the message to another question has changed it meanwhile
-        accepted = refused.with_shorter_answers(message, question) or refused.without_refused_parameter(message)
-        if accepted is not None:
-            _LOG.debug("%s refused the request (%s); sending it in another format", self.model, message)
-            self._format = accepted
-        return accepted is not None
-
-    def _no_answer(self, fault: TemporaryFault) -> UsageError:
-        if fault.retry_after > LONGEST_PAUSE:
-            message = f"the language model at {self.url} asks to wait {fault.retry_after:.0f} seconds"
-            return UsageError(message, str(fault), f"try later. {_RESUME}")
-        return UsageError(
-            f"the language model at {self.url} did not answer in {TRIES} tries",
-            str(fault),
-            f"see whether the server is up and reachable (a slow one needs a longer --timeout), then repeat. {_RESUME}",
-        )
-
-    def _refused(self, response: httpx.Response, reason: str) -> UsageError:
-        remedy = _REMEDIES.get(response.status_code, "see the server's message")
-        if 300 <= response.status_code < 400:
-            location = one_line(self._key.hide(response.headers.get("Location", "nowhere")))
-            reason = f"{reason}; it points to {location}"
-            remedy = "give the URL of the server itself: redirects are not followed, because they could leak the key"
-        return UsageError(f"the language model at {self.url} refused the question", reason, f"{remedy}. {_RESUME}")
+            raise connection_fault(error, self.url, self.hide) from None
+        if reply.status != 200:
+            raise Refused(read_error(reply.status, reply.headers, reply.body, self.hide))
+        if not reply.is_read:
+            page = read_error(200, reply.headers, reply.body[:1_000], self.hide)
+            if page.is_page:
+                raise Refused(page)
+            reading.add_whole(reply.body)
+        return reading.answer()

@@ -14,6 +14,7 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
 from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.evidence.ordering_messages import CAVEAT
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
 from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable, report_verdict
@@ -24,6 +25,7 @@ from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import DIGESTS, sections
+from dmun_audit.report.orderings import correlations_of, view_orderings
 from dmun_audit.report.scope import alerts, scope_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_lines, seed_lines, weaker_than_release
@@ -99,7 +101,7 @@ def render_html(run: Run) -> str:
     cases = [case for group in groups for _, part in group.parts for case in part]
     totals = Counter(map(report_verdict, run.cases))
     findings = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
-    plots = _plots(run)
+    plots, orderings = _plots(run), view_orderings(run, list(_DAMAGES))
     return environment.get_template("page.html.j2").render(
         run=run,
         manifest=run.manifest,
@@ -123,8 +125,9 @@ def render_html(run: Run) -> str:
         reported=len(run.cases),
         left_out=len(run.cases) - len(cases),
         plots=plots,
-        orderings=_orderings(run),
-        damages=[_DAMAGES[damage][0] for damage in _ordered_damages(run)],
+        orderings=orderings,
+        damage_titles={damage: title for damage, (title, _) in _DAMAGES.items()},
+        ordering_caveat=CAVEAT,
         floors=any(point.floor is not None for view in plots for point in view.plot.points),
         measured=view_measured(_concepts(run)),
         numbered=len(_concepts(run)) > NAMED_POINTS,
@@ -216,25 +219,8 @@ def _plots(run: Run) -> list[PlotView]:
         ]
         plot = scatter(title, concepts, [record.measures.get(f"{damage}_noise_floor") for record in records])
         if plot:  # the plots show the similarity of the first source
-            plots.append(PlotView(plot, next((row for row in _sources(run) if row.damage == damage), None)))
+            plots.append(PlotView(plot, next((row for row in correlations_of(run) if row.damage == damage), None)))
     return plots
-
-
-def _orderings(run: Run) -> list[tuple[str, list[Correlation | None]]]:
-    """Every source of similarity with its rank correlations, in the order of the measures of damage."""
-    rows = {(row.source, row.damage): row for row in _sources(run)}
-    sources = dict.fromkeys(row.source for row in _sources(run))
-    return [(source, [rows.get((source, damage)) for damage in _ordered_damages(run)]) for source in sources]
-
-
-def _ordered_damages(run: Run) -> list[str]:
-    """The measures of damage that have correlations."""
-    correlated = {row.damage for row in _sources(run)}
-    return [damage for damage in _DAMAGES if damage in correlated]
-
-
-def _sources(run: Run) -> list[Correlation]:
-    return [source for record in run.of_group("ordering") if record.tables for source in record.tables.sources]
 
 
 def _damage(measures: Mapping[str, float], damage: str) -> float | None:
