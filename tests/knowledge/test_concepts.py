@@ -23,16 +23,7 @@ NOTHING = [
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "claude monet",
-        "Claude Monets",
-        "Claude Monet (artist)",
-        "Monet, Claude",
-        "CLAUDE MONÉT",
-        "Claude-Monet",
-        "the Claude Monet",
-    ]
-    + ["Claude Monet (1840-1926)", "Claude Monet's", "Сlaude Mоnet", "Claude  Monet [painter]"],
+    ONE_CONCEPT,
 )
 def test_one_concept_in_many_spellings(name):
     assert identity(name) == identity("Claude Monet")
