@@ -33,8 +33,10 @@ def _other_names(dossier: Dossier) -> tuple[str, ...]:
 
 def _wrong_names(dossier: Dossier) -> Iterator[str]:
     target = dossier.target
-    neighbours = {identity(concept.name): concept for concept in dossier.concepts if concept.role != "erase"}
+    everything = {identity(concept.name): concept for concept in dossier.concepts}
+    others = {key: concept for key, concept in everything.items() if concept.role != "erase"}
     for alias in _other_names(dossier):
+        neighbours = everything if shares_nothing(alias, (target.name,), target.kind) else others
         if why := unfitness(alias, target.name, target.kind):
             yield f"alias {alias!r} is no name of {target.name!r}: {why}"
         elif concept := neighbours.get(identity(alias)):

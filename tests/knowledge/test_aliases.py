@@ -5,6 +5,7 @@ import pytest
 from dmun_audit.knowledge.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.interview.aliases import DECOYS, PARENTS, TargetNames, decoys_for
+from dmun_audit.knowledge.interview.dropped import FEW_PROMPTS, NAMES_TARGET, REPEATED_LABEL, Dropped
 from dmun_audit.knowledge.packs import open_knowledge, pack_names
 
 
@@ -68,3 +69,18 @@ def test_a_name_that_the_model_gives_a_nearby_concept_is_refused_afterwards():
     )
     assert settled.label("a painting by Vincent") == "a painting by Vincent"
     assert settled.label("a painting by Claude Monet") == "a painting in the style of Van Gogh"
+
+
+def test_a_part_of_an_object_may_be_called_as_the_whole_is():
+    names = TargetNames("sunflowers", "object", (), ("helianthus",), {})
+    assert names.without_neighbours(set(), {"helianthus"}).all == ("sunflowers", "helianthus")
+    painter = TargetNames("Van Gogh", "style", (), ("The Starry Night",), {})
+    assert painter.without_neighbours(set(), {"starrynight"}).all == ("Van Gogh",)
+
+
+def test_what_was_dropped_is_counted_by_its_reason():
+    reasons = dict.fromkeys("abcdef", REPEATED_LABEL) | dict.fromkeys("xyz", NAMES_TARGET) | {"kept": FEW_PROMPTS}
+    dropped = Dropped(reasons, repeated=5)
+    assert dropped.sentence({"kept"}) == "14 concepts were dropped: 6 repeated a label, 5 were given twice, 3 named the target"
+    assert Dropped({}, repeated=1).sentence(()) == "1 concept was dropped: 1 was given twice"
+    assert Dropped({"kept": FEW_PROMPTS}).sentence({"kept"}) == ""

@@ -33,6 +33,8 @@ def test_one_concept_in_many_spellings(name):
     ("one", "other"),
     [
         ("Mercury (planet)", "Mercury (metal)"),
+        ("Jaguar (car)", "Jaguar (animal)"),
+        ("Prince (singer)", "prince"),
         ("Claude Monet", "Édouard Manet"),
         ("glass", "glas"),
         ("milk chocolate", "chocolate milk"),

@@ -41,6 +41,10 @@ def strictly(tmp_path, capsys):
         (["painting"], "PROBLEM: alias 'painting' is no name of 'Van Gogh': it says how a picture is made"),
         (["sunflowers"], "PROBLEM: alias 'sunflowers' is no name of 'Van Gogh': it is written as a common noun"),
         (["Post-Impressionism"], "PROBLEM: alias 'Post-Impressionism' is no name of 'Van Gogh': it is a movement or a group"),
+        (
+            ["The Starry Night"],
+            "PROBLEM: alias 'The Starry Night' is no name of 'Van Gogh': 'The Starry Night' is a nearby concept (work)",
+        ),
         (["string"], "PROBLEM: alias 'string' is no name of 'Van Gogh': it is a placeholder"),
         (["Salvador Dalí", "Frans Hals"], "remark: alias 'Frans Hals' shares no word with 'Van Gogh'"),
     ],

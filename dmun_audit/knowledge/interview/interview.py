@@ -154,7 +154,7 @@ def _direct_prompts_and_neighbours(
     shown = values | {"aliases": tuple(name for name in values["aliases"] if name in names.certain)}
     requests = [_neighbour_request(certain, shown, question, question.wanted) for question in RELATIONS]
     direct, *lists = interviewer.collect([_direct_request(validator, values), *requests])
-    names = names.without_neighbours(validator.dropped.named)
+    names = names.without_neighbours(validator.dropped.named, validator.dropped.parts)
     validator = replace(validator, names=names.all, label=names.label(validator.label), about=names)
     values = values | {"aliases": tuple(name for name in values["aliases"] if name in names.all)}
     direct = _still_direct(interviewer, direct, validator, values)

@@ -137,8 +137,7 @@ class AnswerValidator:
     def validate_neighbour(self, item: Neighbour) -> Validated[Neighbour]:
         """A nearby concept with its valid prompts; None if it is the target itself or too few prompts are valid."""
         key = identity(item.name)
-        if item.role != "erase":
-            self.dropped.named.add(key)
+        (self.dropped.parts if item.role == "erase" else self.dropped.named).add(key)
         reason, problem = self._fault_of_concept(item)
         if reason:
             self.dropped.reasons[key] = reason
