@@ -14,6 +14,20 @@ def litellm(kind, message):
 
 SHORTER = [
     (
+        "OpenRouter, of a provider behind it",
+        400,
+        openai(
+            "Provider returned error",
+            code=400,
+            metadata={
+                "raw": '{"error": {"message": "This model\'s maximum context length is 2048 tokens. However, you requested 2900 tokens '
+                '(900 in the messages, 2000 in the completion)."}}',
+                "provider_name": "P",
+            },
+        ),
+        1_148,
+    ),
+    (
         "vLLM",
         400,
         openai(

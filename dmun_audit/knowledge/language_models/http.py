@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -88,8 +88,9 @@ class ChatCompletions:
         """Take note that the server accepts a schema and does not keep to it: from now on a plainer form is asked for."""
         plainer = self.accepted.plainer()
         if plainer is not None:
-            _LOG.warning("%s does not keep to the JSON schema; asking for a plainer form of answers", self.model)
-            self.accepted = RequestFormat(**{**vars(plainer), "schema_ignored": True})
+            _LOG.warning("%s does not keep to the form of answers that was asked for; asking for a plainer one", self.model)
+            ignored = self.accepted.schema_ignored or self.accepted.response_format == "json_schema"
+            self.accepted = replace(plainer, schema_ignored=ignored)
         self._unfit = 0
 
     async def _ask(self, questions: Sequence[Question], deliver: Callable[[tuple[int, Answer]], None]) -> None:
@@ -122,10 +123,11 @@ class ChatCompletions:
             raise errors[0]
 
     def _note_form(self, question: Question, answer: Answer) -> None:
-        """Watch whether answers keep to their schema while one is asked for."""
+        """Watch whether answers keep to the form that is asked for."""
         if answer.end != "stop" or self.accepted.response_format == "none":
             return
-        self._unfit = 0 if fits(answer.text, question.schema) else self._unfit + 1
+        asked_for = question.schema if self.accepted.response_format == "json_schema" else {"type": "object"}
+        self._unfit = 0 if fits(answer.text, asked_for) else self._unfit + 1
         if self._unfit >= UNFIT_ANSWERS:
             self.note_schema_ignored()
 

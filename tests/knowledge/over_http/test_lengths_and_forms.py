@@ -58,7 +58,15 @@ def test_a_schema_that_is_ignored_is_noticed_and_told(server, caplog):
     assert client.unsupported_parameters == [
         "The server took a JSON schema and did not keep to it; answers were validated here alone."
     ]
-    assert "does not keep to the JSON schema" in caplog.text
+    assert "does not keep to the form of answers" in caplog.text
+
+
+@pytest.mark.parametrize(("text", "last"), [('{"other": 1}', "json_object"), ("no JSON", None)])
+def test_json_with_other_names_is_still_json(server, text, last):
+    server.answer = lambda body: text
+    ask(server, *[QUESTION] * 6, settings=Settings(concurrency=1))
+    forms = [body.get("response_format", {}).get("type") for body in server.requests]
+    assert forms == ["json_schema"] * 2 + ["json_object"] * 2 + [last] * 2
 
 
 def test_a_preflight_can_note_that_a_schema_is_ignored(server):
