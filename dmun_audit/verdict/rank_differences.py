@@ -61,8 +61,8 @@ def rank_correlation_difference(
     """The difference of Spearman's rho of `first` with `damage` and of `second` with `damage`, on the same concepts.
 
     Both correlations share the damage and are not independent. The interval is Zou's for overlapping correlations, made of
-    Bonett and Wright's intervals for Spearman's rho. In simulations with 8 to 40 concepts it held the true difference in 95%
-    to 99% of cases, with ties too.
+    Bonett and Wright's intervals for Spearman's rho. In drawn audits with 8 to 40 concepts it holds the true difference in 94%
+    to 99% of cases; with two correlations of 0.98 in 89% to 97% (`benchmarks/orderings.py`).
     Sources: Zou, Psychological Methods 2007; Bonett and Wright, Psychometrika 2000; Steiger, Psychological Bulletin 1980.
 
     Args:
