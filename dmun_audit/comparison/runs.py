@@ -57,7 +57,7 @@ def counted_runs(folders: Sequence[Path]) -> tuple[list[CountedRun], list[LeftOu
     left_out: list[LeftOut] = []
     for folder in folders:
         run = checked_run(folder)
-        reason = _reason_against(run)
+        reason = reason_against(run)
         if reason:
             left_out.append(LeftOut(folder, reason))
             continue
@@ -78,7 +78,7 @@ def counted_runs(folders: Sequence[Path]) -> tuple[list[CountedRun], list[LeftOu
     return counted, left_out
 
 
-def _reason_against(run: Run) -> str:
+def reason_against(run: Run) -> str:
     """Why a run does not count; empty if it does."""
     if run.altered:
         return f"its files contradict its verdict ({run.contradictions[0].rstrip('.')})"

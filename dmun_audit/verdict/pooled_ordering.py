@@ -51,7 +51,24 @@ class RankedConcepts:
 
 
 def ranked_concepts(block: str, names: Sequence[str], similarity: Sequence[float], damage: Sequence[float]) -> RankedConcepts:
-    """The concepts of one audit. Raises ValueError for sides of different lengths, a name twice, or values that are not finite."""
+    """The concepts of one audit, for `pooled_spearman` and `pooled_difference`.
+
+    Args:
+        block: What audits share whose concepts are damaged alike, such as the name of the target.
+        names: Names of the concepts (n,), each once.
+        similarity: Their similarity to the target (n,), as a source says.
+        damage: Their damage (n,); larger is worse.
+
+    Returns:
+        The concepts with their values.
+
+    Raises:
+        ValueError: For sides of different lengths, a name twice, or values that are not finite.
+
+    Example:
+        >>> ranked_concepts("Van Gogh", ["Monet", "Klimt", "a car", "a cat"], [0.8, 0.6, 0.2, 0.1], [0.4, 0.5, 0.1, 0.0]).rho
+        0.8
+    """
     left, right = finite_vector(similarity, "similarity"), finite_vector(damage, "damage")
     if not len(names) == left.size == right.size:
         raise ValueError(f"There are {len(names)} names, {left.size} similarities and {right.size} damages.")

@@ -61,8 +61,8 @@ def rank_correlation_difference(
     """The difference of Spearman's rho of `first` with `damage` and of `second` with `damage`, on the same concepts.
 
     Both correlations share the damage and are not independent. The interval is Zou's for overlapping correlations, made of
-    Bonett and Wright's intervals for Spearman's rho. In simulations with 8 to 40 concepts it held the true difference in 95%
-    to 99% of cases, with ties too.
+    Bonett and Wright's intervals for Spearman's rho. In drawn audits with 8 to 40 concepts it holds the true difference in 94%
+    to 99% of cases; with two correlations of 0.98 in 89% to 97% (`benchmarks/orderings.py`).
     Sources: Zou, Psychological Methods 2007; Bonett and Wright, Psychometrika 2000; Steiger, Psychological Bulletin 1980.
 
     Args:
@@ -91,10 +91,28 @@ def rank_correlation_difference(
 def pooled_difference(
     first: Sequence[RankedConcepts], second: Sequence[RankedConcepts], confidence: float = 0.95
 ) -> RankDifference:
-    """The difference of two sources' mean correlations over the same audits: `first` and `second` list them in the same order.
+    """The difference of two sources' mean correlations over the same audits, as `pooled_spearman` averages them.
 
-    Of each audit, the concepts count that both sources order. Audits in which one of the two has no rho are left out.
-    Raises ValueError for lists of different lengths.
+    Of each audit, the concepts count that both sources order. Audits in which one of the two has no rho are left out. The
+    covariance of the two means is the asymptotic one (Olkin and Siotani; Steiger, Psychological Bulletin 1980), on ranks.
+
+    Args:
+        first: The concepts of each audit, with the similarity of the first source.
+        second: The same audits in the same order, with the similarity of the second source.
+        confidence: Coverage of the interval, between 0 and 1.
+
+    Returns:
+        The difference; it is None if no audit has both.
+
+    Raises:
+        ValueError: For lists of different lengths.
+
+    Example:
+        >>> damage = [0.0, 0.1, 0.2, 0.4, 0.5, 0.7]
+        >>> good, poor = [0.1, 0.2, 0.3, 0.5, 0.4, 0.6], [0.4, 0.1, 0.6, 0.2, 0.5, 0.3]
+        >>> sources = [[ranked_concepts(target, "abcdef", side, damage) for target in ("one", "other")] for side in (good, poor)]
+        >>> round(pooled_difference(*sources).difference, 2)
+        0.86
     """
     pairs = []
     for one, other in zip(first, second, strict=True):

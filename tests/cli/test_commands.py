@@ -70,7 +70,10 @@ def test_an_unknown_command_prints_usage(arguments, capsys):
         (["atelier", "biuld"], "did you mean 'build'?"),
         (["schema", "dosier"], "did you mean 'dossier'?"),
         (["init", "--policy=relase"], "did you mean 'release'?"),
-        (["zzz"], "choose from init, dossier, inspect, requests, report, reproduce, sign, verify, spot-check, schema, atelier"),
+        (
+            ["zzz"],
+            "choose from init, dossier, inspect, requests, report, compare, reproduce, sign, verify, spot-check, schema, atelier",
+        ),
     ],
 )
 def test_a_mistyped_word_gets_the_nearest_one(arguments, suggestion, capsys):
