@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit.cli.dossier import discovery_tools, language_model_options
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_attack
 
 if TYPE_CHECKING:
     from dmun_audit.discover.attack import AttackResult
@@ -30,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     language_model_options.require_new_file(arguments.output, arguments.force)
     language_model_options.require_at_least(arguments, "rounds", 1)
     language_model_options.require_at_least(arguments, "proposals", 1)
-    with discovery_tools.open_tools(arguments, arguments.model, arguments.output) as tools:
+    with discovery_tools.open_tools(
+        arguments, arguments.model, arguments.output, lambda _: expected_attack(arguments.rounds, arguments.proposals)
+    ) as tools:
         from dmun_audit.discover.attack import attack, attack_budget
         from dmun_audit.discover.trials import PromptTrials
 

@@ -9,10 +9,11 @@ from typing import Any
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, World, write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_interview
 from dmun_audit.knowledge.interview.interview import InterviewTask
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     vlm = language_model_access(arguments, output, "vlm") if arguments.vlm else None
     counter = counter_of(base)
     task = InterviewTask(arguments.target.strip(), world, counter, arguments.repeats, arguments.allow_sensitive)
-    dossier = build_dossier(task, llm, print_progress)
+    dossier = build_dossier(task, with_preflight(arguments, llm, expected_interview(arguments.repeats)), print_progress)
     if vlm and base:
         dossier = vlm_ordering.add_vlm_ordering(arguments, dossier, base, vlm)
     write_dossier(dossier, output)

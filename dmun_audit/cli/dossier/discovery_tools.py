@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
 from dmun_audit.config.options import Options
+from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.knowledge.language_models.preflight import QuestionPlan
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import parse_reference
 
@@ -44,8 +46,13 @@ class DiscoveryTools:
 
 
 @contextmanager
-def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Iterator[DiscoveryTools]:
-    """Open the candidate `model`, its base, the judge and the language model; close them at the end."""
+def open_tools(
+    arguments: argparse.Namespace, model: str, output: Path, plan: Callable[[Dossier], QuestionPlan]
+) -> Iterator[DiscoveryTools]:
+    """Open the candidate `model`, its base, the judge and the language model; close them at the end.
+
+    `plan` says what the language model will be asked about a dossier.
+    """
     from dmun_audit.config.resolve import resolve
     from dmun_audit.runtime.loading import open_runtime
 
@@ -60,8 +67,9 @@ def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Itera
         allow_sensitive=arguments.allow_sensitive,
     )
     config = resolve(options)
-    access = language_model_access(arguments, output)
+    access = with_preflight(arguments, language_model_access(arguments, output), plan(config.dossier))
     with access.open_transcript() as transcript:
+        transcript.release()  # the weights of a local model, which the preflight loaded: images come first
         observations = open_runtime([config], lambda count: None).observations(config)
         interviewer = Interviewer(transcript, access.temperature, access.seed, print_progress)
         yield DiscoveryTools(observations, interviewer, counter_of(parse_reference(config.base)))

@@ -8,8 +8,9 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_ordering
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.packs import open_knowledge
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if llm:
         from dmun_audit.discover.ordering import order_by_knowledge
 
+        llm = with_preflight(arguments, llm, expected_ordering(arguments.repeats, len(dossier.concepts)))
         with llm.open_transcript() as transcript:
             interviewer = Interviewer(transcript, llm.temperature, llm.seed, print_progress)
             dossier = order_by_knowledge(dossier, interviewer, arguments.repeats)

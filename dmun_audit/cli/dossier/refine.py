@@ -7,6 +7,7 @@ from typing import Any
 
 from dmun_audit.cli.dossier import discovery_tools, language_model_options
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_refinement
 
 
 def add_to(commands: Any) -> None:
@@ -23,7 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Refine the dossier."""
     language_model_options.require_new_file(arguments.output, arguments.force)
     language_model_options.require_at_least(arguments, "rounds", 1)
-    with discovery_tools.open_tools(arguments, arguments.base, arguments.output) as tools:
+    with discovery_tools.open_tools(
+        arguments, arguments.base, arguments.output, lambda dossier: expected_refinement(arguments.rounds, dossier)
+    ) as tools:
         from dmun_audit.discover.refinement import refine, refinement_budget
         from dmun_audit.discover.trials import PromptTrials
 

@@ -58,7 +58,7 @@ class ChatCompletions:
         self._settings = settings
         self._first_pause = first_pause
         self._key = endpoint.key
-        self._format = RequestFormat()
+        self._format = RequestFormat(token_limit=settings.max_tokens or 2**20)
 
     def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """See `LanguageModel.ask`. At most `settings.concurrency` questions are open at once; Ctrl-C abandons them at once."""
@@ -100,9 +100,10 @@ class ChatCompletions:
 
     def _client(self) -> httpx.AsyncClient:
         seconds = self._settings.timeout
-        headers = {"User-Agent": "dmun_audit", "Accept-Encoding": "identity", **self._key.headers}
+        headers = {"User-Agent": "dmun_audit", "Accept-Encoding": "identity", **self.endpoint.headers, **self._key.headers}
         try:
-            return httpx.AsyncClient(timeout=httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None), headers=headers)
+            timeout = httpx.Timeout(seconds, connect=min(10.0, seconds), pool=None)
+            return httpx.AsyncClient(timeout=timeout, headers=headers, params=dict(self.endpoint.query))
         except OSError as error:
             remedy = "correct SSL_CERT_FILE and SSL_CERT_DIR"
             raise UsageError("the certificates in the environment cannot be read", str(error), remedy) from None
@@ -128,7 +129,7 @@ class ChatCompletions:
         """Send one question until the server accepts its format. Raises TemporaryFault for a fault that may pass."""
         while True:
             request_format = self._format
-            response, body = await self._post(client, request_format.body(self.model, question))
+            response, body = await self._post(client, {**request_format.body(self.model, question), **self.endpoint.options})
             if response.status_code == 200:
                 return read_answer(body, self._key.hide)
             message = error_message(body, self._key.hide)
