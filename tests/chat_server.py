@@ -7,12 +7,23 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from dmun_audit.knowledge.language_models import preflight
+
 
 class Chat:
-    """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead."""
+    """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead.
+
+    The small question of a preflight is answered by `answer_preflight` and stands in `preflights` alone, unless that is None: then
+    it is a question like any other. `pages` answers requests to other paths: the value of a path is sent as JSON. `paths` are the
+    paths of the questions, with their query.
+    """
 
     def __init__(self, answer: Callable[[dict], str]) -> None:
         self.answer = answer
+        self.answer_preflight: Callable[[dict], str] | None = keeps_to_schema
+        self.preflights: list[dict] = []
+        self.pages: dict[str, object] = {}
+        self.paths: list[str] = []
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.faults: list[Callable] = []
@@ -23,6 +34,11 @@ class Chat:
     def fail_next(self, *faults: Callable) -> None:
         """Let each of these faults handle one of the next requests."""
         self.faults += faults
+
+
+def keeps_to_schema(body: dict) -> str:
+    """The answer to a preflight of a model that is held to the schema."""
+    return json.dumps({"words": [preflight.WORDS[0]] * preflight.COUNT})
 
 
 def reply(handler, text, status=200, **facts):
@@ -56,11 +72,17 @@ def serving(answer):
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path in chat.pages:
+                return send(self, json.dumps(chat.pages[self.path]).encode())
+            if preflight.TEXT in json.dumps(body) and chat.answer_preflight is not None:
+                chat.preflights.append(body)
+                return reply(self, chat.answer_preflight(body))
             with chat.lock:
                 chat.requests.append(body)
                 chat.headers.append(dict(self.headers))
+                chat.paths.append(self.path)
                 fault = chat.faults.pop(0) if chat.faults else None
-            if self.path != "/v1/chat/completions":
+            if self.path.partition("?")[0] != "/v1/chat/completions":
                 return send(self, b'{"error": {"message": "no such path"}}', 404)
             if fault is not None:
                 return fault(self, body)
@@ -68,6 +90,10 @@ def serving(answer):
                 text = chat.answer(body)
                 chat.answered += 1
             return reply(self, text)
+
+        def do_GET(self):
+            page = chat.pages.get(self.path)
+            send(self, json.dumps(page or {"error": {"message": "no such path"}}).encode(), 404 if page is None else 200)
 
         def log_message(self, *arguments):
             pass

@@ -31,14 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     language_model_options.require_new_file(arguments.output, arguments.force)
     language_model_options.require_at_least(arguments, "rounds", 1)
     language_model_options.require_at_least(arguments, "proposals", 1)
-    with discovery_tools.open_tools(
-        arguments, arguments.model, arguments.output, lambda _: expected_attack(arguments.rounds, arguments.proposals)
-    ) as tools:
+    with discovery_tools.open_tools(arguments, arguments.model, arguments.output) as tools:
         from dmun_audit.discover.attack import attack, attack_budget
         from dmun_audit.discover.trials import PromptTrials
 
         budget = attack_budget(tools.observations, arguments.rounds, arguments.proposals)
         discovery_tools.announce_budget(arguments, budget)
+        discovery_tools.announce_questions(arguments, tools, expected_attack(arguments.rounds, arguments.proposals))
         trials = PromptTrials(tools.observations, budget)
         progress = language_model_options.print_progress
         result = attack(trials, tools.interviewer, tools.counter, arguments.rounds, arguments.proposals, progress)

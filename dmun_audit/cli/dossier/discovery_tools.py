@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
+from dmun_audit.cli.dossier.language_model_options import ask_preflight, language_model_access, print_progress
 from dmun_audit.config.options import Options
-from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.language_models.preflight import QuestionPlan
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
@@ -46,13 +45,8 @@ class DiscoveryTools:
 
 
 @contextmanager
-def open_tools(
-    arguments: argparse.Namespace, model: str, output: Path, plan: Callable[[Dossier], QuestionPlan]
-) -> Iterator[DiscoveryTools]:
-    """Open the candidate `model`, its base, the judge and the language model; close them at the end.
-
-    `plan` says what the language model will be asked about a dossier.
-    """
+def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Iterator[DiscoveryTools]:
+    """Open the candidate `model`, its base, the judge and the language model; close them at the end."""
     from dmun_audit.config.resolve import resolve
     from dmun_audit.runtime.loading import open_runtime
 
@@ -67,9 +61,8 @@ def open_tools(
         allow_sensitive=arguments.allow_sensitive,
     )
     config = resolve(options)
-    access = with_preflight(arguments, language_model_access(arguments, output), plan(config.dossier))
+    access = language_model_access(arguments, output)
     with access.open_transcript() as transcript:
-        transcript.release()  # the weights of a local model, which the preflight loaded: images come first
         observations = open_runtime([config], lambda count: None).observations(config)
         interviewer = Interviewer(transcript, access.temperature, access.seed, print_progress)
         yield DiscoveryTools(observations, interviewer, counter_of(parse_reference(config.base)))
@@ -85,3 +78,9 @@ def announce_budget(arguments: argparse.Namespace, budget: int) -> None:
             f"--max-images allows {limit:,}",
             "fewer --rounds, a smaller --policy, or a higher limit",
         )
+
+
+def announce_questions(arguments: argparse.Namespace, tools: DiscoveryTools, plan: QuestionPlan) -> None:
+    """Ask the language model the small question that measures it, and print what the questions of `plan` will take."""
+    ask_preflight(arguments, tools.interviewer.transcript, plan)
+    tools.interviewer.transcript.release()  # images are drawn first; the weights of a local model would take their memory

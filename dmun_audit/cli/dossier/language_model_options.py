@@ -97,14 +97,19 @@ def with_preflight(
 
     `plan` says what will be asked. A line tells what that takes. Nothing is asked where a transcript is replayed.
     """
+    _limits(arguments, option)  # an error in them comes before anything is opened
+    return replace(access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option))
+
+
+def ask_preflight(
+    arguments: argparse.Namespace, transcript: Transcript, plan: QuestionPlan, option: Literal["llm", "vlm"] = "llm"
+) -> None:
+    """What `with_preflight` does, for a transcript that is open."""
     limits = _limits(arguments, option)
-
-    def on_open(transcript: Transcript) -> None:
-        transcript.progress = AnswerProgress(plan.questions, print_progress)
-        if not (arguments.no_preflight or transcript.replays):
-            announce(preflight(transcript, arguments.concurrency, access.temperature), plan, transcript, limits, print_progress)
-
-    return replace(access, on_open=on_open)
+    transcript.progress = AnswerProgress(plan.questions, print_progress)
+    if not (arguments.no_preflight or transcript.replays):
+        result = preflight(transcript, arguments.concurrency, arguments.temperature)
+        announce(result, plan, transcript, limits, print_progress)
 
 
 def require_preflight(access: LanguageModelAccess) -> LanguageModelAccess:

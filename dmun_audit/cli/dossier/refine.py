@@ -24,14 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Refine the dossier."""
     language_model_options.require_new_file(arguments.output, arguments.force)
     language_model_options.require_at_least(arguments, "rounds", 1)
-    with discovery_tools.open_tools(
-        arguments, arguments.base, arguments.output, lambda dossier: expected_refinement(arguments.rounds, dossier)
-    ) as tools:
+    with discovery_tools.open_tools(arguments, arguments.base, arguments.output) as tools:
         from dmun_audit.discover.refinement import refine, refinement_budget
         from dmun_audit.discover.trials import PromptTrials
 
         budget = refinement_budget(tools.observations, arguments.rounds)
         discovery_tools.announce_budget(arguments, budget)
+        discovery_tools.announce_questions(
+            arguments, tools, expected_refinement(arguments.rounds, tools.observations.plan.dossier)
+        )
         trials = PromptTrials(tools.observations, budget)
         result = refine(trials, tools.interviewer, tools.counter, arguments.rounds, language_model_options.print_progress)
     write_dossier(result.dossier, arguments.output)

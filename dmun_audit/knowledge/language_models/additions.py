@@ -52,7 +52,9 @@ class Additions:
     insecure_key: bool = False
     sees_images: bool = False
 
-    def __bool__(self) -> bool:
+    @property
+    def any(self) -> bool:
+        """Whether anything goes with a request."""
         return bool(self.options or self.headers or self.query)
 
 

@@ -83,7 +83,7 @@ def open_language_model(
     `additions` go with every request over HTTP. A server that is named without a model is asked which one it has. Raises UsageError
     if the model cannot be opened. Weights and other connections are opened by the first question.
     """
-    additions = additions or Additions()
+    additions = Additions() if additions is None else additions
     if reference.kind == "transcript":
         return None
     if reference.kind == "http":
@@ -95,7 +95,7 @@ def open_language_model(
 
             endpoint = replace(endpoint, model=only_model(endpoint))
         return ChatCompletions(endpoint, settings)
-    if additions:
+    if additions.any:
         raise UsageError(
             f"{reference.text} takes no options, headers or query", "they go with requests over HTTP", "leave them out"
         )
