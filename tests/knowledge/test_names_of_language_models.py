@@ -151,7 +151,11 @@ def test_the_version_of_azure_is_sent_with_the_question(echo, monkeypatch):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("nowhere", "OPENAI_BASE_URL holds no URL"), (f"https://me:{KEY}@host/v1", "carries credentials"), ("ftp://host", "holds no URL")],
+    [
+        ("nowhere", "OPENAI_BASE_URL holds no URL"),
+        (f"https://me:{KEY}@host/v1", "carries credentials"),
+        ("ftp://host", "holds no URL"),
+    ],
 )
 def test_a_variable_without_a_url_is_one_error_that_does_not_show_it(value, message, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", value)
@@ -171,7 +175,9 @@ def test_a_typing_error_in_a_short_name_is_guessed(text, guess):
 
 
 def test_an_extension_of_the_name_of_a_server_is_told(tmp_path, monkeypatch):
-    install(tmp_path / "packages", monkeypatch, "their_models", "def open(reference, settings): pass", {GROUP: {"ollama": "open"}})
+    install(
+        tmp_path / "packages", monkeypatch, "their_models", "def open(reference, settings): pass", {GROUP: {"ollama": "open"}}
+    )
     with pytest.raises(UsageError, match=r"built-in server and of an installed extension[\s\S]*their_models:open"):
         parse_language_model("ollama:llama3.1")
 

@@ -9,7 +9,7 @@ from typing import Any
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, require_answering, with_preflight
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, World, write_dossier
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     world: World = "atelier" if base and is_atelier(base) else "real"
     require_allowed(arguments.target, None, arguments.allow_sensitive)
     llm = language_model_access(arguments, output)
-    vlm = language_model_access(arguments, output, "vlm") if arguments.vlm else None
+    vlm = require_answering(arguments, language_model_access(arguments, output, "vlm")) if arguments.vlm else None
     counter = counter_of(base)
     task = InterviewTask(arguments.target.strip(), world, counter, arguments.repeats, arguments.allow_sensitive)
     dossier = build_dossier(task, with_preflight(arguments, llm, expected_interview(arguments.repeats)), print_progress)

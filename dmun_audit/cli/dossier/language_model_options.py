@@ -112,15 +112,12 @@ def ask_preflight(
         announce(result, plan, transcript, limits, print_progress)
 
 
-def require_preflight(access: LanguageModelAccess) -> LanguageModelAccess:
-    """The access, opened once: a model that fails its preflight ends the command now, and not after hours with another one."""
+def require_answering(arguments: argparse.Namespace, access: LanguageModelAccess) -> LanguageModelAccess:
+    """The access, after its model has answered the small question: one that cannot is told before another model is asked for hours."""
     with access.open_transcript() as transcript:
-        progress = transcript.progress
-
-    def on_open(transcript: Transcript) -> None:
-        transcript.progress = progress
-
-    return replace(access, on_open=on_open)
+        if not (arguments.no_preflight or transcript.replays):
+            preflight(transcript, arguments.concurrency, arguments.temperature)
+    return access
 
 
 def _limits(arguments: argparse.Namespace, option: str) -> Limits:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, with_preflight
+from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress, require_answering, with_preflight
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.interview.expected_questions import expected_ordering
 from dmun_audit.knowledge.interview.interviewer import Interviewer
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("neither --llm nor --vlm is given", "one of them must order the concepts", "add one, or both")
     base = vlm_ordering.base_reference(arguments)
     llm = language_model_access(arguments, output) if arguments.llm else None
-    vlm = language_model_access(arguments, output, "vlm") if arguments.vlm else None
+    vlm = require_answering(arguments, language_model_access(arguments, output, "vlm")) if arguments.vlm else None
     dossier = open_knowledge(arguments.dossier)
     require_allowed(dossier.target.name, dossier.target.kind, arguments.allow_sensitive)
     if llm:

@@ -162,7 +162,7 @@ def announce(
     ]
     kept = transcript.kept - 1  # besides the preflight's own answer
     held = f" ({kept} {'answer is' if kept == 1 else 'answers are'} in the transcript already)" if kept > 0 else ""
-    on_line(", ".join(parts) + held)
+    on_line(f"{transcript.model}: {', '.join(parts)}{held}")
     if result.form == "json":
         on_line("the server does not keep to a JSON schema: answers are checked here, and wrong ones asked for again")
     context = result.facts.context
