@@ -52,9 +52,9 @@ def test_a_line_counts_answers_tokens_and_the_time_left(clock, lines):
 def test_lines_do_not_come_too_often(clock, lines):
     progress = AnswerProgress(200, lines.append, clock)
     progress.begin(0, 200)
-    answers(progress, clock, 100, 0.1)
+    answers(progress, clock, 100, 0.125)
     assert len(lines) == 2
-    assert lines[0].startswith("50 of about 200 answers · 50,000 tokens · less than a minute left")
+    assert lines[0].startswith("40 of about 200 answers · 40,000 tokens · less than a minute left")
 
 
 def test_answers_of_the_transcript_count_and_say_nothing_of_the_speed(clock, lines):

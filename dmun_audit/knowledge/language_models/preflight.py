@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 MAX_TOKENS = 600
-SLOW_START = 15.0  # seconds; a server that needs more may have loaded the model meanwhile, so it is asked once more
+SLOW_START = 5.0  # seconds; a server that needs more may have loaded the model meanwhile, so it is asked once more
 READING = 0.1  # of the time that a token of an answer takes: a token of a question
 SLOW = 60.0  # minutes; a longer interview is called slow
 CHARACTERS_PER_TOKEN = 4.0
