@@ -62,7 +62,9 @@ def test_one_line_says_what_the_interview_takes(build, chat):
     code, output = build("--price-in=1", "--price-out=10")
     assert code == 0, output
     line = output.splitlines()[0].strip()
-    said = re.fullmatch(r"oracle: (\d+) questions, about ([\d,]+) tokens, (?:less than a minute|about \d+ minutes?), about \$(\d\.\d\d)", line)
+    said = re.fullmatch(
+        r"oracle: (\d+) questions, about ([\d,]+) tokens, (?:less than a minute|about \d+ minutes?), about \$(\d\.\d\d)", line
+    )
     assert said, output
     assert int(said[1]) == expected_interview(1).questions
     assert 5_000 < int(said[2].replace(",", "")) < 60_000
