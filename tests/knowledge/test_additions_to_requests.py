@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from oracles import as_bytes
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.cli import main
+from dmun_audit.cli import build_parser, main
+from dmun_audit.cli.dossier.language_model_options import access_to
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.language_models.additions import Additions, looks_secret, option_sentences, read_additions
 from dmun_audit.knowledge.language_models.protocol import Settings
@@ -15,6 +17,7 @@ from dmun_audit.knowledge.language_models.reference import open_language_model, 
 from dmun_audit.knowledge.reading import read_dossier
 
 SECRET = "gate-opener-0123456789"
+REFERENCE = parse_language_model("http://127.0.0.1:9/v1#m")
 
 
 def read(*options, headers=(), query=(), name="llm"):
@@ -216,6 +219,19 @@ def test_the_options_of_the_command_line_reach_the_requests(chat, tmp_path, monk
     assert 'Every question was asked with reasoning_effort="low", top_k=5.' in history
     output = "".join(capsys.readouterr())
     assert not any(SECRET in text for text in [output, *(path.read_text() for path in tmp_path.iterdir())])
+
+
+def test_the_model_of_vlm_has_additions_of_its_own(monkeypatch):
+    monkeypatch.setenv("GATE", SECRET)
+    words = ["dossier", "order", "church", "-o", "o.json", "--llm=vllm:a", "--vlm=vllm:b", "--base=atelier:base"]
+    arguments = build_parser().parse_args(
+        [*words, "--llm-option=think=true", "--vlm-option=detail=high", "--vlm-header=X-Gate=env:GATE"]
+    )
+    output = Path("o.json")
+    llm, vlm = access_to(arguments, REFERENCE, output), access_to(arguments, REFERENCE, output, "vlm")
+    assert (llm.additions.options, llm.additions.headers, llm.additions.sees_images) == ({"think": True}, {}, False)
+    assert (vlm.additions.options, vlm.additions.headers) == ({"detail": "high"}, {"X-Gate": SECRET})
+    assert vlm.additions.sees_images
 
 
 @pytest.mark.parametrize(

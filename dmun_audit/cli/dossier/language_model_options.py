@@ -16,7 +16,7 @@ from dmun_audit.knowledge.interview.progress import AnswerProgress
 from dmun_audit.knowledge.language_models.additions import read_additions
 from dmun_audit.knowledge.language_models.preflight import Limits, QuestionPlan, announce, preflight
 from dmun_audit.knowledge.language_models.protocol import Settings
-from dmun_audit.knowledge.language_models.reference import KINDS, parse_language_model
+from dmun_audit.knowledge.language_models.reference import KINDS, LanguageModelReference, parse_language_model
 from dmun_audit.knowledge.language_models.request_format import FEWEST_TOKENS
 from dmun_audit.knowledge.language_models.transcript import Transcript
 
@@ -81,9 +81,18 @@ def language_model_access(
 
     Raises UsageError for an option without sense.
     """
-    _log_to_terminal()
-    reference = parse_language_model(getattr(arguments, option))
     transcript = transcript_beside(output, "" if option == "llm" else f".{option}")
+    return access_to(arguments, parse_language_model(getattr(arguments, option)), transcript, option)
+
+
+def access_to(
+    arguments: argparse.Namespace, reference: LanguageModelReference, transcript: Path, option: Literal["llm", "vlm"] = "llm"
+) -> LanguageModelAccess:
+    """Access to the language model that `reference` names, with the additions that go with `option`.
+
+    Its answers are kept in `transcript`, and its retries are logged. Raises UsageError for an option without sense.
+    """
+    _log_to_terminal()
     options, headers, query = (getattr(arguments, f"{option}_{what}") for what in ("option", "header", "query"))
     additions = read_additions(options, headers, query, option, arguments.insecure_key)
     settings = _settings(arguments)

@@ -77,7 +77,7 @@ def _template_length(name: str) -> int:
 
 def _plan(questions: Sequence[_Expected]) -> QuestionPlan:
     tokens_in, tokens_out = [q.tokens_in for q in questions], [q.tokens_out for q in questions]
-    longest = max((into + out for into, out in zip(tokens_in, tokens_out, strict=True)), default=0)
+    longest = max((into + 2 * out for into, out in zip(tokens_in, tokens_out, strict=True)), default=0)  # asked once more
     return QuestionPlan(len(questions), sum(tokens_in), sum(tokens_out), longest)
 
 

@@ -45,7 +45,7 @@ Form = Literal["schema", "json", "none", "unknown"]
 @dataclass(frozen=True)
 class QuestionPlan:
     """How many questions will be asked, and the tokens of all questions and of all answers, about. `longest` is the most tokens that
-    one question has with its answer."""
+    one question has with its answer, once it is asked again."""
 
     questions: int
     tokens_in: int
