@@ -96,6 +96,7 @@ def access_to(
     options, headers, query = (getattr(arguments, f"{option}_{what}") for what in ("option", "header", "query"))
     additions = read_additions(options, headers, query, option, arguments.insecure_key)
     settings = _settings(arguments)
+    _limits(arguments, option)  # an error in them comes before anything is asked
     return LanguageModelAccess(reference, transcript, settings, arguments.temperature, arguments.seed, additions)
 
 
@@ -106,7 +107,6 @@ def with_preflight(
 
     `plan` says what will be asked. A line tells what that takes. Nothing is asked where a transcript is replayed.
     """
-    _limits(arguments, option)  # an error in them comes before anything is opened
     return replace(access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option))
 
 
