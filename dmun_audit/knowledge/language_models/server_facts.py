@@ -9,14 +9,15 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.api_key import is_loopback
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.providers import PROVIDERS
+
+if TYPE_CHECKING:
+    import httpx  # at run time it is imported by what uses it: the help of a command needs none
 
 _LOG = logging.getLogger(__name__)
 SECONDS = 5.0  # of silence, and for one whole request
@@ -128,6 +129,8 @@ def _price(value: Any, factor: float) -> float | None:
 
 @contextmanager
 def _client(endpoint: Endpoint) -> Iterator[httpx.Client]:
+    import httpx
+
     headers = {"User-Agent": "dmun_audit", "Accept-Encoding": "identity", **endpoint.headers, **endpoint.key.headers}
     try:
         with httpx.Client(timeout=SECONDS, headers=headers, params=dict(endpoint.query)) as client:
@@ -144,6 +147,8 @@ def _client(endpoint: Endpoint) -> Iterator[httpx.Client]:
 
 def _json(client: httpx.Client, method: str, url: str, body: dict[str, Any] | None = None) -> Any:
     """The JSON that the server answers; None for an error, a slow answer and anything else. Raises ConnectError and OSError."""
+    import httpx
+
     received = bytearray()
     end = time.monotonic() + SECONDS
     try:
