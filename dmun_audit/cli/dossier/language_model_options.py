@@ -101,24 +101,26 @@ def access_to(
 
 
 def with_preflight(
-    arguments: argparse.Namespace, access: LanguageModelAccess, plan: QuestionPlan, option: Literal["llm", "vlm"] = "llm"
+    arguments: argparse.Namespace, access: LanguageModelAccess, plan: QuestionPlan | None, option: Literal["llm", "vlm"] = "llm"
 ) -> LanguageModelAccess:
-    """The access, whose model is asked one small question when it is opened first, and whose answers are counted from then on.
+    """The access, whose model is asked one small question when it is opened, and whose answers are counted from then on.
 
-    `plan` says what will be asked. A line tells what that takes. Nothing is asked where a transcript is replayed.
+    `plan` says what will be asked, and a line tells what that takes; None stands for a number of questions that nobody knows yet.
+    Nothing is asked where a transcript is replayed.
     """
     return replace(access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option))
 
 
 def ask_preflight(
-    arguments: argparse.Namespace, transcript: Transcript, plan: QuestionPlan, option: Literal["llm", "vlm"] = "llm"
+    arguments: argparse.Namespace, transcript: Transcript, plan: QuestionPlan | None, option: Literal["llm", "vlm"] = "llm"
 ) -> None:
     """What `with_preflight` does, for a transcript that is open."""
     limits = _limits(arguments, option)
-    transcript.progress = AnswerProgress(plan.questions, print_progress)
+    transcript.progress = AnswerProgress(plan.questions if plan else 0, print_progress)
     if not (arguments.no_preflight or transcript.replays):
         result = preflight(transcript, arguments.concurrency, arguments.temperature)
-        announce(result, plan, transcript, limits, print_progress)
+        if plan:
+            announce(result, plan, transcript, limits, print_progress)
 
 
 def require_answering(arguments: argparse.Namespace, access: LanguageModelAccess) -> LanguageModelAccess:
