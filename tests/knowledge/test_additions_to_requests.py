@@ -159,7 +159,9 @@ def test_headers_and_parameters_are_sent_and_stand_nowhere(brief, access, chat, 
     work = tmp_path / "work"
     work.mkdir()
     oracle = chat.answer
-    chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", "a painting from-a-file-0123456789")
+    chat.answer = lambda body: oracle(body).replace(
+        "a painting by Vincent van Gogh", "a painting by Vincent van Gogh from-a-file-0123456789"
+    )
     transcript = work / "vg.transcript.jsonl"
     dossier = build_dossier(brief, replace(access, additions=additions, transcript=transcript), print)
     as_bytes(dossier, work)
@@ -168,7 +170,7 @@ def test_headers_and_parameters_are_sent_and_stand_nowhere(brief, access, chat, 
     assert chat.paths[0] == f"/v1/chat/completions?api-version=2024-10-21&sig={SECRET}"
     texts = [*capsys.readouterr(), *(path.read_text() for path in work.rglob("*") if path.is_file())]
     assert not any(SECRET in text or "from-a-file" in text for text in texts)
-    assert dossier.target.label == "a painting [key]"
+    assert dossier.target.label == "a painting by Vincent van Gogh [key]"
 
 
 @pytest.mark.parametrize(
