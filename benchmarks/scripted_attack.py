@@ -83,6 +83,7 @@ def run() -> int:
         "-o",
         arguments.output,
         "--force",
+        "--no-preflight",
     ]
     return main([*command, *numbers])
 

@@ -198,6 +198,17 @@ def metric_protocol() -> str:
     return _protocol("dmun_audit.measures.protocol")
 
 
+def language_model_servers() -> str:
+    """One row for each server or service that has a short name."""
+    from dmun_audit.knowledge.language_models.providers import PROVIDERS
+
+    rows = []
+    for provider in PROVIDERS.values():
+        variables = [" or ".join(map(code, names)) for names in (provider.url_variables, provider.key_variables)]
+        rows.append([code(f"{provider.name}:"), provider.title, code(provider.url) if provider.url else "your own", *variables])
+    return table(["name", "server", "URL", "another URL", "key"], rows)
+
+
 def language_model_protocol() -> str:
     """The module of the protocol of language models."""
     return _protocol("dmun_audit.knowledge.language_models.protocol")
@@ -224,6 +235,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "statistics-api": statistics_api,
     "detector-protocol": detector_protocol,
     "metric-protocol": metric_protocol,
+    "language-model-servers": language_model_servers,
     "language-model-protocol": language_model_protocol,
 }
 

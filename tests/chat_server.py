@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from dmun_audit.knowledge.language_models import preflight
+
 PATHS = ("/v1/chat/completions", "/v1/responses")
 
 
@@ -14,11 +16,16 @@ class Chat:
     """A running server. `requests` are the bodies received so far; each of `faults` handles one of the next requests instead.
 
     `paths` are the paths of the requests with their query. `streams` tells whether answers are streamed to those who ask for it.
-    `gate` gives the fault that a body deserves, or None.
+    `gate` gives the fault that a body deserves, or None. The small question of a preflight is answered by `answer_preflight` and
+    stands in `preflights` alone, unless that is None: then it is a question like any other. `pages` answers requests to other
+    paths: the value of a path is sent as JSON.
     """
 
     def __init__(self, answer: Callable[[dict], str]) -> None:
         self.answer = answer
+        self.answer_preflight: Callable[[dict], str] | None = keeps_to_schema
+        self.preflights: list[dict] = []
+        self.pages: dict[str, object] = {}
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.paths: list[str] = []
@@ -35,6 +42,11 @@ class Chat:
 
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+
+
+def keeps_to_schema(body: dict) -> str:
+    """The answer to a preflight of a model that is held to the schema."""
+    return json.dumps({"words": [preflight.WORDS[0]] * preflight.COUNT})
 
 
 def reply(handler, text, status=200, **facts):
@@ -127,6 +139,11 @@ def serving(answer):
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self.chat, self.asked = chat, body
+            if self.path in chat.pages:
+                return send(self, json.dumps(chat.pages[self.path]).encode())
+            if preflight.TEXT in json.dumps(body) and chat.answer_preflight is not None:
+                chat.preflights.append(body)
+                return reply(self, chat.answer_preflight(body))
             with chat.lock:
                 chat.requests.append(body)
                 chat.headers.append(dict(self.headers))
@@ -142,6 +159,10 @@ def serving(answer):
                 text = chat.answer(body)
                 chat.answered += 1
             return respond(self, text) if path == PATHS[1] else reply(self, text)
+
+        def do_GET(self):
+            page = chat.pages.get(self.path)
+            send(self, json.dumps(page or {"error": {"message": "no such path"}}).encode(), 404 if page is None else 200)
 
         def log_message(self, *arguments):
             pass

@@ -9,6 +9,7 @@ import numpy as np
 
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
 from dmun_audit.knowledge.identity import identity
+from dmun_audit.knowledge.language_models import preflight
 from dmun_audit.knowledge.packs import open_knowledge
 
 
@@ -21,6 +22,8 @@ class Oracle:
     def __call__(self, body: dict) -> str:
         """The answer to the last turn of a conversation; to the same question always the same."""
         asked = next(turn["content"] for turn in body["messages"] if turn["role"] == "user")
+        if asked == preflight.TEXT:
+            return json.dumps({"words": [preflight.WORDS[0]] * preflight.COUNT})
         return json.dumps({"items": self.items(asked)}, ensure_ascii=False)
 
     def items(self, asked: str) -> list[dict]:

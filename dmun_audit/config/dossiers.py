@@ -39,8 +39,11 @@ def _from_language_model(
     """The dossier from a language model. It is made once and frozen in the store; later audits do not call the model."""
     from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, transcript_beside
     from dmun_audit.knowledge.dossier import write_dossier
+    from dmun_audit.knowledge.interview.expected_questions import expected_interview
     from dmun_audit.knowledge.interview.interview import InterviewTask
+    from dmun_audit.knowledge.interview.progress import AnswerProgress
     from dmun_audit.knowledge.language_models.reference import parse_language_model
+    from dmun_audit.knowledge.language_models.transcript import Transcript
     from dmun_audit.knowledge.lengths import counter_of
     from dmun_audit.knowledge.reading import read_dossier
 
@@ -50,8 +53,14 @@ def _from_language_model(
     if frozen.is_file():
         return read_dossier(frozen), f"{model}, frozen in {frozen}"
     task = InterviewTask(target, world, counter_of(base), allow_sensitive=options.allow_sensitive)
-    access = LanguageModelAccess(reference, transcript_beside(frozen))
-    dossier = build_dossier(task, access, lambda line: print(escaped(f"  {line}"), flush=True))
+
+    def on_line(line: str) -> None:
+        print(escaped(f"  {line}"), flush=True)
+
+    def on_open(transcript: Transcript) -> None:
+        transcript.progress = AnswerProgress(expected_interview(task.repeats).questions, on_line)
+
+    dossier = build_dossier(task, LanguageModelAccess(reference, transcript_beside(frozen), on_open=on_open), on_line)
     write_dossier(dossier, frozen)
     return dossier, f"{model}, now frozen in {frozen}"
 

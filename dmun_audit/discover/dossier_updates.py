@@ -43,7 +43,7 @@ def cost_sentences(interviewer: Interviewer) -> list[str]:
     cost = f"{answers}, {facts['tokens_in']:,} tokens in and {facts['tokens_out']:,} out"
     origin = f"SHA-256 of the question {questions}, of the answers {facts['transcript'][:12]}"
     sampling = f"temperature {interviewer.temperature}, seed {interviewer.seed}"
-    return [f"For that {facts['model']} gave {cost} ({sampling}; {origin}).", *interviewer.transcript.unsupported_parameters]
+    return [f"For that {facts['model']} gave {cost} ({sampling}; {origin}).", *interviewer.transcript.sentences]
 
 
 def updated_dossier(

@@ -17,6 +17,7 @@ from dmun_audit.judge.detector_kind import DetectorKind
 from dmun_audit.judge.protocol import ScoreScale
 from dmun_audit.judge.reference import JudgeReference, local_path, looks_like_path
 from dmun_audit.knowledge.dossier import Target
+from dmun_audit.knowledge.language_models.additions import Additions
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
 from dmun_audit.knowledge.texts import without_hidden_characters
@@ -47,7 +48,7 @@ class VlmNetwork:
 
     def __init__(self, reference: JudgeReference, settings: Settings | None = None) -> None:
         self.model_reference = parse_language_model(reference.source)
-        model = open_language_model(self.model_reference, settings or Settings())
+        model = open_language_model(self.model_reference, settings or Settings(), Additions(sees_images=True))
         if model is None:
             raise LoadError(f"judge {reference.text!r} cannot answer about new images", "it is a transcript")
         self.model: LanguageModel = model
@@ -136,6 +137,12 @@ def _check(reference: JudgeReference) -> None:
         model = parse_language_model(reference.source)
     except UsageError as error:
         raise LoadError(f"judge {reference.text!r}: {error.what}", error.why, error.remedy) from None
+    if model.kind == "http" and not model.model:
+        raise LoadError(
+            f"judge {reference.text!r} does not say which model to ask",
+            "its scores are kept under the model's name",
+            f"write {reference.text}MODEL" if model.provider else f"write {reference.text}#MODEL",
+        )
     if model.kind == "transcript":
         raise LoadError(
             f"judge {reference.text!r} names a transcript", "it cannot answer about new images", "name the language model itself"

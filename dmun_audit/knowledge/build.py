@@ -16,6 +16,7 @@ from dmun_audit.knowledge.interview.interview import InterviewTask, interview
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.panel import Panel
 from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
+from dmun_audit.knowledge.language_models.additions import Additions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
@@ -25,13 +26,18 @@ from dmun_audit.store.files import held
 
 @dataclass(frozen=True)
 class LanguageModelAccess:
-    """Which language model to ask, where its answers are kept (`transcript`), and how it samples."""
+    """Which language model to ask, where its answers are kept (`transcript`), and how it samples.
+
+    `additions` go with every request over HTTP. `on_open` gets the open transcript before the first question.
+    """
 
     reference: LanguageModelReference
     transcript: Path
     settings: Settings = field(default_factory=Settings)
     temperature: float = 0.7
     seed: int = 0
+    additions: Additions = field(default_factory=Additions)
+    on_open: Callable[[Transcript], None] = lambda transcript: None
 
     @contextmanager
     def open_transcript(self) -> Iterator[Transcript]:
@@ -47,11 +53,15 @@ class LanguageModelAccess:
         with held(lock, wait=False) as locked:
             if not locked:
                 raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
-            transcript = Transcript(path, open_language_model(self.reference, self.settings))
             try:
-                yield transcript
+                model = open_language_model(self.reference, self.settings, self.additions)
+                transcript = Transcript(path, model, self.additions.options)
+                try:
+                    self.on_open(transcript)
+                    yield transcript
+                finally:
+                    transcript.release()
             finally:
-                transcript.release()
                 lock.unlink(missing_ok=True)
 
 

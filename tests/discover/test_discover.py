@@ -189,6 +189,7 @@ def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store,
     name, model = command
     with serving(lambda body: "Painting is nice.") as chat:
         assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", store, chat, model) == 4
+        assert len(chat.preflights) == 1  # before the images
     output = capsys.readouterr().err
     assert "gave no valid answer" in output
     assert "Its last answer: 'Painting is nice.'" in output

@@ -2,12 +2,13 @@
 
 import pytest
 from chat_server import serving
-from oracles import Oracle
+from oracles import Oracle, atelier_knowledge
 
 from dmun_audit.knowledge.build import LanguageModelAccess
 from dmun_audit.knowledge.interview.interview import InterviewTask
 from dmun_audit.knowledge.language_models.http import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Settings
+from dmun_audit.knowledge.language_models.providers import PROVIDERS
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.lengths import clip_counter
 from dmun_audit.knowledge.packs import open_knowledge
@@ -15,8 +16,10 @@ from dmun_audit.knowledge.packs import open_knowledge
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch):
-    """Tests see no key and no proxy of the environment."""
-    for name in ("DMUN_LLM_API_KEY", "OPENAI_API_KEY", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+    """Tests see no key, no server and no proxy of the environment."""
+    own = ("DMUN_LLM_API_KEY", "DMUN_VLM_API_KEY", "DMUN_LLM_INSECURE_KEY", "OPENAI_API_VERSION", "AZURE_OPENAI_API_VERSION")
+    of_servers = [name for server in PROVIDERS.values() for name in (*server.key_variables, *server.url_variables)]
+    for name in (*own, *of_servers, "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -61,3 +64,10 @@ def access(chat, tmp_path):
     """Access to the server, one question at a time, so that each fault meets the question that it is meant for."""
     reference = parse_language_model(f"{chat.url}#oracle")
     return LanguageModelAccess(reference, tmp_path / "vg.transcript.jsonl", Settings(timeout=20.0, concurrency=1))
+
+
+@pytest.fixture
+def atelier_chat():
+    """A running server that answers from the atelier's Van Gogh."""
+    with serving(Oracle(atelier_knowledge())) as running:
+        yield running

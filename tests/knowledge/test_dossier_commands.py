@@ -278,7 +278,7 @@ def test_show_and_diff_say_what_a_thin_dossier_lacks_and_who_helped(raw):
         (["build", "church", LLM, "--repeats=0"], "--repeats=0 makes no sense"),
         (["build", " ", LLM], "the target is empty"),
         (["build", "church", "--llm=gpt"], "'gpt' names no language model"),
-        (["build", "church", "--llm=http://127.0.0.1:9/v1"], "does not say which model to ask"),
+        (["build", "church", "--llm=http://127.0.0.1:9/v1"], "the language model cannot be reached at http://127.0.0.1:9/v1"),
         (["build", "church", "--llm=http://me:secret@127.0.0.1:9/v1#m"], "carries credentials"),
         (["build", "church", "--llm=transcript:nowhere"], "names no file"),
         (["build", "church", LLM, "--vlm=http://127.0.0.1:9/v1#m"], "--vlm needs --base"),

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier
 from dmun_audit.knowledge.interview import answers
 from dmun_audit.knowledge.interview.answers import answer_schema
 from dmun_audit.knowledge.interview.reading_answers import read_answer
+from dmun_audit.knowledge.language_models import preflight
 from dmun_audit.knowledge.language_models.local import TransformersModel
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import parse_language_model
@@ -172,6 +174,33 @@ def test_the_whole_interview_ends_in_a_dossier_or_one_bounded_error(llama, brief
     whole = [line["text"] for line in lines if line.get("end") == "stop"]
     assert 1 < len(whole) < len(lines) <= 1 + 4 * 26
     assert all(isinstance(json.loads(text)["items"], list) for text in whole)
+
+
+def test_a_preflight_measures_the_speed_without_the_loading_of_the_weights(llama, tmp_path, monkeypatch):
+    access = LanguageModelAccess(parse_language_model(f"transformers:{llama}"), tmp_path / "t.transcript.jsonl")
+    loaded = TransformersModel.load
+
+    def slowly(self):
+        time.sleep(5)
+        loaded(self)
+
+    monkeypatch.setattr(TransformersModel, "load", slowly)
+    monkeypatch.setattr(preflight, "SLOW_START", 60.0)
+    started = time.monotonic()
+    with access.open_transcript() as transcript:
+        result = preflight.preflight(transcript, 4, 0.7)
+        assert transcript.facts()["questions"] == 0
+    assert result.form == "schema"
+    assert result.parallel == 1
+    assert result.tokens > preflight.COUNT
+    assert 0 < result.seconds < time.monotonic() - started - 5
+
+
+def test_every_answer_of_a_local_model_keeps_to_the_users_limit(llama):
+    model = TransformersModel(str(llama), Settings(max_tokens=20))
+    answer = _answers(model, [_question(answers.PlainPrompt)])[0]
+    assert answer.end == "length"
+    assert answer.tokens_out <= 20
 
 
 def test_a_vision_language_model_sees_images(seeing):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit.cli.dossier import discovery_tools, language_model_options
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_attack
 
 if TYPE_CHECKING:
     from dmun_audit.discover.attack import AttackResult
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         budget = attack_budget(tools.observations, arguments.rounds, arguments.proposals)
         discovery_tools.announce_budget(arguments, budget)
+        discovery_tools.announce_questions(arguments, tools, expected_attack(arguments.rounds, arguments.proposals))
         trials = PromptTrials(tools.observations, budget)
         progress = language_model_options.print_progress
         result = attack(trials, tools.interviewer, tools.counter, arguments.rounds, arguments.proposals, progress)

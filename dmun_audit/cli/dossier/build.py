@@ -13,12 +13,19 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.cli.dossier import build_summary, language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import access_to, language_model_access, print_progress
+from dmun_audit.cli.dossier.language_model_options import (
+    access_to,
+    language_model_access,
+    print_progress,
+    require_answering,
+    with_preflight,
+)
 from dmun_audit.cli.dossier.ordering_models import transcript_for
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, with_thin
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, Kind, World, write_dossier
 from dmun_audit.knowledge.interview.completion import Start
+from dmun_audit.knowledge.interview.expected_questions import expected_interview
 from dmun_audit.knowledge.interview.interview import InterviewTask, require_valid_name
 from dmun_audit.knowledge.interview.own_templates import read_templates
 from dmun_audit.knowledge.interview.sensitive import require_allowed
@@ -97,7 +104,7 @@ class _Build:
 
     def run(self, on_progress: Callable[[str], None]) -> None:
         """Conduct the interview, write the dossier and say what it is worth."""
-        first, *further = self.language_models
+        first, *further = self._with_preflights()
         texts = read_templates(self.arguments.templates) if self.arguments.templates else BUILT_IN
         dossier = build_dossier(self.task, first, on_progress, further=further, texts=texts, start=self.start)
         if self.vlm and self.base:
@@ -115,11 +122,17 @@ class _Build:
             on_progress(line)
         print("\n".join(build_summary.lines(dossier, self.task.counter, self.output)), flush=True)
 
+    def _with_preflights(self) -> list[LanguageModelAccess]:
+        """The language models, each asked one small question before the interview. The first is asked most of it."""
+        first, *further = self.language_models
+        plan = None if self.start else expected_interview(self.arguments.repeats)
+        return [with_preflight(self.arguments, first, plan), *(with_preflight(self.arguments, each, None) for each in further)]
+
     def _with_images(self, dossier: Dossier, base: ModelReference, access: LanguageModelAccess) -> Dossier:
         """The dossier with an ordering by images; without it, and thin, if the vision-language model gives none."""
         engine = vlm_ordering.open_engine(self.arguments, dossier, base)
         try:
-            return vlm_ordering.ordered_by_images(dossier, engine, access)
+            return vlm_ordering.ordered_by_images(self.arguments, dossier, engine, access)
         except UsageError as error:
             return with_thin(dossier, f"No ordering by images: {error.what}.")
 
@@ -139,7 +152,10 @@ def _builds(arguments: argparse.Namespace) -> list[_Build]:
     if arguments.templates:
         read_templates(arguments.templates)
     accesses = [_language_models(arguments, output) for output in outputs]
-    vlms = [language_model_access(arguments, output, "vlm") if arguments.vlm else None for output in outputs]
+    vlms = [
+        require_answering(arguments, language_model_access(arguments, output, "vlm")) if arguments.vlm else None
+        for output in outputs
+    ]
     counter = counter_of(base)
     return [
         _Build(

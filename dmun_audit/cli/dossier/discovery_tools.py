@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.cli.dossier.language_model_options import language_model_access, print_progress
+from dmun_audit.cli.dossier.language_model_options import ask_preflight, language_model_access, print_progress
 from dmun_audit.config.options import Options
 from dmun_audit.knowledge.interview.interviewer import Interviewer
+from dmun_audit.knowledge.language_models.preflight import QuestionPlan
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
 from dmun_audit.models.references import parse_reference
 
@@ -77,3 +78,9 @@ def announce_budget(arguments: argparse.Namespace, budget: int) -> None:
             f"--max-images allows {limit:,}",
             "fewer --rounds, a smaller --policy, or a higher limit",
         )
+
+
+def announce_questions(arguments: argparse.Namespace, tools: DiscoveryTools, plan: QuestionPlan) -> None:
+    """Ask the language model the small question that measures it, and print what the questions of `plan` will take."""
+    ask_preflight(arguments, tools.interviewer.transcript, plan)
+    tools.interviewer.transcript.release()  # images are drawn first; the weights of a local model would take their memory

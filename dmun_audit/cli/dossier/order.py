@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
-from dmun_audit.cli.dossier.language_model_options import print_progress
+from dmun_audit.cli.dossier.language_model_options import print_progress, require_answering, with_preflight
 from dmun_audit.cli.dossier.ordering_models import OrderingModel, ordering_models
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_ordering
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.orderings import SourceKey, key_of
@@ -77,8 +78,17 @@ def _ordered(
     failures: list[Failure] = []
     given: set[SourceKey] = set()
     for model in models:
+        if model.option == "vlm" and len(models) > 1:  # one that cannot answer is told before another is asked for hours
+            try:
+                require_answering(arguments, model.access)
+            except UsageError as error:
+                failures.append((model, error))
+    failed = [model for model, _ in failures]
+    for model in models:
+        if model in failed:
+            continue
         try:
-            ordered = _ordered_by(model, dossier, engine, arguments.repeats)
+            ordered = _ordered_by(arguments, model, dossier, engine)
             key = key_of(ordered.orderings[-1])
             if key in given:  # by two transcripts
                 raise UsageError(f"{key[1]} has ordered the concepts already", "a dossier holds one ordering of each model")
@@ -91,14 +101,15 @@ def _ordered(
     return dossier, failures
 
 
-def _ordered_by(model: OrderingModel, dossier: Dossier, engine: Engine | None, repeats: int) -> Dossier:
+def _ordered_by(arguments: argparse.Namespace, model: OrderingModel, dossier: Dossier, engine: Engine | None) -> Dossier:
     from dmun_audit.discover.ordering import order_by_knowledge
 
     if model.option == "vlm" and engine:
-        return vlm_ordering.ordered_by_images(dossier, engine, model.access)
-    with model.access.open_transcript() as transcript:
-        interviewer = Interviewer(transcript, model.access.temperature, model.access.seed, print_progress)
-        return order_by_knowledge(dossier, interviewer, repeats)
+        return vlm_ordering.ordered_by_images(arguments, dossier, engine, model.access)
+    access = with_preflight(arguments, model.access, expected_ordering(arguments.repeats, len(dossier.concepts)))
+    with access.open_transcript() as transcript:
+        interviewer = Interviewer(transcript, access.temperature, access.seed, print_progress)
+        return order_by_knowledge(dossier, interviewer, arguments.repeats)
 
 
 def _nothing_written(failures: Sequence[Failure], models: int) -> UsageError:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dmun_audit.cli.dossier import discovery_tools, language_model_options
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_refinement
 
 
 def add_to(commands: Any) -> None:
@@ -29,6 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         budget = refinement_budget(tools.observations, arguments.rounds)
         discovery_tools.announce_budget(arguments, budget)
+        discovery_tools.announce_questions(
+            arguments, tools, expected_refinement(arguments.rounds, tools.observations.plan.dossier)
+        )
         trials = PromptTrials(tools.observations, budget)
         result = refine(trials, tools.interviewer, tools.counter, arguments.rounds, language_model_options.print_progress)
     write_dossier(result.dossier, arguments.output)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
-from dmun_audit.cli.dossier.language_model_options import print_progress
+from dmun_audit.cli.dossier.language_model_options import add_vlm_to, print_progress, with_preflight
 from dmun_audit.config.options import default_store
 from dmun_audit.knowledge.build import LanguageModelAccess
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.interview.expected_questions import expected_looks
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.models.references import ModelReference, parse_reference
 from dmun_audit.policy import load_policy
@@ -32,6 +33,7 @@ def add_to(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     parser.add_argument(
         "--repeats", type=int, default=3, metavar="N", help="number of ratings, and of rankings, by --llm (default: 3)"
     )
+    add_vlm_to(parser)
 
 
 def base_reference(arguments: argparse.Namespace) -> ModelReference | None:
@@ -39,13 +41,6 @@ def base_reference(arguments: argparse.Namespace) -> ModelReference | None:
     if arguments.vlm and not arguments.base:
         raise UsageError("--vlm needs --base", "the vision-language model sees images of the model before unlearning", "add it")
     return parse_reference(arguments.base) if arguments.base else None
-
-
-def add_vlm_ordering(
-    arguments: argparse.Namespace, dossier: Dossier, base: ModelReference, access: LanguageModelAccess
-) -> Dossier:
-    """The dossier with the ordering of a vision-language model, which sees images of `base`."""
-    return ordered_by_images(dossier, open_engine(arguments, dossier, base), access)
 
 
 def open_engine(arguments: argparse.Namespace, dossier: Dossier, base: ModelReference) -> Engine:
@@ -58,9 +53,11 @@ def open_engine(arguments: argparse.Namespace, dossier: Dossier, base: ModelRefe
     return base_engine(base, load_policy(arguments.policy).sampling, store)
 
 
-def ordered_by_images(dossier: Dossier, engine: Engine, access: LanguageModelAccess) -> Dossier:
+def ordered_by_images(arguments: argparse.Namespace, dossier: Dossier, engine: Engine, access: LanguageModelAccess) -> Dossier:
     """The dossier with the ordering of a vision-language model, which sees images of the base model of `engine`."""
-    from dmun_audit.discover.ordering import order_by_images
+    from dmun_audit.discover.ordering import IMAGES_SHOWN, order_by_images
+
+    access = with_preflight(arguments, access, expected_looks(len(dossier.concepts), 2 * IMAGES_SHOWN), "vlm")
 
     with access.open_transcript() as transcript:
         return order_by_images(dossier, engine, Interviewer(transcript, access.temperature, access.seed, print_progress))

@@ -61,7 +61,7 @@ def finished(dossier: Dossier, panel: Panel, said: Mapping[str, str], start: Dos
         for interviewer, topics in list(helpers)[0 if start else 1 :]
         if interviewer.transcript.facts()["questions"]
     ]
-    unsupported = [line for each in panel.interviewers for line in each.transcript.unsupported_parameters]
+    unsupported = [line for each in panel.interviewers for line in each.transcript.sentences]
     history = dict.fromkeys([*provenance.history, *unsupported, *panel.remarks])
     changes = {
         "thin": tuple(dict.fromkeys([*inherited, *(line for line in thin_sentences(dossier, reasons, others) if line)])),

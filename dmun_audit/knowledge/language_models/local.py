@@ -7,6 +7,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,18 @@ class TransformersModel:
         self._settings = settings
         self._loaded: _LoadedModel | None = None
 
-    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """See `LanguageModel.ask`."""
+    def load(self) -> None:
+        """Load the weights, unless they are loaded. The first `ask` does so by itself."""
         if self._loaded is None:
             started = time.monotonic()
             self._loaded = _LoadedModel(self.model, self._settings)
             _LOG.info("%s loaded in %.1f seconds", self.model, time.monotonic() - started)
+
+    def ask(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """See `LanguageModel.ask`."""
+        self.load()
+        assert self._loaded is not None
+        questions = [_limited(question, self._settings.max_tokens) for question in questions]
         text_only = [index for index, question in enumerate(questions) if not _has_images(question)]
         with_images = [index for index, question in enumerate(questions) if _has_images(question)]
         size = max(1, self._settings.batch)
@@ -67,6 +74,10 @@ class TransformersModel:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _limited(question: Question, most: int | None) -> Question:
+    return replace(question, max_tokens=min(question.max_tokens, most)) if most else question
 
 
 def _has_images(question: Question) -> bool:

@@ -5,35 +5,53 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest
+from dmun_audit.knowledge.language_models.additions import option_sentences
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Question
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
 
 
+class Progress(Protocol):
+    """Learns how far the questions have come, while they are open."""
+
+    def begin(self, kept: int, asked: int) -> None:
+        """`kept` more answers came from the file, and `asked` questions are open from now on."""
+        ...
+
+    def answered(self, answer: Answer) -> None:
+        """One of the open questions is answered."""
+        ...
+
+
 class Transcript:
     """The answers of one language model, in a file of JSON lines. Each answer is written as soon as it arrives.
 
-    Without a `model` nothing is asked: a question whose answer the file does not hold is a UsageError.
+    Without a `model` nothing is asked: a question whose answer the file does not hold is a UsageError. `options` are the fields that
+    the user adds to every question; the answers of one file belong to one set of them. `progress` learns of every answer.
     """
 
-    def __init__(self, path: Path, model: LanguageModel | None) -> None:
+    def __init__(self, path: Path, model: LanguageModel | None, options: Mapping[str, Any] | None = None) -> None:
         self.path = path
+        self.progress: Progress | None = None
         self._model = model
         self._answers: dict[str, Answer] = {}
         self._used: dict[str, Answer] = {}
+        self._seconds: dict[str, float] = {}
         self._unsupported: list[str] = []
         self._ends_in_half_a_line = False
         header: dict[str, Any] = {}
         for line in self._lines():
             if "key" in line:
                 self._answers[line["key"]] = Answer(line["text"], line["tokens_in"], line["tokens_out"], line["end"])
+                if isinstance(line.get("seconds"), int | float):
+                    self._seconds[line["key"]] = float(line["seconds"])
             elif "conceded" in line:
                 self._unsupported.append(str(line["conceded"]))
             elif "format" in line:
@@ -45,12 +63,23 @@ class Transcript:
                 f"of {header.get('model')!r}",
                 "name another output, or move the transcript away",
             )
+        kept_options = header["options"] if isinstance(header.get("options"), dict) else {}
+        own_options = dict(options or {}) if model else kept_options
+        if header and kept_options != own_options:
+            asked = " ".join(option_sentences(kept_options)) or "They came without options."
+            raise UsageError(
+                f"{path} holds answers that came with other options than these",
+                asked,
+                "give the same options, name another output, or move the transcript away",
+            )
+        self.options: dict[str, Any] = own_options
         if not header and model is None:
             raise UsageError(f"{path} is no transcript", "no line in it names a model", "give one that `dossier build` wrote")
         self._has_header = bool(header)  # the header is written with the first answer
         if not header:
             date = time.strftime("%Y-%m-%d", time.gmtime())
             header = {"format": FORMAT, "backend": identity[0], "model": identity[1], "date": date}
+            header |= {"options": own_options} if own_options else {}
         self._header = header
         self.backend, self.model, self.date = (str(header.get(name, "")) for name in ("backend", "model", "date"))
 
@@ -70,17 +99,47 @@ class Transcript:
                 "model itself with --llm=…",
             )
         if unanswered and self._model is not None:
+            if self.progress:
+                used = sum(key not in self._used for key in {*keys} - {*unanswered})
+                self.progress.begin(used, len(unanswered))
             self._ask_model(self._model, unanswered)
         self._used |= {key: self._answers[key] for key in keys}
         return [self._answers[key] for key in keys]
 
-    def _ask_model(self, model: LanguageModel, questions: dict[str, Question]) -> None:
-        """Ask the questions, given by key, and keep every answer."""
+    def ask_aside(self, question: Question) -> tuple[Answer, float]:
+        """The answer to a question about the model itself, and the seconds that it took.
+
+        It is kept in the file, so that it is asked once, but `facts` does not count it: no dossier is made of it. Raises
+        UsageError as `ask` does.
+        """
+        key = question.key(self.model)
+        if key not in self._answers or key not in self._seconds:
+            if self._model is None:
+                raise UsageError(f"the transcript {self.path} does not hold that answer", "", "give the language model itself")
+            load = getattr(self._model, "load", None)
+            if load:
+                load()  # the weights of a local model do not count as its speed
+            started = time.monotonic()
+            progress, self.progress = self.progress, None
+            try:
+                self._ask_model(self._model, {key: question}, started)
+            finally:
+                self.progress = progress
+        return self._answers[key], self._seconds[key]
+
+    def _ask_model(self, model: LanguageModel, questions: dict[str, Question], started: float | None = None) -> None:
+        """Ask the questions, given by key, and keep every answer, with the seconds since `started` if that is given."""
         keys = list(questions)
         for index, answer in model.ask(list(questions.values())):
             self._answers[keys[index]] = answer
-            entry = {"key": keys[index], "text": answer.text, "end": answer.end}
-            self._append(entry | {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out})
+            entry: dict[str, Any] = {"key": keys[index], "text": answer.text, "end": answer.end}
+            entry |= {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
+            if started is not None:
+                self._seconds[keys[index]] = round(time.monotonic() - started, 3)
+                entry |= {"seconds": self._seconds[keys[index]]}
+            self._append(entry)
+            if self.progress:
+                self.progress.answered(answer)
         for sentence in model.unsupported_parameters:
             if sentence not in self._unsupported:
                 self._unsupported.append(sentence)
@@ -97,10 +156,40 @@ class Transcript:
         """The number of questions whose answers the file holds."""
         return sum(question.key(self.model) in self._answers for question in questions)
 
+    def holds(self, question: Question) -> bool:
+        """Whether the file holds the answer to a question."""
+        return question.key(self.model) in self._answers
+
+    @property
+    def kept(self) -> int:
+        """The number of answers that the file holds."""
+        return len(self._answers)
+
+    @property
+    def replays(self) -> bool:
+        """Whether there is no model behind the file."""
+        return self._model is None
+
+    @property
+    def endpoint(self) -> Any:
+        """The endpoint of a model over HTTP, or None."""
+        return getattr(self._model, "endpoint", None)
+
+    def note_schema_ignored(self) -> None:
+        """Tell the model, if it can be told, that its server took a schema and did not keep to it."""
+        note = getattr(self._model, "note_schema_ignored", None)
+        if note and not self._unsupported:  # a server that refused the schema never took it
+            note()
+
     @property
     def unsupported_parameters(self) -> list[str]:
         """The parameters of questions that the model ignored when the answers came, in whole sentences."""
         return list(self._unsupported)
+
+    @property
+    def sentences(self) -> list[str]:
+        """The options of every question, and the parameters that the model ignored, in whole sentences for the provenance."""
+        return [*option_sentences(self.options), *self._unsupported]
 
     def release(self) -> None:
         """Let the model free its memory."""
