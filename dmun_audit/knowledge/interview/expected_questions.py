@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview import templates
+from dmun_audit.knowledge.interview.aliases import SameThing
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
     NumberedPrompt,
@@ -24,7 +25,6 @@ from dmun_audit.knowledge.interview.answers import (
     PromptWithSkill,
     PromptWithStrategy,
     RankedNumber,
-    SameThing,
     SimilarityRating,
     TargetDescription,
     answer_schema,
