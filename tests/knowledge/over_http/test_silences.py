@@ -14,22 +14,22 @@ from dmun_audit.knowledge.language_models.protocol import Answer, Settings
 
 
 def test_a_silence_costs_two_tries_and_the_second_asks_for_less(server):
-    server.fail_next(*[lambda handler, body: time.sleep(1.5)] * 9)
+    server.fail_next(*[lambda handler, body: time.sleep(30)] * 9)
     started = time.monotonic()
     with pytest.raises(UsageError, match=r"nothing came within 0\.3 seconds, twice") as caught:
         ask(server, settings=Settings(timeout=0.3))
     assert "--timeout" in caught.value.remedy
     assert "--concurrency=1" in caught.value.remedy
-    assert time.monotonic() - started < 1.4
+    assert time.monotonic() - started < 15
     assert [body["max_tokens"] for body in server.requests] == [1_000, 500]
 
 
 def test_questions_that_wait_are_not_asked_again_once_one_has_failed(server):
-    server.gate = lambda body: lambda handler, body: time.sleep(2.0)
+    server.gate = lambda body: lambda handler, body: time.sleep(30)
     started = time.monotonic()
     with pytest.raises(UsageError, match="twice for one question"):
         ask(server, *[replace(QUESTION, seed=seed) for seed in range(9)], settings=Settings(timeout=0.4, concurrency=4))
-    assert time.monotonic() - started < 1.6
+    assert time.monotonic() - started < 15
     assert len(server.requests) == 6  # four, and two of them again
 
 
@@ -38,14 +38,14 @@ def test_questions_that_wait_for_others_are_not_silent(server):
 
     def queued(handler, body):
         with one_at_a_time:
-            stream(handler, *events({"content": TEXT}), pause=0.06)  # 0.4 seconds
+            stream(handler, *events({"content": TEXT}), pause=0.1)  # 0.7 seconds
 
     server.gate = lambda body: queued
     answers, client = ask(
-        server, *[replace(QUESTION, seed=seed) for seed in range(6)], settings=Settings(timeout=0.5, concurrency=4)
+        server, *[replace(QUESTION, seed=seed) for seed in range(4)], settings=Settings(timeout=1.2, concurrency=4)
     )
-    assert [answer.text for answer in answers] == [TEXT] * 6
-    assert len(server.requests) == 6
+    assert [answer.text for answer in answers] == [TEXT] * 4
+    assert len(server.requests) == 4
     assert client.concurrency.number == 4
 
 
@@ -96,10 +96,10 @@ def test_a_silence_halves_the_questions_open_at_once_for_good(server):
             open_now[0] -= 1
         reply(handler, TEXT)
 
-    server.fail_next(*[lambda handler, body: time.sleep(1.5)] * 4)
+    server.fail_next(*[lambda handler, body: time.sleep(30)] * 4)
     server.gate = lambda body: counted
     questions = [replace(QUESTION, seed=seed) for seed in range(16)]
-    answers, client = ask(server, *questions, settings=Settings(timeout=0.6, concurrency=4))
+    answers, client = ask(server, *questions, settings=Settings(timeout=1.0, concurrency=4))
     assert len(answers) == 16
     assert client.concurrency.number == 2
     assert most[0] <= 2
@@ -113,7 +113,7 @@ def test_a_server_that_is_silent_once_for_each_question_is_given_up(server, monk
     def silent_first(body):
         new = body["seed"] not in asked
         asked.add(body["seed"])
-        return (lambda handler, body: time.sleep(1.0)) if new else None
+        return (lambda handler, body: time.sleep(30)) if new else None
 
     server.gate = silent_first
     with pytest.raises(UsageError, match="4 times in all"):

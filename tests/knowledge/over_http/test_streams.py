@@ -20,8 +20,8 @@ def test_an_answer_comes_as_a_stream_with_its_usage(server):
 
 def test_thoughts_are_no_part_of_the_answer_and_keep_it_alive(server):
     parts = [delta(reasoning_content="so "), delta(reasoning="or so ")] * 3
-    server.fail_next(lambda handler, body: stream(handler, *parts, *events({"content": TEXT}), pause=0.12))
-    [answer], _ = ask(server, settings=Settings(timeout=0.5))
+    server.fail_next(lambda handler, body: stream(handler, *parts, *events({"content": TEXT}), pause=0.2))
+    [answer], _ = ask(server, settings=Settings(timeout=1.2))
     assert answer.text == TEXT
     assert len(server.requests) == 1
 
@@ -36,7 +36,7 @@ def test_a_character_in_two_events_is_joined_and_half_a_one_replaced(server):
 def test_an_end_without_done_on_a_connection_that_stays_open_is_an_end(server):
     parts = events({"content": TEXT})[:-1]
     server.fail_next(lambda handler, body: stream(handler, *parts, close=False))
-    [answer], _ = ask(server, settings=Settings(timeout=0.3))
+    [answer], _ = ask(server, settings=Settings(timeout=1.0))
     assert answer == Answer(TEXT, 100, 20, "stop")
     assert len(server.requests) == 1
 
