@@ -203,6 +203,11 @@ FAULTS = [
         changed_items(CONFIRMED, lambda items: [], first_only=False),
         without("Vincent van Gogh", certain=["Винсент Ван Гог"]),
     ),
+    Fault(
+        "a work as an alias, confirmed",
+        several(described(aliases=["The Starry Night"]), confirming()),
+        without("The Starry Night"),
+    ),
     Fault("a brother as an alias", described(aliases=["Theo van Gogh"]), without("Theo van Gogh")),
     Fault("placeholders as aliases", described(aliases=["string", "alias 1"]), without("string", "alias 1")),
     Fault(

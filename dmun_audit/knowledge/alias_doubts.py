@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rapidfuzz import fuzz
 
 from dmun_audit.knowledge.identity import identity
-from dmun_audit.knowledge.names import COMMON, PROPER, names_of
+from dmun_audit.knowledge.names import COMMON, PROPER, Names, names_of
 from dmun_audit.knowledge.placeholders import is_placeholder, says_only_the_medium
 from dmun_audit.knowledge.remainders import ARTICLES, PARTICLES, content_words
 from dmun_audit.knowledge.texts import fold, skeleton
@@ -74,10 +74,10 @@ def shares_nothing(alias: str, names: Sequence[str], kind: str) -> bool:
     return kind in PROPER and alias.isascii() and not any(shares_a_word(alias, name) for name in names)
 
 
-def plainly_named(text: str, name: str, aliases: Sequence[str], kind: str) -> bool:
-    """Whether `text` holds the target's own `name` or one of its other names that are plausible.
+def plausible_names(name: str, aliases: Sequence[str], kind: str) -> Names:
+    """The target's own `name` and those of its other names that are plausible, to be found in texts.
 
-    For a proper name, an alias is plausible if it shares a word with the name or sounds like it.
+    For a proper name, an alias is plausible if it shares a word with the name or is written in another script.
     """
     plausible = [alias for alias in aliases if not unfitness(alias, name, kind) and not shares_nothing(alias, (name,), kind)]
-    return names_of((name, *plausible), kind).find_close(text) is not None
+    return names_of((name, *plausible), kind)

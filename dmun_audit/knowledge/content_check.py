@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from dmun_audit.knowledge.alias_doubts import plainly_named, shares_nothing, unfitness
+from dmun_audit.knowledge.alias_doubts import plausible_names, shares_nothing, unfitness
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.languages import is_language, language_problem
@@ -33,8 +33,10 @@ def _other_names(dossier: Dossier) -> tuple[str, ...]:
 
 def _wrong_names(dossier: Dossier) -> Iterator[str]:
     target = dossier.target
-    neighbours = {identity(concept.name): concept for concept in dossier.concepts if concept.role != "erase"}
+    everything = {identity(concept.name): concept for concept in dossier.concepts}
+    others = {key: concept for key, concept in everything.items() if concept.role != "erase"}
     for alias in _other_names(dossier):
+        neighbours = everything if shares_nothing(alias, (target.name,), target.kind) else others
         if why := unfitness(alias, target.name, target.kind):
             yield f"alias {alias!r} is no name of {target.name!r}: {why}"
         elif concept := neighbours.get(identity(alias)):
@@ -47,8 +49,9 @@ def _unlikely_names(dossier: Dossier) -> Iterator[str]:
         if shares_nothing(alias, (target.name,), target.kind) and not unfitness(alias, target.name, target.kind):
             yield f"alias {alias!r} shares no word with {target.name!r}: is it another name for exactly the same thing?"
     if target.kind != "unsafe":
+        names = plausible_names(target.name, _other_names(dossier), target.kind)
         for prompt in target.direct_prompts:
-            if not plainly_named(prompt, target.name, _other_names(dossier), target.kind):
+            if not names.find_close(prompt):
                 yield f"direct prompt {prompt!r} holds neither {target.name!r} nor a name that shares a word with it"
 
 

@@ -11,11 +11,9 @@ _INVERTED = re.compile(r"^([^,]+),\s*([^,]+)$")  # "Monet, Claude"
 _POSSESSIVE = re.compile(r"['’]s?(?=\s|$)")
 _ARTICLES = frozenset({"a", "an", "the"})
 # fmt: off
-_QUALIFIERS = frozenset([  # words in brackets that say what a name is of, and do not tell two concepts apart
-    "actor", "actress", "american", "animal", "art", "artist", "born", "british", "brand", "car", "cartoon", "character", "class",
-    "company", "concept", "dutch", "english", "entrepreneur", "family", "fictional", "french", "german", "impressionist",
-    "italian", "man", "movement", "object", "painter", "painting", "paintings", "person", "photographer", "poet", "politician",
-    "sculptor", "singer", "spanish", "style", "the", "thing", "woman", "work", "works", "writer",
+_QUALIFIERS = frozenset([  # words in brackets after a name that only say that it is an artist's
+    "american", "art", "artist", "born", "british", "dutch", "english", "french", "german", "impressionist", "italian", "painter",
+    "painting", "paintings", "photographer", "sculptor", "spanish", "style", "the", "work", "works",
 ])
 # fmt: on
 
@@ -24,8 +22,8 @@ def identity(name: str) -> str:
     """What all spellings of a concept's name share: two names with the same identity are names of one concept.
 
     Case, accents, look-alike letters, spaces, hyphens, articles, the plural, the possessive, a name with its last part first and
-    an explanation in brackets make no difference. An explanation of a single word stays unless it only says what kind of thing is
-    meant: "Mercury (planet)" and "Mercury (metal)" are two concepts.
+    an explanation in brackets make no difference. An explanation of a single word stays unless it only says that an artist is meant:
+    "Mercury (planet)" and "Mercury (metal)" are two concepts.
 
     Example:
         >>> {identity(name) for name in ("Claude Monet", "claude monets", "Monet, Claude", "Claude Monet (artist)")}

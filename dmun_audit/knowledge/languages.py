@@ -67,7 +67,7 @@ def language_problem(text: str, code: str, names: Sequence[str] = (), kind: str 
     rest = rest if any(map(str.isalpha, rest)) else text
     if _script_share(rest, code) < _LEAST_SHARE:
         return f"{text!r} is not in the script of {code!r}"
-    if code.partition("-")[0] == "en" or not _reads_as_english(rest, code):
+    if code.partition("-")[0] == "en" or _in_another_script(code) or not _reads_as_english(rest, code):
         return ""
     if kind not in PEOPLE and any(_is_foreign_name(text, name, code) for name in names if fold(names[0]) not in fold(name)):
         return ""
@@ -119,6 +119,15 @@ def _script_share(text: str, code: str) -> float:
     if not beginnings or not letters:
         return 1.0
     return sum(name.startswith(beginnings) for name in letters) / len(letters)
+
+
+@lru_cache(maxsize=256)
+def _in_another_script(code: str) -> bool:
+    """Whether `code` names another script than the usual one, as "ja-Latn" does: the identification does not know such texts."""
+    import langcodes
+
+    tag = langcodes.Language.get(code)
+    return tag.script is not None and tag.script != langcodes.Language.get(tag.language or code).maximize().script
 
 
 @lru_cache(maxsize=256)

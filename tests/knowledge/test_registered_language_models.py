@@ -185,4 +185,4 @@ def test_a_model_that_leaves_questions_unanswered_is_one_clear_error(register, t
     assert main(["dossier", "build", "Van Gogh", "--llm=oracle:van-gogh"]) == 4
     message = capsys.readouterr().err
     assert "'van-gogh' left 4 of 9 questions without an answer" in message
-    assert len((tmp_path / "van-gogh.transcript.jsonl").read_text().splitlines()) == 1 + 1 + 5 + 1
+    assert len((tmp_path / "van-gogh.transcript.jsonl").read_text().splitlines()) == 1 + 2 + 5 + 1

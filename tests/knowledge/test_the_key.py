@@ -55,9 +55,9 @@ def test_a_key_that_the_model_says_back_is_not_kept(brief, access, chat, monkeyp
 def test_a_key_that_comes_back_in_another_spelling_is_not_kept_either(brief, access, chat, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     oracle, spelt = chat.answer, f"\\u0073{KEY[1:]}"
-    chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", f"a painting {spelt}")
+    chat.answer = lambda body: oracle(body).replace("a painting by Vincent van Gogh", f"a painting by Van Gogh, {spelt}")
     dossier = build_dossier(brief, access)
-    assert dossier.target.label == "a painting [key]"
+    assert dossier.target.label == "a painting by Van Gogh, [key]"
     assert KEY[1:] not in access.transcript.read_text()
 
 

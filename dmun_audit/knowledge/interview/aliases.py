@@ -19,7 +19,7 @@ from dmun_audit.knowledge.interview.answers import Label, TargetDescription
 from dmun_audit.knowledge.interview.interviewer import ItemRequest
 from dmun_audit.knowledge.interview.panel import Collector
 from dmun_audit.knowledge.mentions import mentions
-from dmun_audit.knowledge.names import names_of
+from dmun_audit.knowledge.names import PROPER, names_of
 
 DECOYS: dict[Kind, tuple[str, ...]] = {
     "style": ("Rembrandt", "Andy Warhol", "Katsushika Hokusai", "Johannes Vermeer", "Frida Kahlo", "Piet Mondrian"),
@@ -78,11 +78,16 @@ class TargetNames:
         alien = (name for name in self.refused if not unfitness(name, self.own, self.kind) and not shares_a_word(name, self.own))
         return tuple(name for name in alien if not name.islower())
 
-    def without_neighbours(self, identities: Collection[str]) -> TargetNames:
-        """The names without those that the model itself gives to nearby concepts, by their `identity`."""
-        also = {
-            name: "the language model names it as a nearby concept too" for name in self.all[1:] if identity(name) in identities
-        }
+    def without_neighbours(self, named: Collection[str], parts: Collection[str] = ()) -> TargetNames:
+        """The names without those that the model itself gives to nearby concepts, by their `identity`.
+
+        `parts` are works and kinds of the target: a work has not the name of its maker, but a kind may be called as the whole is.
+        """
+        also = {}
+        for name in self.all[1:]:
+            alien = self.kind in PROPER and not shares_a_word(name, self.own)
+            if identity(name) in named or (alien and identity(name) in parts):
+                also[name] = "the language model names it as a nearby concept too"
         certain, confirmed = (tuple(name for name in names if name not in also) for names in (self.certain, self.confirmed))
         return replace(self, certain=certain, confirmed=confirmed, refused=self.refused | also)
 

@@ -19,12 +19,14 @@ FEW_PROMPTS = "had too few prompts of their own that mention them"
 class Dropped:
     """The reason for each dropped concept by its identity, the number given twice, and all that were named as other things.
 
-    `named` holds the identities of concepts that the model does not take for the target: those to retain or to observe.
+    `named` holds the identities of concepts that the model does not take for the target: those to retain or to observe. `parts`
+    holds those of concepts to erase: works, and kinds of the target.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
     named: set[str] = field(default_factory=set)
+    parts: set[str] = field(default_factory=set)
 
     def sentence(self, kept: Collection[str]) -> str:
         """How many concepts were dropped for what, without those that were `kept` in the end; "" if none was dropped."""

@@ -134,7 +134,7 @@ def _direct_prompts_and_neighbours(
     shown = values | {"aliases": tuple(name for name in values["aliases"] if name in names.certain)}
     requests = [neighbour_request(certain, shown, question) for question in RELATIONS]
     direct, *lists = panel.collect([direct_request(validator, values), *requests])
-    names = names.without_neighbours(validator.dropped.named)
+    names = names.without_neighbours(validator.dropped.named, validator.dropped.parts)
     validator = replace(validator, names=names.all, label=names.label(validator.label), about=names)
     values = values | {"aliases": tuple(name for name in values["aliases"] if name in names.all)}
     direct = _enough_direct_prompts(task, panel, direct, validator, values, said)

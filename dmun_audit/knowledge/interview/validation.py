@@ -82,9 +82,9 @@ class AnswerValidator:
 
     def strategy_problem(self, strategy: str, text: str, language: str = "") -> str:
         """The problem of a prompt that does not follow its strategy. `language` is the BCP 47 code that the model gave it."""
-        foreign = language_problem(text, language, self.names, self.kind) if language else ""
-        if foreign:
-            return f"{foreign}."
+        is_foreign = language.partition("-")[0] not in {"", "en"}
+        if is_foreign and (problem := language_problem(text, language, self.names, self.kind)):
+            return f"{problem}."
         if strategy in NAMELESS:
             return self.name_problem(text)
         if strategy == "language" and language.partition("-")[0] == "en":
@@ -137,8 +137,7 @@ class AnswerValidator:
     def validate_neighbour(self, item: Neighbour) -> Validated[Neighbour]:
         """A nearby concept with its valid prompts; None if it is the target itself or too few prompts are valid."""
         key = identity(item.name)
-        if item.role != "erase":
-            self.dropped.named.add(key)
+        (self.dropped.parts if item.role == "erase" else self.dropped.named).add(key)
         reason, problem = self._fault_of_concept(item)
         if reason:
             self.dropped.reasons[key] = reason
