@@ -108,7 +108,7 @@ def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsy
     assert sum("refined in round" in prompt.note for prompt in better.adversarial) >= 3
     history = better.provenance.history
     assert history[-2].endswith(f"{worked} of 6 adversarial prompts worked before, {works} after, the new ones on fresh seeds.")
-    assert re.match(r"For that script gave \d answers?, \d+ tokens in and \d+ out .*question refine [0-9a-f]{12}", history[-1])
+    assert re.match(r"For that script gave \d answers?, \d+ tokens in and \d+ out .*question .*refine [0-9a-f]{12}", history[-1])
     assert (tmp_path / "better.transcript.jsonl").is_file()
 
 
@@ -187,11 +187,11 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
 @pytest.mark.parametrize("command", [("refine", "--base=atelier:base"), ("attack", "--model=atelier:uce-van-gogh")])
 def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store, tmp_path, capsys, command):
     name, model = command
-    with serving(lambda body: "I would rather not.") as chat:
+    with serving(lambda body: "Painting is nice.") as chat:
         assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", store, chat, model) == 4
     output = capsys.readouterr().err
     assert "gave no valid answer" in output
-    assert "Its last answer: 'I would rather not.'" in output
+    assert "Its last answer: 'Painting is nice.'" in output
     assert "delete that file to ask the same model anew" in output
     assert not (tmp_path / "found.json").exists()
 

@@ -76,7 +76,7 @@ def _silent(handler, body):
 
 
 TEMPORARY = [_too_many, _broken, _dropped, _dropped_midway, _no_completion, _silent]
-INVALID = [_truncated, _prose, _wrong_schema, _refusal, _ten_megabytes, _markup]
+INVALID = [_truncated, _prose, _wrong_schema, _ten_megabytes, _markup]
 
 
 @pytest.mark.slow
@@ -98,6 +98,14 @@ def test_an_invalid_answer_is_asked_for_again_with_its_problems(brief, access, c
     assert [turn["role"] for turn in again] == ["system", "user", "assistant", "user"]
     assert "This is wrong" in again[-1]["content"]
     assert len(json.dumps(again)) < 20_000
+
+
+def test_a_refused_question_is_asked_again_with_its_purpose(brief, access, chat):
+    chat.fail_next(_refusal)
+    assert build_dossier(brief, access).target.label == "a painting by Vincent van Gogh"
+    again = chat.requests[1]["messages"]
+    assert [turn["role"] for turn in again] == ["system", "user"]
+    assert "Why this is asked" in again[-1]["content"]
 
 
 @pytest.mark.parametrize("wrapped", ["Sure! Here it is:\n```json\n{}\n```\nAnything else?", "{} – I hope that helps {{smile}}."])
