@@ -77,7 +77,7 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
     """The score of a dossier. `counter` is the tokenizer whose limit prompts must keep to; None leaves that out.
 
     A prompt is sound if it is no near-duplicate of another in its part, has a usable length, and mentions what it must: a direct
-    prompt the target, a concept's prompt its concept. A nameless prompt must not name the target, a foreign one must be in its
+    prompt the target, a concept's prompt its concept unless that should go with the target. A nameless prompt must not name the target, a foreign one must be in its
     language. A concept is sound with two sound prompts and a name and a label of its own.
     """
     faults: Counter[str] = Counter()
@@ -165,10 +165,11 @@ def _sound_concepts(concepts: Sequence[NearbyConcept], length: Callable[[str], s
         if concept.role == "retain" and labels[fold(concept.label)] > 1:
             return "concepts with another's label"
         unmentioned = "prompts that do not mention their concept"
+        described = concept.role == "erase"  # the target itself, which a prompt may describe
         prompts = _sound(
             concept.prompts,
             str,
-            lambda text: length(text) or ("" if mentions(text, concept.name, concept.label) else unmentioned),
+            lambda text: length(text) or ("" if described or mentions(text, concept.name, concept.label) else unmentioned),
             faults,
         )
         return "" if len(prompts) >= PROMPTS_PER_CONCEPT else "concepts with fewer than two sound prompts"

@@ -269,6 +269,23 @@ def test_a_vision_language_model_orders_the_concepts_by_base_images(store, tmp_p
     assert dossier.world == "atelier"
 
 
+class Blind(Looker):
+    """A language model that has nothing to say about images."""
+
+    def __call__(self, body):
+        return super().__call__(body) if isinstance(body["messages"][1]["content"], str) else _items([])
+
+
+def test_a_vision_language_model_that_sees_nothing_does_not_lose_the_dossier(tmp_path, capsys):
+    with serving(Blind(atelier_knowledge())) as chat:
+        models = [f"--llm={chat.url}#blind", f"--vlm={chat.url}#blind", "--base=atelier:base", "--repeats=1"]
+        assert main(["dossier", "build", "Van Gogh", "-o", str(tmp_path / "unseen.json"), *models]) == 0
+    dossier = read_dossier(tmp_path / "unseen.json")
+    assert [ordering.source for ordering in dossier.orderings] == ["language model"]
+    assert any(line.startswith("No ordering by images: ") for line in dossier.provenance.thin)
+    assert "No ordering by images: " in capsys.readouterr().out
+
+
 def test_language_models_order_the_concepts_of_a_pack(store, tmp_path, capsys):
     pack = open_knowledge("atelier-van-gogh")
     with serving(Looker(pack)) as chat:
