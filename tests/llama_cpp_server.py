@@ -22,7 +22,6 @@ def main():
     parameters.n_parallel, parameters.n_ctx = arguments.slots, arguments.context
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = arguments.threads
     parameters.fit_params = False  # the context is the one that is asked for
-    parameters.endpoint_metrics = True
     if arguments.template:
         with open(arguments.template, encoding="utf-8") as stream:
             parameters.chat_template = stream.read()

@@ -31,13 +31,9 @@ class RealServer:
         """What `--llm` takes."""
         return f"{self.url}/v1#{self.model}"
 
-    def metric(self, name):
-        """A counter of llama.cpp's server, such as `tokens_predicted_total`."""
-        return float(re.search(rf"^llamacpp:{name} (\S+)$", httpx.get(f"{self.url}/metrics").text, re.MULTILINE)[1])
-
-    def works(self):
-        """Whether one of llama.cpp's slots is at work."""
-        return any(slot["is_processing"] for slot in httpx.get(f"{self.url}/slots").json())
+    def count(self, words):
+        """How often the server has written these words."""
+        return self.log.read_text(errors="replace").count(words)
 
 
 @contextmanager

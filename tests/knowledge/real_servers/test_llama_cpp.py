@@ -105,15 +105,14 @@ def test_a_question_longer_than_the_context_is_one_clear_error(llama_cpp, open_m
 
 def test_abandoned_questions_are_not_answered_to_their_end(llama_cpp, open_model):
     short, long = answer_schema(answers.PlainPrompt, 1, 1), answer_schema(answers.Neighbour, 200, 200)
-    before = llama_cpp.metric("tokens_predicted_total")
-    replies = open_model(llama_cpp).ask([_question(short), *(_question(long, tokens=15_000, seed=seed) for seed in range(4))])
+    before = llama_cpp.count("cancel task")
+    replies = open_model(llama_cpp).ask([_question(short), *(_question(long, tokens=15_000, seed=seed) for seed in range(3))])
     assert next(replies)[0] == 0
     replies.close()  # as Ctrl-C does
     deadline = time.monotonic() + 10
-    while llama_cpp.works():
+    while llama_cpp.count("cancel task") < before + 3:  # read from its log: questions about its slots would delay it
         assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert llama_cpp.metric("tokens_predicted_total") - before < 30_000  # half of what was asked for
+        time.sleep(0.05)
 
 
 # Slow answers.
