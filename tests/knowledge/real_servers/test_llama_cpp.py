@@ -12,7 +12,7 @@ from tiny_gguf import save_llama_gguf
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.interview import answers
-from dmun_audit.knowledge.interview.answers import answer_schema, read_items
+from dmun_audit.knowledge.interview.answers import answer_schema
 from dmun_audit.knowledge.language_models.protocol import Message, Question
 
 pytestmark = pytest.mark.slow
@@ -42,12 +42,9 @@ def _json(text):
 def test_every_item_type_is_written_as_its_schema_says(llama_cpp, open_model):
     schemas = [answer_schema(item_type, 1, 8) for item_type in ITEM_TYPES]
     replies = _answers(open_model(llama_cpp), [_question(schema) for schema in schemas])
-    for item_type, schema, answer in zip(ITEM_TYPES, schemas, replies, strict=True):
+    for schema, answer in zip(schemas, replies, strict=True):
         assert answer.end == "stop"
         jsonschema.validate(_json(answer.text), schema)
-        items, problems = read_items(answer.text, item_type)
-        assert len(items) + len(problems) >= 1
-        assert not any("list `items`" in problem for problem in problems)
         assert answer.tokens_in > 10 < answer.tokens_out
 
 
@@ -70,13 +67,13 @@ def test_an_interview_with_nonsense_ends_in_a_marked_dossier_or_one_honest_error
     with real_servers.recording(llama_cpp) as proxy:
         access = access_to(proxy)
         try:
-            dossier = build_dossier(brief, access)
-            assert dossier.provenance.history
+            ending = " ".join(build_dossier(brief, access).provenance.history)
         except UsageError as error:
-            assert re.search(r"unsafe content|gave no valid answer|do not make a dossier|knows only", str(error))
+            ending = str(error)
+    assert re.search(r"unsafe content|gave no valid answer|do not make a dossier|knows only|thin", ending)
     assert time.monotonic() - started < 60
     assert 1 <= len(proxy.bodies) <= MOST_QUESTIONS
-    assert proxy.connections <= access.settings.concurrency * len({len(body) for body in proxy.bodies})
+    assert proxy.connections <= len(proxy.bodies)
 
 
 def test_an_answer_that_runs_out_of_tokens_says_so(llama_cpp, open_model):
