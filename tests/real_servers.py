@@ -86,13 +86,12 @@ def _until(ready, process, log):
 
 @dataclass
 class Proxy:
-    """What went through: the body of each request, and whether its whole reply was passed on. `connections` were opened."""
+    """What went through: the body of each request, and of each whose whole reply was passed on."""
 
     model: str
     url: str = ""
     bodies: list[bytes] = field(default_factory=list)
     answered: list[bytes] = field(default_factory=list)
-    connections: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -108,11 +107,6 @@ def recording(server):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-
-        def setup(self):
-            super().setup()
-            with proxy.lock:
-                proxy.connections += 1
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -44,4 +44,4 @@ def test_an_interview_whose_schema_is_ignored_ends_soon_and_says_so(transformers
     assert "gave no valid answer about what the target is" in str(caught.value)
     assert "no JSON" in str(caught.value)
     assert len(proxy.bodies) <= 12
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300  # 10 on an idle machine
