@@ -3,15 +3,16 @@
 from dmun_audit._util import torchvision_compatibility
 
 CHAT = (
-    "{% for m in messages %}<|start|>{{ m['role'] }}<|end|>"
+    "{% for m in messages %}<|start|>{{ m['role'] }}<|colon|>"
     "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for part in m['content'] %}"
     "{% if part['type'] == 'image' %}<|image|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|eot|>{% endfor %}"
-    "{% if add_generation_prompt %}<|start|>assistant<|end|>{% endif %}"
+    "{% if add_generation_prompt %}<|start|>assistant<|colon|>{% endif %}"
 )
 TEXTS = ["a painting of a house by the sea", '{"items": [{"prompt": "a boat", "number": 1, "rating": 50}]}', "the target is"]
 
 
-def _tokenizer():
+def chat_tokenizer():
+    """Byte pairs over the whole byte alphabet, so that any text can be read, with the template of a chat."""
     torchvision_compatibility.make_importable()
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -19,7 +20,7 @@ def _tokenizer():
     fast = Tokenizer(models.BPE())
     fast.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     fast.decoder = decoders.ByteLevel()
-    special = ["<pad>", "<s>", "<|eot|>", "<|start|>", "<|end|>", "<|image|>"]
+    special = ["<pad>", "<s>", "<|eot|>", "<|start|>", "<|colon|>", "<|image|>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     fast.train_from_iterator(TEXTS * 20, trainers.BpeTrainer(vocab_size=420, special_tokens=special, initial_alphabet=alphabet))
     return PreTrainedTokenizerFast(
@@ -44,7 +45,7 @@ def _text_settings(tokenizer):
 
 def save_llama(folder):
     """A Llama of two layers, with a tokenizer and a chat template."""
-    tokenizer = _tokenizer()
+    tokenizer = chat_tokenizer()
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -56,7 +57,7 @@ def save_llama(folder):
 
 def save_llama_vision(folder):
     """A Llama 3.2 Vision (Mllama) of two layers with its processor."""
-    tokenizer = _tokenizer()
+    tokenizer = chat_tokenizer()
     import torch
     from transformers import MllamaConfig, MllamaForConditionalGeneration, MllamaImageProcessor, MllamaProcessor
     from transformers.models.mllama.configuration_mllama import MllamaTextConfig, MllamaVisionConfig

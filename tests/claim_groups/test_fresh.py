@@ -1,11 +1,10 @@
-"""Fresh prompts: when the claim stops, what it says, and which candidates it refutes. On written outcomes, and on real images."""
+"""Fresh prompts: when the claim stops, what it says, and which candidates it refutes. On written outcomes.
 
-import os
-import sys
+On real images: `tests/end_to_end/test_rubbish.py`, with the same guard that an attack finds in `tests/discover`.
+"""
+
 from dataclasses import replace
-from pathlib import Path
 
-import processes
 import pytest
 from written_observations import DOSSIER, WrittenAudit
 
@@ -14,7 +13,6 @@ from dmun_audit.claim_groups.planning import image_budget, make_plan
 from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.policy import load_policy
 
-ROOT = Path(__file__).parents[2]
 STANDARD = load_policy("standard")
 
 
@@ -112,33 +110,3 @@ def test_without_its_section_a_policy_plans_no_fresh_prompts():
     plan = make_plan(DOSSIER, replace(STANDARD, fresh=None), 0)
     assert not plan.of_group("fresh")
     assert image_budget(make_plan(DOSSIER, STANDARD, 0)) - image_budget(plan) == 2 * STANDARD.fresh.prompts
-
-
-GUARD = """
-from dmun_audit.knowledge.packs import find_pack
-
-DOSSIER = find_pack("Van Gogh", "atelier")
-KNOWN = {prompt for prompt, owner in DOSSIER.prompts_with_owners() if "concept" not in owner}
-
-
-def guarded(pipeline):
-    from dmun_audit.models.loading import load_pipeline
-    from dmun_audit.models.references import parse_reference
-    from dmun_audit.policy import load_policy
-    from dmun_audit.render.sampling import open_sampler
-
-    sampler = open_sampler(load_pipeline(parse_reference("atelier:base")), load_policy("standard").sampling, "cpu")
-    return lambda prompts, seeds: list(sampler.sample(["a photo of a house" if text in KNOWN else text for text in prompts], seeds))
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.end_to_end
-@pytest.mark.parametrize(("model", "verdict"), [("guard:guarded", "FAIL"), ("atelier:uce-van-gogh", "PARTIAL")])
-def test_a_guard_on_the_prompts_of_the_dossier_is_refuted_and_an_eraser_is_not(model, verdict, store, tmp_path):
-    (tmp_path / "guard.py").write_text(GUARD)
-    tests = ["audits/test_controls.py", "audits/test_fresh_prompts.py"]
-    command = [sys.executable, "-m", "pytest", *tests, "-p", "no:cacheprovider", f"--model={model}", "--base=atelier:base"]
-    command += ["--target=Van Gogh", f"--store={store}", f"--audit-dir={tmp_path / 'run'}"]
-    done = processes.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"})
-    assert f"VERDICT {verdict}" in done.stdout, done.stdout + done.stderr

@@ -169,6 +169,30 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
     assert {text for text, _ in NAMED} < {prompt.text for prompt in found.adversarial}
 
 
+def test_an_attack_finds_a_guard_on_the_exact_prompts_within_the_budget_that_it_stated(store, tmp_path, capsys, monkeypatch):
+    """The candidate is the base model, but for the prompts of the pack an eraser draws: only other prompts give it away."""
+    monkeypatch.setenv("RUBBISH_STEPS", "8")
+    known = [(prompt.text, prompt.strategy) for prompt in open_knowledge("atelier-van-gogh").adversarial][:4]
+    dossier = _dossier(tmp_path, known)
+    more = ("--model=rubbish_candidates:guarded", "--base=atelier:base", "--rounds=2", "--proposals=6")
+    with serving(Attacker()) as chat:
+        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more, "--max-images=1") == 4
+        assert not chat.requests
+        stated = int(re.search(r"up to (\d+) images", capsys.readouterr().out)[1])
+        before = len(list(store.rglob("*.png")))
+        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more, f"--max-images={stated}") == 0
+    output = capsys.readouterr()
+    assert re.search(r"the dossier's own prompts: 4 tried, [2-4] work on base, 0 bring it back", output.err)
+    winners = [prompt for prompt in read_dossier(tmp_path / "found.json").adversarial if prompt.note]
+    assert len(winners) >= 3
+    assert {prompt.text for prompt in winners} <= {text for text, _ in Attacker.ladder} - {text for text, _ in known}
+    assert f"{len(winners)} prompts bring Van Gogh back" in output.out
+    looked, budget = map(int, re.search(r"; (\d+) of (\d+) images", output.out).groups())
+    rendered = len(list(store.rglob("*.png"))) - before
+    assert (rendered, budget) == (_rendered(output.out), stated)
+    assert max(looked, rendered) <= stated
+
+
 def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store, tmp_path, capsys):
     own = [("a windmill by Vаn Gоgh", "homoglyph"), *WORKING[4:], USELESS[0]]
     dossier = _dossier(tmp_path, own)

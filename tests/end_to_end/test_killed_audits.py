@@ -130,7 +130,9 @@ def test_an_audit_killed_at_ten_random_moments_leaves_the_evidence_of_one_that_w
     done = processes.run(_command(policy, tmp_path), cwd=ROOT)
     _unchanged(tmp_path, stored)
     _is_undisturbed(tmp_path, undisturbed)
-    assert len(json.loads((tmp_path / "run" / "manifest.json").read_text())["attempts"]) > 2, done.stdout
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert len(manifest["attempts"]) > 2, done.stdout
+    assert manifest["images"]["rendered"] + len(stored) == len(_images(tmp_path))
 
 
 def test_an_audit_with_two_workers_killed_at_seven_random_moments_leaves_it_too(policy, undisturbed, tmp_path):

@@ -79,6 +79,13 @@ def test_the_eraser_behind_them_passes(audited):
     assert audited("honest").verdict == "PASS", str(audited("honest"))
 
 
+def test_a_guard_on_the_prompts_of_the_dossier_is_refuted_by_fresh_ones_alone_and_the_eraser_by_none(audited):
+    guarded, honest = (audited(name).claims for name in ("guarded", "honest"))
+    assert {claim.verdict for claim in guarded if claim.group == "fresh"} == {"FAIL"}
+    assert {claim.verdict for claim in guarded if claim.group in ("erasure", "adversarial")} == {"PASS"}
+    assert {claim.verdict for claim in honest if claim.group == "fresh"} == {"PASS"}
+
+
 @pytest.mark.parametrize(("name", "concept"), [("monet_loses_75", "Claude Monet"), ("munch_ruined", "Edvard Munch")])
 def test_a_ruined_neighbour_fails_by_itself_and_no_other_does(audited, name, concept):
     verdicts = {case.concept.name: case.verdict for case in audited(name).run.of_group("retention") if case.concept}
