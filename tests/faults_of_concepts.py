@@ -1,12 +1,11 @@
 """Faults in what a language model says of a target: aliases, concepts, prompts, languages."""
 
 import json
-from collections import Counter
 
 from interview_faults import Fault, asked, changed_items
 
 from dmun_audit.knowledge.content_check import content_problems, content_remarks
-from dmun_audit.knowledge.identity import identity
+from dmun_audit.knowledge.texts import fold
 
 DESCRIBED, CONFIRMED, DIRECT = "Say what it is.", "another name for exactly the same thing", "plainly by its name"
 SIBLINGS, RELATED = "relation to the target: sibling", "relation to the target"
@@ -123,7 +122,7 @@ def concept(name, **facts):
 
 def one_monet(dossier):
     """Asserts that Monet is one concept."""
-    assert Counter(identity(concept.name) for concept in dossier.concepts)["claudemonet"] == 1
+    assert len([concept.name for concept in dossier.concepts if "monet" in fold(concept.name)]) == 1
     assert sound(dossier)
 
 
@@ -241,7 +240,7 @@ FAULTS = [
     ),
     Fault(
         "the target in another spelling as a concept",
-        added(SIBLINGS, concept("Van Gogh (painter)"), concept("van Gogh, Vincent")),
+        added(SIBLINGS, *(concept(name, role="observe") for name in ("Van Gogh (painter)", "van Gogh, Vincent"))),
         holds_no("Van Gogh (painter)", "van Gogh, Vincent", of="concepts"),
     ),
     Fault("words of the schema as concepts", added(SIBLINGS, *map(concept, SCHEMA)), holds_no(*SCHEMA, of="concepts")),
