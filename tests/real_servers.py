@@ -108,6 +108,14 @@ def recording(server):
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def do_GET(self):
+            reply = httpx.get(server.url + self.path)
+            self.send_response(reply.status_code)
+            self.send_header("Content-Type", reply.headers.get("Content-Type", "text/plain"))
+            self.send_header("Content-Length", str(len(reply.content)))
+            self.end_headers()
+            self.wfile.write(reply.content)
+
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             with proxy.lock:

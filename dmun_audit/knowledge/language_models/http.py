@@ -124,8 +124,8 @@ class ChatCompletions:
 
     def _note_form(self, question: Question, answer: Answer) -> None:
         """Watch whether answers keep to the form that is asked for."""
-        if answer.end != "stop" or self.accepted.response_format == "none":
-            return
+        if answer.end != "stop" or not answer.text or self.accepted.response_format == "none":
+            return  # an answer that its server could not read is empty, and says nothing of the form
         asked_for = question.schema if self.accepted.response_format == "json_schema" else {"type": "object"}
         self._unfit = 0 if fits(answer.text, asked_for) else self._unfit + 1
         if self._unfit >= UNFIT_ANSWERS:

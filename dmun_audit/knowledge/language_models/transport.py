@@ -16,6 +16,7 @@ from dmun_audit.knowledge.language_models.faults import Silence, TemporaryFault
 from dmun_audit.knowledge.language_models.patience import Patience, Wait
 
 MAXIMUM_STREAM_BYTES = 16_000_000  # each token of an answer comes in some hundred bytes of its own
+IDLE_CONNECTION = 2.0  # seconds after which a connection is not used again; llama.cpp and uvicorn close theirs after 5
 _STREAM_TYPE = "text/event-stream"
 _STREAM_STARTS = (b"data:", b"event:", b": ")
 
@@ -36,7 +37,8 @@ def open_client(headers: Mapping[str, str], timeout: float) -> httpx.AsyncClient
     sent = httpx.Headers({"User-Agent": "dmun_audit", "Accept-Encoding": "identity"})
     sent.update(headers)
     try:
-        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=min(10.0, 0.9 * timeout)), headers=sent)
+        limits = httpx.Limits(keepalive_expiry=IDLE_CONNECTION)
+        return httpx.AsyncClient(timeout=httpx.Timeout(None, connect=min(10.0, 0.9 * timeout)), headers=sent, limits=limits)
     except OSError as error:
         remedy = "correct SSL_CERT_FILE and SSL_CERT_DIR"
         raise UsageError("the certificates in the environment cannot be read", str(error), remedy) from None
