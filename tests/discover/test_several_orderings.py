@@ -96,7 +96,7 @@ def test_a_model_that_refuses_does_not_lose_the_others(chat, tmp_path, capsys):
     assert order(chat, tmp_path, "stubborn", "right") == 1
     output = capsys.readouterr()
     assert f"WARNING: no ordering by --llm={chat.url}#stubborn: " in output.err
-    assert "gave no valid answer" in output.err
+    assert "refused to say anything about similarity" in output.err
     assert [each.model for each in read_dossier(tmp_path / "o.json").orderings] == ["right"]
     asked = len(chat.requests)
     chat.answer.oracles["stubborn"] = Oracle(reversed_pack())
