@@ -168,7 +168,7 @@ def test_the_whole_interview_ends_in_a_dossier_or_one_bounded_error(llama, brief
         parse_language_model(f"transformers:{llama}"), tmp_path / "t.transcript.jsonl", Settings(batch=16)
     )
     with pytest.raises(
-        UsageError, match="gave no valid answer|hold no concept to retain"
+        UsageError, match=r"gave no valid answer|hold no concept to retain"
     ) as caught:  # random weights make no sense
         build_dossier(brief, access)
     assert "larger model" in str(caught.value)

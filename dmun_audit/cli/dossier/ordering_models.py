@@ -49,7 +49,7 @@ def _of_option(arguments: argparse.Namespace, output: Path, option: Literal["llm
             )
         seen[name] = reference
     for reference in references:
-        path = transcript_for(output, option, reference.model, several=len(references) > 1)
+        path = transcript_for(output, option, reference.model or reference.text, several=len(references) > 1)
         yield OrderingModel(option, access_to(arguments, reference, path, option))
 
 

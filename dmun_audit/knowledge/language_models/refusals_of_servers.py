@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.api_key import VARIABLES
 from dmun_audit.knowledge.language_models.connection_faults import speaks_https
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.error_wordings import Finding
 from dmun_audit.knowledge.language_models.faults import ServerError
 
 RESUME = "Answers so far are kept: the same command goes on from there."
+_WHERE = "{where}"  # the variables that may hold the endpoint's key
 _BY_STATUS = {
-    401: f"put a valid key into {VARIABLES[0]} (or {VARIABLES[1]})",
+    401: f"put a valid key into {_WHERE}",
     402: "add credit at the provider, or name another model or key",
-    403: f"put a key that may use this model into {VARIABLES[0]} (or {VARIABLES[1]})",
+    403: f"put a key that may use this model into {_WHERE}",
     404: "check the URL (it ends before /chat/completions, often in /v1) and the model's name",
     413: "use a model with a longer context",
 }
@@ -53,7 +53,7 @@ def refusal(endpoint: Endpoint, error: ServerError, found: Finding | None, refus
     remedy = (
         _BY_STATUS[402] if error.status == 402 else _BY_KIND.get(kind, _BY_STATUS.get(error.status, "see the server's message"))
     )
-    return UsageError(what, error.reason, f"{remedy}. {RESUME}")
+    return UsageError(what, error.reason, f"{remedy.replace(_WHERE, endpoint.key.where)}. {RESUME}")
 
 
 def _too_long(endpoint: Endpoint, error: ServerError, found: Finding) -> UsageError:
