@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.http import ChatCompletions
+from dmun_audit.knowledge.language_models.over_http.client import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
 
 SCHEMA = {"type": "object", "properties": {"items": {"type": "array", "items": {"type": "string"}}}, "required": ["items"]}

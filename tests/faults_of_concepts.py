@@ -5,7 +5,7 @@ import json
 from interview_faults import Fault, asked, changed_items
 
 from dmun_audit.knowledge.content_check import content_problems, content_remarks
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 DESCRIBED, CONFIRMED, DIRECT = "Say what it is.", "another name for exactly the same thing", "plainly by its name"
 SIBLINGS, RELATED = "relation to the target: sibling", "relation to the target"

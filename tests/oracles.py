@@ -8,9 +8,9 @@ import re
 import numpy as np
 
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
-from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.language_models import preflight
 from dmun_audit.knowledge.packs import open_knowledge
+from dmun_audit.knowledge.words.identity import identity
 
 
 class Oracle:

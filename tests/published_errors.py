@@ -1,6 +1,6 @@
 """Errors as servers publish them: (server, status, reply, what the next request has or the error says).
 
-The sources stand beside the wordings in `dmun_audit/knowledge/language_models/error_wordings.py`.
+The sources stand beside the wordings in `dmun_audit/knowledge/language_models/over_http/error_wordings.py`.
 """
 
 

@@ -14,7 +14,7 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.reading import read_dossier
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 

@@ -9,7 +9,7 @@ from dmun_audit.config.options import Options, store_of
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import find_pack, open_knowledge, pack_names
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.models import references
 
 

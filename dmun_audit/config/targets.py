@@ -16,7 +16,7 @@ from dmun_audit.config.resolve import find_models, resolve
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.plan.waivers import check_waivers
 
 SEPARATOR = ":"  # between the prefix of a target and the id of a case; no slug contains it

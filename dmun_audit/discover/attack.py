@@ -19,7 +19,7 @@ from dmun_audit.knowledge.dossier import AdversarialPrompt, Dossier
 from dmun_audit.knowledge.interview.answers import PromptWithStrategy
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Validated
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.runtime.observations import AuditObservations
 
 

@@ -10,7 +10,7 @@ from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.validation import AnswerValidator
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import as_usage_error
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 PROMPTS_SHOWN = 24  # to a language model, of the prompts tried so far
 

@@ -17,7 +17,7 @@ from dmun_audit.judge.pretrained import check_source, open_pretrained, pil_image
 from dmun_audit.judge.protocol import ScoreScale
 from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.knowledge.dossier import Target
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 BATCH_SIZE = 8
 SHOWN_LABELS = 40  # in an error message

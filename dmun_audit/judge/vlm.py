@@ -20,7 +20,7 @@ from dmun_audit.knowledge.dossier import Target
 from dmun_audit.knowledge.language_models.additions import Additions
 from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Message, Question, Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model, parse_language_model
-from dmun_audit.knowledge.texts import without_hidden_characters
+from dmun_audit.knowledge.words.texts import without_hidden_characters
 from dmun_audit.models.references import ModelReference
 from dmun_audit.models.source_files import source_digest
 

@@ -11,8 +11,8 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.content_check import content_problems, content_remarks
 from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.reading import parse_valid_part
+from dmun_audit.knowledge.words.names import names_of
 
 NEIGHBOURS = 20
 ADVERSARIAL = 40

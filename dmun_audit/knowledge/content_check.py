@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from dmun_audit.knowledge.alias_doubts import plausible_names, shares_nothing, unfitness
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
-from dmun_audit.knowledge.identity import identity
-from dmun_audit.knowledge.languages import is_language, language_problem
-from dmun_audit.knowledge.mentions import mentions
-from dmun_audit.knowledge.names import names_of
-from dmun_audit.knowledge.placeholders import is_placeholder, says_only_the_medium
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.alias_doubts import plausible_names, shares_nothing, unfitness
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.languages import is_language, language_problem
+from dmun_audit.knowledge.words.mentions import mentions
+from dmun_audit.knowledge.words.names import names_of
+from dmun_audit.knowledge.words.placeholders import is_placeholder, says_only_the_medium
+from dmun_audit.knowledge.words.texts import fold
 
 _LEAST_MENTIONS = 0.2  # of a concept's prompts that hold a word of its name or label
 

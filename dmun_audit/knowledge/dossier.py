@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationInfo, model_validator
 
 from dmun_audit._util.hashing import digest
-from dmun_audit.knowledge.names import names_of
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.names import names_of
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.store.files import write_atomically
 
 LINE_BREAK = "\n"

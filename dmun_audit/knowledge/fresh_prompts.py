@@ -14,8 +14,8 @@ from typing import Literal, TypeVar
 
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.names import Names, names_of
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.names import Names, names_of
+from dmun_audit.knowledge.words.texts import fold
 
 FreshKind = Literal["direct", "indirect"]
 T = TypeVar("T")

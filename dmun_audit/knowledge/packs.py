@@ -12,7 +12,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import close_kind
 from dmun_audit.knowledge.reading import parse_dossier, read_bytes, read_dossier
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 FOLDER = Path(__file__).parent / "packs"
 

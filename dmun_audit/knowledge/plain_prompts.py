@@ -8,9 +8,9 @@ from pathlib import Path
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.untrusted import read_within
 from dmun_audit.knowledge.dossier import Dossier, World
-from dmun_audit.knowledge.names import PEOPLE, Names, names_of
 from dmun_audit.knowledge.remainders import concept_names, content_words, distinct
-from dmun_audit.knowledge.texts import fold, without_hidden_characters
+from dmun_audit.knowledge.words.names import PEOPLE, Names, names_of
+from dmun_audit.knowledge.words.texts import fold, without_hidden_characters
 
 LISTS = Path(__file__).parent / "unrelated"
 MOST_BYTES = 4_000_000  # of a list, as of a dossier

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.untrusted import parse_json, read_within
 from dmun_audit.knowledge.dossier import LENIENT, LINE_BREAK, Dossier
-from dmun_audit.knowledge.texts import without_hidden_characters
+from dmun_audit.knowledge.words.texts import without_hidden_characters
 
 MAXIMUM_BYTES = 4_000_000
 _PLACEHOLDER = "‽"  # no prompt contains it

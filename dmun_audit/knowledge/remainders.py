@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.knowledge.names import COMMON, PEOPLE
-from dmun_audit.knowledge.texts import skeleton
+from dmun_audit.knowledge.words.names import COMMON, PEOPLE
+from dmun_audit.knowledge.words.texts import skeleton
 
 ARTICLES = frozenset({"a", "an", "the"})
 PARTICLES = frozenset(

@@ -13,11 +13,11 @@ from rapidfuzz import fuzz
 from dmun_audit._util.terminal import display_width
 from dmun_audit.knowledge.check import DIRECT, LANGUAGES, NEIGHBOURS, STRATEGIES
 from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, NearbyConcept
-from dmun_audit.knowledge.languages import language_problem
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.mentions import mentions
-from dmun_audit.knowledge.names import names_of
-from dmun_audit.knowledge.texts import fold, skeleton
+from dmun_audit.knowledge.words.languages import language_problem
+from dmun_audit.knowledge.words.mentions import mentions
+from dmun_audit.knowledge.words.names import names_of
+from dmun_audit.knowledge.words.texts import fold, skeleton
 
 Item = TypeVar("Item")
 COMPOSITIONS = 6

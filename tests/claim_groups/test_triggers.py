@@ -7,7 +7,7 @@ from written_observations import DOSSIER, WrittenAudit
 
 from dmun_audit.claim_groups.planning import image_budget, make_plan
 from dmun_audit.claim_groups.triggers import CANNOT_EXCLUDE
-from dmun_audit.knowledge.names import names_of
+from dmun_audit.knowledge.words.names import names_of
 from dmun_audit.plan.case import Case
 from dmun_audit.policy import load_policy
 

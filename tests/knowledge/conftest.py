@@ -6,7 +6,7 @@ from oracles import Oracle, atelier_knowledge
 
 from dmun_audit.knowledge.build import LanguageModelAccess
 from dmun_audit.knowledge.interview.interview import InterviewTask
-from dmun_audit.knowledge.language_models.http import ChatCompletions
+from dmun_audit.knowledge.language_models.over_http.client import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.providers import PROVIDERS
 from dmun_audit.knowledge.language_models.reference import parse_language_model

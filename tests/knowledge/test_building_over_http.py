@@ -122,7 +122,7 @@ def test_ctrl_c_abandons_open_questions_at_once(chat, tmp_path):
 def test_work_that_swallows_its_cancellation_is_cancelled_again():
     import asyncio
 
-    from dmun_audit.knowledge.language_models.background import iterate_in_background
+    from dmun_audit.knowledge.language_models.over_http.background import iterate_in_background
 
     async def stubborn(deliver):
         deliver("first")

@@ -3,11 +3,11 @@
 import pytest
 from pydantic import BaseModel
 
-from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.interview import aliases, answers, labels
-from dmun_audit.knowledge.mentions import mentions
 from dmun_audit.knowledge.packs import open_knowledge, pack_names
-from dmun_audit.knowledge.placeholders import is_placeholder, says_only_the_medium
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.mentions import mentions
+from dmun_audit.knowledge.words.placeholders import is_placeholder, says_only_the_medium
 
 # fmt: off
 ONE_CONCEPT = [

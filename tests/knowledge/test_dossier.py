@@ -12,7 +12,7 @@ from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import Dossier, json_schema
 from dmun_audit.knowledge.packs import FOLDER, find_pack, open_knowledge
 from dmun_audit.knowledge.reading import parse_dossier, read_dossier
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.policy import load_policy
 
 

@@ -14,7 +14,7 @@ from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.language_models.pauses import retry_after
+from dmun_audit.knowledge.language_models.over_http.pauses import retry_after
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
 # Temporary faults: the dossier is the same as without them.

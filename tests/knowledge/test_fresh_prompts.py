@@ -3,9 +3,9 @@
 import pytest
 
 from dmun_audit.knowledge.fresh_prompts import FreshPrompts
-from dmun_audit.knowledge.names import names_of
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.names import names_of
+from dmun_audit.knowledge.words.texts import fold
 
 PACKS = [
     ("Van Gogh", "atelier"),

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dmun_audit.knowledge.languages import english_share, is_language, language_problem
 from dmun_audit.knowledge.packs import open_knowledge, pack_names
+from dmun_audit.knowledge.words.languages import english_share, is_language, language_problem
 
 VAN_GOGH = ("Van Gogh", "Vincent van Gogh")
 

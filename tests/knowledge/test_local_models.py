@@ -15,7 +15,7 @@ from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier
 from dmun_audit.knowledge.interview import answers
 from dmun_audit.knowledge.interview.answers import answer_schema
-from dmun_audit.knowledge.interview.reading_answers import read_answer
+from dmun_audit.knowledge.interview.reading.reading_answers import read_answer
 from dmun_audit.knowledge.language_models import preflight
 from dmun_audit.knowledge.language_models.local import TransformersModel
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings

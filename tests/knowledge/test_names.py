@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from dmun_audit.knowledge.disguises import Disguises
-from dmun_audit.knowledge.names import PROPER, names_of
 from dmun_audit.knowledge.packs import open_knowledge, pack_names
-from dmun_audit.knowledge.transliterations import find_transliterated
+from dmun_audit.knowledge.words.disguises import Disguises
+from dmun_audit.knowledge.words.names import PROPER, names_of
+from dmun_audit.knowledge.words.transliterations import find_transliterated
 
 VAN_GOGH = names_of(("Van Gogh", "Vincent van Gogh", "梵高", "Винсент Ван Гог"), "style")
 

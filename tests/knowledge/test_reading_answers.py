@@ -20,8 +20,8 @@ from dmun_audit.knowledge.interview.answers import (
     TargetDescription,
     example_answer,
 )
-from dmun_audit.knowledge.interview.reading_answers import NO_LIST, REFUSED, read_answer
-from dmun_audit.knowledge.interview.reasoning import without_reasoning
+from dmun_audit.knowledge.interview.reading.reading_answers import NO_LIST, REFUSED, read_answer
+from dmun_audit.knowledge.interview.reading.reasoning import without_reasoning
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES
 
 TYPES = [

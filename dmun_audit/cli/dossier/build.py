@@ -33,7 +33,7 @@ from dmun_audit.knowledge.interview.templates import BUILT_IN
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.lengths import counter_of
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.models.references import ModelReference, is_atelier
 
 

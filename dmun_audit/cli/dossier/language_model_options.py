@@ -14,10 +14,10 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.build import LanguageModelAccess, transcript_beside
 from dmun_audit.knowledge.interview.progress import AnswerProgress
 from dmun_audit.knowledge.language_models.additions import read_additions
+from dmun_audit.knowledge.language_models.over_http.request_format import FEWEST_TOKENS
 from dmun_audit.knowledge.language_models.preflight import Limits, QuestionPlan, announce, preflight
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import KINDS, LanguageModelReference, parse_language_model
-from dmun_audit.knowledge.language_models.request_format import FEWEST_TOKENS
 from dmun_audit.knowledge.language_models.transcript import Transcript
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from dmun_audit.knowledge.dossier import LONGEST_NAME, Kind, Role, Skill
-from dmun_audit.knowledge.texts import without_hidden_characters
+from dmun_audit.knowledge.words.texts import without_hidden_characters
 
 MARKUP = re.compile(r"</?[A-Za-z!]|&(?:[a-z]{2,8}|#\d+);|```")
 

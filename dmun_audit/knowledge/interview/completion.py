@@ -44,7 +44,7 @@ from dmun_audit.knowledge.parts import (
     strategy_topic,
 )
 from dmun_audit.knowledge.reading import as_usage_error
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 ORDERED_BY = "language model"
 

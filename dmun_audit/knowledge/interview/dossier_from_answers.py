@@ -21,7 +21,7 @@ from dmun_audit.knowledge.interview.panel import Panel
 from dmun_audit.knowledge.interview.provenance import SIMILARITY_TOPIC, UNKNOWN_SIMILARITY, facts_of
 from dmun_audit.knowledge.interview.similarity import Similarity
 from dmun_audit.knowledge.interview.similarity_questions import ordering_of
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from dmun_audit.knowledge.interview.validation import AnswerValidator
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.parts import DIRECT_TOPIC
 from dmun_audit.knowledge.reading import as_usage_error
-from dmun_audit.knowledge.texts import fold, skeleton, without_hidden_characters
+from dmun_audit.knowledge.words.texts import fold, skeleton, without_hidden_characters
 
 NEIGHBOURS_SHOWN = 12  # in questions for prompts
 

@@ -13,7 +13,7 @@ from dmun_audit._util.hashing import canonical_json, seed_of
 from dmun_audit.knowledge.interview.answers import answer_schema, example_answer
 from dmun_audit.knowledge.interview.collected_items import CollectedItems, Shortfall
 from dmun_audit.knowledge.interview.item_request import ItemRequest, Validated
-from dmun_audit.knowledge.interview.near_items import Deviation
+from dmun_audit.knowledge.interview.reading.near_items import Deviation
 from dmun_audit.knowledge.interview.templates import BUILT_IN, Templates
 from dmun_audit.knowledge.language_models.protocol import Message, Question
 from dmun_audit.knowledge.language_models.transcript import Transcript

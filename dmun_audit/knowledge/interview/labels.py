@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from dmun_audit.knowledge.interview.answers import Label, Neighbour
 from dmun_audit.knowledge.interview.interviewer import ItemRequest, Validated
 from dmun_audit.knowledge.interview.panel import Collector
-from dmun_audit.knowledge.placeholders import is_placeholder, says_only_the_medium
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.placeholders import is_placeholder, says_only_the_medium
+from dmun_audit.knowledge.words.texts import fold
 
 
 class NumberedLabel(BaseModel):

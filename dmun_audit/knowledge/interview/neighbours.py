@@ -7,14 +7,14 @@ from typing import Any
 
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import Dossier, Relation
-from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.interview.answers import Neighbour
 from dmun_audit.knowledge.interview.dropped import FEW_PROMPTS, NAMES_TARGET, REPEATED_LABEL, Dropped
 from dmun_audit.knowledge.interview.labels import relabelled
 from dmun_audit.knowledge.interview.panel import Panel
 from dmun_audit.knowledge.interview.questions import SIBLING, more_siblings_request
 from dmun_audit.knowledge.interview.validation import FEWEST_PROMPTS, AnswerValidator
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.texts import fold
 
 TOP_UPS = 2  # times that more siblings are asked for
 

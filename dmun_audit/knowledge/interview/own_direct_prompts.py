@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dmun_audit.knowledge.dossier import Kind
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.texts import fold
 
 _THING = (
     "a photo of {name}",

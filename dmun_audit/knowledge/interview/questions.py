@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, get_args
 
 from dmun_audit.knowledge import check
 from dmun_audit.knowledge.dossier import Relation, Role, Skill
-from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
     PlainPrompt,
@@ -25,7 +24,8 @@ from dmun_audit.knowledge.parts import (
     concepts_topic,
     strategy_topic,
 )
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.texts import fold
 
 
 class RelationQuestion(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.dossier import Kind
-from dmun_audit.knowledge.texts import skeleton
+from dmun_audit.knowledge.words.texts import skeleton
 
 UNSAFE_WORDS = frozenset(
     (

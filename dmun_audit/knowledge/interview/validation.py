@@ -9,7 +9,6 @@ from typing import TypeVar
 from rapidfuzz import fuzz
 
 from dmun_audit.knowledge.dossier import NAMELESS, Kind
-from dmun_audit.knowledge.identity import identity
 from dmun_audit.knowledge.interview.aliases import TargetNames
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
@@ -22,12 +21,13 @@ from dmun_audit.knowledge.interview.answers import (
 from dmun_audit.knowledge.interview.dropped import FEW_PROMPTS, NAMES_TARGET, NO_LABEL, PLACEHOLDER, TARGETS_LABEL, Dropped
 from dmun_audit.knowledge.interview.interviewer import Validated
 from dmun_audit.knowledge.interview.labels import label_problem
-from dmun_audit.knowledge.languages import language_problem
 from dmun_audit.knowledge.lengths import TokenCounter
-from dmun_audit.knowledge.mentions import mentions
-from dmun_audit.knowledge.names import Names, names_of
-from dmun_audit.knowledge.placeholders import is_placeholder
-from dmun_audit.knowledge.texts import fold, skeleton
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.languages import language_problem
+from dmun_audit.knowledge.words.mentions import mentions
+from dmun_audit.knowledge.words.names import Names, names_of
+from dmun_audit.knowledge.words.placeholders import is_placeholder
+from dmun_audit.knowledge.words.texts import fold, skeleton
 
 AnyPrompt = TypeVar("AnyPrompt", bound=PlainPrompt)
 FEWEST_PROMPTS = 2  # of one concept

@@ -87,7 +87,7 @@ def open_language_model(
     if reference.kind == "transcript":
         return None
     if reference.kind == "http":
-        from dmun_audit.knowledge.language_models.http import ChatCompletions
+        from dmun_audit.knowledge.language_models.over_http.client import ChatCompletions
 
         endpoint = endpoint_of(reference, additions)
         if not endpoint.model:

@@ -9,7 +9,7 @@ from published_errors import FORMS, KEYWORDS, LASTING, LEFT_OUT, LESS_HISTORY, R
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.http import ChatCompletions
+from dmun_audit.knowledge.language_models.over_http.client import ChatCompletions
 from dmun_audit.knowledge.language_models.protocol import Message, Question, Settings
 
 ITEM = {

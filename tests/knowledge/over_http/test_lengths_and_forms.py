@@ -8,9 +8,9 @@ from chat_server import send
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.http import ChatCompletions
+from dmun_audit.knowledge.language_models.over_http.client import ChatCompletions
+from dmun_audit.knowledge.language_models.over_http.schemas import fits, without_keywords
 from dmun_audit.knowledge.language_models.protocol import Message, Settings
-from dmun_audit.knowledge.language_models.schemas import fits, without_keywords
 
 # Lengths.
 

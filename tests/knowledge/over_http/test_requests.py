@@ -8,7 +8,7 @@ from chat_server import send
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.api_key import ApiKey
-from dmun_audit.knowledge.language_models.pauses import asked_pause, duration
+from dmun_audit.knowledge.language_models.over_http.pauses import asked_pause, duration
 
 # What every request carries.
 

@@ -107,7 +107,7 @@ def test_a_silence_halves_the_questions_open_at_once_for_good(server):
 
 
 def test_a_server_that_is_silent_once_for_each_question_is_given_up(server, monkeypatch):
-    monkeypatch.setattr("dmun_audit.knowledge.language_models.trying.MOST_SILENCES", 3)
+    monkeypatch.setattr("dmun_audit.knowledge.language_models.over_http.trying.MOST_SILENCES", 3)
     asked = set()
 
     def silent_first(body):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from dmun_audit.knowledge.language_models.error_wordings import Finding
+from dmun_audit.knowledge.language_models.over_http.error_wordings import Finding
+from dmun_audit.knowledge.language_models.over_http.request_format import FEWEST_TOKENS
 from dmun_audit.knowledge.language_models.protocol import Message, Question
-from dmun_audit.knowledge.language_models.request_format import FEWEST_TOKENS
 
 _LONGEST_TURN = {"assistant": 300, "user": 800}  # characters of a turn that is shortened
 

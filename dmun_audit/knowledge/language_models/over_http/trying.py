@@ -14,12 +14,12 @@ import httpx
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.error_wordings import Finding, finding
-from dmun_audit.knowledge.language_models.faults import Refused, ServerError, Silence, TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.error_wordings import Finding, finding
+from dmun_audit.knowledge.language_models.over_http.faults import Refused, ServerError, Silence, TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.refusals_of_servers import RESUME, refusal
+from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat
+from dmun_audit.knowledge.language_models.over_http.shortening import Shortening, next_shortening
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
-from dmun_audit.knowledge.language_models.refusals_of_servers import RESUME, refusal
-from dmun_audit.knowledge.language_models.request_format import RequestFormat
-from dmun_audit.knowledge.language_models.shortening import Shortening, next_shortening
 
 _LOG = logging.getLogger(__name__)
 TRIES = 5

@@ -16,21 +16,21 @@ import anyio
 import httpx
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.answer_reading import AnswerReading
-from dmun_audit.knowledge.language_models.background import iterate_in_background
-from dmun_audit.knowledge.language_models.chat_reply import ChatReading
-from dmun_audit.knowledge.language_models.connection_faults import connection_fault
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.faults import Refused
-from dmun_audit.knowledge.language_models.patience import Patience
+from dmun_audit.knowledge.language_models.over_http.answer_reading import AnswerReading
+from dmun_audit.knowledge.language_models.over_http.background import iterate_in_background
+from dmun_audit.knowledge.language_models.over_http.chat_reply import ChatReading
+from dmun_audit.knowledge.language_models.over_http.connection_faults import connection_fault
+from dmun_audit.knowledge.language_models.over_http.faults import Refused
+from dmun_audit.knowledge.language_models.over_http.patience import Patience
+from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat, chat_body, with_options
+from dmun_audit.knowledge.language_models.over_http.responses_api import NO_SEED, ResponsesReading, responses_body
+from dmun_audit.knowledge.language_models.over_http.schemas import fits
+from dmun_audit.knowledge.language_models.over_http.secrets_of_endpoints import hider
+from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
+from dmun_audit.knowledge.language_models.over_http.transport import exchange, open_client
+from dmun_audit.knowledge.language_models.over_http.trying import Concurrency, Trying
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
-from dmun_audit.knowledge.language_models.request_format import RequestFormat, chat_body, with_options
-from dmun_audit.knowledge.language_models.responses_api import NO_SEED, ResponsesReading, responses_body
-from dmun_audit.knowledge.language_models.schemas import fits
-from dmun_audit.knowledge.language_models.secrets_of_endpoints import hider
-from dmun_audit.knowledge.language_models.server_errors import read_error
-from dmun_audit.knowledge.language_models.transport import exchange, open_client
-from dmun_audit.knowledge.language_models.trying import Concurrency, Trying
 
 _LOG = logging.getLogger(__name__)
 UNFIT_ANSWERS = 2  # in a row; then the server counts as one that ignores schemas

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
-from dmun_audit.knowledge.lookalikes import latin_of, letter_in_symbol
+from dmun_audit.knowledge.words.lookalikes import latin_of, letter_in_symbol
 
 _HIDDEN = frozenset("\u00ad\u180e\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff")
 _BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # letters without a shape

@@ -11,9 +11,9 @@ import httpx
 from httpx_sse import EventSource
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.answer_reading import MAXIMUM_BODY_BYTES, AnswerReading
-from dmun_audit.knowledge.language_models.faults import Silence, TemporaryFault
-from dmun_audit.knowledge.language_models.patience import Patience, Wait
+from dmun_audit.knowledge.language_models.over_http.answer_reading import MAXIMUM_BODY_BYTES, AnswerReading
+from dmun_audit.knowledge.language_models.over_http.faults import Silence, TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.patience import Patience, Wait
 
 MAXIMUM_STREAM_BYTES = 16_000_000  # each token of an answer comes in some hundred bytes of its own
 IDLE_CONNECTION = 2.0  # seconds after which a connection is not used again; llama.cpp and uvicorn close theirs after 5

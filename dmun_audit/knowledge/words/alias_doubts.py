@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from rapidfuzz import fuzz
 
-from dmun_audit.knowledge.identity import identity
-from dmun_audit.knowledge.names import COMMON, PROPER, Names, names_of
-from dmun_audit.knowledge.placeholders import is_placeholder, says_only_the_medium
 from dmun_audit.knowledge.remainders import ARTICLES, PARTICLES, content_words
-from dmun_audit.knowledge.texts import fold, skeleton
-from dmun_audit.knowledge.transliterations import romanised, sounds_alike
+from dmun_audit.knowledge.words.identity import identity
+from dmun_audit.knowledge.words.names import COMMON, PROPER, Names, names_of
+from dmun_audit.knowledge.words.placeholders import is_placeholder, says_only_the_medium
+from dmun_audit.knowledge.words.texts import fold, skeleton
+from dmun_audit.knowledge.words.transliterations import romanised, sounds_alike
 
 _SAME_WORD = 80.0  # per cent of shared letters from which two words of names count as one
 _SHORTEST_WORD = 3  # letters of a word that two names may share

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dmun_audit.knowledge.language_models.answer_reading import AnswerReading, count
-from dmun_audit.knowledge.language_models.faults import Refused
-from dmun_audit.knowledge.language_models.server_errors import read_error
+from dmun_audit.knowledge.language_models.over_http.answer_reading import AnswerReading, count
+from dmun_audit.knowledge.language_models.over_http.faults import Refused
+from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
 
 
 class ChatReading(AnswerReading):

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from rapidfuzz.distance import OSA
 
-from dmun_audit.knowledge.disguises import Disguises
-from dmun_audit.knowledge.texts import skeleton, words_of
-from dmun_audit.knowledge.transliterations import find_transliterated
+from dmun_audit.knowledge.words.disguises import Disguises
+from dmun_audit.knowledge.words.texts import skeleton, words_of
+from dmun_audit.knowledge.words.transliterations import find_transliterated
 
 PEOPLE = frozenset({"style", "identity"})  # their names end in a surname, which is a name too
 PROPER = PEOPLE | {"brand"}  # kinds of targets whose names are proper names

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dmun_audit.knowledge.language_models.error_wordings import PARAMETERS, PLAINER, STREAM
+from dmun_audit.knowledge.language_models.over_http.error_wordings import PARAMETERS, PLAINER, STREAM
+from dmun_audit.knowledge.language_models.over_http.schemas import keywords, without_keywords
 from dmun_audit.knowledge.language_models.protocol import Message, Question
-from dmun_audit.knowledge.language_models.schemas import keywords, without_keywords
 
 RESPONSE_FORMATS = ("json_schema", "json_object", "none")  # from the strictest
 FEWEST_TOKENS = 250  # an answer with fewer cannot hold what is asked for

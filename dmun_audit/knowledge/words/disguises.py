@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from dmun_audit.knowledge.texts import skeleton
+from dmun_audit.knowledge.words.texts import skeleton
 
 _FEWEST_INITIALS = 3
 _SHORTEST_REVERSED = 5  # letters of a name that is looked for in reverse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dmun_audit.knowledge.texts import skeleton
+from dmun_audit.knowledge.words.texts import skeleton
 
 _BRACKETS = re.compile(r"\s*[(\[][^)\]]*[)\]]\s*")
 _INVERTED = re.compile(r"^([^,]+),\s*([^,]+)$")  # "Monet, Claude"

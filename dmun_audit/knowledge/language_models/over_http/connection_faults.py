@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.faults import TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.faults import TemporaryFault
 
 _NO_SUCH_NAME = {getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.knowledge.language_models.connection_faults import speaks_https
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
-from dmun_audit.knowledge.language_models.error_wordings import Finding
-from dmun_audit.knowledge.language_models.faults import ServerError
+from dmun_audit.knowledge.language_models.over_http.connection_faults import speaks_https
+from dmun_audit.knowledge.language_models.over_http.error_wordings import Finding
+from dmun_audit.knowledge.language_models.over_http.faults import ServerError
 
 RESUME = "Answers so far are kept: the same command goes on from there."
 _WHERE = "{where}"  # the variables that may hold the endpoint's key

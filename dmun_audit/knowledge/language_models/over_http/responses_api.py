@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from dmun_audit.knowledge.language_models.answer_reading import AnswerReading, count
-from dmun_audit.knowledge.language_models.faults import Refused
+from dmun_audit.knowledge.language_models.over_http.answer_reading import AnswerReading, count
+from dmun_audit.knowledge.language_models.over_http.faults import Refused
+from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat, image_url
+from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
 from dmun_audit.knowledge.language_models.protocol import Message, Question
-from dmun_audit.knowledge.language_models.request_format import RequestFormat, image_url
-from dmun_audit.knowledge.language_models.server_errors import read_error
 
 NO_SEED = RequestFormat(left_out=frozenset({"seed"}), length_parameter="max_output_tokens")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import anyio
 
-from dmun_audit.knowledge.language_models.faults import Silence
+from dmun_audit.knowledge.language_models.over_http.faults import Silence
 
 LONGEST_KEEP_ALIVE = 4  # times the time-out; a server that only says that it is alive has so long for a part of an answer
 _REST = 1.0  # seconds for what follows an answer that is complete

@@ -9,8 +9,8 @@ from copy import copy
 from functools import cache, lru_cache
 from typing import Any
 
-from dmun_audit.knowledge.names import PEOPLE
-from dmun_audit.knowledge.texts import fold
+from dmun_audit.knowledge.words.names import PEOPLE
+from dmun_audit.knowledge.words.texts import fold
 
 LIKELY_ENGLISH = 0.8  # the probability of English, against the claimed language alone, from which a text counts as English
 _FEWEST_WORDS = 3  # below which a text tells too little of its language

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dmun_audit.knowledge.language_models.faults import ServerError
-from dmun_audit.knowledge.language_models.pauses import asked_pause
+from dmun_audit.knowledge.language_models.over_http.faults import ServerError
+from dmun_audit.knowledge.language_models.over_http.pauses import asked_pause
 
 _LONGEST_MESSAGE = 300  # characters that people are shown
 _LONGEST_WORDS = 8_000  # characters that are compared with known wordings

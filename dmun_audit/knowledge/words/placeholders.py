@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dmun_audit.knowledge.remainders import content_words
-from dmun_audit.knowledge.texts import fold, skeleton
+from dmun_audit.knowledge.words.texts import fold, skeleton
 
 # fmt: off
 _WORDS = frozenset([  # compared without spaces, hyphens and case

@@ -8,7 +8,7 @@ from itertools import pairwise
 from rapidfuzz import fuzz
 
 from dmun_audit.knowledge.remainders import content_words
-from dmun_audit.knowledge.texts import skeleton
+from dmun_audit.knowledge.words.texts import skeleton
 
 _SAME_WORD = 75.0  # per cent of shared letters from which two words count as forms of one word
 _SHORTEST_STEM = 4  # letters of a word that is a part of a longer one

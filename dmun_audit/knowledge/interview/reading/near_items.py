@@ -12,7 +12,7 @@ from annotated_types import MaxLen
 from pydantic import BaseModel, ValidationError
 
 from dmun_audit.knowledge.interview.answers import Item
-from dmun_audit.knowledge.texts import without_hidden_characters
+from dmun_audit.knowledge.words.texts import without_hidden_characters
 
 Deviation = Literal["cut off", "form", "syntax", "extra keys", "keys", "values", "scale"]
 LONGEST_PROBLEM = 200  # characters

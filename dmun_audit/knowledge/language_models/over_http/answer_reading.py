@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from dmun_audit.knowledge.language_models.faults import Refused, TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.faults import Refused, TemporaryFault
+from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES, Answer
-from dmun_audit.knowledge.language_models.server_errors import read_error
 
 MAXIMUM_BODY_BYTES = 4 * MAXIMUM_ANSWER_BYTES
 _CUT_OFF = frozenset({"length", "max_tokens", "model_length", "max_output_tokens"})

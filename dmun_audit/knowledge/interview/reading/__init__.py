@@ -1,0 +1,1 @@
+"""What an answer says: thoughts dropped, deviations read, refusals known. Pure functions of text."""

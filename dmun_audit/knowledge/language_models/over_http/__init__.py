@@ -1,0 +1,1 @@
+"""Language models over HTTP: requests, streams of answers, and what servers say when they refuse."""
