@@ -148,7 +148,8 @@ class CollectedItems(Generic[Item]):
         if cut_off:
             thinking = not reading.items and problems == [NO_LIST]
             problems = [CUT_OFF_BEFORE] if thinking else [CUT_OFF, *problems]
-            self._allow_more_tokens(thinking=thinking)
+            if thinking or reading.items:  # an answer that says nothing of use would say no more at twice the length
+                self._allow_more_tokens(thinking=thinking)
         if whole_lists and len(self.items) < len(earlier):
             self.items = earlier  # the longest of several whole lists
         self.parsed = self.parsed or bool(reading.items) or not problems
