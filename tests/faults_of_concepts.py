@@ -135,7 +135,7 @@ def labels_of_their_own(dossier):
 
 def label_replaced(dossier):
     """Asserts that the label mentions the target, and that the history says so."""
-    assert dossier.target.label == "a painting in the style of Van Gogh"
+    assert dossier.target.label == "a painting by Van Gogh"
     assert any("'a painting by Claude Monet'" in line for line in dossier.provenance.history)
 
 

@@ -68,7 +68,7 @@ def test_a_name_that_the_model_gives_a_nearby_concept_is_refused_afterwards():
         "The name 'Claude Monet' of the target was dropped: the language model names it as a nearby concept too.",
     )
     assert settled.label("a painting by Vincent") == "a painting by Vincent"
-    assert settled.label("a painting by Claude Monet") == "a painting in the style of Van Gogh"
+    assert settled.label("a painting by Claude Monet") == "a painting by Van Gogh"
 
 
 def test_a_part_of_an_object_may_be_called_as_the_whole_is():

@@ -8,6 +8,7 @@ from interview_faults import asked, refused_for_good
 from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.cli import main
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.check import problems
 from dmun_audit.knowledge.dossier import Dossier
@@ -165,3 +166,26 @@ def test_digests_of_dossiers_without_the_new_fields_stay():
     dossier = open_knowledge("van-gogh")
     thin = dossier.provenance.model_copy(update={"thin": ("No prompts of composition.",)})
     assert dossier.model_copy(update={"provenance": thin}).digest() != dossier.digest()
+
+
+@pytest.mark.parametrize("model", ["#m", ""])
+def test_servers_with_models_of_one_name_or_of_none_have_transcripts_of_their_own(chat, second, tmp_path, monkeypatch, model):
+    monkeypatch.chdir(tmp_path)
+    refused_for_good(MISSPELLING)(chat)
+    for server, name in ((chat, "a"), (second, "b")):
+        server.pages["/v1/models"] = {"data": [{"id": name}]}
+    command = [
+        "dossier",
+        "build",
+        "Van Gogh",
+        f"--llm={chat.url}{model}",
+        f"--llm={second.url}{model}",
+        "-o",
+        "vg.json",
+        "--repeats=1",
+    ]
+    assert main(command) == 0
+    written, requests = (tmp_path / "vg.json").read_bytes(), (len(chat.requests), len(second.requests))
+    assert main([*command, "--force"]) == 0
+    assert (tmp_path / "vg.json").read_bytes() == written
+    assert (len(chat.requests), len(second.requests)) == requests

@@ -204,11 +204,10 @@ def _language_models(arguments: argparse.Namespace, output: Path) -> tuple[Langu
                 "the second language model is asked what the first could not give",
                 "omit one",
             )
-    first, *further = references
-    return (
-        access_to(arguments, first, transcript_for(output, "llm", first.model, several=False)),
-        *(access_to(arguments, each, transcript_for(output, "llm", each.model, several=True)) for each in further),
-    )
+    transcripts: list[Path] = []
+    for place, reference in enumerate(references):
+        transcripts.append(transcript_for(output, "llm", reference, several=place > 0, taken=transcripts))
+    return tuple(access_to(arguments, *each) for each in zip(references, transcripts, strict=True))
 
 
 def _start(arguments: argparse.Namespace, names: list[str], base: ModelReference | None) -> Start | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,22 +49,30 @@ def _of_option(arguments: argparse.Namespace, output: Path, option: Literal["llm
             )
         seen[name] = reference
     for reference in references:
-        path = transcript_for(output, option, reference.model or reference.text, several=len(references) > 1)
+        path = transcript_for(output, option, reference, several=len(references) > 1)
         yield OrderingModel(option, access_to(arguments, reference, path, option))
 
 
-def transcript_for(output: Path, option: Literal["llm", "vlm"], model: str, *, several: bool) -> Path:
+def transcript_for(
+    output: Path,
+    option: Literal["llm", "vlm"],
+    reference: LanguageModelReference,
+    *,
+    several: bool,
+    taken: Collection[Path] = (),
+) -> Path:
     """Where the answers of a model are kept.
 
-    A single model has OUTPUT.transcript.jsonl (with `.vlm` before it for images). One of several has the model's name in it too.
-    A file that holds its answers already is used under either name, so that adding a model asks nothing twice.
+    A single model has OUTPUT.transcript.jsonl (with `.vlm` before it for images). One of several has the model's name in it too,
+    and a digest of its reference: servers of different URLs may have models of one name. A file that holds its answers already is
+    used under either name, so that adding a model asks nothing twice. `taken` are the files of the models before it.
     """
     plain = "" if option == "llm" else f".{option}"
     alone = transcript_beside(output, plain)
-    among_others = transcript_beside(output, f"{plain}.{slug(model)}-{digest(model)[:8]}")
-    if among_others.exists():
+    among_others = transcript_beside(output, f"{plain}.{slug(reference.model or reference.text)}-{digest(reference.text)[:8]}")
+    if among_others.exists() or alone in taken:
         return among_others
-    return among_others if several and _model_of(alone) != model else alone
+    return among_others if several and _model_of(alone) != reference.model else alone
 
 
 def _model_of(transcript: Path) -> str | None:

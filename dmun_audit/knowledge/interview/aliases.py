@@ -15,6 +15,7 @@ from dmun_audit._util.hashing import seed_of
 from dmun_audit.knowledge.dossier import Kind
 from dmun_audit.knowledge.interview.answers import Label, TargetDescription
 from dmun_audit.knowledge.interview.interviewer import ItemRequest
+from dmun_audit.knowledge.interview.own_direct_prompts import label_of
 from dmun_audit.knowledge.interview.panel import Collector
 from dmun_audit.knowledge.words.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 from dmun_audit.knowledge.words.identity import identity
@@ -40,7 +41,6 @@ PARENTS: dict[Kind, str] = {
 """What every target of a kind is: the third decoy."""
 
 _DECOYS_OF_A_KIND = 2
-_LABELS: dict[Kind, str] = {"style": "a painting in the style of {}", "brand": "a picture of {}", "unsafe": "a picture of {}"}
 _LONGEST_MEANING = 80  # characters of what a model says a name means
 
 
@@ -101,7 +101,7 @@ class TargetNames:
         """`label` if it mentions a name of the target, otherwise one made of the own name."""
         if any(mentions(label, name, "") for name in self.all):
             return label
-        return _LABELS.get(self.kind, "a photo of {}").format(self.own)
+        return label_of(self.own, self.kind)
 
     def remarks(self, label: str = "") -> tuple[str, ...]:
         """A sentence about each name that was dropped, and about a `label` that mentions no name of the target."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from textwrap import shorten
 from typing import Generic, Literal
 
@@ -29,11 +29,26 @@ Wording = Literal["first", "purpose", "example"]
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A request that brought nothing or too little: its topic, the reason, and a sentence for people."""
+    """A request that brought nothing or too little: its topic, the reason, and how many items of the `wanted` it `had`.
+
+    `why` is the reason in words, for the sentence.
+    """
 
     topic: str
     reason: Reason
-    sentence: str
+    had: int
+    wanted: int
+    why: str
+
+    @property
+    def sentence(self) -> str:
+        """What could not be had, for people."""
+        count = f"{self.had} of {self.wanted} items" if self.wanted > 1 else "nothing"
+        return f"{self.topic}: {count} could be had; {self.why}."
+
+    def of_all(self, had: int) -> Shortfall:
+        """The shortfall of several language models, which gave so many items together."""
+        return replace(self, had=had)
 
 
 @dataclass
@@ -95,7 +110,6 @@ class CollectedItems(Generic[Item]):
     @property
     def shortfall(self) -> Shortfall:
         """What the request did not bring."""
-        count = f"{len(self.items)} of {self.request.wanted} items" if self.request.wanted > 1 else "nothing"
         why = {
             "refused": "the language model refused",
             "invalid": "its answers were not valid",
@@ -105,7 +119,7 @@ class CollectedItems(Generic[Item]):
         }[self.last_end]
         problem = self.list_problem or next(iter(self.problems), "")
         detail = f" ({problem.rstrip('.')})" if problem and self.last_end == "invalid" else ""
-        return Shortfall(self.request.topic, self.last_end, f"{self.request.topic}: {count} could be had; {why}{detail}.")
+        return Shortfall(self.request.topic, self.last_end, len(self.items), self.request.wanted, f"{why}{detail}")
 
     def add(self, answer: Answer) -> None:
         """Add the valid items of an answer, note the problems of the others, and decide how to ask next."""

@@ -79,7 +79,7 @@ class Panel:
             asked = {place: request if is_last else replace(request, optional=True) for place, request in lacking.items()}
             for (place, request), answer in zip(asked.items(), interviewer.collect(list(asked.values())), strict=True):
                 items[place] = _together(request, items[place], answer)
-                if answer:
+                if any(kept is item for item in answer for kept in items[place]):
                     self.given[number].append(request.topic)
             failed = {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
             lacking = {
@@ -88,7 +88,7 @@ class Panel:
                 if request.topic in failed and not (number and _is_enough(request, items[place]))
             }
             if is_last:
-                self.shortfalls += [failed[request.topic] for request in lacking.values()]
+                self.shortfalls += [failed[request.topic].of_all(len(items[place])) for place, request in lacking.items()]
         return items
 
 

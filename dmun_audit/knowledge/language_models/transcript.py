@@ -178,13 +178,8 @@ class Transcript:
     def note_schema_ignored(self) -> None:
         """Tell the model, if it can be told, that its server took a schema and did not keep to it."""
         note = getattr(self._model, "note_schema_ignored", None)
-        if note and not self._unsupported:  # a server that refused the schema never took it
+        if note:
             note()
-
-    @property
-    def unsupported_parameters(self) -> list[str]:
-        """The parameters of questions that the model ignored when the answers came, in whole sentences."""
-        return list(self._unsupported)
 
     @property
     def sentences(self) -> list[str]:

@@ -55,9 +55,7 @@ def test_a_schema_that_is_ignored_is_noticed_and_told(server, caplog):
     _, client = ask(server, *[QUESTION] * 4, settings=Settings(concurrency=1))
     forms = [body.get("response_format", {}).get("type") for body in server.requests]
     assert forms == ["json_schema", "json_schema", "json_object", "json_object"]
-    assert client.unsupported_parameters == [
-        "The server took a JSON schema and did not keep to it; answers were validated here alone."
-    ]
+    assert client.unsupported_parameters == []  # it depends on the order of answers, so it is no part of a dossier
     assert "does not keep to the form of answers" in caplog.text
 
 
@@ -73,8 +71,10 @@ def test_a_preflight_can_note_that_a_schema_is_ignored(server):
     client = ChatCompletions(Endpoint(server.url, "m"), Settings())
     client.note_schema_ignored()
     list(client.ask([QUESTION]))
+    client.note_schema_ignored()  # once more says nothing new
     assert server.requests[0]["response_format"] == {"type": "json_object"}
-    assert len(client.unsupported_parameters) == 1
+    assert client.accepted.response_format == "json_object"
+    assert client.unsupported_parameters == []
 
 
 def test_a_status_500_that_passes_loses_no_schema(server):
@@ -89,7 +89,7 @@ def test_a_status_500_that_passes_loses_no_schema(server):
     [
         (TEXT, True),
         ("<think>{}</think>" + TEXT, True),
-        ("```json\n" + TEXT + "\n```", False),
+        ("```json\n" + TEXT + "\n```", True),  # llama.cpp's grammar allows a fence
         ('{"item": []}', False),
         ('{"items": [1]}', False),
         ("[]", False),

@@ -86,6 +86,10 @@ class ChatCompletions:
 
     def note_schema_ignored(self) -> None:
         """Take note that the server accepts a schema and does not keep to it: from now on a plainer form is asked for."""
+        if self.accepted.response_format == "json_schema":
+            self._ask_plainer()
+
+    def _ask_plainer(self) -> None:
         plainer = self.accepted.plainer()
         if plainer is not None:
             _LOG.warning("%s does not keep to the form of answers that was asked for; asking for a plainer one", self.model)
@@ -129,7 +133,7 @@ class ChatCompletions:
         asked_for = question.schema if self.accepted.response_format == "json_schema" else {"type": "object"}
         self._unfit = 0 if fits(answer.text, asked_for) else self._unfit + 1
         if self._unfit >= UNFIT_ANSWERS:
-            self.note_schema_ignored()
+            self._ask_plainer()
 
     async def send(self, client: httpx.AsyncClient, accepted: RequestFormat, question: Question, max_tokens: int) -> Answer:
         """Send one question once. Raises Silence, TemporaryFault, Refused or UsageError."""

@@ -69,9 +69,7 @@ class RequestFormat:
         """The parameters left out, in whole sentences, for the provenance of a dossier."""
         left_out = sorted(self.left_out - {"stream_options", "strict"})
         sentences = [f"The server does not take the parameter {name}." for name in left_out]
-        if self.schema_ignored:
-            sentences.append("The server took a JSON schema and did not keep to it; answers were validated here alone.")
-        elif self.response_format != "json_schema":
+        if self.response_format != "json_schema" and not self.schema_ignored:
             sentences.append("The server does not take response_format json_schema; answers were validated here alone.")
         return sentences
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+_FENCED = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)  # llama.cpp's grammar allows a fence around the JSON
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -61,7 +63,7 @@ def fits(text: str, schema: Mapping[str, Any]) -> bool:
     """Whether `text` is JSON with the types, the required names and no other names than `schema` has. What a model thought
     before `</think>` does not count. Lengths, patterns and ranges are not checked."""
     try:
-        return _fits(json.loads(text.rpartition("</think>")[2]), schema)
+        return _fits(json.loads(_FENCED.sub(r"\1", text.rpartition("</think>")[2])), schema)
     except (ValueError, RecursionError):
         return False
 
