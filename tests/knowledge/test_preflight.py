@@ -213,6 +213,27 @@ def test_a_model_that_answers_without_json_is_told_at_once(build, chat, text):
     assert build("--no-preflight")[0] == 0
 
 
+def test_a_mended_server_is_asked_again(build, chat, tmp_path):
+    good, chat.answer_preflight = chat.answer_preflight, lambda body: "I would rather not say."
+    assert build()[0] == 4
+    assert list(tmp_path.iterdir()) == []  # another model may take the place of this one
+    chat.answer_preflight = good
+    assert build()[0] == 0
+    assert len(chat.preflights) == 2
+
+
+def test_a_useless_answer_that_an_older_transcript_holds_is_not_used(build, chat, tmp_path):
+    assert build()[0] == 0
+    transcript = tmp_path / "made.transcript.jsonl"
+    lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+    assert "seconds" in lines[1]
+    lines[1]["text"] = "no"
+    transcript.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    answered = len(chat.requests)
+    assert build("--force")[0] == 0
+    assert (len(chat.preflights), len(chat.requests)) == (2, answered)
+
+
 # Failures.
 
 

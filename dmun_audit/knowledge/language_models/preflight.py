@@ -1,7 +1,7 @@
 """One small question before many: can the model be reached, how fast is it, does it keep to a schema, what will the rest take?
 
 The question's schema names words that its text does not, so a model that is not held to the schema cannot guess them. The answer
-stays in the transcript: a command that goes on asks it once. No dossier counts it.
+stays in the transcript, unless it is no JSON: a command that goes on asks it once. No dossier counts it.
 """
 
 from __future__ import annotations
@@ -99,26 +99,32 @@ def preflight(transcript: Transcript, concurrency: int, temperature: float) -> P
     `concurrency` is the number of questions that will be open at once. Raises UsageError if the server cannot be reached, if no
     answer comes, or if the answer is no JSON.
     """
-    endpoint = transcript.endpoint
-    if endpoint is not None and not transcript.holds(question(temperature)):
+    endpoint, model = transcript.endpoint, transcript.model
+
+    def refuse(answer: Answer) -> UsageError | None:
+        return None if form_of(answer) != "none" else _without_json(model, answer)
+
+    if endpoint is not None and not transcript.kept_aside(question(temperature), refuse):
         require_reachable(endpoint)
-    answer, seconds = transcript.ask_aside(question(temperature))
+    answer, seconds = transcript.ask_aside(question(temperature), refuse)
     if seconds > SLOW_START:
-        again, second = transcript.ask_aside(question(temperature, 1))
+        again, second = transcript.ask_aside(question(temperature, 1), refuse)
         answer, seconds = (again, second) if second < seconds else (answer, seconds)
     form = form_of(answer)
-    if form == "none":
-        raise UsageError(
-            f"the language model {transcript.model!r} does not answer in JSON",
-            f"to a small question it answered {answer.text[:80]!r}" if answer.text.strip() else "its answer was empty",
-            "use a model or a server that keeps to a JSON schema, or add --no-preflight to try it all the same",
-        )
     if form == "json":
         transcript.note_schema_ignored()
     hosted = endpoint is not None and not is_loopback(endpoint.url)
     tokens = answer.tokens_out or round(len(answer.text) / CHARACTERS_PER_TOKEN) or 1
     facts = facts_of(endpoint) if endpoint is not None else ServerFacts()
     return PreflightResult(seconds, tokens, form, max(1, concurrency) if hosted else 1, facts)
+
+
+def _without_json(model: str, answer: Answer) -> UsageError:
+    return UsageError(
+        f"the language model {model!r} does not answer in JSON",
+        f"to a small question it answered {answer.text[:80]!r}" if answer.text.strip() else "its answer was empty",
+        "use a model or a server that keeps to a JSON schema, or add --no-preflight to try it all the same",
+    )
 
 
 def form_of(answer: Answer) -> Form:
