@@ -169,6 +169,7 @@ def test_a_pack_is_completed(build, chat, tmp_path):
         (["Van Gogh", "nudity"], "--allow-sensitive"),
         (["Van Gogh", "!!!"], "is no name of a target"),
         (["Van Gogh", "Monet", "-o", "file.json"], "file.json is a file"),
+        (["Van Gogh", "--vlm=transcript:file.json", "--base=atelier:base", "--policy=bogus"], "bogus"),
         (["Van Gogh", "--llm=http://127.0.0.1:9/v1#x", "--llm=http://127.0.0.1:9/v1#x"], "is given twice"),
     ],
 )

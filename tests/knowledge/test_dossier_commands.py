@@ -283,6 +283,11 @@ def test_show_and_diff_say_what_a_thin_dossier_lacks_and_who_helped(raw):
         (["build", "church", "--llm=transcript:nowhere"], "names no file"),
         (["build", "church", LLM, "--vlm=http://127.0.0.1:9/v1#m"], "--vlm needs --base"),
         (["build", "church", LLM, "--base=atelier:base", "--vlm=eyes"], "'eyes' names no language model"),
+        (["build", "church", LLM, "--base=atelier:base", "--vlm=http://127.0.0.1:9/v1#m", "--policy=bogus"], "policy 'bogus'"),
+        (
+            ["order", "church", "-o", "o.json", "--base=atelier:base", "--vlm=http://127.0.0.1:9/v1#m", "--policy=bogus"],
+            "'bogus'",
+        ),
         (["build", "church", LLM, "--base=atelier:nothing"], "no model 'nothing'"),
         (["build", "church", LLM, "-o", "."], "is a folder"),
         (["build", "nudity", LLM], "--allow-sensitive"),
