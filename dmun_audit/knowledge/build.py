@@ -52,7 +52,11 @@ class LanguageModelAccess:
         lock = path.with_name(f".{path.name}.lock")
         with held(lock, wait=False) as locked:
             if not locked:
-                raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
+                raise UsageError(
+                    f"{path} is being written by another command",
+                    f"that command holds {lock}: two would mix their answers",
+                    "wait for it, or name another output",
+                )
             try:
                 model = open_language_model(self.reference, self.settings, self.additions)
                 transcript = Transcript(path, model, self.additions.options)
