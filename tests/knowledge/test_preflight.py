@@ -292,7 +292,7 @@ def test_the_dossier_is_the_same_with_and_without_it_and_when_replayed(build, ch
     first, asked = made.read_bytes(), len(chat.requests)
     code, output = build("--force")
     assert code == 0
-    assert "answers are in the transcript already" in output
+    assert "oracle: all answers are in the transcript; no question was asked" in output
     assert (len(chat.preflights), len(chat.requests)) == (1, asked)
     assert made.read_bytes() == first
     assert json.loads(first)["provenance"]["questions"] == asked
@@ -304,6 +304,38 @@ def test_the_dossier_is_the_same_with_and_without_it_and_when_replayed(build, ch
     assert build("--force", "--no-preflight")[0] == 0
     assert len(chat.preflights) == 1
     assert made.read_bytes() == first
+
+
+def test_an_interview_that_goes_on_says_what_is_left_and_what_is_done(build, chat, tmp_path, monkeypatch):
+    from dmun_audit.knowledge.interview import progress
+
+    code, output = build()
+    assert code == 0
+    assert "in the transcript" not in output
+    transcript = tmp_path / "made.transcript.jsonl"
+    lines = transcript.read_text().splitlines(keepends=True)
+    answers = [line for line in lines if '"key"' in line and '"seconds"' not in line]
+    lost = len(answers) - 12
+    transcript.write_text("".join(line for line in lines if line not in answers[-lost:]))
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    code, output = build("--force")
+    assert code == 0
+    kept, planned = len(answers) - lost, expected_interview(1).questions
+    assert re.search(
+        rf"oracle: {kept} answers are in the transcript; about {planned - kept} questions are left, about [\d,]+ tokens, less than",
+        output,
+    )
+    counted = [int(done) for done in re.findall(r"(\d+) of about \d+ answers", output)]
+    assert len(counted) == lost
+    assert counted == sorted(counted)
+    assert counted[-1] == len(answers)
+    assert "no question was asked" not in output
+
+
+def test_the_plan_of_what_is_left_shrinks_with_the_answers():
+    assert PLAN.without(0) == PLAN
+    assert PLAN.without(18) == QuestionPlan(questions=9, tokens_in=6_667, tokens_out=13_333, longest=3_000)
+    assert PLAN.without(99) == QuestionPlan(questions=0, tokens_in=0, tokens_out=0, longest=3_000)
 
 
 def test_a_transcript_without_one_replays_too(brief, access, chat, tmp_path):

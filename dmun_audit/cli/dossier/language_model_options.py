@@ -112,7 +112,14 @@ def with_preflight(
     `plan` says what will be asked, and a line tells what that takes; None stands for a number of questions that nobody knows yet.
     Nothing is asked where a transcript is replayed.
     """
-    return replace(access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option))
+    return replace(
+        access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option), on_close=_say_if_nothing_was_asked
+    )
+
+
+def _say_if_nothing_was_asked(transcript: Transcript) -> None:
+    if transcript.was_complete:
+        print_progress(f"{transcript.model}: all answers are in the transcript; no question was asked")
 
 
 def ask_preflight(

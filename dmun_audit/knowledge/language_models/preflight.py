@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
@@ -51,6 +51,12 @@ class QuestionPlan:
     tokens_in: int
     tokens_out: int
     longest: int
+
+    def without(self, answered: int) -> QuestionPlan:
+        """The plan of what is left when so many questions are answered, each taken for one of average length."""
+        left = max(0, self.questions - answered)
+        share = left / max(1, self.questions)
+        return replace(self, questions=left, tokens_in=round(share * self.tokens_in), tokens_out=round(share * self.tokens_out))
 
 
 @dataclass(frozen=True)
@@ -157,18 +163,21 @@ def announce(
 ) -> None:
     """Say what the questions of a plan will take: one line, and a further one for each thing that speaks against the model.
 
-    Raises UsageError if they would take longer than `limits.minutes`.
+    Answers that the transcript holds count as answers to them. Raises UsageError if the rest would take longer than
+    `limits.minutes`.
     """
+    kept = transcript.kept
+    plan = plan.without(kept)
     minutes = result.minutes(plan)
+    count = f"{plan.questions} {'question' if plan.questions == 1 else 'questions'}"
+    held = f"{kept} {'answer is' if kept == 1 else 'answers are'} in the transcript; "
     parts = [
-        f"{plan.questions} {'question' if plan.questions == 1 else 'questions'}",
+        f"{held}about {count} {'is' if plan.questions == 1 else 'are'} left" if kept else count,
         f"about {round_number(plan.tokens_in + plan.tokens_out)} tokens",
         about(60 * minutes),
         *_cost(result.facts, plan, limits),
     ]
-    kept = transcript.kept - 1  # besides the preflight's own answer
-    held = f" ({kept} {'answer is' if kept == 1 else 'answers are'} in the transcript already)" if kept > 0 else ""
-    on_line(f"{transcript.model}: {', '.join(parts)}{held}")
+    on_line(f"{transcript.model}: {', '.join(parts) if plan.questions else f'{held}few questions are left, if any'}")
     if result.form == "json":
         on_line("the server does not keep to a JSON schema: answers are checked here, and wrong ones asked for again")
     context = result.facts.context

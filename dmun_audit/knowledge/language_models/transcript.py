@@ -43,6 +43,7 @@ class Transcript:
         self._model = model
         self._answers: dict[str, Answer] = {}
         self._used: dict[str, Answer] = {}
+        self._asked = 0
         self._seconds: dict[str, float] = {}
         self._unsupported: list[str] = []
         self._ends_in_half_a_line = False
@@ -98,11 +99,12 @@ class Transcript:
                 "repeat it with the target, --base, --seed, --temperature and --repeats of that interview, or give the language "
                 "model itself with --llm=…",
             )
+        if self.progress:
+            used = sum(key not in self._used for key in {*keys} - {*unanswered})
+            self.progress.begin(used, len(unanswered))
         if unanswered and self._model is not None:
-            if self.progress:
-                used = sum(key not in self._used for key in {*keys} - {*unanswered})
-                self.progress.begin(used, len(unanswered))
             self._ask_model(self._model, unanswered)
+            self._asked += len(unanswered)
         self._used |= {key: self._answers[key] for key in keys}
         return [self._answers[key] for key in keys]
 
@@ -181,8 +183,13 @@ class Transcript:
 
     @property
     def kept(self) -> int:
-        """The number of answers that the file holds."""
-        return len(self._answers)
+        """The number of answers that the file holds, without those about the model itself."""
+        return sum(key not in self._seconds for key in self._answers)
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether every answer that was used so far, and there is one, was in the file before."""
+        return bool(self._used) and not self._asked
 
     @property
     def replays(self) -> bool:
