@@ -252,13 +252,29 @@ def test_a_named_server_that_is_not_there_is_told_with_what_starts_it(build, mon
     assert "ollama serve" in output
 
 
-def test_a_server_that_refuses_the_key_is_told_before_the_interview(build, chat):
+@pytest.mark.parametrize(
+    ("status", "reason", "key", "what"),
+    [
+        (401, "sorry", KEY, "did not accept the key"),
+        (403, "sorry", KEY, "did not accept the key"),
+        (401, "no such key", "", "wants a key"),
+        (404, "Not Found", KEY, "does not know this path or model"),
+        (404, "The model `oracle` does not exist.", KEY, "does not know the model 'oracle'"),
+        (400, "sorry", KEY, "refused the question"),
+    ],
+)
+def test_a_server_that_refuses_says_what_it_refuses_before_the_interview(build, chat, monkeypatch, status, reason, key, what):
+    monkeypatch.setenv("DMUN_LLM_API_KEY", key)
     chat.answer_preflight = None
-    chat.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "no such key"}}', 401))
+    chat.answer = None
+    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": reason}}).encode(), status)] * 12)
     code, output = build()
     assert code == 4
-    assert "no such key" in output
-    assert len(chat.requests) == 1
+    assert f"ERROR: the {'language model' if status == 400 else 'server'} at {chat.url} {what}" in output
+    assert reason in output
+    assert KEY not in output
+    if status != 400:  # a server is asked in plainer forms after that
+        assert len(chat.requests) == 1
 
 
 def test_a_model_without_speed_of_its_own_is_asked_once_more(access, chat, monkeypatch):
