@@ -276,6 +276,8 @@ def test_show_and_diff_say_what_a_thin_dossier_lacks_and_who_helped(raw):
         (["build", "church", LLM, "--batch=-3"], "--batch=-3 makes no sense"),
         (["build", "church", LLM, "--temperature=-1"], "--temperature=-1.0 makes no sense"),
         (["build", "church", LLM, "--repeats=0"], "--repeats=0 makes no sense"),
+        (["build", "church", LLM, "--max-minutes=5", "--no-preflight"], "--max-minutes and --no-preflight exclude each other"),
+        (["order", "church", LLM, "-o", "o.json", "--max-minutes=5", "--no-preflight"], "exclude each other"),
         (["build", " ", LLM], "the target is empty"),
         (["build", "church", "--llm=gpt"], "'gpt' names no language model"),
         (["build", "church", "--llm=http://127.0.0.1:9/v1"], "the language model cannot be reached at http://127.0.0.1:9/v1"),

@@ -166,6 +166,17 @@ def test_a_slow_model_is_told_what_would_help_and_refused_over_the_limit(build, 
     assert len(chat.preflights) == 1
 
 
+def test_the_limit_of_minutes_holds_for_a_dossier_to_start_from(build, chat, monkeypatch):
+    monkeypatch.setattr(PreflightResult, "minutes", lambda self, plan: plan.questions / 10)
+    code, output = build("--start-from=van-gogh", "--max-minutes=1")
+    assert code == 4
+    assert "'oracle' could need about 2 minutes\n" in output
+    assert not chat.requests
+    code, output = build("--start-from=van-gogh", "--max-minutes=9")
+    assert code == 0
+    assert f"oracle: at most {expected_interview(1).questions} questions, about " in output
+
+
 # The schema.
 
 

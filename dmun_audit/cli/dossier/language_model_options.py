@@ -146,6 +146,12 @@ def _limits(arguments: argparse.Namespace, option: str) -> Limits:
     for name in ("max_minutes", "price_in", "price_out"):
         if getattr(arguments, name) is not None:
             require_at_least(arguments, name, 0)
+    if arguments.max_minutes is not None and arguments.no_preflight:
+        raise UsageError(
+            "--max-minutes and --no-preflight exclude each other",
+            "the preflight measures the speed, from which the minutes follow",
+            "omit one of them",
+        )
     price_in, price_out = (arguments.price_in, arguments.price_out) if option == "llm" else (None, None)
     return Limits(arguments.max_minutes, price_in, price_out)
 

@@ -45,12 +45,13 @@ Form = Literal["schema", "json", "none", "unknown"]
 @dataclass(frozen=True)
 class QuestionPlan:
     """How many questions will be asked, and the tokens of all questions and of all answers, about. `longest` is the most tokens that
-    one question has with its answer, once it is asked again."""
+    one question has with its answer, once it is asked again. `at_most` says that there may be far fewer questions."""
 
     questions: int
     tokens_in: int
     tokens_out: int
     longest: int
+    at_most: bool = False
 
     def without(self, answered: int) -> QuestionPlan:
         """The plan of what is left when so many questions are answered, each taken for one of average length."""
@@ -171,8 +172,9 @@ def announce(
     minutes = result.minutes(plan)
     count = f"{plan.questions} {'question' if plan.questions == 1 else 'questions'}"
     held = f"{kept} {'answer is' if kept == 1 else 'answers are'} in the transcript; "
+    number = f"{'at most' if plan.at_most else 'about'} {count}"
     parts = [
-        f"{held}about {count} {'is' if plan.questions == 1 else 'are'} left" if kept else count,
+        f"{held}{number} {'is' if plan.questions == 1 else 'are'} left" if kept else (number if plan.at_most else count),
         f"about {round_number(plan.tokens_in + plan.tokens_out)} tokens",
         about(60 * minutes),
         *_cost(result.facts, plan, limits),
@@ -188,7 +190,7 @@ def announce(
         )
     if limits.minutes is not None and minutes > limits.minutes:
         raise UsageError(
-            f"the language model {transcript.model!r} would need {about(60 * minutes)}",
+            f"the language model {transcript.model!r} {'could' if plan.at_most else 'would'} need {about(60 * minutes)}",
             f"it gives {result.tokens_per_second:.3g} tokens a second, and --max-minutes allows {limits.minutes:g}",
             "fewer --repeats, a smaller model, a larger machine, or a higher limit",
         )
