@@ -6,7 +6,7 @@ import argparse
 import difflib
 import logging
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 from dmun_audit._util.errors import UsageError
 
@@ -14,7 +14,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser with `--log-level` that suggests the nearest word for a mistyped command or choice.
+    """A parser with `--log-level` that suggests the nearest word for a mistyped command or choice, and raises UsageError for bad input.
 
     The parsers of its sub-commands are of this class too.
     """
@@ -29,6 +29,17 @@ class CommandParser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,  # or else the default of a sub-command would replace a level given before it
             help=f"write log messages to standard error: {', '.join(LOG_LEVELS)}",
         )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError, whose exit code is 4. (argparse would print all options and end with 2, which stands for Ctrl-C here.)"""
+        raise UsageError(message, "", f"see {self.prog} --help")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does it, but unknown arguments are an error of the command that they were given to, whose help lists the known."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         if action.option_strings and action.nargs is None and arg_strings == ["--"]:  # Python 3.11 would make an empty list of it

@@ -62,7 +62,8 @@ def order_by_knowledge(dossier: Dossier, interviewer: Interviewer, repeats: int)
     names = [concept.name for concept in dossier.concepts]
     similarity = assess_similarity(interviewer, target_values(dossier), names, repeats)
     ordering = ordering_of(interviewer.transcript.model, similarity, names)
-    sentence = f"Ordered by {ordering.model}, which rated and ranked the concepts {repeats} times each."
+    times = "once" if repeats == 1 else f"{repeats} times"
+    sentence = f"Ordered by {ordering.model}, which rated and ranked the concepts {times} each."
     return _with_ordering(dossier, ordering, [sentence, *cost_sentences(interviewer)])
 
 

@@ -28,7 +28,8 @@ from dmun_audit.store.files import held
 class LanguageModelAccess:
     """Which language model to ask, where its answers are kept (`transcript`), and how it samples.
 
-    `additions` go with every request over HTTP. `on_open` gets the open transcript before the first question.
+    `additions` go with every request over HTTP. `on_open` gets the open transcript before the first question, `on_close` after the
+    last, unless an error has ended the questions.
     """
 
     reference: LanguageModelReference
@@ -38,6 +39,7 @@ class LanguageModelAccess:
     seed: int = 0
     additions: Additions = field(default_factory=Additions)
     on_open: Callable[[Transcript], None] = lambda transcript: None
+    on_close: Callable[[Transcript], None] = lambda transcript: None
 
     @contextmanager
     def open_transcript(self) -> Iterator[Transcript]:
@@ -52,13 +54,18 @@ class LanguageModelAccess:
         lock = path.with_name(f".{path.name}.lock")
         with held(lock, wait=False) as locked:
             if not locked:
-                raise UsageError(f"{path} is being written by another command", "", "wait for it, or name another output")
+                raise UsageError(
+                    f"{path} is being written by another command",
+                    f"that command holds {lock}: two would mix their answers",
+                    "wait for it, or name another output",
+                )
             try:
                 model = open_language_model(self.reference, self.settings, self.additions)
                 transcript = Transcript(path, model, self.additions.options)
                 try:
                     self.on_open(transcript)
                     yield transcript
+                    self.on_close(transcript)
                 finally:
                     transcript.release()
             finally:

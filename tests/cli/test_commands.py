@@ -54,11 +54,30 @@ def test_report_of_a_folder_that_is_none_names_it(tmp_path, capsys):
     assert "Traceback" not in message
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"]])
-def test_an_unknown_command_prints_usage(arguments, capsys):
-    with pytest.raises(SystemExit):
-        main(arguments)
-    assert "usage: dmun-audit" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "what", "command"),
+    [
+        ([], "the following arguments are required: COMMAND", "dmun-audit"),
+        (["nonsense"], "argument COMMAND: invalid choice: 'nonsense'; ", "dmun-audit"),
+        (["dossier", "build", "Van Gogh"], "the following arguments are required: --llm", "dmun-audit dossier build"),
+        (
+            ["dossier", "build", "x", "--llm=a:b", "--repeats=many"],
+            "--repeats: invalid int value: 'many'",
+            "dmun-audit dossier build",
+        ),
+        (["dossier", "build", "x", "--llm=a:b", "--bogus"], "unrecognized arguments: --bogus", "dmun-audit dossier build"),
+        (["dossier", "order", "church", "--llm=a:b"], "required: -o/--output", "dmun-audit dossier order"),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_one_error_without_the_list_of_options(arguments, what, command, capsys):
+    assert main(arguments) == 4
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("ERROR: ")
+    assert what in printed.err
+    assert printed.err.endswith(f"\n  do:   see {command} --help\n")
+    assert "usage" not in printed.err
+    assert printed.err.count("\n") == 2
 
 
 @pytest.mark.parametrize(
@@ -77,9 +96,7 @@ def test_an_unknown_command_prints_usage(arguments, capsys):
     ],
 )
 def test_a_mistyped_word_gets_the_nearest_one(arguments, suggestion, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+    assert main(arguments) == 4
     assert suggestion in capsys.readouterr().err
 
 

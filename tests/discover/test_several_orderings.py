@@ -66,6 +66,7 @@ def test_each_language_model_gives_an_ordering_and_keeps_its_answers_apart(chat,
     assert headers == {"big/right", "big/wrong"}
     assert "ordered by language model big/right, language model big/wrong" in capsys.readouterr().out
     assert dossier.concepts == PACK.concepts
+    assert "Ordered by big/right, which rated and ranked the concepts once each." in dossier.provenance.history
     text = " ".join(" ".join(show(dossier)).split())
     assert "by the language model big/right: " in text
     assert "by the language model big/wrong: " in text

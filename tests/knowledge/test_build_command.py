@@ -169,6 +169,17 @@ def test_a_pack_is_completed(build, chat, tmp_path):
         (["Van Gogh", "nudity"], "--allow-sensitive"),
         (["Van Gogh", "!!!"], "is no name of a target"),
         (["Van Gogh", "Monet", "-o", "file.json"], "file.json is a file"),
+        (
+            ["Van Gogh", "-o", "file.json/x.json"],
+            "cannot write into file.json\n  why:  file.json is a file\n  do:   choose another",
+        ),
+        (["Van Gogh", "-o", "file.json/new/x.json"], "cannot write into file.json/new\n  why:  file.json is a file\n"),
+        (
+            ["Van Gogh", "-o", "/proc/x.json"],
+            "cannot write into /proc\n  why:  permission denied\n  do:   choose another folder with",
+        ),
+        (["Van Gogh", "-o", "/proc/new/x.json"], "cannot write into /proc/new\n  why:  permission denied\n"),
+        (["Van Gogh", "--vlm=transcript:file.json", "--base=atelier:base", "--policy=bogus"], "bogus"),
         (["Van Gogh", "--llm=http://127.0.0.1:9/v1#x", "--llm=http://127.0.0.1:9/v1#x"], "is given twice"),
     ],
 )

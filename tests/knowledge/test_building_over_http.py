@@ -155,6 +155,6 @@ def test_a_killed_build_leaves_half_a_line_and_loses_nothing_else(brief, access,
 def test_two_builds_do_not_write_one_transcript(brief, access):
     with (
         access.open_transcript(),
-        pytest.raises(UsageError, match="written by another command"),
+        pytest.raises(UsageError, match=r"written by another command\n  why:  that command holds .*lock: two would mix"),
     ):
         build_dossier(brief, access)

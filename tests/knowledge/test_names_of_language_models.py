@@ -165,12 +165,35 @@ def test_a_variable_without_a_url_is_one_error_that_does_not_show_it(value, mess
 
 
 @pytest.mark.parametrize(
-    ("text", "guess"),
-    [("olama:llama3.1", "ollama"), ("opnai:gpt", "openai"), ("anthropc:x", "anthropic"), ("openruter:a/b", "openrouter")],
+    ("text", "meant"),
+    [
+        ("olama:llama3.1", "ollama:llama3.1"),
+        ("opnai:gpt", "openai:gpt"),
+        ("anthropc:x", "anthropic:x"),
+        ("openruter:a/b", "openrouter:a/b"),
+        ("vLLM:a/b", "vllm:a/b"),
+        ("OLLAMA:", "ollama:…"),
+        ("ollama", "ollama:…"),
+        ("localhost:8000#m", "http://localhost:8000/v1#m"),
+        ("localhost:8000/", "http://localhost:8000/v1"),
+        ("10.0.0.7:8000/api/v1#a/b", "http://10.0.0.7:8000/api/v1#a/b"),
+        ("llama3.1", "ollama:llama3.1"),
+        ("llama3.1:8b", "ollama:llama3.1:8b"),
+        ("gpt-4o", "openai:gpt-4o"),
+        ("Qwen/Qwen3-4B", "transformers:Qwen/Qwen3-4B"),
+        ("old.transcript.jsonl", "transcript:old.transcript.jsonl"),
+    ],
 )
-def test_a_typing_error_in_a_short_name_is_guessed(text, guess):
-    assert close_kind(text) == f"did you mean {guess}:…? "
-    with pytest.raises(UsageError, match=f"did you mean {guess}:…"):
+def test_what_was_meant_is_guessed_and_nothing_else_is_said(text, meant):
+    assert close_kind(text) == f"did you mean {meant}? "
+    with pytest.raises(UsageError) as caught:
+        parse_language_model(text)
+    assert str(caught.value) == f"{text!r} names no language model\n  do:   did you mean {meant}?"
+
+
+@pytest.mark.parametrize("text", ["something:else", ":x", "", " "])
+def test_without_a_guess_the_kinds_are_listed(text):
+    with pytest.raises(UsageError, match=r"do:   use SERVER:MODEL"):
         parse_language_model(text)
 
 

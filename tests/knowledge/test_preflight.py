@@ -166,6 +166,17 @@ def test_a_slow_model_is_told_what_would_help_and_refused_over_the_limit(build, 
     assert len(chat.preflights) == 1
 
 
+def test_the_limit_of_minutes_holds_for_a_dossier_to_start_from(build, chat, monkeypatch):
+    monkeypatch.setattr(PreflightResult, "minutes", lambda self, plan: plan.questions / 10)
+    code, output = build("--start-from=van-gogh", "--max-minutes=1")
+    assert code == 4
+    assert "'oracle' could need about 2 minutes\n" in output
+    assert not chat.requests
+    code, output = build("--start-from=van-gogh", "--max-minutes=9")
+    assert code == 0
+    assert f"oracle: at most {expected_interview(1).questions} questions, about " in output
+
+
 # The schema.
 
 
@@ -213,6 +224,27 @@ def test_a_model_that_answers_without_json_is_told_at_once(build, chat, text):
     assert build("--no-preflight")[0] == 0
 
 
+def test_a_mended_server_is_asked_again(build, chat, tmp_path):
+    good, chat.answer_preflight = chat.answer_preflight, lambda body: "I would rather not say."
+    assert build()[0] == 4
+    assert list(tmp_path.iterdir()) == []  # another model may take the place of this one
+    chat.answer_preflight = good
+    assert build()[0] == 0
+    assert len(chat.preflights) == 2
+
+
+def test_a_useless_answer_that_an_older_transcript_holds_is_not_used(build, chat, tmp_path):
+    assert build()[0] == 0
+    transcript = tmp_path / "made.transcript.jsonl"
+    lines = [json.loads(line) for line in transcript.read_text().splitlines()]
+    assert "seconds" in lines[1]
+    lines[1]["text"] = "no"
+    transcript.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    answered = len(chat.requests)
+    assert build("--force")[0] == 0
+    assert (len(chat.preflights), len(chat.requests)) == (2, answered)
+
+
 # Failures.
 
 
@@ -231,13 +263,29 @@ def test_a_named_server_that_is_not_there_is_told_with_what_starts_it(build, mon
     assert "ollama serve" in output
 
 
-def test_a_server_that_refuses_the_key_is_told_before_the_interview(build, chat):
+@pytest.mark.parametrize(
+    ("status", "reason", "key", "what"),
+    [
+        (401, "sorry", KEY, "did not accept the key"),
+        (403, "sorry", KEY, "did not accept the key"),
+        (401, "no such key", "", "wants a key"),
+        (404, "Not Found", KEY, "does not know this path or model"),
+        (404, "The model `oracle` does not exist.", KEY, "does not know the model 'oracle'"),
+        (400, "sorry", KEY, "refused the question"),
+    ],
+)
+def test_a_server_that_refuses_says_what_it_refuses_before_the_interview(build, chat, monkeypatch, status, reason, key, what):
+    monkeypatch.setenv("DMUN_LLM_API_KEY", key)
     chat.answer_preflight = None
-    chat.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "no such key"}}', 401))
+    chat.answer = None
+    chat.fail_next(*[lambda handler, body: send(handler, json.dumps({"error": {"message": reason}}).encode(), status)] * 12)
     code, output = build()
     assert code == 4
-    assert "no such key" in output
-    assert len(chat.requests) == 1
+    assert f"ERROR: the {'language model' if status == 400 else 'server'} at {chat.url} {what}" in output
+    assert reason in output
+    assert KEY not in output
+    if status != 400:  # a server is asked in plainer forms after that
+        assert len(chat.requests) == 1
 
 
 def test_a_model_without_speed_of_its_own_is_asked_once_more(access, chat, monkeypatch):
@@ -271,7 +319,7 @@ def test_the_dossier_is_the_same_with_and_without_it_and_when_replayed(build, ch
     first, asked = made.read_bytes(), len(chat.requests)
     code, output = build("--force")
     assert code == 0
-    assert "answers are in the transcript already" in output
+    assert "oracle: all answers are in the transcript; no question was asked" in output
     assert (len(chat.preflights), len(chat.requests)) == (1, asked)
     assert made.read_bytes() == first
     assert json.loads(first)["provenance"]["questions"] == asked
@@ -283,6 +331,38 @@ def test_the_dossier_is_the_same_with_and_without_it_and_when_replayed(build, ch
     assert build("--force", "--no-preflight")[0] == 0
     assert len(chat.preflights) == 1
     assert made.read_bytes() == first
+
+
+def test_an_interview_that_goes_on_says_what_is_left_and_what_is_done(build, chat, tmp_path, monkeypatch):
+    from dmun_audit.knowledge.interview import progress
+
+    code, output = build()
+    assert code == 0
+    assert "in the transcript" not in output
+    transcript = tmp_path / "made.transcript.jsonl"
+    lines = transcript.read_text().splitlines(keepends=True)
+    answers = [line for line in lines if '"key"' in line and '"seconds"' not in line]
+    lost = len(answers) - 12
+    transcript.write_text("".join(line for line in lines if line not in answers[-lost:]))
+    monkeypatch.setattr(progress, "SECONDS", 0.0)
+    code, output = build("--force")
+    assert code == 0
+    kept, planned = len(answers) - lost, expected_interview(1).questions
+    assert re.search(
+        rf"oracle: {kept} answers are in the transcript; about {planned - kept} questions are left, about [\d,]+ tokens, less than",
+        output,
+    )
+    counted = [int(done) for done in re.findall(r"(\d+) of about \d+ answers", output)]
+    assert len(counted) == lost
+    assert counted == sorted(counted)
+    assert counted[-1] == len(answers)
+    assert "no question was asked" not in output
+
+
+def test_the_plan_of_what_is_left_shrinks_with_the_answers():
+    assert PLAN.without(0) == PLAN
+    assert PLAN.without(18) == QuestionPlan(questions=9, tokens_in=6_667, tokens_out=13_333, longest=3_000)
+    assert PLAN.without(99) == QuestionPlan(questions=0, tokens_in=0, tokens_out=0, longest=3_000)
 
 
 def test_a_transcript_without_one_replays_too(brief, access, chat, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -125,7 +125,7 @@ class _Build:
     def _with_preflights(self) -> list[LanguageModelAccess]:
         """The language models, each asked one small question before the interview. The first is asked most of it."""
         first, *further = self.language_models
-        plan = None if self.start else expected_interview(self.arguments.repeats)
+        plan = replace(expected_interview(self.arguments.repeats), at_most=self.start is not None)
         return [with_preflight(self.arguments, first, plan), *(with_preflight(self.arguments, each, None) for each in further)]
 
     def _with_images(self, dossier: Dossier, base: ModelReference, access: LanguageModelAccess) -> Dossier:

@@ -7,7 +7,9 @@ import logging
 import math
 import sys
 from dataclasses import replace
+from errno import EACCES, ENOENT, EPERM
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from dmun_audit._util.errors import UsageError
@@ -110,7 +112,14 @@ def with_preflight(
     `plan` says what will be asked, and a line tells what that takes; None stands for a number of questions that nobody knows yet.
     Nothing is asked where a transcript is replayed.
     """
-    return replace(access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option))
+    return replace(
+        access, on_open=lambda transcript: ask_preflight(arguments, transcript, plan, option), on_close=_say_if_nothing_was_asked
+    )
+
+
+def _say_if_nothing_was_asked(transcript: Transcript) -> None:
+    if transcript.was_complete:
+        print_progress(f"{transcript.model}: all answers are in the transcript; no question was asked")
 
 
 def ask_preflight(
@@ -137,6 +146,12 @@ def _limits(arguments: argparse.Namespace, option: str) -> Limits:
     for name in ("max_minutes", "price_in", "price_out"):
         if getattr(arguments, name) is not None:
             require_at_least(arguments, name, 0)
+    if arguments.max_minutes is not None and arguments.no_preflight:
+        raise UsageError(
+            "--max-minutes and --no-preflight exclude each other",
+            "the preflight measures the speed, from which the minutes follow",
+            "omit one of them",
+        )
     price_in, price_out = (arguments.price_in, arguments.price_out) if option == "llm" else (None, None)
     return Limits(arguments.max_minutes, price_in, price_out)
 
@@ -166,11 +181,28 @@ def require_at_least(arguments: argparse.Namespace, option: str, minimum: float)
 
 
 def require_new_file(output: Path, force: bool) -> None:
-    """Raise UsageError if `output` is a folder, or exists and `force` is false."""
+    """Raise UsageError if `output` is a folder, exists and `force` is false, or could not be written."""
+    require_writable_place(output)
     if output.is_dir():
         raise UsageError(f"{output} is a folder", "", "name a file, such as van-gogh.json")
     if output.exists() and not force:
         raise UsageError(f"{output} exists", "the command would replace it", "add --force, or name another file with -o")
+
+
+def require_writable_place(output: Path) -> None:
+    """Raise UsageError if no file can be made in the folder of `output`, or the folder cannot be made. Leaves nothing behind."""
+    folder = output.parent
+    try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        if folder.is_dir():
+            with TemporaryFile(dir=folder):
+                return
+        reason = f"{folder} is a file"
+    except OSError as error:
+        # some folders of the system, such as /proc, say that the new file does not exist
+        reason = "permission denied" if error.errno in (EACCES, EPERM, ENOENT) else (error.strerror or str(error)).lower()
+    raise UsageError(f"cannot write into {output.parent}", reason, "choose another folder with -o")
 
 
 def print_progress(line: str) -> None:

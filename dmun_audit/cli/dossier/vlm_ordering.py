@@ -37,9 +37,11 @@ def add_to(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
 
 
 def base_reference(arguments: argparse.Namespace) -> ModelReference | None:
-    """The model that `--base` names, or None. Raises UsageError for `--vlm` without `--base`."""
+    """The model that `--base` names, or None. Raises UsageError for `--vlm` without `--base`, or with a policy that there is not."""
     if arguments.vlm and not arguments.base:
         raise UsageError("--vlm needs --base", "the vision-language model sees images of the model before unlearning", "add it")
+    if arguments.vlm:
+        load_policy(arguments.policy)  # read again for the images: an error in it comes before the first question
     return parse_reference(arguments.base) if arguments.base else None
 
 

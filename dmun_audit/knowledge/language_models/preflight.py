@@ -1,7 +1,7 @@
 """One small question before many: can the model be reached, how fast is it, does it keep to a schema, what will the rest take?
 
 The question's schema names words that its text does not, so a model that is not held to the schema cannot guess them. The answer
-stays in the transcript: a command that goes on asks it once. No dossier counts it.
+stays in the transcript, unless it is no JSON: a command that goes on asks it once. No dossier counts it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
@@ -45,12 +45,19 @@ Form = Literal["schema", "json", "none", "unknown"]
 @dataclass(frozen=True)
 class QuestionPlan:
     """How many questions will be asked, and the tokens of all questions and of all answers, about. `longest` is the most tokens that
-    one question has with its answer, once it is asked again."""
+    one question has with its answer, once it is asked again. `at_most` says that there may be far fewer questions."""
 
     questions: int
     tokens_in: int
     tokens_out: int
     longest: int
+    at_most: bool = False
+
+    def without(self, answered: int) -> QuestionPlan:
+        """The plan of what is left when so many questions are answered, each taken for one of average length."""
+        left = max(0, self.questions - answered)
+        share = left / max(1, self.questions)
+        return replace(self, questions=left, tokens_in=round(share * self.tokens_in), tokens_out=round(share * self.tokens_out))
 
 
 @dataclass(frozen=True)
@@ -99,26 +106,32 @@ def preflight(transcript: Transcript, concurrency: int, temperature: float) -> P
     `concurrency` is the number of questions that will be open at once. Raises UsageError if the server cannot be reached, if no
     answer comes, or if the answer is no JSON.
     """
-    endpoint = transcript.endpoint
-    if endpoint is not None and not transcript.holds(question(temperature)):
+    endpoint, model = transcript.endpoint, transcript.model
+
+    def refuse(answer: Answer) -> UsageError | None:
+        return None if form_of(answer) != "none" else _without_json(model, answer)
+
+    if endpoint is not None and not transcript.kept_aside(question(temperature), refuse):
         require_reachable(endpoint)
-    answer, seconds = transcript.ask_aside(question(temperature))
+    answer, seconds = transcript.ask_aside(question(temperature), refuse)
     if seconds > SLOW_START:
-        again, second = transcript.ask_aside(question(temperature, 1))
+        again, second = transcript.ask_aside(question(temperature, 1), refuse)
         answer, seconds = (again, second) if second < seconds else (answer, seconds)
     form = form_of(answer)
-    if form == "none":
-        raise UsageError(
-            f"the language model {transcript.model!r} does not answer in JSON",
-            f"to a small question it answered {answer.text[:80]!r}" if answer.text.strip() else "its answer was empty",
-            "use a model or a server that keeps to a JSON schema, or add --no-preflight to try it all the same",
-        )
     if form == "json":
         transcript.note_schema_ignored()
     hosted = endpoint is not None and not is_loopback(endpoint.url)
     tokens = answer.tokens_out or round(len(answer.text) / CHARACTERS_PER_TOKEN) or 1
     facts = facts_of(endpoint) if endpoint is not None else ServerFacts()
     return PreflightResult(seconds, tokens, form, max(1, concurrency) if hosted else 1, facts)
+
+
+def _without_json(model: str, answer: Answer) -> UsageError:
+    return UsageError(
+        f"the language model {model!r} does not answer in JSON",
+        f"to a small question it answered {answer.text[:80]!r}" if answer.text.strip() else "its answer was empty",
+        "use a model or a server that keeps to a JSON schema, or add --no-preflight to try it all the same",
+    )
 
 
 def form_of(answer: Answer) -> Form:
@@ -151,18 +164,22 @@ def announce(
 ) -> None:
     """Say what the questions of a plan will take: one line, and a further one for each thing that speaks against the model.
 
-    Raises UsageError if they would take longer than `limits.minutes`.
+    Answers that the transcript holds count as answers to them. Raises UsageError if the rest would take longer than
+    `limits.minutes`.
     """
+    kept = transcript.kept
+    plan = plan.without(kept)
     minutes = result.minutes(plan)
+    count = f"{plan.questions} {'question' if plan.questions == 1 else 'questions'}"
+    held = f"{kept} {'answer is' if kept == 1 else 'answers are'} in the transcript; "
+    number = f"{'at most' if plan.at_most else 'about'} {count}"
     parts = [
-        f"{plan.questions} {'question' if plan.questions == 1 else 'questions'}",
+        f"{held}{number} {'is' if plan.questions == 1 else 'are'} left" if kept else (number if plan.at_most else count),
         f"about {round_number(plan.tokens_in + plan.tokens_out)} tokens",
         about(60 * minutes),
         *_cost(result.facts, plan, limits),
     ]
-    kept = transcript.kept - 1  # besides the preflight's own answer
-    held = f" ({kept} {'answer is' if kept == 1 else 'answers are'} in the transcript already)" if kept > 0 else ""
-    on_line(f"{transcript.model}: {', '.join(parts)}{held}")
+    on_line(f"{transcript.model}: {', '.join(parts) if plan.questions else f'{held}few questions are left, if any'}")
     if result.form == "json":
         on_line("the server does not keep to a JSON schema: answers are checked here, and wrong ones asked for again")
     context = result.facts.context
@@ -173,7 +190,7 @@ def announce(
         )
     if limits.minutes is not None and minutes > limits.minutes:
         raise UsageError(
-            f"the language model {transcript.model!r} would need {about(60 * minutes)}",
+            f"the language model {transcript.model!r} {'could' if plan.at_most else 'would'} need {about(60 * minutes)}",
             f"it gives {result.tokens_per_second:.3g} tokens a second, and --max-minutes allows {limits.minutes:g}",
             "fewer --repeats, a smaller model, a larger machine, or a higher limit",
         )

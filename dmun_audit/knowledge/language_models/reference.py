@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from dmun_audit._util.errors import UsageError
@@ -13,6 +12,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.additions import Additions
 from dmun_audit.knowledge.language_models.api_key import OWN_VARIABLE, VARIABLES, VLM_VARIABLE, ApiKey, require_safe_transport
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
+from dmun_audit.knowledge.language_models.near_references import near_reference
 from dmun_audit.knowledge.language_models.protocol import LanguageModel, Settings
 from dmun_audit.knowledge.language_models.providers import PROVIDERS, Api, place_of, provider_of_url
 from dmun_audit.knowledge.language_models.registered import open_registered, registered_language_models
@@ -64,15 +64,17 @@ def parse_language_model(text: str) -> LanguageModelReference:
         return _parse_provider(text, rest)
     if rest and kind in extensions:
         return LanguageModelReference(text, kind, rest, rest)
+    guess = close_kind(text).strip()
+    if guess:
+        raise UsageError(f"{text!r} names no language model", "", guess)
     installed = f" (installed: {', '.join(sorted(extensions))})" if extensions else ""
-    raise UsageError(f"{text!r} names no language model", "", f"{close_kind(text)}use {KINDS}{installed}")
+    raise UsageError(f"{text!r} names no language model", "", f"use {KINDS}{installed}")
 
 
 def close_kind(text: str) -> str:
-    """The words "did you mean KIND:…? " if the start of `text` resembles a kind of language model, or ""."""
-    kinds = [*_PARSERS, *PROVIDERS, *registered_language_models()]
-    close = get_close_matches(text.partition(":")[0], kinds, n=1)
-    return f"did you mean {close[0]}:…? " if close else ""
+    """The words "did you mean REFERENCE? " if `text` resembles the reference of a language model, or ""."""
+    near = near_reference(text, [*_PARSERS, *PROVIDERS, *registered_language_models()])
+    return f"did you mean {near}? " if near else ""
 
 
 def open_language_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +43,7 @@ class Transcript:
         self._model = model
         self._answers: dict[str, Answer] = {}
         self._used: dict[str, Answer] = {}
+        self._asked = 0
         self._seconds: dict[str, float] = {}
         self._unsupported: list[str] = []
         self._ends_in_half_a_line = False
@@ -98,39 +99,63 @@ class Transcript:
                 "repeat it with the target, --base, --seed, --temperature and --repeats of that interview, or give the language "
                 "model itself with --llm=…",
             )
+        if self.progress:
+            used = sum(key not in self._used for key in {*keys} - {*unanswered})
+            self.progress.begin(used, len(unanswered))
         if unanswered and self._model is not None:
-            if self.progress:
-                used = sum(key not in self._used for key in {*keys} - {*unanswered})
-                self.progress.begin(used, len(unanswered))
             self._ask_model(self._model, unanswered)
+            self._asked += len(unanswered)
         self._used |= {key: self._answers[key] for key in keys}
         return [self._answers[key] for key in keys]
 
-    def ask_aside(self, question: Question) -> tuple[Answer, float]:
+    def ask_aside(self, question: Question, refuse: Callable[[Answer], UsageError | None]) -> tuple[Answer, float]:
         """The answer to a question about the model itself, and the seconds that it took.
 
-        It is kept in the file, so that it is asked once, but `facts` does not count it: no dossier is made of it. Raises
-        UsageError as `ask` does.
+        It is kept in the file, so that it is asked once, but `facts` does not count it: no dossier is made of it. `refuse` gives the
+        error for an answer that is of no use: such a one is not kept, and one that the file holds is not used. Raises that error,
+        and UsageError as `ask` does.
         """
+        kept = self.kept_aside(question, refuse)
+        if kept:
+            return kept
+        if self._model is None:
+            raise UsageError(f"the transcript {self.path} does not hold that answer", "", "give the language model itself")
+        load = getattr(self._model, "load", None)
+        if load:
+            load()  # the weights of a local model do not count as its speed
         key = question.key(self.model)
-        if key not in self._answers or key not in self._seconds:
-            if self._model is None:
-                raise UsageError(f"the transcript {self.path} does not hold that answer", "", "give the language model itself")
-            load = getattr(self._model, "load", None)
-            if load:
-                load()  # the weights of a local model do not count as its speed
-            started = time.monotonic()
-            progress, self.progress = self.progress, None
-            try:
-                self._ask_model(self._model, {key: question}, started)
-            finally:
-                self.progress = progress
+        self._answers.pop(key, None)
+        started = time.monotonic()
+        progress, self.progress = self.progress, None
+        try:
+            self._ask_model(self._model, {key: question}, started, refuse)
+        finally:
+            self.progress = progress
         return self._answers[key], self._seconds[key]
 
-    def _ask_model(self, model: LanguageModel, questions: dict[str, Question], started: float | None = None) -> None:
-        """Ask the questions, given by key, and keep every answer, with the seconds since `started` if that is given."""
+    def kept_aside(self, question: Question, refuse: Callable[[Answer], UsageError | None]) -> tuple[Answer, float] | None:
+        """What `ask_aside` gives without asking; None if the file holds no answer that is of use."""
+        key = question.key(self.model)
+        if key not in self._answers or key not in self._seconds or refuse(self._answers[key]):
+            return None
+        return self._answers[key], self._seconds[key]
+
+    def _ask_model(
+        self,
+        model: LanguageModel,
+        questions: dict[str, Question],
+        started: float | None = None,
+        refuse: Callable[[Answer], UsageError | None] = lambda answer: None,
+    ) -> None:
+        """Ask the questions, given by key, and keep every answer, with the seconds since `started` if that is given.
+
+        Raises the error that `refuse` gives for an answer, which is not kept then.
+        """
         keys = list(questions)
         for index, answer in model.ask(list(questions.values())):
+            error = refuse(answer)
+            if error:
+                raise error
             self._answers[keys[index]] = answer
             entry: dict[str, Any] = {"key": keys[index], "text": answer.text, "end": answer.end}
             entry |= {"tokens_in": answer.tokens_in, "tokens_out": answer.tokens_out}
@@ -156,14 +181,15 @@ class Transcript:
         """The number of questions whose answers the file holds."""
         return sum(question.key(self.model) in self._answers for question in questions)
 
-    def holds(self, question: Question) -> bool:
-        """Whether the file holds the answer to a question."""
-        return question.key(self.model) in self._answers
-
     @property
     def kept(self) -> int:
-        """The number of answers that the file holds."""
-        return len(self._answers)
+        """The number of answers that the file holds, without those about the model itself."""
+        return sum(key not in self._seconds for key in self._answers)
+
+    @property
+    def was_complete(self) -> bool:
+        """Whether every answer that was used so far, and there is one, was in the file before."""
+        return bool(self._used) and not self._asked
 
     @property
     def replays(self) -> bool:

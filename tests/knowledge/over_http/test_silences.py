@@ -10,6 +10,7 @@ from asked_over_http import QUESTION, TEXT, ask
 from chat_server import events, reply, send, stream
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.language_models.over_http.patience import in_seconds
 from dmun_audit.knowledge.language_models.protocol import Answer, Settings
 
 
@@ -119,3 +120,8 @@ def test_a_server_that_is_silent_once_for_each_question_is_given_up(server, monk
     with pytest.raises(UsageError, match="4 times in all"):
         ask(server, *[replace(QUESTION, seed=seed) for seed in range(20)], settings=Settings(timeout=0.4, concurrency=1))
     assert len(server.requests) == 7
+
+
+@pytest.mark.parametrize(("duration", "words"), [(1.0, "1 second"), (0.3, "0.3 seconds"), (300, "300 seconds")])
+def test_one_second_is_singular(duration, words):
+    assert in_seconds(duration) == words

@@ -63,12 +63,18 @@ class Patience:
                         finally:
                             self._waits.discard(wait)
                 except TimeoutError:
-                    raise Silence(f"nothing came within {self._timeout:g} seconds") from None
+                    raise Silence(f"nothing came within {in_seconds(self._timeout)}") from None
         except TimeoutError:
             times = f"{LONGEST_KEEP_ALIVE} times the time-out"
-            raise Silence(f"nothing but keep-alives came within {longest:g} seconds ({times})") from None
+            raise Silence(f"nothing but keep-alives came within {in_seconds(longest)} ({times})") from None
 
     def part_came(self) -> None:
         """Note that a part of some answer has come: every request goes on waiting."""
         for wait in self._waits:
             wait.part_came()
+
+
+def in_seconds(duration: float) -> str:
+    """A duration in words: "1 second", "0.3 seconds"."""
+    number = f"{duration:g}"
+    return f"{number} second{'' if number == '1' else 's'}"

@@ -49,11 +49,21 @@ def refusal(endpoint: Endpoint, error: ServerError, found: Finding | None, refus
         return UsageError(what, reason, f"{remedy}. {RESUME}")
     if kind == "no such model":
         pull = f" (ollama pull {endpoint.model})" if "try pulling" in error.words else ""
+        what = f"the server at {endpoint.url} does not know the model {endpoint.model!r}"
         return UsageError(what, error.reason, f"name a model that the server has{pull}: check the model's name. {RESUME}")
     remedy = (
         _BY_STATUS[402] if error.status == 402 else _BY_KIND.get(kind, _BY_STATUS.get(error.status, "see the server's message"))
     )
+    if kind == "key" or (not kind and error.status in {401, 403}):
+        what = f"the server at {endpoint.url} {'did not accept the key' if _sends_key(endpoint) else 'wants a key'}"
+    elif not kind and error.status == 404:
+        what = f"the server at {endpoint.url} does not know this path or model"
     return UsageError(what, error.reason, f"{remedy.replace(_WHERE, endpoint.key.where)}. {RESUME}")
+
+
+def _sends_key(endpoint: Endpoint) -> bool:
+    own = any(name.casefold() == endpoint.key.header.casefold() for name in endpoint.headers)
+    return own or bool(endpoint.key.headers)
 
 
 def _too_long(endpoint: Endpoint, error: ServerError, found: Finding) -> UsageError:
