@@ -9,7 +9,7 @@ from textwrap import shorten
 
 from dmun_audit.knowledge.check import ADVERSARIAL, DIRECT, LANGUAGES, NEIGHBOURS, RETAINED, STRATEGIES
 from dmun_audit.knowledge.dossier import Dossier, Relation
-from dmun_audit.knowledge.thin_sentences import by_weight, named_in, together
+from dmun_audit.knowledge.thin_sentences import NO_LANGUAGE, by_weight, named_in, together
 
 NEEDED_RELATIONS: tuple[Relation, ...] = ("sibling", "parent", "attribute", "motif", "distant")
 """The relations in which every target has concepts. Some targets have no work, child or person."""
@@ -18,7 +18,6 @@ DIRECT_TOPIC = "direct prompts"
 COMPOSITION_TOPIC = "prompts of composition"
 MORE_CONCEPTS_TOPIC = "concepts near it (sibling, more)"
 STRATEGY_TOPIC = "adversarial prompts ("
-NO_LANGUAGE = "No adversarial prompts in other languages than English"
 NO_STRATEGIES = "No adversarial prompts by {}"
 NO_RELATIONS = "No nearby concepts ({})"
 LONGEST_SENTENCE = 300  # characters

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 _NONE_OR_FEW = r"(?:No|Only \d+ of at least \d+|\d+)"
 _NAMED = re.compile(r"No (?:adversarial prompts by|nearby concepts \() ?([^:.)]+)")
+NO_LANGUAGE = "No adversarial prompts in other languages than English"
+_SAID_OTHERWISE = {"languages besides English": NO_LANGUAGE}
 _BY_WEIGHT = [
     re.compile(pattern)
     for pattern in (
@@ -31,7 +33,8 @@ def together(names: Sequence[str]) -> str:
 def covers(sentences: Iterable[str], part: str) -> bool:
     """Whether one of the sentences says that there is none or too little of this part, such as "direct prompts"."""
     said = re.compile(rf"{_NONE_OR_FEW} {re.escape(part)}\b(?! by | in | \()")
-    return any(said.match(sentence) for sentence in sentences)
+    otherwise = _SAID_OTHERWISE.get(part)
+    return any(said.match(sentence) or (otherwise and sentence.startswith(otherwise)) for sentence in sentences)
 
 
 def named_in(sentences: Iterable[str]) -> set[str]:

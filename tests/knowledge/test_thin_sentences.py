@@ -1,6 +1,8 @@
 """What a thin dossier says of itself: like things together, each with a reason, the weightiest first."""
 
-from dmun_audit.knowledge.check import STRATEGIES
+import pytest
+
+from dmun_audit.knowledge.check import STRATEGIES, remarks
 from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.parts import is_about_a_missing_part, missing_parts, missing_sentences, thin_sentences
 from dmun_audit.knowledge.thin_sentences import by_weight
@@ -48,3 +50,33 @@ def test_without_reasons_like_parts_stand_together():
         "No adversarial prompts by works and mixture",
         "No nearby concepts (attribute and distant)",
     ]
+
+
+@pytest.mark.parametrize("thin", [True, False])
+@pytest.mark.parametrize(
+    ("dossier", "remark"),
+    [
+        (without({"works", "mixture"}), "no adversarial prompt by mixture, works"),
+        (without({"language"}), "no adversarial prompt by language"),
+        (without({"language"}), "0 languages besides English; 5 make a good dossier"),
+        (without(relations={"distant"}), "no distant concept as a control"),
+        (without(set(STRATEGIES) - {"works", "language"}), "14 adversarial prompts; 40 make a good dossier"),
+        (without(relations={"sibling", "motif"}), "16 nearby concepts; 20 make a good dossier"),
+        (open_knowledge("van-gogh").model_copy(update={"compositions": ()}), "no prompts of composition"),
+    ],
+)
+def test_a_remark_that_a_thin_sentence_covers_is_left_out(dossier, remark, thin):
+    sentences = tuple(thin_sentences(dossier, {}, {})) if thin else ()
+    own = dossier.model_copy(update={"provenance": dossier.provenance.model_copy(update={"thin": sentences})})
+    assert (remark in remarks(own)) is not thin
+    assert [line for line in remarks(own) if line.startswith("thin: ")] == [f"thin: {sentence}" for sentence in sentences]
+
+
+def test_equal_similarities_are_said_once():
+    dossier = open_knowledge("van-gogh")
+    concepts = tuple(concept.model_copy(update={"similarity": 0.5}) for concept in dossier.concepts)
+    unknown = ("No similarity of the concepts to the target. Their order is not known: every one has 0.5.",)
+    provenance = dossier.provenance.model_copy(update={"thin": unknown})
+    assert any("share their similarity" in line for line in remarks(dossier.model_copy(update={"concepts": concepts})))
+    both = dossier.model_copy(update={"concepts": concepts, "provenance": provenance})
+    assert not any("share their similarity" in line for line in remarks(both))
