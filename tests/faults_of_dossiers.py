@@ -92,8 +92,24 @@ def everything_missing_is_said(dossier):
 
 def nothing_adversarial(dossier):
     assert dossier.adversarial == ()
-    assert "No adversarial prompts." in dossier.provenance.thin
-    assert "No adversarial prompts by works: the model refused." in dossier.provenance.thin
+    assert dossier.provenance.thin == (
+        "No adversarial prompts: the model refused.",
+        "No adversarial prompts by description, works, features, biography, misspelling, composition, indirect, homoglyph and mixture: "
+        "the model refused.",
+        "No adversarial prompts in other languages than English: the model refused.",
+    )
+
+
+def the_weightiest_first(dossier):
+    thin = dossier.provenance.thin
+    assert thin[0].startswith("No similarity of the concepts to the target: ")
+    assert thin[0].endswith("every one has 0.5.")
+    assert thin[1:] == (
+        "No adversarial prompts by misspelling: the model refused.",
+        "No adversarial prompts in other languages than English: the model refused.",
+        "No nearby concepts (attribute): the model refused.",
+        "No prompts of composition: the model refused.",
+    )
 
 
 FAULTS = [
@@ -120,11 +136,16 @@ FAULTS = [
         refused_for_good(RATING),
         says("Similarity (rated, 1 of 2): ", "Similarity (rated, 2 of 2): "),
     ),
+    Fault(
+        "no similarity, and parts of every weight missing",
+        refused_for_good(RATING, RANKING, MISSPELLING, LANGUAGE, COMPOSITION, f"{RELATION}: attribute"),
+        the_weightiest_first,
+    ),
     Fault("no compositions", nothing(COMPOSITION), says("No prompts of composition: ")),
     Fault(
         "no neighbours of two relations",
         refused_for_good(f"{RELATION}: attribute", f"{RELATION}: distant"),
-        says("No nearby concepts (attribute): the model refused.", "No nearby concepts (distant): the model refused."),
+        says("No nearby concepts (attribute and distant): the model refused."),
     ),
     Fault("fewer than twenty concepts", changed_items(RELATION, lambda items: items[:1], first_only=False), few_concepts),
     Fault(

@@ -20,7 +20,8 @@ def describe(config: AuditConfig) -> list[str]:
         f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
-    lines += [f"  the dossier is thin: {sentence}" for sentence in config.dossier.provenance.thin]
+    for place, sentence in enumerate(config.dossier.provenance.thin):
+        lines.append(f"    {sentence}" if place else f"  the dossier is thin: {sentence}")
     lines += ["  " + line for line in shortfalls(config.plan)]
     if config.by_default:
         lines.append("  no --model given: this audits the atelier, small demonstration models that ship with the package")

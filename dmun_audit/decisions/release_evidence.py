@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.parts import missing_parts
+from dmun_audit.knowledge.parts import missing_sentences
 from dmun_audit.plan.seeds import CHOSEN
 from dmun_audit.policy import Policy, weaker_than_release
 
@@ -16,7 +16,7 @@ def weaker_than_a_release_audit(policy: Policy, drawn: str, dossier: Dossier) ->
     `drawn` says how the seed was drawn, in the words of `plan.seeds`. A thin dossier counts as far as it lacks concepts or
     prompts, which all have their claims under release; an assessment of similarity that failed decides nothing.
     """
-    lacking = [part.sentence for part in missing_parts(dossier)] if dossier.provenance.thin else []
+    lacking = missing_sentences(dossier) if dossier.provenance.thin else []
     thin = [f"the dossier is thin: {'; '.join(_lower(sentence) for sentence in lacking)}"] if lacking else []
     return [*weaker_than_release(policy), *([SEED_CHOSEN] if drawn == CHOSEN else []), *thin]
 

@@ -21,6 +21,7 @@ from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import LanguageModelReference, open_language_model
 from dmun_audit.knowledge.language_models.transcript import Transcript
 from dmun_audit.knowledge.parts import LONGEST_SENTENCE
+from dmun_audit.knowledge.thin_sentences import by_weight
 from dmun_audit.store.files import held
 
 
@@ -107,7 +108,7 @@ def with_history(dossier: Dossier, sentences: Sequence[str]) -> Dossier:
 
 def with_thin(dossier: Dossier, sentence: str) -> Dossier:
     """The dossier with one more sentence on what could not be had. Validated again."""
-    thin = (*dossier.provenance.thin, shorten(sentence, LONGEST_SENTENCE, placeholder="…"))
+    thin = tuple(by_weight([*dossier.provenance.thin, shorten(sentence, LONGEST_SENTENCE, placeholder="…")]))
     provenance = dossier.provenance.model_copy(update={"thin": thin})
     return Dossier.model_validate(dossier.model_copy(update={"provenance": provenance}).model_dump())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from textwrap import shorten
@@ -12,6 +12,7 @@ from dmun_audit.knowledge.content_check import content_problems, content_remarks
 from dmun_audit.knowledge.dossier import NAMELESS, Dossier, World
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.reading import parse_valid_part
+from dmun_audit.knowledge.thin_sentences import covers, named_in
 from dmun_audit.knowledge.words.names import names_of
 
 NEIGHBOURS = 20
@@ -99,25 +100,42 @@ def problems(dossier: Dossier, counter: TokenCounter | None = None) -> list[str]
 
 
 def remarks(dossier: Dossier) -> list[str]:
-    """What the dossier has too little of for a good audit."""
+    """What the dossier has too little of for a good audit: first what makes it thin, then what that does not say."""
+    thin = dossier.provenance.thin
+    lines = [*_few(dossier), *_without(dossier)]
+    if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2 and not covers(thin, "similarity"):
+        lines.append("most concepts share their similarity with another: the ordering says little")
+    return [*(f"{THIN}{sentence}" for sentence in thin), *lines, *content_remarks(dossier)]
+
+
+def _few(dossier: Dossier) -> Iterator[str]:
+    """The parts of which there are too few, unless the dossier says so of itself."""
     languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    missing = sorted(STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial})
     counts = [
         (len(dossier.target.direct_prompts), DIRECT, "direct prompts"),
         (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
         (len(dossier.adversarial), ADVERSARIAL, "adversarial prompts"),
         (len(languages), LANGUAGES, "languages besides English"),
     ]
-    lines = [f"{count} {what}; {wanted} make a good dossier" for count, wanted, what in counts if count < wanted]
+    for count, wanted, what in counts:
+        if count < wanted and not covers(dossier.provenance.thin, what):
+            yield f"{count} {what}; {wanted} make a good dossier"
+
+
+def _without(dossier: Dossier) -> Iterator[str]:
+    """The strategies, roles and relations of which there is nothing, unless the dossier says so of itself."""
+    thin = dossier.provenance.thin
+    missing = STRATEGIES.keys() - {prompt.strategy for prompt in dossier.adversarial} - named_in(thin)
+    if covers(thin, "languages besides English"):
+        missing -= {"language"}
     if missing:
-        lines.append(f"no adversarial prompt by {', '.join(missing)}")
-    for role, what in (("retain", "no concept to retain"), ("erase", "no child or work that should go with the target")):
-        if not any(concept.role == role for concept in dossier.concepts):
-            lines.append(what)
-    if not any(concept.relation == "distant" for concept in dossier.concepts):
-        lines.append("no distant concept as a control")
-    if not dossier.compositions:
-        lines.append("no prompts of composition")
-    if len({concept.similarity for concept in dossier.concepts}) < len(dossier.concepts) / 2:
-        lines.append("most concepts share their similarity with another: the ordering says little")
-    return [*(f"{THIN}{sentence}" for sentence in dossier.provenance.thin), *lines, *content_remarks(dossier)]
+        yield f"no adversarial prompt by {', '.join(sorted(missing))}"
+    roles = {concept.role for concept in dossier.concepts}
+    if "retain" not in roles and not covers(thin, "concepts to retain"):
+        yield "no concept to retain"
+    if "erase" not in roles:
+        yield "no child or work that should go with the target"
+    if not any(concept.relation == "distant" for concept in dossier.concepts) and "distant" not in named_in(thin):
+        yield "no distant concept as a control"
+    if not dossier.compositions and not covers(thin, "prompts of composition"):
+        yield "no prompts of composition"

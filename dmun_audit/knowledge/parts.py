@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 
 from dmun_audit.knowledge.check import ADVERSARIAL, DIRECT, LANGUAGES, NEIGHBOURS, RETAINED, STRATEGIES
 from dmun_audit.knowledge.dossier import Dossier, Relation
+from dmun_audit.knowledge.thin_sentences import NO_LANGUAGE, by_weight, named_in, together
 
 NEEDED_RELATIONS: tuple[Relation, ...] = ("sibling", "parent", "attribute", "motif", "distant")
 """The relations in which every target has concepts. Some targets have no work, child or person."""
@@ -16,7 +17,9 @@ NEEDED_RELATIONS: tuple[Relation, ...] = ("sibling", "parent", "attribute", "mot
 DIRECT_TOPIC = "direct prompts"
 COMPOSITION_TOPIC = "prompts of composition"
 MORE_CONCEPTS_TOPIC = "concepts near it (sibling, more)"
-NO_LANGUAGE = "No adversarial prompts in other languages than English"
+STRATEGY_TOPIC = "adversarial prompts ("
+NO_STRATEGIES = "No adversarial prompts by {}"
+NO_RELATIONS = "No nearby concepts ({})"
 LONGEST_SENTENCE = 300  # characters
 
 
@@ -27,14 +30,15 @@ def concepts_topic(relation: str) -> str:
 
 def strategy_topic(strategy: str) -> str:
     """The topic of the question for adversarial prompts of one strategy."""
-    return f"adversarial prompts ({strategy})"
+    return f"{STRATEGY_TOPIC}{strategy})"
 
 
 @dataclass(frozen=True)
 class Part:
     """One part of a dossier: the topic of the question that asks for it, its name in words, and how many it has of it.
 
-    With fewer than `least` a dossier is thin. `none` says that it has none, if "No NAME" does not.
+    With fewer than `least` a dossier is thin. `none` says that it has none, if "No NAME" does not. `group` is the sentence, with a
+    place for names, that says this of several parts; `member` is the part's name there.
     """
 
     topic: str
@@ -42,6 +46,8 @@ class Part:
     count: int
     least: int
     none: str = ""
+    group: str = ""
+    member: str = ""
 
     @property
     def is_missing(self) -> bool:
@@ -68,11 +74,14 @@ def parts_of(dossier: Dossier) -> list[Part]:
         Part(DIRECT_TOPIC, "direct prompts", len(dossier.target.direct_prompts), DIRECT // 2),
         Part(MORE_CONCEPTS_TOPIC, "nearby concepts", len(dossier.concepts), NEIGHBOURS),
         Part(MORE_CONCEPTS_TOPIC, "concepts to retain", retained, RETAINED),
-        *(Part(concepts_topic(name), f"nearby concepts ({name})", relations[name], 1) for name in NEEDED_RELATIONS),
+        *(
+            Part(concepts_topic(name), f"nearby concepts ({name})", relations[name], 1, "", NO_RELATIONS, name)
+            for name in NEEDED_RELATIONS
+        ),
         Part(COMPOSITION_TOPIC, "prompts of composition", len(dossier.compositions), 1),
         Part("", "adversarial prompts", len(dossier.adversarial), ADVERSARIAL // 2),
         *(
-            Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1)
+            Part(strategy_topic(name), f"adversarial prompts by {name}", strategies[name], 1, "", NO_STRATEGIES, name)
             for name in STRATEGIES
             if name != "language"
         ),
@@ -85,24 +94,46 @@ def missing_parts(dossier: Dossier) -> list[Part]:
     return [part for part in parts_of(dossier) if part.is_missing]
 
 
-def thin_sentences(dossier: Dossier, reasons: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
-    """What a dossier lacks, in whole sentences: its missing parts with the reasons by topic, then the `others` by topic.
+def missing_sentences(dossier: Dossier) -> list[str]:
+    """What is missing in a dossier, without reasons and full stops; strategies and relations stand together."""
+    return by_weight(_together(missing_parts(dossier)))
 
-    An other sentence whose topic is that of a missing part is left out.
+
+def thin_sentences(dossier: Dossier, reasons: Mapping[str, str], others: Mapping[str, str]) -> list[str]:
+    """What a dossier lacks, in whole sentences: its missing parts with the reasons by topic, and the `others` by topic.
+
+    Strategies that lack for one reason stand in one sentence, and so do relations. What an audit misses most comes first. An other
+    sentence whose topic is that of a missing part is left out.
     """
     missing = missing_parts(dossier)
-    sentences = [_with_reason(part.sentence, reasons.get(part.topic, "")) for part in missing]
+    by_reason: dict[str, list[Part]] = {}
+    for part in missing:
+        by_reason.setdefault(_reason(part, missing, reasons), []).append(part)
+    sentences = [_line(f"{text}: {why}.") for why, parts in by_reason.items() for text in _together(parts)]
     said = {part.topic for part in missing}
-    return list(dict.fromkeys([*sentences, *(_line(text) for topic, text in others.items() if topic not in said)]))
+    return by_weight([*sentences, *(_line(text) for topic, text in others.items() if text and topic not in said)])
 
 
 def is_about_a_missing_part(sentence: str, parts: Sequence[Part]) -> bool:
-    """Whether a sentence says that one of these parts is missing."""
-    return any(sentence.startswith((f"{part.sentence}:", f"{part.sentence}.")) for part in parts)
+    """Whether a sentence says that one of these parts is missing, or some strategies or relations."""
+    begins = (part.sentence for part in parts)
+    return bool(named_in([sentence])) or any(sentence.startswith((f"{begin}:", f"{begin}.")) for begin in begins)
 
 
-def _with_reason(sentence: str, reason: str) -> str:
-    return _line(f"{sentence}: {reason.strip().rstrip('.')}." if reason.strip() else f"{sentence}.")
+def _together(parts: Iterable[Part]) -> list[str]:
+    """What is missing of the parts; those of one group, of which there is nothing, in one sentence."""
+    groups: dict[str, list[str]] = {}
+    for part in parts:
+        names = groups.setdefault(part.group or part.sentence, [])
+        names += [part.member] if part.group else []
+    return [text.format(together(names)) if names else text for text, names in groups.items()]
+
+
+def _reason(part: Part, missing: Sequence[Part], reasons: Mapping[str, str]) -> str:
+    """Why a part is missing. All adversarial prompts are missing for the reasons of their strategies."""
+    topics = [part.topic] if part.topic else [each.topic for each in missing if each.topic.startswith(STRATEGY_TOPIC)]
+    found = dict.fromkeys(reasons[topic].strip().rstrip(".") for topic in topics if reasons.get(topic, "").strip())
+    return ", or ".join(found) or ("the model gave no more that are valid" if part.count else "the model gave none that is valid")
 
 
 def _line(text: str) -> str:

@@ -39,6 +39,14 @@ def test_an_audit_that_asks_a_language_model_writes_a_thin_dossier_and_says_so(t
     assert REFUSED in _planned(first)["dossier"]["provenance"]["thin"]
 
 
+def test_the_header_says_once_that_the_dossier_is_thin(tmp_path):
+    options = Options(knowledge=thin_dossier("atelier-van-gogh", REFUSED, "No prompts of composition."), store=str(tmp_path))
+    lines = describe(resolve(options))
+    place = lines.index(f"  the dossier is thin: {REFUSED}")
+    assert lines[place + 1] == "    No prompts of composition."
+    assert " ".join(lines).count("  the dossier is thin: ") == 1
+
+
 @pytest.mark.parametrize(
     ("dossier", "reasons"),
     [

@@ -37,22 +37,27 @@ def test_the_end_says_what_was_built_what_it_is_worth_and_what_to_do(build):
     assert "--start-from" not in output
 
 
-def test_the_end_of_a_thin_dossier_says_what_is_missing_and_how_to_get_it(build, chat, tmp_path):
+def test_the_end_of_a_thin_dossier_says_what_is_missing_and_how_to_get_it(build, chat, tmp_path, capsys):
     refused_for_good(MISSPELLING)(chat)
     code, output, _ = build("Van Gogh")
     assert code == 0
     assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
     assert "dmun-audit dossier build 'Van Gogh' --start-from=van-gogh.json --llm=… -o van-gogh-complete.json" in output
     assert main(["dossier", "check", "van-gogh.json"]) == 0
+    capsys.readouterr()
     assert main(["dossier", "check", "van-gogh.json", "--strict"]) == 1
+    assert capsys.readouterr().out.endswith("\n--strict: 1 remark counts as a problem\n")
+    assert main(["dossier", "check", "van-gogh.json", "van-gogh.json", "--strict"]) == 1
+    assert capsys.readouterr().out.endswith("\n--strict: 2 remarks count as problems\n")
 
 
 def test_strict_writes_no_thin_dossier_and_keeps_the_answers(build, chat, tmp_path):
-    refused_for_good(MISSPELLING)(chat)
+    refused_for_good(MISSPELLING, "a third of each skill")(chat)
     code, _, errors = build("Van Gogh", "--strict")
     assert code == 4
     assert errors.count("ERROR") == 1
-    assert "thin: No adversarial prompts by misspelling: the model refused." in errors
+    refused = "misspelling: the model refused; thin: No prompts of composition: the model refused"
+    assert f"thin: No adversarial prompts by {refused}" in " ".join(errors.split())
     assert [path.name for path in tmp_path.iterdir()] == ["van-gogh.transcript.jsonl"]
     requests = len(chat.requests)
     assert build("Van Gogh")[0] == 0

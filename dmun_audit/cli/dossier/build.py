@@ -114,7 +114,7 @@ class _Build:
             transcripts = ", ".join(str(each.transcript) for each in self.language_models)
             raise UsageError(
                 f"--strict: {self.output} is not written",
-                " ".join(lacking),
+                "; ".join(line.rstrip(".") for line in lacking),
                 f"ask a larger model, or give a second --llm; the answers are kept in {transcripts}",
             )
         write_dossier(dossier, self.output)

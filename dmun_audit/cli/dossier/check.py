@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
             counters[base] = counter_of(parse_reference(base) if base else None)
         return counters[base]
 
-    failed = 0
+    failed = all_remarks = 0
     dossiers = [read_knowledge(reference) for reference in arguments.dossier]
     for data, origin in dossiers:
         result = check(data, origin, counter)
@@ -52,5 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
                 print(f"  {line}")
         if result.dossier and arguments.images:
             print(f"  {check_images.sentence(arguments, result.dossier)}", flush=True)
+        all_remarks += len(result.remarks)
         failed += bool(result.problems or (arguments.strict and result.remarks))
+    if arguments.strict and all_remarks:
+        print(
+            f"--strict: {all_remarks} remarks count as problems" if all_remarks > 1 else "--strict: 1 remark counts as a problem"
+        )
     return 1 if failed else 0

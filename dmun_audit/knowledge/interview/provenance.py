@@ -9,6 +9,7 @@ from dmun_audit.knowledge.dossier import Dossier, Helper
 from dmun_audit.knowledge.interview.interviewer import Interviewer
 from dmun_audit.knowledge.interview.panel import Panel, in_words
 from dmun_audit.knowledge.parts import MORE_CONCEPTS_TOPIC, is_about_a_missing_part, missing_parts, thin_sentences
+from dmun_audit.knowledge.thin_sentences import by_weight
 
 SIMILARITY_TOPIC = "similarity"  # with which the topics of all questions about it begin
 UNKNOWN_SIMILARITY = 0.5  # of every concept, if none was assessed: equal values claim no order
@@ -64,7 +65,7 @@ def finished(dossier: Dossier, panel: Panel, said: Mapping[str, str], start: Dos
     unsupported = [line for each in panel.interviewers for line in each.transcript.sentences]
     history = dict.fromkeys([*provenance.history, *unsupported, *panel.remarks])
     changes = {
-        "thin": tuple(dict.fromkeys([*inherited, *(line for line in thin_sentences(dossier, reasons, others) if line)])),
+        "thin": tuple(by_weight([*inherited, *thin_sentences(dossier, reasons, others)])),
         "helpers": (*provenance.helpers, *added),
         "history": tuple(history),
     }
