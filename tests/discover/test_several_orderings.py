@@ -112,6 +112,81 @@ def test_a_server_that_does_not_know_the_question_does_not_lose_the_others(chat,
     assert [each.model for each in read_dossier(tmp_path / "o.json").orderings] == ["right"]
 
 
+class Spoiled:
+    """An oracle whose answers to the questions that hold `phrase` are changed by `spoil`."""
+
+    def __init__(self, dossier, phrase, spoil):
+        self.oracle, self.phrase, self.spoil = Oracle(dossier), phrase, spoil
+
+    def __call__(self, body):
+        asked = next(turn["content"] for turn in body["messages"] if turn["role"] == "user")
+        answer = self.oracle(body)
+        return self.spoil(answer) if self.phrase in str(asked) else answer
+
+
+def without_the_first(answer):
+    return json.dumps({"items": [item for item in json.loads(answer)["items"] if item["number"] != 1]})
+
+
+def test_ratings_that_lack_a_concept_do_not_lose_the_ordering(chat, tmp_path, capsys):
+    chat.answer.oracles["forgetful"] = Spoiled(PACK, "Rate every one", without_the_first)
+    assert order(chat, tmp_path, "forgetful") == 0
+    dossier = read_dossier(tmp_path / "o.json")
+    (ordering,) = dossier.orderings
+    names = [concept.name for concept in PACK.concepts]
+    lacking = [name for name in names if name not in ordering.similarity]
+    assert len(lacking) == 1
+    assert f"1 concept is not in the ordering by forgetful: {lacking[0]}." in dossier.provenance.history
+    count = f"similarity (rated, 1 of 1) ({len(names) - 1} of {len(names)})"
+    reasons = [line for line in dossier.provenance.history if line.startswith("Not answered in full: ")]
+    assert len(reasons) == 1
+    assert count in reasons[0]
+    assert reasons[0].endswith("the language model had no more.")
+
+
+def test_rankings_alone_still_give_an_ordering_and_the_history_says_why(chat, tmp_path):
+    chat.answer.oracles["unwilling"] = Spoiled(PACK, "Rate every one", lambda answer: "I cannot help with that.")
+    assert order(chat, tmp_path, "unwilling") == 0
+    dossier = read_dossier(tmp_path / "o.json")
+    assert set(dossier.orderings[0].similarity) == {concept.name for concept in PACK.concepts}
+    count = f"(0 of {len(PACK.concepts)})"
+    assert f"Not answered in full: similarity (rated, 1 of 1) {count}; the language model refused." in dossier.provenance.history
+
+
+def test_a_whole_ordering_says_nothing_of_missing_answers(chat, tmp_path):
+    assert order(chat, tmp_path, "right") == 0
+    history = read_dossier(tmp_path / "o.json").provenance.history
+    assert not [line for line in history if "Not answered in full" in line or "not in the ordering" in line]
+
+
+@pytest.mark.slow
+def test_one_concept_that_a_vision_language_model_will_not_rate_does_not_lose_the_others(store, tmp_path):
+    name = PACK.concepts[2].name
+
+    class Shy(Looker):
+        def __call__(self, body):
+            content = body["messages"][1]["content"]
+            refused = not isinstance(content, str) and f"show {name}." in json.dumps(content, ensure_ascii=False)
+            return "I cannot help with that." if refused else super().__call__(body)
+
+    with serving(Several(shy=Shy(PACK))) as chat:
+        words = [
+            "dossier",
+            "order",
+            "atelier-van-gogh",
+            "-o",
+            str(tmp_path / "o.json"),
+            f"--store={store}",
+            "--base=atelier:base",
+        ]
+        assert main([*words, f"--vlm={chat.url}#shy"]) == 0
+    dossier = read_dossier(tmp_path / "o.json")
+    (ordering,) = dossier.orderings
+    assert set(ordering.similarity) == {concept.name for concept in PACK.concepts} - {name}
+    assert f"1 concept is not in the ordering by shy: {name}." in dossier.provenance.history
+    assert f"Not answered in full: how similar {name!r} looks; the language model refused." in dossier.provenance.history
+
+
 def test_strict_writes_nothing_unless_all_answer_and_names_those_that_do_not(chat, tmp_path, capsys):
     assert order(chat, tmp_path, "right", "stubborn", more=["--strict"]) == 4
     error = capsys.readouterr().err

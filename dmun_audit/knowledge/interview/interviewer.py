@@ -57,6 +57,7 @@ class Interviewer:
         self.texts = texts
         self.used_templates: set[str] = {"system"}
         self._shortfalls: list[Shortfall] = []
+        self._errors: list[UsageError] = []
         self._deviations: Counter[Deviation] = Counter()
         self._on_progress = on_progress
 
@@ -64,6 +65,11 @@ class Interviewer:
     def shortfalls(self) -> tuple[Shortfall, ...]:
         """What requests so far did not bring although the interview went on, in the order of the requests."""
         return tuple(self._shortfalls)
+
+    @property
+    def errors(self) -> tuple[UsageError, ...]:
+        """For each shortfall the error that it would have been if its request were not optional."""
+        return tuple(self._errors)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -97,7 +103,9 @@ class Interviewer:
         for entry in collected:
             if entry.has_failed and not entry.request.optional:
                 raise self._no_valid_answer(entry)
-        self._shortfalls += [entry.shortfall for entry in collected if entry.is_short]
+        short = [entry for entry in collected if entry.is_short]
+        self._shortfalls += [entry.shortfall for entry in short]
+        self._errors += [self._no_valid_answer(entry) for entry in short]
         return [list(entry.items.values()) for entry in collected]
 
     def _progress_line(self, unfinished: Sequence[CollectedItems[Any]], questions: Sequence[Question], attempt: int) -> str:
