@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from dmun_audit.knowledge.alias_doubts import plausible_names, shares_nothing, unfitness
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
-from dmun_audit.knowledge.words.alias_doubts import plausible_names, shares_nothing, unfitness
 from dmun_audit.knowledge.words.identity import identity
 from dmun_audit.knowledge.words.languages import is_language, language_problem
 from dmun_audit.knowledge.words.mentions import mentions

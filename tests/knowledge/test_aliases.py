@@ -2,11 +2,11 @@
 
 import pytest
 
+from dmun_audit.knowledge.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.interview.aliases import DECOYS, PARENTS, TargetNames, decoys_for
 from dmun_audit.knowledge.interview.dropped import FEW_PROMPTS, NAMES_TARGET, REPEATED_LABEL, Dropped
 from dmun_audit.knowledge.packs import open_knowledge, pack_names
-from dmun_audit.knowledge.words.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 
 
 @pytest.mark.parametrize("name", ["VanGogh", "Van Goh", "Van Gogh style", "the Van Gogh", "Ван Гог", "반 고흐", "فان جوخ"])

@@ -12,12 +12,12 @@ from textwrap import shorten
 from pydantic import BaseModel, ConfigDict, Field
 
 from dmun_audit._util.hashing import seed_of
+from dmun_audit.knowledge.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 from dmun_audit.knowledge.dossier import Kind
 from dmun_audit.knowledge.interview.answers import Label, TargetDescription
 from dmun_audit.knowledge.interview.interviewer import ItemRequest
 from dmun_audit.knowledge.interview.own_direct_prompts import label_of
 from dmun_audit.knowledge.interview.panel import Collector
-from dmun_audit.knowledge.words.alias_doubts import is_surely_a_name, shares_a_word, unfitness
 from dmun_audit.knowledge.words.identity import identity
 from dmun_audit.knowledge.words.mentions import mentions
 from dmun_audit.knowledge.words.names import PROPER, names_of
