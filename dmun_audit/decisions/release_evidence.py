@@ -18,7 +18,7 @@ def weaker_than_a_release_audit(policy: Policy, drawn: str, dossier: Dossier) ->
     """
     lacking = missing_sentences(dossier) if dossier.provenance.thin else []
     thin = [f"the dossier is thin: {'; '.join(_lower(sentence) for sentence in lacking)}"] if lacking else []
-    return [*weaker_than_release(policy), *([SEED_CHOSEN] if drawn == CHOSEN else []), *thin]
+    return [*thin, *weaker_than_release(policy), *([SEED_CHOSEN] if drawn == CHOSEN else [])]
 
 
 def _lower(sentence: str) -> str:

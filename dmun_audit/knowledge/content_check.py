@@ -47,7 +47,7 @@ def _unlikely_names(dossier: Dossier) -> Iterator[str]:
     target = dossier.target
     for alias in target.aliases:
         if shares_nothing(alias, (target.name,), target.kind) and not unfitness(alias, target.name, target.kind):
-            yield f"alias {alias!r} shares no word with {target.name!r}: is it another name for exactly the same thing?"
+            yield f"alias {alias!r} shares no word that tells {target.name!r} from others: is it another name for exactly the same thing?"
     if target.kind != "unsafe":
         names = plausible_names(target.name, _other_names(dossier), target.kind)
         for prompt in target.direct_prompts:

@@ -59,7 +59,7 @@ class Score:
 
     def lines(self) -> list[str]:
         """The score as a table for a terminal."""
-        rows = [("part", "there", "sound", "wanted", "points")]
+        rows = [("part", "there", "counted", "wanted", "points")]
         rows += [
             (part.name, str(part.there), str(part.sound), str(part.wanted), f"{part.points:.0f} of {part.weight}")
             for part in self.parts
@@ -77,8 +77,8 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
     """The score of a dossier. `counter` is the tokenizer whose limit prompts must keep to; None leaves that out.
 
     A prompt is sound if it is no near-duplicate of another in its part, has a usable length, and mentions what it must: a direct
-    prompt the target, a concept's prompt its concept unless that should go with the target. A nameless prompt must not name the target, a foreign one must be in its
-    language. A concept is sound with two sound prompts and a name and a label of its own.
+    prompt the target, a concept's prompt its concept unless that should go with the target. A nameless prompt must not name the
+    target, a foreign one must be in its language. A concept is sound with two sound prompts and a name and a label of its own.
     """
     faults: Counter[str] = Counter()
     length = _length_fault(counter)

@@ -46,7 +46,7 @@ def strictly(tmp_path, capsys):
             "PROBLEM: alias 'The Starry Night' is no name of 'Van Gogh': 'The Starry Night' is a nearby concept (work)",
         ),
         (["string"], "PROBLEM: alias 'string' is no name of 'Van Gogh': it is a placeholder"),
-        (["Salvador Dalí", "Frans Hals"], "remark: alias 'Frans Hals' shares no word with 'Van Gogh'"),
+        (["Salvador Dalí", "Frans Hals"], "remark: alias 'Frans Hals' shares no word that tells 'Van Gogh' from others"),
     ],
 )
 def test_wrong_aliases_of_an_existing_dossier_are_found(raw, strictly, aliases, line):

@@ -166,8 +166,8 @@ def test_check_takes_packs_by_name(capsys):
 def test_check_says_what_a_dossier_is_worth(capsys):
     assert main(["dossier", "check", "van-gogh", "atelier-van-gogh"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == ["van-gogh: good", "  part                       there  sound  wanted    points"]
-    assert "  nearby concepts               29     29      20  25 of 25" in lines
+    assert lines[:2] == ["van-gogh: good", "  part                       there  counted  wanted    points"]
+    assert "  nearby concepts               29       29      20  25 of 25" in lines
     assert [line for line in lines if "score" in line] == ["  score: 100 of 100", "  score: 70 of 100"]
 
 
