@@ -1,15 +1,17 @@
-"""Runs llama.cpp's own server on a free port of loopback, prints its URL, and ends with its standard input.
+"""Runs llama.cpp's own server on a free port of loopback, writes its URL into a file, and ends with its standard input.
 
 A slot answers one question at a time; the slots share the context evenly.
 """
 
 import argparse
+import os
 import sys
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("model")
+    parser.add_argument("address", help="the file for the URL: the server's threads write into its output at any time")
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--context", type=int, default=65_536, help="tokens of all slots together")
     parser.add_argument("--threads", type=int, default=1)
@@ -26,7 +28,9 @@ def main():
         with open(arguments.template, encoding="utf-8") as stream:
             parameters.chat_template = stream.read()
     server = xllamacpp.Server(parameters)
-    print(f"LISTENING {server.listening_address}", flush=True)
+    with open(f"{arguments.address}.part", "w", encoding="utf-8") as stream:
+        stream.write(server.listening_address)
+    os.replace(f"{arguments.address}.part", arguments.address)
     sys.stdin.read()
 
 

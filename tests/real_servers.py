@@ -1,7 +1,6 @@
 """Language-model servers that people run, each in a process of its own on loopback, and a proxy that records what is asked of one."""
 
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -39,10 +38,12 @@ class RealServer:
 @contextmanager
 def llama_cpp(model, log, **options):
     """llama.cpp's server with a GGUF file; `options` are those of `llama_cpp_server.py`."""
-    words = [str(processes.TESTS / "llama_cpp_server.py"), str(model), *(f"--{name}={value}" for name, value in options.items())]
-    with _process(words, log) as process:
-        address = _until(lambda: re.search(r"^LISTENING (\S+)$", log.read_text(errors="replace"), re.MULTILINE), process, log)
-        yield RealServer(address[1], Path(model).stem, log)
+    address = log.with_suffix(".address")
+    address.unlink(missing_ok=True)
+    words = [str(processes.TESTS / "llama_cpp_server.py"), str(model), str(address)]
+    with _process([*words, *(f"--{name}={value}" for name, value in options.items())], log) as process:
+        _until(address.is_file, process, log)
+        yield RealServer(address.read_text(), Path(model).stem, log)
 
 
 @contextmanager
