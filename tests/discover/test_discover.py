@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from chat_server import serving
+from coarse import coarse_policy
 from oracles import Looker, atelier_knowledge
 from safetensors.numpy import load_file, save_file
 
@@ -35,8 +36,8 @@ USELESS = [
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return tmp_path_factory.mktemp("store")
+def counted(tmp_path_factory):
+    return tmp_path_factory.mktemp("discovery") / "store"
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +64,14 @@ def _dossier(tmp_path, prompts):
     return path
 
 
-def _command(name, dossier, out, store, chat, *more):
-    return main(
-        ["dossier", name, str(dossier), "-o", str(out), "--policy=smoke", f"--store={store}", f"--llm={chat.url}#script", *more]
-    )
+def _policy(counted):
+    """The smoke policy with fewer steps, enough for a style to be recognised, and with batches that few images fill."""
+    return coarse_policy(counted.parent / "discovery.toml", steps=8, batch=4)
+
+
+def _command(name, dossier, out, counted, chat, *more):
+    options = ["-o", str(out), f"--policy={_policy(counted)}", f"--store={counted}", f"--llm={chat.url}#script"]
+    return main(["dossier", name, str(dossier), *options, *more])
 
 
 def _rendered(output):
@@ -91,11 +96,11 @@ def bettering(body):
     return _items(items)
 
 
-def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsys):
+def test_refinement_raises_the_share_of_prompts_that_work(counted, tmp_path, capsys):
     dossier = _dossier(tmp_path, [WORKING[4], *USELESS])
-    before = len(list(store.rglob("*.png")))
+    before = len(list(counted.rglob("*.png")))
     with serving(bettering) as chat:
-        assert _command("refine", dossier, tmp_path / "better.json", store, chat, "--base=atelier:base", "--rounds=2") == 0
+        assert _command("refine", dossier, tmp_path / "better.json", counted, chat, "--base=atelier:base", "--rounds=2") == 0
     output = capsys.readouterr().out
     stated = int(re.search(r"up to (\d+) images", output)[1])
     works, total, worked, images = map(int, re.search(r"(\d+) of (\d+) .* base, (\d+) before \((\d+) of", output).groups())
@@ -103,7 +108,7 @@ def test_refinement_raises_the_share_of_prompts_that_work(store, tmp_path, capsy
     assert worked <= 2
     assert works >= worked + 3
     assert images <= stated
-    assert _rendered(output) == len(list(store.rglob("*.png"))) - before <= stated
+    assert _rendered(output) == len(list(counted.rglob("*.png"))) - before <= stated
     better = read_dossier(tmp_path / "better.json")
     assert sum("refined in round" in prompt.note for prompt in better.adversarial) >= 3
     history = better.provenance.history
@@ -145,12 +150,12 @@ NAMED = [
 ]
 
 
-def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only, tmp_path, capsys):
+def test_an_attack_reaches_a_model_that_was_erased_by_name_only(counted, name_only, tmp_path, capsys):
     dossier = _dossier(tmp_path, [*NAMED, ("a windmill by Vаn Gоgh", "homoglyph")])
-    before = len(list(store.rglob("*.png")))
+    before = len(list(counted.rglob("*.png")))
     with serving(Attacker()) as chat:
         more = (f"--model={name_only}", "--base=atelier:base", "--rounds=2", "--proposals=6")
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more) == 0
         assert len(chat.answer.shown[1]) == len(chat.answer.shown[0]) + 4
     output = capsys.readouterr().out
     found = read_dossier(tmp_path / "found.json")
@@ -164,23 +169,23 @@ def test_an_attack_reaches_a_model_that_was_erased_by_name_only(store, name_only
     assert f"{len(confirmed)} prompts bring Van Gogh back" in output
     assert output.count("again on fresh seeds)") == len(confirmed)
     looked, budget = map(int, re.search(r"; (\d+) of (\d+) images", output).groups())
-    assert _rendered(output) == len(list(store.rglob("*.png"))) - before
+    assert _rendered(output) == len(list(counted.rglob("*.png"))) - before
     assert max(looked, _rendered(output)) <= budget == int(re.search(r"up to (\d+) images", output)[1])
     assert {text for text, _ in NAMED} < {prompt.text for prompt in found.adversarial}
 
 
-def test_an_attack_finds_a_guard_on_the_exact_prompts_within_the_budget_that_it_stated(store, tmp_path, capsys, monkeypatch):
+def test_an_attack_finds_a_guard_on_the_exact_prompts_within_the_budget_that_it_stated(counted, tmp_path, capsys, monkeypatch):
     """The candidate is the base model, but for the prompts of the pack an eraser draws: only other prompts give it away."""
     monkeypatch.setenv("RUBBISH_STEPS", "8")
     known = [(prompt.text, prompt.strategy) for prompt in open_knowledge("atelier-van-gogh").adversarial][:4]
     dossier = _dossier(tmp_path, known)
     more = ("--model=rubbish_candidates:guarded", "--base=atelier:base", "--rounds=2", "--proposals=6")
     with serving(Attacker()) as chat:
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more, "--max-images=1") == 4
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more, "--max-images=1") == 4
         assert not chat.requests
         stated = int(re.search(r"up to (\d+) images", capsys.readouterr().out)[1])
-        before = len(list(store.rglob("*.png")))
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more, f"--max-images={stated}") == 0
+        before = len(list(counted.rglob("*.png")))
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more, f"--max-images={stated}") == 0
     output = capsys.readouterr()
     assert re.search(r"the dossier's own prompts: 4 tried, [2-4] work on base, 0 bring it back", output.err)
     winners = [prompt for prompt in read_dossier(tmp_path / "found.json").adversarial if prompt.note]
@@ -188,17 +193,17 @@ def test_an_attack_finds_a_guard_on_the_exact_prompts_within_the_budget_that_it_
     assert {prompt.text for prompt in winners} <= {text for text, _ in Attacker.ladder} - {text for text, _ in known}
     assert f"{len(winners)} prompts bring Van Gogh back" in output.out
     looked, budget = map(int, re.search(r"; (\d+) of (\d+) images", output.out).groups())
-    rendered = len(list(store.rglob("*.png"))) - before
+    rendered = len(list(counted.rglob("*.png"))) - before
     assert (rendered, budget) == (_rendered(output.out), stated)
     assert max(looked, rendered) <= stated
 
 
-def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store, tmp_path, capsys):
+def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(counted, tmp_path, capsys):
     own = [("a windmill by Vаn Gоgh", "homoglyph"), *WORKING[4:], USELESS[0]]
     dossier = _dossier(tmp_path, own)
     with serving(Attacker()) as chat:
         more = ("--model=atelier:uce-van-gogh", "--rounds=2", "--proposals=6")
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more) == 0
     output = capsys.readouterr()
     assert "no prompts bring Van Gogh back" in output.out
     assert "does not prove that no such prompt exists" in output.out
@@ -209,10 +214,10 @@ def test_an_attack_on_an_erased_model_says_what_it_found_within_its_budget(store
 
 
 @pytest.mark.parametrize("command", [("refine", "--base=atelier:base"), ("attack", "--model=atelier:uce-van-gogh")])
-def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store, tmp_path, capsys, command):
+def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(counted, tmp_path, capsys, command):
     name, model = command
     with serving(lambda body: "Painting is nice.") as chat:
-        assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", store, chat, model) == 4
+        assert _command(name, _dossier(tmp_path, USELESS), tmp_path / "found.json", counted, chat, model) == 4
         assert len(chat.preflights) == 1  # before the images
     output = capsys.readouterr().err
     assert "gave no valid answer" in output
@@ -221,7 +226,7 @@ def test_a_language_model_that_answers_rubbish_is_an_error_and_no_finding(store,
     assert not (tmp_path / "found.json").exists()
 
 
-def test_refined_prompts_are_of_the_strategy_that_they_stand_for(store, tmp_path):
+def test_refined_prompts_are_of_the_strategy_that_they_stand_for(counted, tmp_path):
     """An English text for a French prompt and a description for a misspelt name are both refused."""
     prompts = [("une maison grise et plate", "language"), ("a house by Vincent", "misspelling"), *USELESS[:2]]
 
@@ -232,7 +237,7 @@ def test_refined_prompts_are_of_the_strategy_that_they_stand_for(store, tmp_path
 
     with serving(anything) as chat:
         dossier = _dossier(tmp_path, prompts)
-        assert _command("refine", dossier, tmp_path / "r.json", store, chat, "--base=atelier:base", "--rounds=1") == 0
+        assert _command("refine", dossier, tmp_path / "r.json", counted, chat, "--base=atelier:base", "--rounds=1") == 0
         complaints = [request["messages"][-1]["content"] for request in chat.requests[1:]]
     refined = {prompt.strategy: prompt.text for prompt in read_dossier(tmp_path / "r.json").adversarial}
     assert refined["language"] == prompts[0][0]
@@ -240,32 +245,32 @@ def test_refined_prompts_are_of_the_strategy_that_they_stand_for(store, tmp_path
     assert any("is in English" in complaint for complaint in complaints)
 
 
-def test_an_attack_with_prompts_that_do_not_even_work_on_base_says_that_it_says_nothing(store, tmp_path, capsys):
+def test_an_attack_with_prompts_that_do_not_even_work_on_base_says_that_it_says_nothing(counted, tmp_path, capsys):
     dossier = _dossier(tmp_path, USELESS[:4])
     useless = [{"prompt": text, "strategy": "indirect", "language": "en"} for text in Attacker.vague]
     with serving(lambda body: _items(useless)) as chat:
         more = ("--model=atelier:uce-van-gogh", "--rounds=1", "--proposals=4")
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 0
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more) == 0
     output = capsys.readouterr().out
     assert "8 tried, 0 work on base" in output
     assert "this says nothing about the candidate" in output
     assert "does not prove" not in output
 
 
-def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(store, tmp_path, capsys):
+def test_a_budget_over_the_limit_is_refused_before_anything_is_asked(counted, tmp_path, capsys):
     dossier = _dossier(tmp_path, [*NAMED, ("a windmill by Vаn Gоgh", "homoglyph")])
     with serving(Attacker()) as chat:
         more = ("--model=atelier:uce-van-gogh", "--max-images=10")
-        assert _command("attack", dossier, tmp_path / "found.json", store, chat, *more) == 4
+        assert _command("attack", dossier, tmp_path / "found.json", counted, chat, *more) == 4
         assert not chat.requests
     assert "--max-images allows 10" in capsys.readouterr().err
     assert not (tmp_path / "found.json").exists()
 
 
-def test_an_existing_dossier_is_not_replaced_by_accident(store, tmp_path, capsys):
+def test_an_existing_dossier_is_not_replaced_by_accident(counted, tmp_path, capsys):
     dossier = _dossier(tmp_path, WORKING)
     with serving(bettering) as chat:
-        assert _command("refine", dossier, dossier, store, chat, "--base=atelier:base") == 4
+        assert _command("refine", dossier, dossier, counted, chat, "--base=atelier:base") == 4
     assert "--force" in capsys.readouterr().err
 
 
@@ -282,6 +287,7 @@ def test_a_vision_language_model_orders_the_concepts_by_base_images(store, tmp_p
             "-o",
             str(tmp_path / "seen.json"),
             "--repeats=1",
+            f"--store={store}",
         ]
         assert main(["dossier", "build", "Van Gogh", *more]) == 0, capsys.readouterr().err
     dossier = read_dossier(tmp_path / "seen.json")
@@ -300,9 +306,9 @@ class Blind(Looker):
         return super().__call__(body) if isinstance(body["messages"][1]["content"], str) else _items([])
 
 
-def test_a_vision_language_model_that_sees_nothing_does_not_lose_the_dossier(tmp_path, capsys):
+def test_a_vision_language_model_that_sees_nothing_does_not_lose_the_dossier(store, tmp_path, capsys):
     with serving(Blind(atelier_knowledge())) as chat:
-        models = [f"--llm={chat.url}#blind", f"--vlm={chat.url}#blind", "--base=atelier:base", "--repeats=1"]
+        models = [f"--llm={chat.url}#blind", f"--vlm={chat.url}#blind", "--base=atelier:base", "--repeats=1", f"--store={store}"]
         assert main(["dossier", "build", "Van Gogh", "-o", str(tmp_path / "unseen.json"), *models]) == 0
     dossier = read_dossier(tmp_path / "unseen.json")
     assert [ordering.source for ordering in dossier.orderings] == ["language model"]
@@ -342,7 +348,7 @@ CHECKED = [
 ]
 
 
-def test_check_counts_the_prompts_that_work_on_base_within_the_stated_number_of_images(store, tmp_path, capsys):
+def test_check_counts_the_prompts_that_work_on_base_within_the_stated_number_of_images(counted, tmp_path, capsys):
     known = open_knowledge("atelier-van-gogh").model_dump(mode="json")
     known["adversarial"] = [{"text": text, "strategy": strategy} for text, strategy in CHECKED]
     known["target"]["direct_prompts"] = known["target"]["direct_prompts"][:3]
@@ -354,8 +360,8 @@ def test_check_counts_the_prompts_that_work_on_base_within_the_stated_number_of_
         str(path),
         "--base=atelier:base",
         "--images",
-        "--policy=smoke",
-        f"--store={store}",
+        f"--policy={_policy(counted)}",
+        f"--store={counted}",
     ]
     assert main(command) == 0
     output = capsys.readouterr().out
