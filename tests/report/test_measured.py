@@ -66,6 +66,8 @@ def test_every_measure_has_a_column_where_any_concept_has_it(folder: Any, a_reco
     assert "<h3>LPIPS between base and candidate</h3>" in text
     assert "CMMD between base and candidate</h3>" not in text  # KID on another scale
     assert "LPIPS, mean over pairs" in text
+    assert "LPIPS is 0 for equal images" in text
+    assert "The noise floor is the effect of seeds alone" not in text  # no column has one
 
 
 def test_orderings_have_a_column_for_every_damage_that_was_correlated(folder: Any, a_record: Any) -> None:

@@ -17,7 +17,17 @@ from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.ordering_messages import CAVEAT, in_concepts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
-from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable, report_verdict
+from dmun_audit.report.formatting import (
+    VERDICTS,
+    count,
+    group_title,
+    hundredths,
+    number,
+    percent,
+    printable,
+    report_verdict,
+    thousandths,
+)
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
@@ -96,6 +106,7 @@ def render_html(run: Run) -> str:
     environment.filters |= {
         "number": number,
         "hundredths": hundredths,
+        "thousandths": thousandths,
         "percent": percent,
         "counted": count,
         "in_concepts": in_concepts,
