@@ -83,6 +83,11 @@ class Retention(ClaimGroup):
         """See `ClaimGroup.shortfalls`."""
         figures = plan.policy.retention
         sentences = messages.too_few_in_dossier(plan.policy.name, figures.concepts, len(plan.nearby), "nearby concepts")
+        if tied := _tied_at_the_cut(plan):
+            sentences.append(
+                f"Similarity does not decide which of {len(tied)} nearby concepts are tested: all have the similarity "
+                f"{tied[0].similarity:g}, and the first by name are taken."
+            )
         cycle = self.cycle(plan)
         if Rules(plan).stops_early(self) and cycle > figures.pairs:
             counts = ", ".join(map(str, sorted({len(concept.prompts) for concept in plan.nearby})))
@@ -287,6 +292,13 @@ GROUP = Retention()
 
 def _is_retained(case: Case) -> bool:
     return case.concept is not None and case.concept.role == "retain"
+
+
+def _tied_at_the_cut(plan: Plan) -> list[NearbyConcept]:
+    """The concepts of one similarity of which some are tested and others are not; empty if similarity decides."""
+    last = plan.nearby[-1].similarity
+    tied = [concept for concept in plan.dossier.concepts if concept.role != "erase" and concept.similarity == last]
+    return tied if any(concept not in plan.nearby for concept in tied) else []
 
 
 def _counts(record: CaseRecord) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.knowledge.orderings import key_of, labels, own_ordering
+from dmun_audit.knowledge.orderings import SourceKey, key_of, labels, own_ordering, short_name
 from dmun_audit.verdict.vocabulary import Verdict
 
 Value = Callable[[CaseRecord], float | None]
@@ -59,13 +59,22 @@ def sources_of(dossier: Dossier) -> list[SimilaritySource]:
         name = "curator" if dossier.provenance.backend == "curated" else "dossier"
         sources.append(SimilaritySource(name, name, "", lambda record: record.concept.similarity if record.concept else None))
     orderings = sorted(dossier.orderings, key=lambda ordering: ordering is not own)
-    names = labels(map(key_of, orderings))
+    names = source_labels(map(key_of, orderings))
     for ordering in orderings:
         similarity = partial(_stated, ordering.similarity)
         sources.append(SimilaritySource(names[key_of(ordering)], ordering.source, ordering.model, similarity))
     for kind in ("text", "image"):
         sources.append(SimilaritySource(f"CLIP {kind}", f"CLIP {kind}", "", _measure(f"similarity_clip_{kind}")))
     return sources
+
+
+def source_labels(keys: Iterable[SourceKey]) -> dict[SourceKey, str]:
+    """The `labels` of orderings. A vision-language model is named even if it is the only one: no other part of a report names it."""
+    named = labels(keys)
+    return {
+        (kind, model): f"{kind} {short_name(model)}" if label == kind == "vision-language model" and model else label
+        for (kind, model), label in named.items()
+    }
 
 
 def _stated(similarity: Mapping[str, float], record: CaseRecord) -> float | None:

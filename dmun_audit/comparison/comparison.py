@@ -14,10 +14,11 @@ FORMAT = 1
 
 
 class PooledOrdering(Correlation):
-    """One source's mean correlation with one damage over the runs. `n` counts the concepts of all runs."""
+    """One source's mean correlation with one damage over the runs. `n` counts a concept of one target once, in however many runs."""
 
     runs: int = Field(default=0, description="Runs in which it has a rho.")
     targets: int = Field(default=0, description="Targets of these runs.")
+    measurements: int = Field(default=0, description="Concepts of these runs, each run's counted.")
     ranked: bool = Field(default=True, description="Whether it has a rho in every run in which another source has one.")
     lowest: Number | None = Field(default=None, description="The smallest rho of a run.")
     highest: Number | None = Field(default=None, description="The largest rho of a run.")
@@ -53,6 +54,11 @@ class Comparison:
 
     @property
     def concepts(self) -> int:
+        """The number of concepts. A concept of one target counts once, in however many runs it was measured."""
+        return len({(run.target, name) for run in self.runs for name in run.names})
+
+    @property
+    def measurements(self) -> int:
         """The number of concepts, each run's counted."""
         return sum(len(run.concepts) for run in self.runs)
 

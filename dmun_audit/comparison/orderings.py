@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from dmun_audit.claim_groups.similarity_sources import DAMAGE, SimilaritySource, measured, sources_of
+from dmun_audit.claim_groups.similarity_sources import DAMAGE, SimilaritySource, measured, source_labels, sources_of
 from dmun_audit.claim_groups.source_differences import adjusted, source_difference
 from dmun_audit.comparison.comparison import Comparison, PooledOrdering
 from dmun_audit.comparison.runs import CountedRun, LeftOut, counted_runs
-from dmun_audit.knowledge.orderings import labels
 from dmun_audit.verdict.concepts_needed import concepts_needed
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import FEWEST_CONCEPTS
@@ -47,11 +46,12 @@ def compared(runs: Sequence[CountedRun], left_out: Sequence[LeftOut]) -> Compari
         pools = [_pool(runs, source, names[source], damage) for source in names]
         everywhere = {place for pool in pools for place in pool.runs}
         ranked = [pool for pool in pools if set(pool.runs) == everywhere]
-        found = [_row(pool, damage, pool in ranked) for pool in pools]
-        rows += sorted(found, key=lambda row: (not row.ranked, -(-2.0 if row.rho is None else row.rho)))
+        of_damage = [_row(pool, damage, pool in ranked) for pool in pools]
+        rows += sorted(of_damage, key=lambda row: (not row.ranked, -(-2.0 if row.rho is None else row.rho)))
         for one, other in combinations(ranked, 2):
             first, second = ([pool.runs[place] for place in sorted(everywhere)] for pool in (one, other))
-            differences.append(source_difference(damage, (one.label, other.label), pooled_difference(first, second)))
+            found = source_difference(damage, (one.label, other.label), pooled_difference(first, second))
+            differences.append(found and found.model_copy(update={"n": len(_concepts(first) & _concepts(second))}))
     return Comparison(
         tuple(runs),
         tuple(left_out),
@@ -70,7 +70,7 @@ def _names(runs: Iterable[CountedRun]) -> dict[SourceOfRuns, str]:
     """Every source with its name, in the order in which the runs list them; those of CLIP last."""
     found = list(dict.fromkeys(_key(source) for run in runs for source in sources_of(run.dossier)))
     found.sort(key=lambda key: key[0].startswith("CLIP"))
-    named = labels(key for key in found if key[1])
+    named = source_labels(key for key in found if key[1])
     return {key: named.get(key, key[0]) for key in found}
 
 
@@ -91,7 +91,7 @@ def _pool(runs: Sequence[CountedRun], source: SourceOfRuns, label: str, damage: 
 
 
 def _row(pool: _Pool, damage: str, ranked: bool) -> PooledOrdering:
-    pooled = pooled_spearman(list(pool.runs.values()))
+    pooled, concepts = pooled_spearman(list(pool.runs.values())), len(_concepts(pool.runs.values()))
     return PooledOrdering(
         source=pool.label,
         model=pool.source[1],
@@ -100,17 +100,23 @@ def _row(pool: _Pool, damage: str, ranked: bool) -> PooledOrdering:
         lower=pooled.lower,
         upper=pooled.upper,
         p_value=pooled.p_one_sided,
-        n=pooled.concepts,
-        descriptive=pooled.concepts < FEWEST_CONCEPTS,
+        n=concepts,
+        descriptive=concepts < FEWEST_CONCEPTS,
         needed=None if pooled.rho is None else concepts_needed(pooled.rho),
         needed_each=None if pooled.rho is None else concepts_needed(pooled.rho, pooled.blocks),
         note="" if pooled.rho is not None else "too few concepts, or all of them alike",
         runs=pooled.audits,
         targets=pooled.blocks,
+        measurements=pooled.concepts,
         ranked=ranked and pooled.rho is not None,
         lowest=pooled.lowest,
         highest=pooled.highest,
     )
+
+
+def _concepts(runs: Iterable[RankedConcepts]) -> set[tuple[str, str]]:
+    """Every concept once, as its target and its name."""
+    return {(run.block, name) for run in runs for name in run.names}
 
 
 def _with_holm(rows: Sequence[PooledOrdering]) -> list[PooledOrdering]:

@@ -32,6 +32,11 @@ class CountedRun:
         return fold(self.dossier.target.name)
 
     @property
+    def names(self) -> list[str]:
+        """The names of the concepts."""
+        return [record.concept.name for record in self.concepts if record.concept]
+
+    @property
     def candidate(self) -> str:
         """What identifies the candidate: the digest of its tensors where it was loaded."""
         facts = self.run.manifest.models.get("candidate", {})

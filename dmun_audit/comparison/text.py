@@ -6,14 +6,23 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dmun_audit._util import terminal
 from dmun_audit.comparison.comparison import Comparison, PooledOrdering, run_facts
-from dmun_audit.evidence.ordering_messages import CAVEAT, DAMAGES, ranking_sentences, signed
+from dmun_audit.evidence.ordering_messages import (
+    CAVEAT,
+    DAMAGES,
+    Sample,
+    in_concepts,
+    is_at_hand,
+    ranking_sentences,
+    signed,
+)
 from dmun_audit.report.formatting import count, number, one_line
 
 COLUMNS = 100
 SCOPE = (
-    "Each ρ is the mean of Spearman's ρ over the runs; every target counts alike, and so does every run of a target. Its 95% "
-    "interval is about these targets and models, and not about others. p is one-sided, of a permutation test within the runs; "
-    "round brackets hold p after Holm's adjustment over all rows."
+    "Each ρ is the mean of Spearman's ρ over the runs; every target counts alike, and so does every run of a target. Runs of one "
+    "target measure the same concepts: the interval and p count these runs as dependent. The 95% interval is about these targets "
+    "and models, and not about others. p is one-sided, of a permutation test within the runs; round brackets hold p after Holm's "
+    "adjustment over all rows."
 )
 RUN_COLUMNS = ("folder", "target", "candidate", "policy", "verdict", "concepts")
 
@@ -53,7 +62,7 @@ def markdown_lines(comparison: Comparison) -> Iterator[str]:
         yield ""
         yield f"## Damage by {DAMAGES[damage]}"
         yield ""
-        columns = ("", "source", "ρ", "95% interval", "p (adjusted)", "runs", "concepts", "to show it")
+        columns = ("", "source", "ρ", "95% interval", "p (adjusted)", "runs", "concepts", "concepts to show it")
         yield from _table(columns, (_row(place, row) for place, row in zip(places(rows), rows, strict=True)))
         for sentence in sentences(comparison, damage):
             yield f"- {_escaped(sentence)}"
@@ -62,9 +71,10 @@ def markdown_lines(comparison: Comparison) -> Iterator[str]:
 
 
 def title(comparison: Comparison) -> str:
-    """What is compared, such as "3 runs of 2 targets, 58 concepts"."""
-    runs, targets = count(len(comparison.runs), "run"), count(comparison.targets, "target")
-    return f"{runs} of {targets}, {count(comparison.concepts, 'concept')}"
+    """What is compared, such as "8 concepts of 1 target, in 2 runs (16 measurements)"."""
+    concepts, targets = count(comparison.concepts, "concept"), count(comparison.targets, "target")
+    measured = f" ({comparison.measurements} measurements)" if comparison.measurements > comparison.concepts else ""
+    return f"{concepts} of {targets}, in {count(len(comparison.runs), 'run')}{measured}"
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:
@@ -73,9 +83,13 @@ def left_out_lines(comparison: Comparison) -> list[str]:
 
 
 def model_lines(comparison: Comparison) -> list[str]:
-    """The models behind the sources, by their full names."""
+    """The full names of the models behind the sources, where the name of a source does not hold its model's."""
     named = dict.fromkeys((row.source, row.model) for row in comparison.sources if row.model)
-    return [f"{one_line(source)} is {one_line(model)}" for source, model in named if model != source]
+    return [
+        f"{one_line(source)}: the full name of the model is {one_line(model)}"
+        for source, model in named
+        if not source.endswith(f" {model}")
+    ]
 
 
 def places(rows: Sequence[PooledOrdering]) -> list[str]:
@@ -91,10 +105,11 @@ def sentences(comparison: Comparison, damage: str) -> list[str]:
     if not rows:
         return ["No source has a rank correlation with this damage."]
     first = rows[0]
-    sample = f"{count(first.n, 'concept')} in {count(first.runs, 'run')}"
+    sample = Sample(f"{count(first.n, 'concept')} in {count(first.runs, 'run')}", first.targets)
     found = ranking_sentences(rows, differences, sample)
-    if first.targets > 1 and (first.rho or 0.0) > 0.0 and first.needed_each is not None:
-        found.append(f"With {first.targets} targets as now, {count(first.needed_each, 'concept')} in each would show it.")
+    enough = is_at_hand(first.needed, first.n, first.targets)
+    if first.targets > 1 and (first.rho or 0.0) > 0.0 and first.needed_each is not None and not enough:
+        found.append(f"With {first.targets} targets as now, {count(first.needed_each, 'concept')} in each would show such a ρ.")
     return found
 
 
@@ -108,8 +123,8 @@ def _cells(row: PooledOrdering) -> list[str]:
 def _row(place: str, row: PooledOrdering) -> list[str]:
     if row.rho is None:
         return [place, row.source, "–", row.note, "–", str(row.runs), str(row.n), "–"]
-    needed = "–" if row.rho <= 0 else f"about {row.needed}" if row.needed is not None else "too many"
-    return [place, row.source, signed(row.rho), _interval(row), _p_values(row), str(row.runs), str(row.n), needed]
+    counts = str(row.runs), str(row.n), in_concepts(row.rho, row.needed)
+    return [place, row.source, signed(row.rho), _interval(row), _p_values(row), *counts]
 
 
 def _interval(row: PooledOrdering) -> str:

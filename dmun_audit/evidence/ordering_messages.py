@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from dmun_audit.evidence.schema import Correlation, SourceDifference
 from dmun_audit.verdict.concepts_needed import ALPHA, MOST_CONCEPTS
@@ -12,8 +13,15 @@ DAMAGES = {"clip_accuracy": "CLIP accuracy", "clip_score": "CLIP score", "kid": 
 
 CAVEAT = (
     "These numbers of concepts give a single test at the 5% level 80% power, if the observed ρ are the true ones. The best of "
-    "several observed ρ is mostly too high, so plan with more."
+    f"several observed ρ is mostly too high, so plan with more. A dossier holds at most {MOST_CONCEPTS} concepts."
 )
+
+
+class Sample(NamedTuple):
+    """The concepts at hand in words, such as "8 concepts", and the number of their targets."""
+
+    words: str
+    targets: int = 1
 
 
 def ranked(rows: Iterable[Correlation], damage: str) -> list[Correlation]:
@@ -26,18 +34,14 @@ def damages_of(rows: Iterable[Correlation]) -> list[str]:
     return list(dict.fromkeys(row.damage for row in rows if row.rho is not None))
 
 
-def ranking_sentences(rows: Sequence[Correlation], differences: Sequence[SourceDifference], sample: str) -> list[str]:
-    """One text for each measure of damage. `sample` says of how many concepts, such as "8 concepts"."""
-    return [
-        " ".join(
-            (
-                f"{DAMAGES.get(damage, damage)}: {_first(ranked(rows, damage))}",
-                told_apart([each for each in differences if each.damage == damage], sample),
-                _it_would_take(ranked(rows, damage), [each for each in differences if each.damage == damage]),
-            )
-        ).strip()
-        for damage in damages_of(rows)
-    ]
+def ranking_sentences(rows: Sequence[Correlation], differences: Sequence[SourceDifference], sample: Sample) -> list[str]:
+    """One text for each measure of damage."""
+    texts = []
+    for damage in damages_of(rows):
+        best, pairs = ranked(rows, damage), [each for each in differences if each.damage == damage]
+        said = [_first(best), told_apart(pairs, sample.words), *_it_would_take(best, pairs, sample.targets)]
+        texts.append(f"{DAMAGES.get(damage, damage)}: {' '.join(filter(None, said))}")
+    return texts
 
 
 def told_apart(differences: Sequence[SourceDifference], sample: str) -> str:
@@ -59,6 +63,18 @@ def is_proven(difference: SourceDifference) -> bool:
     return difference.p_holm is not None and difference.p_holm <= ALPHA
 
 
+def is_at_hand(needed: int | None, concepts: int, targets: int) -> bool:
+    """Whether `concepts` of so many targets say as much as `needed` of one. Fisher's z loses three concepts of each target."""
+    return needed is not None and concepts - 3 * (targets - 1) >= needed
+
+
+def in_concepts(effect: float, needed: int | None) -> str:
+    """How many concepts it takes to see an effect (a rho, or a difference of two) of this size."""
+    if effect <= 0.0:
+        return "no number"
+    return f"about {needed}" if needed is not None else f"more than {MOST_CONCEPTS}"
+
+
 def signed(value: float | None) -> str:
     """A correlation to two decimals with its sign, such as "+0.61"."""
     return "undefined" if value is None else f"{value:+.2f}".replace("-0.00", "+0.00").replace("-", "−")
@@ -74,23 +90,28 @@ def _first(rows: Sequence[Correlation]) -> str:
     return f"{_listed(alike)} {'come' if len(alike) > 1 else 'comes'} first ({value})."
 
 
-def _it_would_take(rows: Sequence[Correlation], differences: Sequence[SourceDifference]) -> str:
+def _it_would_take(rows: Sequence[Correlation], differences: Sequence[SourceDifference], targets: int) -> list[str]:
     """How many concepts would show the best source's rho, and tell the two best apart."""
     best = rows[0]
-    if (best.rho or 0.0) <= 0.0:
-        return "No number of concepts would show that damage rises with similarity at such a ρ."
-    shows = f"about {best.needed} concepts" if best.needed is not None else f"more than {MOST_CONCEPTS} concepts"
-    sentence = f"It would take {shows} to show a ρ of {signed(best.rho)}"
-    if len(rows) < 2:
-        return f"{sentence}."
-    pair = {best.source, rows[1].source}
+    if best.rho is None or best.rho <= 0.0:
+        return ["No number of concepts would show that damage rises with similarity at such a ρ."]
+    sentences = [_takes(f"show a ρ of {signed(best.rho)}", best.rho, best.needed, best.n, targets)]
+    pair = {best.source, rows[1].source} if len(rows) > 1 else set()
     between = next((each for each in differences if {each.first, each.second} == pair), None)
     if between is None or between.difference is None:
-        return f"{sentence}."
+        return sentences
     if between.difference == 0.0:
-        return f"{sentence}; the two best do not differ, so no number of concepts would tell them apart."
-    number = f"about {between.needed}" if between.needed is not None else f"more than {MOST_CONCEPTS}"
-    return f"{sentence}, and {number} to tell the two best apart."
+        return [*sentences, "The best do not differ, so no number of concepts would tell them apart."]
+    return [*sentences, _takes("tell the two best apart", between.difference, between.needed, between.n, targets)]
+
+
+def _takes(what: str, effect: float, needed: int | None, concepts: int, targets: int) -> str:
+    """What it takes to see an effect, or that so many are at hand."""
+    number = f"{in_concepts(effect, needed)} concepts{' of one target' if targets > 1 else ''}"
+    if is_at_hand(needed, concepts, targets):
+        at_hand = f"{concepts} of {targets} targets" if targets > 1 else concepts
+        return f"A single test needs {number} to {what}, and {at_hand} are at hand."
+    return f"It would take {number} to {what}."
 
 
 def _listed(names: Sequence[str]) -> str:

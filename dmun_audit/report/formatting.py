@@ -59,7 +59,16 @@ def number(value: Any, digits: int = 3) -> str:
 
 def hundredths(value: Any) -> str:
     """`value` to two decimals with a typographic minus sign, for correlations; a dash if it is no number."""
-    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−") if is_number(value) else "–"
+    return _fixed(value, 2)
+
+
+def thousandths(value: Any) -> str:
+    """`value` to three decimals in the same form, for CLIP scores: they differ by little."""
+    return _fixed(value, 3)
+
+
+def _fixed(value: Any, places: int) -> str:
+    return f"{value:z.{places}f}".replace("-", "−") if is_number(value) else "–"
 
 
 def percent(value: Any) -> str:

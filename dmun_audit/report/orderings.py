@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dmun_audit.evidence.ordering_messages import ranked, ranking_sentences
+from dmun_audit.evidence.ordering_messages import Sample, ranked, ranking_sentences
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import Correlation, SourceDifference
 from dmun_audit.report.formatting import count
 
-Rows = list[tuple[str, list[Correlation | None]]]
+Rows = list[tuple[str, str, list[Correlation | None]]]
 
 
 @dataclass(frozen=True)
 class OrderingsView:
-    """`rows` hold each source's correlations in the order of `damages`. `differences` compare the best source with the others."""
+    """`rows` hold each source, the full name of its model where the source lacks it, and its correlations in the order of `damages`.
+
+    `differences` compare the best source with the others.
+    """
 
     damages: tuple[str, ...]
     rows: Rows
@@ -27,12 +30,12 @@ def view_orderings(run: Run, damages: list[str]) -> OrderingsView:
     rows = correlations_of(run)
     correlated = [damage for damage in damages if any(row.damage == damage for row in rows)]
     found = {(row.source, row.damage): row for row in rows}
-    sources = dict.fromkeys(row.source for row in rows)
+    sources = {row.source: "" if row.source.endswith(f" {row.model}") else row.model for row in rows}
     differences = differences_of(run)
     best = {damage: highest[0].source for damage in correlated if (highest := ranked(rows, damage))}
     return OrderingsView(
         tuple(correlated),
-        [(source, [found.get((source, damage)) for damage in correlated]) for source in sources],
+        [(source, model, [found.get((source, damage)) for damage in correlated]) for source, model in sources.items()],
         tuple(ordering_sentences(run)),
         tuple(
             each
@@ -58,4 +61,4 @@ def ordering_sentences(run: Run) -> list[str]:
     rows, differences = correlations_of(run), differences_of(run)
     if not differences:
         return []
-    return ranking_sentences(rows, differences, count(max(row.n for row in rows), "concept"))
+    return ranking_sentences(rows, differences, Sample(count(max(row.n for row in rows), "concept")))

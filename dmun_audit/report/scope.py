@@ -27,12 +27,12 @@ def tried(run: Run) -> str:
 
 
 def scope_lines(run: Run) -> list[str]:
-    """The scope in sentences: what was tried, what the dossier lacks, and what a PASS does not cover."""
-    return [tried(run), *thin_lines(run), NOT_COVERED]
+    """The scope in sentences: what was tried, and what a PASS does not cover."""
+    return [tried(run), NOT_COVERED]
 
 
 def thin_lines(run: Run) -> list[str]:
-    """What could not be had for the dossier, in one sentence; empty if it has everything."""
+    """What could not be had for the dossier, as one text; empty if it has everything. It is a caution, and no part of the scope."""
     provenance = run.manifest.dossier.get("provenance")
     thin = provenance.get("thin") if isinstance(provenance, dict) else None
     sentences = [one_line(sentence) for sentence in thin] if isinstance(thin, list | tuple) else []

@@ -12,7 +12,7 @@ from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
 from dmun_audit.report.orderings import correlations_of, ordering_sentences
 from dmun_audit.report.pairs import pairs_of
-from dmun_audit.report.scope import alerts, scope_lines
+from dmun_audit.report.scope import alerts, scope_lines, thin_lines
 from dmun_audit.report.spot_check import terminal_lines
 from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_lines
 from dmun_audit.report.waivers import (
@@ -63,6 +63,8 @@ def summary_lines(run: Run) -> list[str]:
     lines += _verdict_lines(run)
     for sentence in alerts(run):
         lines += wrapped(f"WARNING: {sentence}", "    ", "  ")
+    for sentence in thin_lines(run):
+        lines += wrapped(f"caution: {sentence}", "    ", "  ")
     for sentence in (*scope_lines(run), *release_lines(run)):
         lines += wrapped(sentence, "    ", "  ")
     if sentence := attempt_sentence(run.manifest):

@@ -54,10 +54,10 @@ def test_a_curators_ordering_stands_beside_those_of_language_models():
     plan = make_plan(PLAN.dossier.model_copy(update={"orderings": stated}), PLAN.policy, 0)
     findings = _findings(plan, lambda case, place: 0.5 - place / 100)
     rows = {row.source: row for row in _rows(findings, "clip_accuracy")}
-    assert list(rows) == ["curator", "language model", "vision-language model", "CLIP text", "CLIP image"]
+    assert list(rows) == ["curator", "language model", "vision-language model y", "CLIP text", "CLIP image"]
     assert rows["curator"].rho is not None
-    assert rows["vision-language model"].rho is None
-    assert rows["vision-language model"].n < rows["curator"].n
+    assert rows["vision-language model y"].rho is None
+    assert rows["vision-language model y"].n < rows["curator"].n
 
 
 def test_it_decides_nothing_and_says_so_with_its_numbers():
@@ -97,7 +97,7 @@ def test_several_models_of_one_source_have_a_row_each():
     rows = _rows(_findings(plan, lambda case, place: 0.5 - place / 100), "clip_accuracy")
     assert [(row.source, row.model) for row in rows] == [
         ("curator", ""), ("language model llama", "meta/llama"), ("language model qwen", "qwen/qwen"),
-        ("vision-language model", "eyes"), ("CLIP text", ""), ("CLIP image", ""),
+        ("vision-language model eyes", "eyes"), ("CLIP text", ""), ("CLIP image", ""),
     ]  # fmt: skip
     assert rows[1].rho != rows[2].rho
 

@@ -9,7 +9,7 @@ from ordered_concepts import MOST_SIMILAR_FIRST, OTHERWISE_SHUFFLED, SHUFFLED, d
 
 from dmun_audit.comparison.orderings import compared
 from dmun_audit.comparison.runs import CountedRun, LeftOut
-from dmun_audit.comparison.text import markdown_lines, text_lines
+from dmun_audit.comparison.text import markdown_lines, model_lines, text_lines
 from dmun_audit.evidence.manifest import Manifest, TargetRecord
 from dmun_audit.evidence.run import Run
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
@@ -116,10 +116,45 @@ def test_two_models_of_one_target_do_not_count_as_two_targets():
     ]
     twice = rows_of(compared(both, []))["language model good"]
     single = rows_of(compared(both[:1], []))["language model good"]
-    assert (twice.runs, twice.targets) == (2, 1)
+    assert (twice.runs, twice.targets, twice.n, twice.measurements) == (2, 1, COUNT, 2 * COUNT)
     assert twice.upper - twice.lower == pytest.approx(single.upper - single.lower)
     assert twice.p_value == pytest.approx(single.p_value, abs=0.01)
     assert once.runs == 1
+
+
+def test_a_concept_of_one_target_in_two_models_counts_once_everywhere():
+    comparison = compared([a_run("Van Gogh", name, ORDERINGS) for name in "mn"], [])
+    assert {each.n for each in (*comparison.sources, *comparison.differences)} == {0, COUNT}
+    text = "\n".join(text_lines(comparison))
+    assert text.startswith("20 concepts of 1 target, in 2 runs (40 measurements)\n")
+    assert "Runs of one target measure the same concepts" in " ".join(text.split())
+    assert "| 2 | 20 | about " in "\n".join(markdown_lines(comparison))
+
+
+def test_few_concepts_stay_few_in_many_models():
+    few = [stated("org/good", MOST_SIMILAR_FIRST, count=COUNT)]
+    runs = [a_run("Van Gogh", name, few) for name in "mn"]
+    halves = [CountedRun(run.run, run.dossier, run.concepts[:12]) for run in runs]
+    assert all(row.descriptive for row in compared(halves, []).sources)
+
+
+def test_more_targets_are_asked_for_only_while_the_concepts_do_not_suffice():
+    noise = np.random.default_rng(0).normal(size=COUNT)
+    weak = [
+        a_run(target, "m", ORDERINGS[:1], lambda place: 0.05 * MOST_SIMILAR_FIRST[place] + 0.05 * noise[place])
+        for target in TARGETS
+    ]
+    comparison = compared(weak, [])
+    best = comparison.of_damage("clip_accuracy")[0]
+    assert best.needed > 3 * COUNT
+    assert f"With 3 targets as now, {best.needed_each} concepts in each would show such a ρ." in " ".join(
+        " ".join(text_lines(comparison)).split()
+    )
+
+
+def test_a_source_whose_name_holds_its_model_is_not_explained():
+    comparison = compared([a_run("Van Gogh", "m", [stated(name, SHUFFLED, count=COUNT) for name in ("at", "org/in")])], [])
+    assert model_lines(comparison) == ["language model in: the full name of the model is org/in"]
 
 
 def test_a_model_that_damages_nothing_has_no_rho_and_the_other_runs_count():
@@ -131,13 +166,13 @@ def test_a_model_that_damages_nothing_has_no_rho_and_the_other_runs_count():
 def test_the_text_says_what_a_reader_asks(three):
     text = "\n".join(text_lines(three))
     words = " ".join(text.split())
-    assert text.startswith("3 runs of 3 targets, 60 concepts\n")
+    assert text.startswith("60 concepts of 3 targets, in 3 runs\n")
     assert "Damage by CLIP accuracy" in text
     assert "CLIP accuracy: curator and language model good come first (ρ = +0.9" in words
     assert "predicts it better than language model useless." in words
-    assert "It would take about" in words
-    assert "With 3 targets as now, " in words
-    assert "language model good is org/good" in words
+    assert "concepts of one target to show a ρ of +0.9" in words
+    assert "and 60 of 3 targets are at hand." in words
+    assert "language model good: the full name of the model is org/good" in words
     assert "is about these targets and models, and not about others" in words
     assert max(map(len, text.splitlines())) <= 100
 
@@ -154,7 +189,7 @@ def test_markdown_has_a_table_for_runs_and_one_for_each_damage_and_obeys_no_text
     hostile = a_run("Van Gogh", "<b>|`x`[a](b)", ORDERINGS)
     comparison = compared([hostile], [LeftOut(Path("runs/bad"), "its files contradict its verdict")])
     text = "\n".join(markdown_lines(comparison))
-    assert text.startswith("# 1 run of 1 target, 20 concepts\n\n| folder | target |")
+    assert text.startswith("# 20 concepts of 1 target, in 1 run\n\n| folder | target |")
     assert "- left out: runs/bad: its files contradict its verdict" in text
     assert "<b>" not in text
     assert "\\|\\`x\\`\\[a\\](b)" in text

@@ -54,3 +54,19 @@ def test_single_claims_of_safety_that_no_outcome_proves_are_named():
 def test_a_claim_that_cannot_stop_early_is_named():
     sentences = _shortfalls(retention={"pairs": 4, "stopping": Stopping.EARLY})
     assert any("cannot stop early" in sentence and "only after 8 pairs of each" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(("concepts", "tied"), [(6, True), (2, False), (10, False)])
+def test_concepts_that_the_alphabet_chooses_are_said_to_be_so(concepts, tied):
+    """The third to the eighth of the concepts are equally similar; the policy takes six, two or all."""
+    retained = [concept for concept in DOSSIER.concepts if concept.role == "retain"]
+    similar = [0.9, 0.8, *[0.5] * 6, 0.2, 0.1]
+    equal = [concept.model_copy(update={"similarity": value}) for concept, value in zip(retained, similar, strict=False)]
+    dossier = DOSSIER.model_copy(update={"concepts": tuple(equal)})
+    policy = core_policy("standard")
+    plan = make_plan(dossier, replace(policy, retention=replace(policy.retention, concepts=concepts)), 0)
+    said = (
+        "Similarity does not decide which of 6 nearby concepts are tested: all have the similarity 0.5, and the first by name are "
+        "taken."
+    )
+    assert (said in shortfalls(plan)) is tied

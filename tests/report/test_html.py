@@ -307,36 +307,47 @@ def test_points_stand_higher_with_more_damage_and_further_right_with_more_simila
     assert scatter("Damage", []) is None
 
 
-def test_labels_of_points_that_stand_close_do_not_cover_each_other() -> None:
-    names = ["Gustav Klimt", "Edvard Munch", "Paul Gauguin", "Claude Monet", "Paul Cézanne"]
-    plot = scatter("Damage", [(name, "retain", 0.5 + 0.02 * place, 0.2) for place, name in enumerate(names)])
-    assert plot is not None
-    boxes = []
-    for point in plot.points:
-        length = 6.0 * len(point.label)
-        start = point.label_x - {"start": 0.0, "middle": length / 2, "end": length}[point.anchor]
-        boxes.append((start, start + length, point.label_y))
-    for number, (start, end, line) in enumerate(boxes):
-        for other_start, other_end, other_line in boxes[number + 1 :]:
-            assert end <= other_start or other_end <= start or abs(line - other_line) >= 10
-
-
-def test_many_points_are_numbered_so_that_names_do_not_cover_marks() -> None:
-    concepts = [(f"Concept {place}", "retain", place / 20, None if place == 3 else 0.1 * (place % 4)) for place in range(20)]
+@pytest.mark.parametrize("count", [5, 20])
+def test_names_in_a_plot_cover_neither_each_other_nor_marks_of_others(count: int) -> None:
+    names = [f"Concept of the number {place}" for place in range(count)]
+    concepts = [(name, "retain", 0.5 + 0.4 * place / count, 0.2 + 0.01 * (place % 3)) for place, name in enumerate(names)]
     plot = scatter("Damage", concepts)
     assert plot is not None
-    assert [point.label for point in plot.points] == [str(place) for place in range(1, 21) if place != 4]
-    assert plot.points[0].description.startswith("Concept 0 (retain)")
+    boxes = [point.label.box for point in plot.points if point.label]
+    assert 2 <= len(boxes) <= count
+    for point in plot.points:
+        mark = point.x - 4.5, point.y - 4.5, point.x + 4.5, point.y + 4.5
+        boxes_of_others = [other.label.box for other in plot.points if other.label and other is not point]
+        covering = [*boxes_of_others, mark] if not point.label else boxes_of_others
+        assert not any(shared(mark, box) for box in boxes_of_others)
+        assert point.label is None or not any(shared(point.label.box, box) for box in covering)
+    assert all(left >= 0 and right <= plot.width for left, _, right, _ in boxes)
 
 
-def test_the_page_says_which_number_is_which_concept(folder: Any, a_record: Any) -> None:
-    for place in range(20):
+def shared(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether two boxes (left, upper, right, lower end) share an area."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def test_the_most_and_the_least_damaged_of_many_concepts_have_their_names() -> None:
+    middle = [(f"Concept {place}", "retain", 0.4 + place / 200, 0.5 + 0.001 * place) for place in range(20)]
+    plot = scatter("Damage", [*middle, ("worst", "retain", 0.98, 0.9), ("best", "retain", 0.02, 0.1)])
+    assert plot is not None
+    *crowded, worst, best = plot.points
+    assert [point.label and point.label.text for point in (worst, best)] == ["worst", "best"]
+    unnamed = [point for point in crowded if point.label is None]
+    assert unnamed
+    assert all(point.description.startswith("Concept ") for point in unnamed)
+
+
+@pytest.mark.parametrize("count", [2, 20])
+def test_the_page_says_where_names_are_that_have_no_room(folder: Any, a_record: Any, count: int) -> None:
+    for place in range(count):
         concept = {"name": f"Concept {place}", "role": "retain", "relation": "sibling", "similarity": place / 20}
-        folder.add(a_record("retention", f"Case {place}", "PASS", concept=concept, measures={"kid": 0.01 * place}))
+        folder.add(a_record("retention", f"Case {place}", "PASS", concept=concept, measures={"kid": 0.01 * (place % 2)}))
     folder.add(a_record("ordering", "Ordered", "PASS", pooled=True))
     text = render_html(read_run(folder.close()))
-    listed = re.findall(r'<li dir="auto">(Concept \d+)</li>', text)
-    assert listed == [f"Concept {place}" for place in reversed(range(20))]
+    assert ('Point at a mark to read the others. The <a href="#nearby">' in text) is (count == 20)
 
 
 PROOF = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dmun_audit.evidence.ordering_messages import ranking_sentences
+from dmun_audit.evidence.ordering_messages import Sample, ranking_sentences
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import Correlation, SourceDifference
 from dmun_audit.report.html import render_html
@@ -66,6 +66,8 @@ def test_every_measure_has_a_column_where_any_concept_has_it(folder: Any, a_reco
     assert "<h3>LPIPS between base and candidate</h3>" in text
     assert "CMMD between base and candidate</h3>" not in text  # KID on another scale
     assert "LPIPS, mean over pairs" in text
+    assert "LPIPS is 0 for equal images" in text
+    assert "The noise floor is the effect of seeds alone" not in text  # no column has one
 
 
 def test_orderings_have_a_column_for_every_damage_that_was_correlated(folder: Any, a_record: Any) -> None:
@@ -143,11 +145,16 @@ def test_the_page_says_which_source_comes_first_and_whether_it_can_be_told_from_
 ) -> None:
     text = render_html(ordered(folder, a_record, p_holm))
     sentence = f"KID: language model <a> comes first (ρ = +0.70, 95% interval +0.40 to +0.80). {words}"
-    more = "It would take about 13 concepts to show a ρ of +0.70, and about 18 to tell the two best apart."
+    more = (
+        "A single test needs about 13 concepts to show a ρ of +0.70, and 25 are at hand. "
+        "A single test needs about 18 concepts to tell the two best apart, and 25 are at hand."
+    )
     assert f"<li>{escape(f'{sentence} {more}')}</li>" in text
     found = text[text.index('<table class="differences">') :].partition("</table>")[0]
     assert "<td>language model &lt;a&gt;</td><td>language model b</td>" in found
-    assert f"<td>{p_holm / 2:.2g} ({p_holm:.2g})</td><td>18</td>" in found
+    assert f"<td>{p_holm / 2:.2g} ({p_holm:.2g})</td><td>about 18</td>" in found
+    folded = text[text.index('<details class="folded">') :].partition("</details>")[0]
+    assert '<table class="differences">' in folded
 
 
 def test_the_terminal_ranks_sources_only_where_models_ordered_the_concepts(folder: Any, a_record: Any, tmp_path: Path) -> None:
@@ -160,7 +167,7 @@ def test_the_terminal_ranks_sources_only_where_models_ordered_the_concepts(folde
 @pytest.mark.parametrize("rho", [0.0, -0.4])
 def test_no_number_of_concepts_is_promised_where_no_source_predicts_the_damage(rho: float) -> None:
     rows = [Correlation(source=name, damage="kid", rho=rho - place, n=9) for place, name in enumerate("ab")]
-    (sentence,) = ranking_sentences(rows, [], "9 concepts")
+    (sentence,) = ranking_sentences(rows, [], Sample("9 concepts"))
     assert sentence.startswith("KID: no source predicts it: the highest is a (ρ = ")
     assert sentence.endswith("No number of concepts would show that damage rises with similarity at such a ρ.")
 
@@ -168,9 +175,44 @@ def test_no_number_of_concepts_is_promised_where_no_source_predicts_the_damage(r
 def test_a_number_beyond_any_dossier_is_said_to_be_so() -> None:
     rows = [Correlation(source=name, damage="lpips", rho=rho, n=9) for name, rho in (("a", 0.05), ("b", 0.04))]
     pair = SourceDifference(damage="lpips", first="a", second="b", difference=0.01, n=9, p_holm=1.0)
-    (sentence,) = ranking_sentences(rows, [pair], "9 concepts")
-    assert sentence.endswith("more than 500 concepts to show a ρ of +0.05, and more than 500 to tell the two best apart.")
+    (sentence,) = ranking_sentences(rows, [pair], Sample("9 concepts"))
+    assert sentence.endswith(
+        "It would take more than 500 concepts to show a ρ of +0.05. It would take more than 500 concepts to tell the two best apart."
+    )
     alike = [rows[0], rows[1].model_copy(update={"rho": 0.05})]
-    (sentence,) = ranking_sentences(alike, [pair.model_copy(update={"difference": 0.0})], "9 concepts")
+    (sentence,) = ranking_sentences(alike, [pair.model_copy(update={"difference": 0.0})], Sample("9 concepts"))
     assert "LPIPS: a and b come first" in sentence
-    assert sentence.endswith("the two best do not differ, so no number of concepts would tell them apart.")
+    assert sentence.endswith("The best do not differ, so no number of concepts would tell them apart.")
+
+
+@pytest.mark.parametrize(
+    ("needed", "targets", "words"),
+    [
+        (8, 1, "A single test needs about 8 concepts to show a ρ of +0.90, and 8 are at hand."),
+        (9, 1, "It would take about 9 concepts to show a ρ of +0.90."),
+        (5, 2, "A single test needs about 5 concepts of one target to show a ρ of +0.90, and 8 of 2 targets are at hand."),
+        (6, 2, "It would take about 6 concepts of one target to show a ρ of +0.90."),
+    ],
+)
+def test_what_is_at_hand_is_not_asked_for(needed: int, targets: int, words: str) -> None:
+    row = Correlation(source="a", damage="lpips", rho=0.9, n=8, needed=needed)
+    (sentence,) = ranking_sentences([row], [], Sample("8 concepts", targets))
+    assert sentence.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("difference", "needed", "words"), [(0.1, None, "more than 500"), (0.0, None, "no number"), (0.5, 40, "about 40")]
+)
+def test_the_table_of_pairs_has_the_words_of_the_sentences(
+    folder: Any, a_record: Any, difference: float, needed: int | None, words: str
+) -> None:
+    add_concept(folder, a_record, "Klimt", kid_paired=0.1)
+    rows = [{"source": name, "damage": "kid", "rho": 0.5, "n": 9} for name in "ab"]
+    pair = {"damage": "kid", "first": "a", "second": "b", "difference": difference, "n": 9, "p_holm": 1.0, "needed": needed}
+    folder.add(a_record("ordering", "Ordered", "PASS", tables={"sources": rows, "differences": [pair]}))
+    assert f"<td>{words}</td></tr>" in render_html(read_run(folder.close()))
+
+
+def test_the_table_of_sources_names_their_models_in_full(folder: Any, a_record: Any) -> None:
+    text = render_html(ordered(folder, a_record, 0.2, model="org/b"))
+    assert '<th scope="row">language model b <span class="quiet">org/b</span></th>' in text

@@ -10,7 +10,7 @@ import pytest
 
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import ClaimRecord
-from dmun_audit.report.formatting import claim_text, hundredths, number, one_line, percent, printable
+from dmun_audit.report.formatting import claim_text, hundredths, number, one_line, percent, printable, thousandths
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
 
 
@@ -93,6 +93,7 @@ def test_correlations_have_two_decimals_and_a_proper_minus_sign() -> None:
         "–",
         "–",
     ]
+    assert [thousandths(x) for x in (0.81, -0.0767, -0.0001, None)] == ["0.810", "−0.077", "0.000", "–"]
 
 
 def test_numbers_of_all_kinds() -> None:

@@ -19,11 +19,14 @@ def _run(folder: Any, *thin: object) -> Any:
 
 def test_terminal_and_page_say_what_a_thin_dossier_lacks(folder: Any) -> None:
     run = _run(folder, REFUSED)
-    assert scope_lines(run)[1] == f"The dossier is thin. {REFUSED}"
-    assert f"The dossier is thin. {REFUSED}" in " ".join(" ".join(summary_lines(run)).split())
-    page = render_html(run)
-    first_screen = page.partition("<section")[2].partition("</section>")[0]
-    assert f"The dossier is thin. {REFUSED}" in first_screen
+    assert not any("dossier" in sentence for sentence in scope_lines(run))
+    said = " ".join(" ".join(summary_lines(run)).split())
+    verdict, caution, scope = (said.index(words) for words in ("VERDICT", f"caution: The dossier is thin. {REFUSED}", "Tried: "))
+    assert verdict < caution < scope
+    banner, _, below = render_html(run).partition("<section")[2].partition("</section>")
+    assert "dossier" not in banner
+    notice = f'<strong>Caution.</strong> <span dir="auto">The dossier is thin. {REFUSED}</span>'
+    assert notice in below.partition("<section")[0]
 
 
 def test_a_long_list_is_cut_and_the_rest_stands_under_provenance(folder: Any) -> None:

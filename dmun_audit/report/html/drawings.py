@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from statistics import median
+from typing import Any
 
+from dmun_audit._util.terminal import display_width
 from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.formatting import claim_text, deciding_bound, is_number, is_rate, on_scale, one_line
 
@@ -103,18 +105,34 @@ def floor_bar(distance: float, floor: float, longest: float) -> FloorBar:
 _BAR_WIDTH = 120.0
 
 
+_Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text beside a mark: its position, and where the text has its anchor."""
+
+    text: str
+    x: float
+    y: float
+    anchor: str
+
+    @property
+    def box(self) -> _Box:
+        """The left, upper, right and lower end of the text, with a little room."""
+        length = _LETTER * display_width(self.text)
+        start = self.x - {"start": 0.0, "middle": length / 2, "end": length}[self.anchor]
+        return start - 3, self.y - _LINE + 2, start + length + 3, self.y + 3
+
+
 @dataclass(frozen=True)
 class Point:
-    """One concept in the scatter plot: its position, its role, and its label with position and anchor."""
+    """One concept in the scatter plot: its position, its role, and its label, if there is room for one."""
 
     x: float
     y: float
     role: str
-    label: str
-    label_x: float
-    label_y: float
-    anchor: str
-    far: bool  # whether the label needs a line to its mark
+    label: Label | None
     floor: float | None  # the y position of the noise floor of its damage
     description: str
 
@@ -141,37 +159,21 @@ WIDTH, HEIGHT = 400.0, 312.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50.0, 380.0, 18.0, 266.0
 _LETTER, _LINE = 6.2, 13.0  # width of a letter and height of a line of a label
 _LONGEST = 24  # letters of a label
-_NEAR = 8  # number of places next to the mark; a label further away gets a line to it
-_ROUNDS = 4  # number of passes in which each label is placed anew among the others
-
-_Box = tuple[float, float, float, float]
-
-
-class _Place(NamedTuple):
-    rank: int  # lower ranks are nearer to the mark
-    x: float
-    y: float
-    anchor: str
-
-
-NAMED_POINTS = 14  # a plot with more points has numbers instead of names, which would cover marks
 
 
 def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: Sequence[Any] = ()) -> Scatter | None:
     """Plot (name, role, similarity, damage) of each concept; None if there is nothing to plot.
 
-    `floors`, if given, holds the noise floor of each concept's damage, or None. With more than `NAMED_POINTS` concepts a label
-    is the concept's index (from 1) in `concepts`.
+    `floors`, if given, holds the noise floor of each concept's damage, or None. A concept has its name beside it as long as
+    there is room, those with the most unusual damage first.
     """
-    numbered = len(concepts) > NAMED_POINTS
-    placed = [(str(place) if numbered else _shortened(one_line(row[0])), *row) for place, row in enumerate(concepts, 1)]
-    limits = [float(floor) if is_number(floor) else None for floor in floors] or [None] * len(placed)
-    plotted = [(row, limit) for row, limit in zip(placed, limits, strict=True) if is_number(row[3]) and is_number(row[4])]
+    limits = [float(floor) if is_number(floor) else None for floor in floors] or [None] * len(concepts)
+    plotted = [(row, limit) for row, limit in zip(concepts, limits, strict=True) if is_number(row[2]) and is_number(row[3])]
     rows = [row for row, _ in plotted]
     if not rows:
         return None
-    x_values = _ticks([0.0, 1.0, *(row[3] for row in rows)])
-    y_values = _ticks([0.0, *(row[4] for row in rows), *(limit for _, limit in plotted if limit is not None)])
+    x_values = _ticks([0.0, 1.0, *(row[2] for row in rows)])
+    y_values = _ticks([0.0, *(row[3] for row in rows), *(limit for _, limit in plotted if limit is not None)])
 
     def across(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * (value - x_values[0]) / (x_values[-1] - x_values[0]), 2)
@@ -179,8 +181,8 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
     def up(value: float) -> float:
         return round(_BOTTOM - (_BOTTOM - _TOP) * (value - y_values[0]) / (y_values[-1] - y_values[0]), 2)
 
-    marks = [(across(similarity), up(damage)) for _, _, _, similarity, damage in rows]
-    labels = [row[0] for row in rows]
+    marks = [(across(similarity), up(damage)) for _, _, similarity, damage in rows]
+    names = [_shortened(one_line(row[0])) for row in rows]
     floors_at = [None if limit is None else up(limit) for _, limit in plotted]
     dashes = [(x - 9, y - 3, x + 9, y + 3) for (x, _), y in zip(marks, floors_at, strict=True) if y is not None]
     points = [
@@ -189,16 +191,12 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
             y=y,
             role=one_line(role),
             label=label,
-            label_x=place.x,
-            label_y=place.y,
-            anchor=place.anchor,
-            far=place.rank >= _NEAR,
             floor=floor_at,
             description=f"{one_line(name)} ({one_line(role)}): similarity {similarity:.2f}, damage {damage:.3g}"
             + ("" if limit is None else f", noise floor {limit:.3g}"),
         )
-        for ((label, name, role, similarity, damage), limit), (x, y), floor_at, place in zip(
-            plotted, marks, floors_at, _label_places(labels, marks, dashes), strict=True
+        for ((name, role, similarity, damage), limit), (x, y), floor_at, label in zip(
+            plotted, marks, floors_at, _labels(names, marks, dashes), strict=True
         )
     ]
     power = _thousands(y_values)
@@ -218,45 +216,34 @@ def scatter(title: str, concepts: Sequence[tuple[str, str, Any, Any]], floors: S
     )
 
 
-def _label_places(labels: Sequence[str], marks: Sequence[tuple[float, float]], dashes: Sequence[_Box]) -> list[_Place]:
-    """The place of each label: the place near its mark that covers least of the marks, the dashes and the other labels."""
+def _labels(names: Sequence[str], marks: Sequence[tuple[float, float]], dashes: Sequence[_Box]) -> list[Label | None]:
+    """The label of each mark where it covers no other mark, dash or label; None where there is no such place."""
     fixed = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks]
-    chosen: dict[int, _Place] = {}
-    for _ in range(_ROUNDS):
-        for number, (label, (x, y)) in enumerate(zip(labels, marks, strict=True)):
-            others = [_box(place, labels[other]) for other, place in chosen.items() if other != number]
-            taken = [*fixed[:number], *fixed[number + 1 :], *dashes, *others]
-            costs = [(_cost(place, label, taken), place) for place in _places(x, y)]
-            chosen[number] = min(costs)[1]
-    return [chosen[number] for number in range(len(labels))]
+    middle = median(y for _, y in marks)
+    chosen: dict[int, Label] = {}
+    for number in sorted(range(len(marks)), key=lambda number: -abs(marks[number][1] - middle)):
+        taken = [*fixed[:number], *fixed[number + 1 :], *dashes, *(label.box for label in chosen.values())]
+        free = (label for label in _beside(names[number], *marks[number]) if _is_free(label.box, taken))
+        if (label := next(free, None)) is not None:
+            chosen[number] = label
+    return [chosen.get(number) for number in range(len(names))]
 
 
-def _places(x: float, y: float) -> list[_Place]:
-    near = [(9, 4), (-9, 4), (0, -10), (0, 19), (8, -6), (-8, -6), (8, 15), (-8, 15)]
-    far = [(9, -20), (-9, -20), (9, 29), (-9, 29), (0, -26), (0, 35)]
-    return [
-        _Place(rank, round(x + dx, 2), round(y + dy, 2), "start" if dx > 0 else "end" if dx < 0 else "middle")
-        for rank, (dx, dy) in enumerate([*near, *far])
-    ]
+def _beside(name: str, x: float, y: float) -> Iterator[Label]:
+    """The label to the right of its mark, to the left, above and below. The last two are moved into the plot."""
+    yield Label(name, round(x + 9, 2), round(y + 4, 2), "start")
+    yield Label(name, round(x - 9, 2), round(y + 4, 2), "end")
+    for dy in (-10, 19):
+        left, _, right, _ = Label(name, x, y, "middle").box
+        inwards = max(0.0, _LEFT - left) - max(0.0, right - WIDTH)
+        yield Label(name, round(x + inwards, 2), round(y + dy, 2), "middle")
 
 
-def _cost(place: _Place, label: str, taken: Sequence[_Box]) -> float:
-    left, top, right, bottom = box = _box(place, label)
-    outside = max(0.0, _LEFT - left) + max(0.0, right - WIDTH) + max(0.0, _TOP - 14 - top) + max(0.0, bottom - _BOTTOM)
-    covered = sum(_shared(box, other) for other in taken)
-    return 40.0 * outside + covered + (2.0 if place.rank < _NEAR else 8.0) * place.rank
-
-
-def _box(place: _Place, label: str) -> _Box:
-    length = _LETTER * len(label)
-    start = place.x - {"start": 0.0, "middle": length / 2, "end": length}[place.anchor]
-    return start - 3, place.y - _LINE + 2, start + length + 3, place.y + 3
-
-
-def _shared(box: _Box, other: _Box) -> float:
-    """The area that two boxes share."""
-    width, height = min(box[2], other[2]) - max(box[0], other[0]), min(box[3], other[3]) - max(box[1], other[1])
-    return width * height if width > 0 and height > 0 else 0.0
+def _is_free(box: _Box, taken: Sequence[_Box]) -> bool:
+    """Whether a box lies inside the plot and shares no area with others."""
+    left, top, right, bottom = box
+    inside = left >= _LEFT - 0.1 and right <= WIDTH + 0.1 and top >= _TOP - 14 and bottom <= _BOTTOM
+    return inside and not any(left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in taken)
 
 
 def _shortened(label: str) -> str:

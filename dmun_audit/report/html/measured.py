@@ -25,9 +25,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class MeasuredView:
-    """The table: columns as (heading, subheading), and for each concept its case id, its name and its cells."""
+    """The table: columns as (heading, subheading), a note on each, and for each concept its case id, its name and its cells."""
 
     columns: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
 
 
@@ -41,11 +42,11 @@ def view_measured(records: Sequence[CaseRecord]) -> MeasuredView | None:
         (
             record.case_id,
             one_line(record.concept.name if record.concept else ""),
-            tuple(cell(record.measures, measures_of_all) for *_, cell in columns),
+            tuple(cell(record.measures, measures_of_all) for _, _, _, cell, _ in columns),
         )
         for record in records
     )
-    return MeasuredView(tuple((title, subtitle) for title, subtitle, *_ in columns), rows)
+    return MeasuredView(tuple((title, subtitle) for title, subtitle, *_ in columns), tuple(note for *_, note in columns), rows)
 
 
 def _with_floor(distance: str, floor: str, digits: int = 2) -> Callable[[Measures, Sequence[Measures]], Cell]:
@@ -71,11 +72,38 @@ def _short(value: Any) -> str:
     return number(value, 2)
 
 
-# Heading, subheading, the measure that the column needs, and a function from the measures of one and of all concepts to a cell.
-_COLUMNS: tuple[tuple[str, str, str, Callable[[Measures, Sequence[Measures]], Cell]], ...] = (
-    ("KID over other seeds", "with its noise floor", "kid_noise_floor", _with_floor("kid_unpaired", "kid_noise_floor")),
-    ("CMMD, paired", "", "cmmd_paired", _plain("cmmd_paired")),
-    ("LPIPS", "mean over pairs", "lpips", _plain("lpips")),
-    ("CLIP-IQA", "base → candidate", "clip_iqa_candidate", _before_and_after("clip_iqa", _short)),
-    ("Empty images", "base → candidate", "collapsed_candidate", _before_and_after("collapsed", percent)),
+_COLUMNS: tuple[tuple[str, str, str, Callable[[Measures, Sequence[Measures]], Cell], str], ...] = (
+    (
+        "KID over other seeds",
+        "with its noise floor",
+        "kid_noise_floor",
+        _with_floor("kid_unpaired", "kid_noise_floor"),
+        "The noise floor is the effect of seeds alone: 95% of random splits of the base images give a smaller distance between the "
+        "two halves. A KID above the noise floor (bold, with the bar beyond the mark) is not an effect of seeds. A KID below it may "
+        "still be a change, because the halves are small; the paired test with its p-value is more sensitive.",
+    ),
+    ("CMMD, paired", "", "cmmd_paired", _plain("cmmd_paired"), "KID and CMMD measure nearly the same on two scales."),
+    (
+        "LPIPS",
+        "mean over pairs",
+        "lpips",
+        _plain("lpips"),
+        "LPIPS is 0 for equal images and grows with every change, harmless changes included.",
+    ),
+    (
+        "CLIP-IQA",
+        "base → candidate",
+        "clip_iqa_candidate",
+        _before_and_after("clip_iqa", _short),
+        "CLIP-IQA is the judge's share for “Good photo.” against “Bad photo.”. It is meaningful only if the judge was trained on "
+        "such words.",
+    ),
+    (
+        "Empty images",
+        "base → candidate",
+        "collapsed_candidate",
+        _before_and_after("collapsed", percent),
+        "Empty images are nearly one colour or pure noise.",
+    ),
 )
+"""Heading, subheading, the measure that a column needs, its cell from the measures of one and of all concepts, and a note."""

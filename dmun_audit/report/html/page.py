@@ -14,19 +14,29 @@ from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
 from dmun_audit.claim_groups.registry import claim_groups
-from dmun_audit.evidence.ordering_messages import CAVEAT
+from dmun_audit.evidence.ordering_messages import CAVEAT, in_concepts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
-from dmun_audit.report.formatting import VERDICTS, count, group_title, hundredths, number, percent, printable, report_verdict
+from dmun_audit.report.formatting import (
+    VERDICTS,
+    count,
+    group_title,
+    hundredths,
+    number,
+    percent,
+    printable,
+    report_verdict,
+    thousandths,
+)
 from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
-from dmun_audit.report.html.drawings import NAMED_POINTS, Scatter, scatter
+from dmun_audit.report.html.drawings import Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.provenance import DIGESTS, sections
 from dmun_audit.report.orderings import correlations_of, view_orderings
-from dmun_audit.report.scope import alerts, scope_lines
+from dmun_audit.report.scope import alerts, scope_lines, thin_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_lines, seed_lines, weaker_than_release
 from dmun_audit.report.text import cases_in_full, groups_of
@@ -93,7 +103,14 @@ def render_html(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "hundredths": hundredths, "percent": percent, "counted": count}
+    environment.filters |= {
+        "number": number,
+        "hundredths": hundredths,
+        "thousandths": thousandths,
+        "percent": percent,
+        "counted": count,
+        "in_concepts": in_concepts,
+    }
     style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     shown = cases_in_full(run)
     groups = [_view_group(run, group, shown) for group in groups_of(run)]
@@ -108,6 +125,7 @@ def render_html(run: Run) -> str:
         headline=headline(run),
         meaning=_meaning(run),
         scope=scope_lines(run),
+        thin=thin_lines(run),
         alerts=alerts(run),
         expired=expired_waivers(run.manifest),
         expiring=expiring_waivers(run.manifest),
@@ -130,7 +148,7 @@ def render_html(run: Run) -> str:
         ordering_caveat=CAVEAT,
         floors=any(point.floor is not None for view in plots for point in view.plot.points),
         measured=view_measured(_concepts(run)),
-        numbered=len(_concepts(run)) > NAMED_POINTS,
+        unnamed=any(point.label is None for view in plots for point in view.plot.points),
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
         loaded=view_loaded(run.manifest),
         disagreements=view_disagreements(run),
