@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from chat_server import serving
+from chat_server import send, serving
 from interview_faults import asked, refused_for_good
 from oracles import Oracle
 
@@ -83,12 +83,15 @@ def test_a_kind_stands_for_a_description_that_nobody_gives(build, chat, tmp_path
 
 
 def test_the_users_kind_goes_before_the_models(build, tmp_path):
-    code, _, _ = build("Van Gogh", "--kind=identity")
+    code, output, progress = build("Van Gogh", "--kind=identity", "--strict")
     assert code == 0
     dossier = read_dossier(tmp_path / "van-gogh.json")
     assert (dossier.target.kind, dossier.target.label) == ("identity", "a photo of Van Gogh")
     assert "Vincent van Gogh" in dossier.target.aliases
-    assert "took the target for another kind (style) than --kind says (identity)" in " ".join(dossier.provenance.thin)
+    assert dossier.provenance.thin == ()
+    assert "thin" not in output
+    (remark,) = [sentence for sentence in dossier.provenance.history if "(style) than --kind says (identity)" in sentence]
+    assert progress.count(remark) == 1
 
 
 # Several targets.
@@ -148,6 +151,22 @@ def test_a_second_model_has_its_own_transcript_and_is_named(build, chat, known, 
     assert len(transcripts) == 2
     assert "van-gogh.transcript.jsonl" in transcripts
     assert any(name.startswith("van-gogh.helper-") for name in transcripts)
+
+
+def test_the_output_says_once_that_the_server_of_a_second_model_failed(build, chat, known, tmp_path):
+    refused_for_good(MISSPELLING)(chat)
+    with serving(Oracle(known)) as second:
+        second.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "the model was unloaded"}}', 404))
+        arguments = ["Van Gogh", f"--llm={chat.url}#oracle"]
+        code, output, progress = build(*arguments, llm=f"--llm={second.url}#helper")
+        assert code == 0
+        assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
+        assert progress.count("The language model 'helper' failed, and was not asked any further: ") == 1
+        second.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "the model was unloaded"}}', 404))
+        code, _, progress = build(*arguments, "--strict", "--force", llm=f"--llm={second.url}#helper")
+    assert code == 4
+    assert "The language model 'helper' failed" in progress
+    assert "thin: No adversarial prompts by misspelling: the model refused" in progress
 
 
 def test_a_pack_is_completed(build, chat, tmp_path):

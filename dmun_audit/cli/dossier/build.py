@@ -109,6 +109,8 @@ class _Build:
         dossier = build_dossier(self.task, first, on_progress, further=further, texts=texts, start=self.start)
         if self.vlm and self.base:
             dossier = self._with_images(dossier, self.base, self.vlm)
+        for sentence in dossier.provenance.history:
+            on_progress(sentence)
         lacking = [*problems(dossier, self.task.counter), *remarks(dossier)]
         if self.arguments.strict and lacking:
             transcripts = ", ".join(str(each.transcript) for each in self.language_models)
@@ -118,7 +120,7 @@ class _Build:
                 f"ask a larger model, or give a second --llm; the answers are kept in {transcripts}",
             )
         write_dossier(dossier, self.output)
-        for line in build_summary.remark_lines(dossier, lacking):
+        for line in build_summary.remark_lines(lacking):
             on_progress(line)
         print("\n".join(build_summary.lines(dossier, self.task.counter, self.output)), flush=True)
 
