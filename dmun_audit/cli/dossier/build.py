@@ -20,7 +20,7 @@ from dmun_audit.cli.dossier.language_model_options import (
     require_answering,
     with_preflight,
 )
-from dmun_audit.cli.dossier.ordering_models import transcript_for
+from dmun_audit.cli.dossier.transcripts import transcript_for
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, with_thin
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, Kind, World, write_dossier
