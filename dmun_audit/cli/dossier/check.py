@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             for line in score(result.dossier, counter(result.dossier.world)).lines():
                 print(f"  {line}")
         if result.dossier and arguments.images:
-            print(f"  {check_images.sentence(arguments, result.dossier)}", flush=True)
+            print("\n".join(f"  {line}" for line in check_images.lines(arguments, result.dossier)), flush=True)
         all_remarks += len(result.remarks)
         failed += bool(result.problems or (arguments.strict and result.remarks))
     if arguments.strict and all_remarks:
