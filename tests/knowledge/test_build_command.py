@@ -179,6 +179,13 @@ def test_a_pack_is_completed(build, chat, tmp_path):
     assert "curated by hand" in output
 
 
+def test_the_files_of_a_folder_of_questions_that_are_ignored_are_named(tmp_path, capsys):
+    (tmp_path / "direct.md").write_text("{{ target }} {{ wanted }}")
+    (tmp_path / "rank.txt").write_text("")
+    main(["dossier", "build", "Van Gogh", f"--templates={tmp_path}", "--llm=nowhere", f"-o={tmp_path}/x.json"])
+    assert f"--templates={tmp_path}: rank.txt is ignored, because it does not end in .md" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
@@ -193,6 +200,11 @@ def test_a_pack_is_completed(build, chat, tmp_path):
         (["Van Gogh", "nudity"], "--allow-sensitive"),
         (["Van Gogh", "!!!"], "is no name of a target"),
         (["Van Gogh", "Monet", "-o", "file.json"], "file.json is a file"),
+        (
+            ["Van Gogh", "Monet", "-o", "both.json"],
+            "-o both.json names one file\n  why:  2 targets make 2 dossiers, and a name that",
+        ),
+        (["Van Gogh", "Monet", "-o", "both.json"], "name a folder, such as -o both/"),
         (
             ["Van Gogh", "-o", "file.json/x.json"],
             "cannot write into file.json\n  why:  file.json is a file\n  do:   choose another",

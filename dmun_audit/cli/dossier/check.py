@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from dmun_audit.cli.dossier import check_images
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
@@ -29,6 +30,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check each dossier, and print what it is worth."""
     check_images.require_base(arguments)
+    remark_on_idle_options(arguments)
     counters: dict[str, TokenCounter] = {}
 
     def counter(world: World) -> TokenCounter:

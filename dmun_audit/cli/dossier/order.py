@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.cli.dossier.language_model_options import print_progress, require_answering, with_preflight
 from dmun_audit.cli.dossier.ordering_models import OrderingModel, ordering_models
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     models = ordering_models(arguments, output)
     dossier = open_knowledge(arguments.dossier)
     require_allowed(dossier.target.name, dossier.target.kind, arguments.allow_sensitive)
+    remark_on_idle_options(arguments, [model.access.reference for model in models])
     ordered, failures = _ordered(arguments, dossier, models, base)
     if failures and (arguments.strict or len(failures) == len(models)):
         raise _nothing_written(failures, len(models))
