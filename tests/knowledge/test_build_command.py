@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from chat_server import send, serving
-from interview_faults import asked, refused_for_good
+from chat_server import serving
+from interview_faults import answers_before_it_fails, asked, refused_for_good
 from oracles import Oracle
 
 from dmun_audit.cli import main
@@ -153,17 +153,18 @@ def test_a_second_model_has_its_own_transcript_and_is_named(build, chat, known, 
     assert any(name.startswith("van-gogh.helper-") for name in transcripts)
 
 
-def test_the_output_says_once_that_the_server_of_a_second_model_failed(build, chat, known, tmp_path):
-    refused_for_good(MISSPELLING)(chat)
+def test_the_output_says_once_that_the_server_of_a_second_model_failed(build, chat, known):
+    refused_for_good(MISSPELLING, "a third of each skill")(chat)
     with serving(Oracle(known)) as second:
-        second.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "the model was unloaded"}}', 404))
-        arguments = ["Van Gogh", f"--llm={chat.url}#oracle"]
-        code, output, progress = build(*arguments, llm=f"--llm={second.url}#helper")
+        arguments, llm = ["Van Gogh", f"--llm={chat.url}#oracle"], f"--llm={second.url}#helper"
+        answers_before_it_fails(second, 1)
+        code, output, progress = build(*arguments, llm=llm)
         assert code == 0
         assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
+        assert "helper gave prompts of composition, in 1 answer" in output
         assert progress.count("The language model 'helper' failed, and was not asked any further: ") == 1
-        second.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "the model was unloaded"}}', 404))
-        code, _, progress = build(*arguments, "--strict", "--force", llm=f"--llm={second.url}#helper")
+        assert "helper: all answers are in the transcript" not in progress
+        code, _, progress = build(*arguments, "--strict", "--force", llm=llm)
     assert code == 4
     assert "The language model 'helper' failed" in progress
     assert "thin: No adversarial prompts by misspelling: the model refused" in progress

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from chat_server import send, serving
-from interview_faults import asked, refused_for_good
+from chat_server import serving
+from interview_faults import answers_before_it_fails, asked, refused_for_good
 from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
@@ -77,35 +77,23 @@ def test_what_both_refuse_is_said_and_asking_again_costs_nothing(brief, access, 
     assert (len(chat.requests), len(second.requests)) == requests
 
 
-def broken(after):
-    """A server's gate: it answers so many questions, and refuses the key from then on."""
-    answered = []
-
-    def gate(body):
-        if len(answered) < after:
-            answered.append(body)
-            return None
-        return lambda handler, body: send(handler, b'{"error": {"message": "the key is not valid any more"}}', 401)
-
-    return gate
-
-
 def test_a_second_whose_server_fails_midway_is_left_out_and_the_rest_stays(brief, access, chat, second, further):
     refused_for_good(LANGUAGE, "a third of each skill", "Rate every one")(chat)
-    second.gate = broken(after=1)
+    answers_before_it_fails(second, 1)
     dossier = build_dossier(brief, access, further=[further])
     assert len(second.requests) == 2  # one answer; after the error no rating is asked for
     assert dossier.provenance.helpers[0].parts == ("prompts of composition",)
     assert "No adversarial prompts in other languages than English: the model refused." in dossier.provenance.thin
     (failure,) = [sentence for sentence in dossier.provenance.history if "failed" in sentence]
     assert failure.startswith("The language model 'helper' failed, and was not asked any further: ")
+    assert "the key is not valid any more" in failure
     second.gate = lambda body: None
     assert build_dossier(brief, access, further=[further]).provenance.thin == ()
 
 
 def test_a_third_is_asked_in_place_of_a_second_whose_server_fails(brief, access, chat, second, further, known, tmp_path):
     refused_for_good(MISSPELLING)(chat)
-    second.gate = broken(after=0)
+    answers_before_it_fails(second, 0)
     with serving(Oracle(known)) as third:
         reference = parse_language_model(f"{third.url}#third")
         last = replace(access, reference=reference, transcript=tmp_path / "third.transcript.jsonl")
@@ -117,7 +105,7 @@ def test_a_third_is_asked_in_place_of_a_second_whose_server_fails(brief, access,
 
 def test_a_second_whose_server_fails_ends_what_needs_its_answer(brief, access, chat, second, further):
     refused_for_good(DESCRIPTION)(chat)
-    second.gate = broken(after=0)
+    answers_before_it_fails(second, 0)
     with pytest.raises(UsageError, match="the key is not valid any more"):
         build_dossier(brief, access, further=[further])
 

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in ordered.provenance.history:
         print_progress(sentence)
     for model, error in failures:
-        print_progress(f"WARNING: no ordering by {model.named}: {_in_a_line(error)}")
+        print_progress(f"WARNING: no ordering by {model.named}: {error.in_a_line}")
     if failures:
         print_progress("The same command with --force asks again; answers that came are not asked twice.")
     print(f"{output}: ordered by {', '.join(f'{ordering.source} {ordering.model}' for ordering in ordered.orderings)}")
@@ -119,10 +119,6 @@ def _nothing_written(failures: Sequence[Failure], models: int) -> UsageError:
         return failures[0][1]
     return UsageError(
         f"no ordering by {len(failures)} of {models} models, so nothing is written",
-        "; ".join(f"{model.named}: {_in_a_line(error)}" for model, error in failures),
+        "; ".join(f"{model.named}: {error.in_a_line}" for model, error in failures),
         "mend or leave out these models; answers that came are kept and are not asked again",
     )
-
-
-def _in_a_line(error: UsageError) -> str:
-    return f"{error.what} ({error.why})" if error.why else error.what

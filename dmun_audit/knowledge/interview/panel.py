@@ -69,7 +69,7 @@ class Panel:
         return [
             shorten(
                 f"The language model {self.interviewers[number].transcript.model!r} failed, and was not asked any further: "
-                f"{error.what.rstrip('.')}.",
+                f"{error.in_a_line.rstrip('.')}.",
                 LONGEST_SENTENCE,
                 placeholder="…",
             )
