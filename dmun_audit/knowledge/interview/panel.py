@@ -61,19 +61,14 @@ class Panel:
     @property
     def remarks(self) -> list[str]:
         """The sentences of all interviewers for the history of the dossier, and one for each whose server failed."""
-        return [*(sentence for each in self.interviewers for sentence in each.remarks), *self.failures]
-
-    @property
-    def failures(self) -> list[str]:
-        """A sentence for each later language model whose server failed: it was not asked any further."""
-        return [
-            shorten(
-                f"The language model {self.interviewers[number].transcript.model!r} failed, and was not asked any further: "
-                f"{error.in_a_line.rstrip('.')}.",
-                LONGEST_SENTENCE,
-                placeholder="…",
-            )
+        failures = [
+            f"The language model {self.interviewers[number].transcript.model!r} failed, and was not asked any further: "
+            f"{error.in_a_line.rstrip('.')}."
             for number, error in self._failures.items()
+        ]
+        return [
+            *(sentence for each in self.interviewers for sentence in each.remarks),
+            *(shorten(sentence, LONGEST_SENTENCE, placeholder="…") for sentence in failures),
         ]
 
     def reason(self, topic: str) -> str:
@@ -92,35 +87,39 @@ class Panel:
         failed: dict[str, Shortfall] = {}
         asked_in_turn = [number for number in range(len(self.interviewers)) if number not in self._failures]
         for number in asked_in_turn:
-            interviewer, is_last = self.interviewers[number], number == asked_in_turn[-1]
             if not lacking:
                 break
-            earlier = len(interviewer.shortfalls)
-            asked = {place: request if is_last else replace(request, optional=True) for place, request in lacking.items()}
-            try:
-                answers = interviewer.collect(list(asked.values()))
-            except StoreError:  # the disk is full: no answer of another language model could be kept either
-                raise
-            except UsageError as error:
-                if number == 0 or not all(request.optional for request in asked.values()):
-                    raise
-                self._failures[number] = error
-                answers = interviewer.collect_kept(list(asked.values()))
-                newly_failed = failed  # those of the language models before it
-            else:
-                newly_failed = {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
-                failed |= newly_failed
-            for (place, request), answer in zip(asked.items(), answers, strict=True):
+            is_last = number == asked_in_turn[-1]
+            asked = [request if is_last else replace(request, optional=True) for request in lacking.values()]
+            answers, newly_failed = self._ask(number, asked)
+            failed |= newly_failed
+            still_lacking = {}
+            for (place, request), answer in zip(lacking.items(), answers, strict=True):
                 items[place] = _together(request, items[place], answer)
                 if any(kept is item for item in answer for kept in items[place]):
                     self.given[number].append(request.topic)
-            lacking = {
-                place: request
-                for place, request in lacking.items()
-                if request.topic in newly_failed and not (number and _is_enough(request, items[place]))
-            }
+                is_unanswered = number in self._failures and not answer
+                is_short = request.topic in newly_failed or number in self._failures
+                if is_unanswered or (is_short and not (number and _is_enough(request, items[place]))):
+                    still_lacking[place] = request
+            lacking = still_lacking
         self.shortfalls += [failed[request.topic].of_all(len(items[place])) for place, request in lacking.items()]
         return items
+
+    def _ask(self, number: int, requests: Sequence[ItemRequest[Any]]) -> tuple[list[list[Any]], dict[str, Shortfall]]:
+        """The items of one language model, and its shortfalls by topic. If the server of a later one fails: what it answered."""
+        interviewer = self.interviewers[number]
+        earlier = len(interviewer.shortfalls)
+        try:
+            items = interviewer.collect(requests)
+        except StoreError:  # the disk is full: no answer of another language model could be kept either
+            raise
+        except UsageError as error:
+            if number == 0 or not all(request.optional for request in requests):
+                raise
+            self._failures[number] = error
+            return interviewer.collect_kept(requests), {}
+        return items, {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
 
 
 def _together(request: ItemRequest[Any], earlier: list[Any], later: list[Any]) -> list[Any]:
