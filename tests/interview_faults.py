@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chat_server import Chat, reply
+from chat_server import Chat, reply, send
 
 from dmun_audit.knowledge.dossier import Dossier
 
@@ -113,6 +113,19 @@ def refused_for_good(*phrases: str) -> Callable[[Chat], None]:
         chat.faults = _EveryRequest(handle)
 
     return cause
+
+
+def answers_before_it_fails(chat: Chat, answers: int) -> None:
+    """Let a server answer so many questions, and refuse the key from then on."""
+    asked_so_far: list[dict] = []
+
+    def gate(body: dict) -> Callable | None:
+        asked_so_far.append(body)
+        if len(asked_so_far) <= answers:
+            return None
+        return lambda handler, body: send(handler, b'{"error": {"message": "the key is not valid any more"}}', 401)
+
+    chat.gate = gate
 
 
 def together(*causes: Callable[[Chat], None]) -> Callable[[Chat], None]:

@@ -12,6 +12,11 @@ class UsageError(Exception):
         self.remedy = remedy
         super().__init__(what, why, remedy)
 
+    @property
+    def in_a_line(self) -> str:
+        """What is wrong and why, in one line."""
+        return f"{self.what} ({self.why})" if self.why else self.what
+
     def __str__(self) -> str:
         lines = [self.what]
         if self.why:

@@ -16,7 +16,8 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 class CommandParser(argparse.ArgumentParser):
     """A parser with `--log-level` that suggests the nearest word for a mistyped command or choice, and raises UsageError for bad input.
 
-    The parsers of its sub-commands are of this class too.
+    The parsers of its sub-commands are of this class too. `given` in what it parses holds the names of the options whose value is
+    not their default.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -37,6 +38,9 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """As argparse does it, but unknown arguments are an error of the command that they were given to, whose help lists the known."""
         parsed, unknown = super().parse_known_args(args, namespace)
+        options = {action.dest: action.default for action in self._actions if action.option_strings}
+        given = {name for name, default in options.items() if getattr(parsed, name, default) != default}
+        parsed.given = getattr(parsed, "given", frozenset()) | given
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed, unknown

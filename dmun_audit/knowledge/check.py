@@ -20,6 +20,7 @@ ADVERSARIAL = 40
 LANGUAGES = 5  # besides English
 RETAINED = 5
 DIRECT = 8
+COMPOSITIONS = 6
 STRATEGIES = {
     "description": 8,
     "language": 8,
@@ -110,12 +111,11 @@ def remarks(dossier: Dossier) -> list[str]:
 
 def _few(dossier: Dossier) -> Iterator[str]:
     """The parts of which there are too few, unless the dossier says so of itself."""
-    languages = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
     counts = [
         (len(dossier.target.direct_prompts), DIRECT, "direct prompts"),
         (len(dossier.concepts), NEIGHBOURS, "nearby concepts"),
         (len(dossier.adversarial), ADVERSARIAL, "adversarial prompts"),
-        (len(languages), LANGUAGES, "languages besides English"),
+        (len(dossier.languages), LANGUAGES, "languages besides English"),
     ]
     for count, wanted, what in counts:
         if count < wanted and not covers(dossier.provenance.thin, what):

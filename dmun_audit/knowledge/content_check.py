@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from dmun_audit.knowledge.alias_doubts import plausible_names, shares_nothing, unfitness
-from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.knowledge.dossier import Dossier, NearbyConcept, besides_english
 from dmun_audit.knowledge.words.identity import identity
 from dmun_audit.knowledge.words.languages import is_language, language_problem
 from dmun_audit.knowledge.words.mentions import mentions
@@ -109,7 +109,7 @@ def _unmentioned(dossier: Dossier) -> Iterator[str]:
 
 def _other_languages(dossier: Dossier) -> Iterator[str]:
     for prompt in dossier.adversarial:
-        if prompt.language.partition("-")[0] != "en" and is_language(prompt.language):
+        if besides_english([prompt.language]) and is_language(prompt.language):
             problem = language_problem(prompt.text, prompt.language, dossier.names, dossier.target.kind)
             if problem:
                 yield f"adversarial prompt {problem}"

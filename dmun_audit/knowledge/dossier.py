@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,6 +30,11 @@ _LATER_FIELDS = frozenset({"thin", "helpers"})
 """Fields of the provenance that came later: while they are empty, they are no part of a dossier's digest."""
 
 NAMELESS = frozenset({"description", "works", "biography", "indirect", "features", "mixture"})
+
+
+def besides_english(codes: Iterable[str]) -> set[str]:
+    """The languages of these BCP 47 codes besides English, without their regions: "pt" for "pt-BR"."""
+    return {code.partition("-")[0] for code in codes} - {"en"}
 
 
 def _whole_number(value: Any) -> Any:
@@ -105,12 +110,18 @@ class Ordering(_Part):
     spread: dict[Line, Annotated[float, Field(ge=0, le=1)]] = {}
 
 
-class Helper(_Part):
-    """A further language model, and the `parts` of the dossier that it gave. The other fields are those of the provenance."""
-
+class _Source(_Part):
     backend: Line
     model: str = ""
+
+
+class _SourceOfParts(_Source):
     parts: tuple[Line, ...] = ()
+
+
+class _Answers(_Part):
+    """How the answers of a language model came about."""
+
     templates: dict[str, str] = {}
     temperature: float | None = None
     seed: int | None = None
@@ -121,7 +132,11 @@ class Helper(_Part):
     transcript: str = ""
 
 
-class Provenance(_Part):
+class Helper(_Answers, _SourceOfParts):  # fields are written in the order of the bases from the last to the first
+    """A further language model, and the `parts` of the dossier that it gave. The other fields are those of the provenance."""
+
+
+class Provenance(_Answers, _Source):
     """Where a dossier comes from. `backend` is "curated" for a dossier made by hand.
 
     `templates` holds the SHA-256 of each question's template, `transcript` the SHA-256 of all answers. `history` says in whole
@@ -129,16 +144,6 @@ class Provenance(_Part):
     which, and why. `helpers` are further language models, each with the parts that it gave.
     """
 
-    backend: Line
-    model: str = ""
-    templates: dict[str, str] = {}
-    temperature: float | None = None
-    seed: int | None = None
-    date: str = ""
-    questions: int | None = None
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    transcript: str = ""
     history: tuple[Line, ...] = ()
     note: str = ""
     thin: tuple[Line, ...] = ()
@@ -217,6 +222,11 @@ class Dossier(_Part):
     def names(self) -> tuple[str, ...]:
         """All names of the target: its own, aliases, spellings."""
         return (self.target.name, *self.target.aliases, *self.target.spellings)
+
+    @property
+    def languages(self) -> set[str]:
+        """The languages of the adversarial prompts besides English."""
+        return besides_english(prompt.language for prompt in self.adversarial)
 
     def prompts_with_owners(self) -> list[tuple[str, str]]:
         """Every prompt with its owner in words, such as "the target"."""

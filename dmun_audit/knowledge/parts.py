@@ -60,11 +60,6 @@ class Part:
         return f"Only {self.count} of at least {self.least} {self.name}" if self.count else self.none or f"No {self.name}"
 
 
-def languages_of(dossier: Dossier) -> set[str]:
-    """The languages of the adversarial prompts besides English."""
-    return {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-
-
 def parts_of(dossier: Dossier) -> list[Part]:
     """The parts of a dossier that an audit tests."""
     relations = Counter(concept.relation for concept in dossier.concepts)
@@ -85,7 +80,7 @@ def parts_of(dossier: Dossier) -> list[Part]:
             for name in STRATEGIES
             if name != "language"
         ),
-        Part(strategy_topic("language"), "languages besides English", len(languages_of(dossier)), LANGUAGES, NO_LANGUAGE),
+        Part(strategy_topic("language"), "languages besides English", len(dossier.languages), LANGUAGES, NO_LANGUAGE),
     ]
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from rapidfuzz import fuzz
 
 from dmun_audit._util.terminal import display_width
-from dmun_audit.knowledge.check import DIRECT, LANGUAGES, NEIGHBOURS, STRATEGIES
-from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, NearbyConcept
+from dmun_audit.knowledge.check import ADVERSARIAL, COMPOSITIONS, DIRECT, LANGUAGES, NEIGHBOURS, STRATEGIES
+from dmun_audit.knowledge.dossier import NAMELESS, AdversarialPrompt, Dossier, NearbyConcept, besides_english
 from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.words.languages import language_problem
 from dmun_audit.knowledge.words.mentions import mentions
@@ -20,7 +20,8 @@ from dmun_audit.knowledge.words.names import names_of
 from dmun_audit.knowledge.words.texts import fold, skeleton
 
 Item = TypeVar("Item")
-COMPOSITIONS = 6
+DIRECT_PART, CONCEPTS_PART, ADVERSARIAL_PART = "direct prompts", "nearby concepts", "adversarial prompts"
+COMPOSITION_PART = "prompts of composition"
 DIFFERENT_SIMILARITIES = NEIGHBOURS // 2
 PROMPTS_PER_CONCEPT = 2
 MOST_EXAMINED = 500  # texts of one part
@@ -46,11 +47,21 @@ class ScoredPart:
 
 
 @dataclass(frozen=True)
+class ShortStrategy:
+    """A strategy with fewer `sound` prompts than the `needed` half of what a good dossier has of it."""
+
+    name: str
+    sound: int
+    needed: int
+
+
+@dataclass(frozen=True)
 class Score:
-    """The parts of a dossier with their points, and how many of its texts have which fault."""
+    """The parts of a dossier with their points, how many texts of which part have which fault, and the strategies that fall short."""
 
     parts: tuple[ScoredPart, ...]
-    faults: tuple[tuple[str, int], ...]
+    faults: Mapping[str, Mapping[str, int]]
+    short_strategies: tuple[ShortStrategy, ...]
 
     @property
     def total(self) -> int:
@@ -69,8 +80,9 @@ class Score:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
             for row in rows
         ]
-        faults = [f"{what} ({count})" for what, count in self.faults]
-        return [*table, *([f"not sound: {', '.join(faults)}"] if faults else []), f"score: {self.total} of 100"]
+        faults = [f"not counted in {part}: {_in_a_line(counts)}" for part, counts in self.faults.items()]
+        short = ", ".join(f"{each.name} ({each.sound} of at least {each.needed} prompts)" for each in self.short_strategies)
+        return [*table, *faults, *([f"not counted in strategies: {short}"] if short else []), f"score: {self.total} of 100"]
 
 
 def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
@@ -80,22 +92,22 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
     prompt the target, a concept's prompt its concept unless that should go with the target. A nameless prompt must not name the
     target, a foreign one must be in its language. A concept is sound with two sound prompts and a name and a label of its own.
     """
-    faults: Counter[str] = Counter()
+    faults: dict[str, Counter[str]] = defaultdict(Counter)
     length = _length_fault(counter)
     names = names_of(dossier.names, dossier.target.kind)
     direct = _sound(
         dossier.target.direct_prompts,
         str,
-        lambda text: length(text) or ("" if names.find_exact(text) else "direct prompts without the target's name"),
-        faults,
+        lambda text: length(text) or ("" if names.find_exact(text) else "prompts without the target's name"),
+        faults[DIRECT_PART],
     )
-    concepts = _sound_concepts(dossier.concepts, length, faults)
+    concepts = _sound_concepts(dossier.concepts, length, faults[CONCEPTS_PART])
     by_strategy = {
         strategy: _sound(
             [prompt for prompt in dossier.adversarial if prompt.strategy == strategy],
             lambda prompt: prompt.text,
             lambda prompt: length(prompt.text) or _fault_of(prompt, dossier, bool(names.find_close(prompt.text))),
-            faults,
+            faults[ADVERSARIAL_PART],
             alike=strategy in SPELLED_ALIKE,
         )
         for strategy in STRATEGIES
@@ -104,37 +116,45 @@ def score(dossier: Dossier, counter: TokenCounter | None = None) -> Score:
         dossier.compositions,
         lambda prompt: prompt.text,
         lambda prompt: length(prompt.text) or ("nameless prompts that name the target" if names.find_close(prompt.text) else ""),
-        faults,
+        faults[COMPOSITION_PART],
     )
-    languages = {prompt.language.partition("-")[0] for prompts in by_strategy.values() for prompt in prompts} - {"en"}
-    claimed = {prompt.language.partition("-")[0] for prompt in dossier.adversarial} - {"en"}
-    wanted = {strategy: -(-count // 2) for strategy, count in STRATEGIES.items()}
+    languages = besides_english(prompt.language for prompts in by_strategy.values() for prompt in prompts)
+    short = [
+        ShortStrategy(strategy, len(by_strategy[strategy]), needed)
+        for strategy, count in STRATEGIES.items()
+        if len(by_strategy[strategy]) < (needed := -(-count // 2))
+    ]
     similarities = len({concept.similarity for concept in concepts}), len({concept.similarity for concept in dossier.concepts})
     adversarial = [
         ScoredPart(
-            "adversarial prompts",
+            ADVERSARIAL_PART,
             len(dossier.adversarial),
             sum(min(len(prompts), STRATEGIES[strategy]) for strategy, prompts in by_strategy.items()),
-            40,
+            ADVERSARIAL,
             15,
         ),
         ScoredPart(
             "strategies",
             len({prompt.strategy for prompt in dossier.adversarial} & STRATEGIES.keys()),
-            sum(len(prompts) >= wanted[strategy] for strategy, prompts in by_strategy.items()),
+            len(STRATEGIES) - len(short),
             len(STRATEGIES),
             15,
         ),
     ]
     parts = (
-        ScoredPart("direct prompts", len(dossier.target.direct_prompts), len(direct), DIRECT, 15),
-        ScoredPart("nearby concepts", len(dossier.concepts), len(concepts), NEIGHBOURS, 25),
+        ScoredPart(DIRECT_PART, len(dossier.target.direct_prompts), len(direct), DIRECT, 15),
+        ScoredPart(CONCEPTS_PART, len(dossier.concepts), len(concepts), NEIGHBOURS, 25),
         ScoredPart("different similarities", similarities[1], similarities[0], DIFFERENT_SIMILARITIES, 10),
         *adversarial,
-        ScoredPart("languages besides English", len(claimed), len(languages), LANGUAGES, 10),
-        ScoredPart("prompts of composition", len(dossier.compositions), len(compositions), COMPOSITIONS, 10),
+        ScoredPart("languages besides English", len(dossier.languages), len(languages), LANGUAGES, 10),
+        ScoredPart(COMPOSITION_PART, len(dossier.compositions), len(compositions), COMPOSITIONS, 10),
     )
-    return Score(parts, tuple(sorted(faults.items(), key=lambda entry: (-entry[1], entry[0]))))
+    return Score(parts, {part.name: faults[part.name] for part in parts if faults[part.name]}, tuple(short))
+
+
+def _in_a_line(counts: Mapping[str, int]) -> str:
+    """Faults with their counts, the most frequent first."""
+    return ", ".join(f"{what} ({count})" for what, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
 def _sound(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from chat_server import serving
-from interview_faults import asked, refused_for_good
+from interview_faults import answers_before_it_fails, asked, refused_for_good
 from oracles import Oracle
 
 from dmun_audit.cli import main
@@ -83,12 +83,15 @@ def test_a_kind_stands_for_a_description_that_nobody_gives(build, chat, tmp_path
 
 
 def test_the_users_kind_goes_before_the_models(build, tmp_path):
-    code, _, _ = build("Van Gogh", "--kind=identity")
+    code, output, progress = build("Van Gogh", "--kind=identity", "--strict")
     assert code == 0
     dossier = read_dossier(tmp_path / "van-gogh.json")
     assert (dossier.target.kind, dossier.target.label) == ("identity", "a photo of Van Gogh")
     assert "Vincent van Gogh" in dossier.target.aliases
-    assert "took the target for another kind (style) than --kind says (identity)" in " ".join(dossier.provenance.thin)
+    assert dossier.provenance.thin == ()
+    assert "thin" not in output
+    (remark,) = [sentence for sentence in dossier.provenance.history if "(style) than --kind says (identity)" in sentence]
+    assert progress.count(remark) == 1
 
 
 # Several targets.
@@ -150,6 +153,23 @@ def test_a_second_model_has_its_own_transcript_and_is_named(build, chat, known, 
     assert any(name.startswith("van-gogh.helper-") for name in transcripts)
 
 
+def test_the_output_says_once_that_the_server_of_a_second_model_failed(build, chat, known):
+    refused_for_good(MISSPELLING, "a third of each skill")(chat)
+    with serving(Oracle(known)) as second:
+        arguments, llm = ["Van Gogh", f"--llm={chat.url}#oracle"], f"--llm={second.url}#helper"
+        answers_before_it_fails(second, 1)
+        code, output, progress = build(*arguments, llm=llm)
+        assert code == 0
+        assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
+        assert "helper gave prompts of composition, in 1 answer" in output
+        assert progress.count("The language model 'helper' failed, and was not asked any further: ") == 1
+        assert "helper: all answers are in the transcript" not in progress
+        code, _, progress = build(*arguments, "--strict", "--force", llm=llm)
+    assert code == 4
+    assert "The language model 'helper' failed" in progress
+    assert "thin: No adversarial prompts by misspelling: the model refused" in progress
+
+
 def test_a_pack_is_completed(build, chat, tmp_path):
     code, output, _ = build("Vincent van Gogh", "--start-from=van-gogh", "-o", "mine.json")
     assert code == 0
@@ -158,6 +178,13 @@ def test_a_pack_is_completed(build, chat, tmp_path):
     assert [ordering.model for ordering in made.orderings] == ["oracle"]
     assert len(chat.requests) == 2
     assert "curated by hand" in output
+
+
+def test_the_files_of_a_folder_of_questions_that_are_ignored_are_named(tmp_path, capsys):
+    (tmp_path / "direct.md").write_text("{{ target }} {{ wanted }}")
+    (tmp_path / "rank.txt").write_text("")
+    main(["dossier", "build", "Van Gogh", f"--templates={tmp_path}", "--llm=nowhere", f"-o={tmp_path}/x.json"])
+    assert f"--templates={tmp_path}: rank.txt is ignored, because it does not end in .md" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -174,6 +201,11 @@ def test_a_pack_is_completed(build, chat, tmp_path):
         (["Van Gogh", "nudity"], "--allow-sensitive"),
         (["Van Gogh", "!!!"], "is no name of a target"),
         (["Van Gogh", "Monet", "-o", "file.json"], "file.json is a file"),
+        (
+            ["Van Gogh", "Monet", "-o", "both.json"],
+            "-o both.json names one file\n  why:  2 targets make 2 dossiers, and a name that",
+        ),
+        (["Van Gogh", "Monet", "-o", "both.json"], "name a folder, such as -o both/"),
         (
             ["Van Gogh", "-o", "file.json/x.json"],
             "cannot write into file.json\n  why:  file.json is a file\n  do:   choose another",

@@ -1,6 +1,7 @@
 """`dmun-audit dossier check | show | diff`, and the bad input that every dossier command refuses at once."""
 
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -8,9 +9,11 @@ import time
 import pytest
 
 from dmun_audit._util.terminal import display_width
-from dmun_audit.cli import main
+from dmun_audit.cli import build_parser, main
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.knowledge.diff import diff
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.packs import FOLDER, open_knowledge
 from dmun_audit.knowledge.reading import parse_dossier
 from dmun_audit.knowledge.show import show
@@ -307,6 +310,89 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing_behind(arguments, culpr
     assert output.count("ERROR") == 1
     assert "secret" not in output
     assert list(tmp_path.iterdir()) == []
+
+
+# Options without effect.
+
+AT_NOBODY = "http://127.0.0.1:9/v1#nobody"
+ORDER = ["order", "church", "-o", "o.json", "--base=atelier:base"]
+REFINE = ["refine", "church", "-o", "o.json", "--base=atelier:nothing"]
+REPLAYED = "--llm=transcript:old.jsonl"
+ONLY_HTTP = "--batch and --quantize have no effect on models over HTTP"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remarks"),
+    [
+        (
+            ["check", "church", "--policy=smoke", "--judge=x", "--store=s", "--max-images=2", "--allow-sensitive"],
+            ["--policy, --judge, --store, --max-images and --allow-sensitive have no effect without --images"],
+        ),
+        (["check", "church", "--base=atelier:base", "--strict"], []),
+        (
+            ["build", "church", LLM, "--policy=smoke", "--vlm-header=a=b"],
+            ["--policy and --vlm-header have no effect without --vlm"],
+        ),
+        (["build", "church", LLM, "--batch=2", "--quantize=4bit", "--timeout=2"], [ONLY_HTTP]),
+        (
+            ["build", "church", REPLAYED, "--max-tokens=999", "--max-minutes=5", "--temperature=0.5"],
+            ["--max-tokens and --max-minutes have no effect where all answers come from a transcript"],
+        ),
+        ([*ORDER, LLM, "--store=s", "--repeats=1"], ["--base and --store have no effect without --vlm"]),
+        ([*REFINE, LLM, "--quantize=8bit", "--batch=3", "--policy=smoke", "--max-images=2"], [ONLY_HTTP]),
+        (
+            [*REFINE, LLM, "--no-preflight", "--price-in=2", "--max-tokens=999"],
+            ["--price-in has no effect with --no-preflight, because nothing is measured"],
+        ),
+        (
+            [*REFINE, "--llm=transformers:nowhere", "--quantize=4bit", "--timeout=2", "--concurrency=1"],
+            ["--timeout and --concurrency have no effect on models of transformers"],
+        ),
+    ],
+)
+def test_options_without_effect_are_named_in_one_line(arguments, remarks, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.jsonl").write_text('{"format": 1, "backend": "chat completions", "model": "old", "date": ""}\n')
+    main(["dossier", *arguments])
+    said = [line for line in capsys.readouterr().err.splitlines() if "no effect" in line]
+    assert said == [f"  remark: {remark}" for remark in remarks]
+
+
+@pytest.mark.parametrize(
+    ("models", "options", "remarks"),
+    [
+        (
+            ["--llm=transformers:nowhere", LLM],
+            ["--batch=2", "--quantize=4bit", "--timeout=2"],
+            ["--base has no effect without --vlm"],
+        ),
+        (
+            [f"--vlm={AT_NOBODY}"],
+            ["--repeats=1", "--llm-option=a=1", "--price-out=1"],
+            ["--repeats, --llm-option and --price-out have no effect without --llm"],
+        ),
+    ],
+)
+def test_options_of_some_of_the_models_have_an_effect(models, options, remarks, capsys):
+    arguments = build_parser().parse_args(["dossier", *ORDER, *models, *options])
+    remark_on_idle_options(arguments, [parse_language_model(text.partition("=")[2]) for text in models])
+    assert capsys.readouterr().err == "".join(f"  remark: {remark}\n" for remark in remarks)
+
+
+def test_how_a_command_ended_is_not_said_in_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    package = logging.getLogger("dmun_audit")
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    before = package.level
+    package.setLevel(logging.NOTSET)
+    try:
+        assert main(["dossier", "build", "church", LLM, "--max-minutes=5", "--no-preflight"]) == 4
+        package.info("a retry")
+    finally:
+        package.setLevel(before)
+    said = capsys.readouterr().err
+    assert "  a retry\n" in said
+    assert "command dossier" not in said
 
 
 def test_a_server_that_never_answered_leaves_no_transcript_of_its_model(brief, access, chat):

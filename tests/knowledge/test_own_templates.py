@@ -10,7 +10,7 @@ from oracles import as_bytes
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_file
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.interview.own_templates import read_templates
+from dmun_audit.knowledge.interview.own_templates import ignored_files, read_templates
 from dmun_audit.knowledge.interview.templates import BUILT_IN, FOLDER, names
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 
@@ -58,6 +58,8 @@ def test_the_built_in_questions_are_valid_own_questions(tmp_path):
         ("system.md", "You help.\n", r"system\.md lacks \{\{ schema \}\}"),
         ("direct.md", "{{ target }}\n{{ wanted / 0 }}\n", r"direct\.md, line 2: division by zero"),
         ("direct.md", "{{ target }}\n\n{{ wanted.__class__.__mro__ }}\n", r"direct\.md, line 3: "),
+        ("direct.md", "{{ target }} {{ wanted }}\n{{ target | loudly }}\n", r"direct\.md, line 2: No filter named 'loudly'"),
+        ("direct.md", "{{ target }} {{ wanted }}\n{% include 'mine.md' %}\n", r"direct\.md, line 2: there is no text mine\.md"),
         ("direct.txt", OWN, r"holds no question\n  why:  it holds direct\.txt"),
     ],
 )
@@ -65,6 +67,13 @@ def test_what_is_wrong_with_a_question_is_said_with_file_and_line(name, text, cu
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=culprit):
         read_templates(str(tmp_path))
+
+
+def test_files_that_are_no_questions_are_ignored_and_those_that_are_not_hidden_are_named(folder):
+    for name in ("direct.md~", "rate.txt", ".#direct.md", ".direct.md.swp"):
+        (folder / name).write_text(OWN)
+    assert set(read_templates(str(folder)).own) == {"direct"}
+    assert ignored_files(str(folder)) == ["direct.md~", "rate.txt"]
 
 
 def test_a_file_that_is_no_text_and_a_folder_that_is_none_are_errors(tmp_path):

@@ -46,13 +46,23 @@ def test_rubbish_in_full_numbers_scores_low(raw, counter):
         prompt["text"] = f"some things are together {place}"
     result = scored(raw, counter)
     assert result.total < 20
-    assert dict(result.faults) == {
-        "direct prompts without the target's name": 12,
+    assert result.faults["direct prompts"] == {"prompts without the target's name": 12}
+    assert result.faults["nearby concepts"] == {
         "prompts that do not mention their concept": 50,
         "concepts with fewer than two sound prompts": 25,
-        "near-duplicates": dict(result.faults)["near-duplicates"],
-        "prompts that are not in their language": 8,
     }
+    assert result.faults["adversarial prompts"]["prompts that are not in their language"] == 8
+    assert set(result.faults["prompts of composition"]) == {"near-duplicates"}
+    assert [(each.name, each.sound, each.needed) for each in result.short_strategies][:2] == [
+        ("description", 1, 4),
+        ("language", 0, 4),
+    ]
+    lines = result.lines()
+    assert "not counted in direct prompts: prompts without the target's name (12)" in lines
+    assert lines[-2].startswith(
+        "not counted in strategies: description (1 of at least 4 prompts), language (0 of at least 4 prompts), "
+    )
+    assert part(result, "strategies").sound == 10 - len(result.short_strategies)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +78,7 @@ def test_each_fault_is_counted_and_what_it_spoils_is_not_sound(raw, change, faul
     before = scored(raw)
     change(raw)
     after = scored(raw)
-    assert dict(after.faults).get(fault, 0) > dict(before.faults).get(fault, 0)
+    assert after.faults.get(name, {}).get(fault, 0) > before.faults.get(name, {}).get(fault, 0)
     assert part(before, name).sound - part(after, name).sound == lost
 
 

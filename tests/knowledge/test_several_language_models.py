@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from chat_server import serving
-from interview_faults import asked, refused_for_good
+from interview_faults import answers_before_it_fails, asked, refused_for_good
 from oracles import Oracle, as_bytes
 
 from dmun_audit._util.errors import UsageError
@@ -75,6 +75,39 @@ def test_what_both_refuse_is_said_and_asking_again_costs_nothing(brief, access, 
     requests = len(chat.requests), len(second.requests)
     assert as_bytes(build_dossier(brief, access, further=[further]), tmp_path) == as_bytes(dossier, tmp_path)
     assert (len(chat.requests), len(second.requests)) == requests
+
+
+def test_a_second_whose_server_fails_midway_is_left_out_and_the_rest_stays(brief, access, chat, second, further):
+    refused_for_good(LANGUAGE, "a third of each skill", "Rate every one")(chat)
+    answers_before_it_fails(second, 1)
+    dossier = build_dossier(brief, access, further=[further])
+    assert len(second.requests) == 2  # one answer; after the error no rating is asked for
+    assert dossier.provenance.helpers[0].parts == ("prompts of composition",)
+    assert "No adversarial prompts in other languages than English: the model refused." in dossier.provenance.thin
+    (failure,) = [sentence for sentence in dossier.provenance.history if "failed" in sentence]
+    assert failure.startswith("The language model 'helper' failed, and was not asked any further: ")
+    assert "the key is not valid any more" in failure
+    second.gate = lambda body: None
+    assert build_dossier(brief, access, further=[further]).provenance.thin == ()
+
+
+def test_a_third_is_asked_in_place_of_a_second_whose_server_fails(brief, access, chat, second, further, known, tmp_path):
+    refused_for_good(MISSPELLING)(chat)
+    answers_before_it_fails(second, 0)
+    with serving(Oracle(known)) as third:
+        reference = parse_language_model(f"{third.url}#third")
+        last = replace(access, reference=reference, transcript=tmp_path / "third.transcript.jsonl")
+        dossier = build_dossier(brief, access, further=[further, last])
+    assert dossier.provenance.thin == ()
+    assert [helper.model for helper in dossier.provenance.helpers] == ["third"]
+    assert sum("'helper' failed" in sentence for sentence in dossier.provenance.history) == 1
+
+
+def test_a_second_whose_server_fails_ends_what_needs_its_answer(brief, access, chat, second, further):
+    refused_for_good(DESCRIPTION)(chat)
+    answers_before_it_fails(second, 0)
+    with pytest.raises(UsageError, match="the key is not valid any more"):
+        build_dossier(brief, access, further=[further])
 
 
 def test_both_transcripts_replay_without_the_servers(brief, access, chat, further, tmp_path):

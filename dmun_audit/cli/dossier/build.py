@@ -13,6 +13,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.cli.dossier import build_summary, language_model_options, vlm_ordering
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.cli.dossier.language_model_options import (
     access_to,
     language_model_access,
@@ -20,16 +21,16 @@ from dmun_audit.cli.dossier.language_model_options import (
     require_answering,
     with_preflight,
 )
-from dmun_audit.cli.dossier.ordering_models import transcript_for
+from dmun_audit.cli.dossier.transcripts import transcript_for
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, with_thin
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, Kind, World, write_dossier
 from dmun_audit.knowledge.interview.completion import Start
 from dmun_audit.knowledge.interview.expected_questions import expected_interview
 from dmun_audit.knowledge.interview.interview import InterviewTask, require_valid_name
-from dmun_audit.knowledge.interview.own_templates import read_templates
+from dmun_audit.knowledge.interview.own_templates import ignored_files, read_templates
 from dmun_audit.knowledge.interview.sensitive import require_allowed
-from dmun_audit.knowledge.interview.templates import BUILT_IN
+from dmun_audit.knowledge.interview.templates import BUILT_IN, SUFFIX
 from dmun_audit.knowledge.language_models.reference import parse_language_model
 from dmun_audit.knowledge.lengths import counter_of
 from dmun_audit.knowledge.packs import open_knowledge
@@ -74,6 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Build the dossiers. An error about one of several targets does not lose the others; the exit code says that there was one."""
     language_model_options.require_at_least(arguments, "repeats", 1)
     builds = _builds(arguments)
+    first = builds[0]
+    asked = [*first.language_models, *([first.vlm] if first.vlm else [])]
+    remark_on_idle_options(arguments, [access.reference for access in asked])
     if len(builds) == 1:
         builds[0].run(print_progress)
         return 0
@@ -109,6 +113,8 @@ class _Build:
         dossier = build_dossier(self.task, first, on_progress, further=further, texts=texts, start=self.start)
         if self.vlm and self.base:
             dossier = self._with_images(dossier, self.base, self.vlm)
+        for sentence in dossier.provenance.history:
+            on_progress(sentence)
         lacking = [*problems(dossier, self.task.counter), *remarks(dossier)]
         if self.arguments.strict and lacking:
             transcripts = ", ".join(str(each.transcript) for each in self.language_models)
@@ -118,7 +124,7 @@ class _Build:
                 f"ask a larger model, or give a second --llm; the answers are kept in {transcripts}",
             )
         write_dossier(dossier, self.output)
-        for line in build_summary.remark_lines(dossier, lacking):
+        for line in build_summary.remark_lines(lacking):
             on_progress(line)
         print("\n".join(build_summary.lines(dossier, self.task.counter, self.output)), flush=True)
 
@@ -151,6 +157,8 @@ def _builds(arguments: argparse.Namespace) -> list[_Build]:
     world: World = start.dossier.world if start else "atelier" if base and is_atelier(base) else "real"
     if arguments.templates:
         read_templates(arguments.templates)
+        for name in ignored_files(arguments.templates):
+            print_progress(f"remark: --templates={arguments.templates}: {name} is ignored, because it does not end in {SUFFIX}")
     accesses = [_language_models(arguments, output) for output in outputs]
     vlms = [
         require_answering(arguments, language_model_access(arguments, output, "vlm")) if arguments.vlm else None
@@ -173,11 +181,14 @@ def _builds(arguments: argparse.Namespace) -> list[_Build]:
 
 def _outputs(arguments: argparse.Namespace, names: list[str]) -> list[Path]:
     """The path of each dossier. Raises UsageError for two of one path, and for one that exists."""
-    text = arguments.output
+    text: str = arguments.output or ""
     given = expanded(text, f"-o {text}") if text else None
-    in_folder = len(names) > 1 or (text or "").endswith("/")
+    in_folder = len(names) > 1 or text.endswith("/")
     if given and in_folder and given.exists() and not given.is_dir():
         raise UsageError(f"{given} is a file", f"{len(names)} targets make {len(names)} dossiers", "name a folder with -o")
+    if given and len(names) > 1 and text.endswith(".json") and not given.is_dir():
+        why = f"{len(names)} targets make {len(names)} dossiers, and a name that ends in .json is that of one file"
+        raise UsageError(f"-o {text} names one file", why, f"name a folder, such as -o {text.removesuffix('.json')}/")
     files = [Path(f"{_file_name(name)}.json") for name in names]
     outputs = [given / file if in_folder else given for file in files] if given else files
     for place, output in enumerate(outputs):

@@ -12,9 +12,8 @@ from dmun_audit.knowledge.lengths import TokenCounter
 from dmun_audit.knowledge.score import score
 
 
-def remark_lines(dossier: Dossier, lacking: Sequence[str]) -> Iterator[str]:
-    """The history, and the remarks on what the dossier lacks, for the lines of progress; the summary says what makes it thin."""
-    yield from dossier.provenance.history
+def remark_lines(lacking: Sequence[str]) -> Iterator[str]:
+    """The remarks on what the dossier lacks, for the lines of progress; the summary says what makes it thin."""
     yield from (f"remark: {line}" for line in lacking if not line.startswith(THIN))
 
 

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from dmun_audit.cli.dossier import check_images
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.knowledge.check import check
 from dmun_audit.knowledge.dossier import World
 from dmun_audit.knowledge.lengths import TokenCounter, counter_of
@@ -29,6 +30,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check each dossier, and print what it is worth."""
     check_images.require_base(arguments)
+    remark_on_idle_options(arguments)
     counters: dict[str, TokenCounter] = {}
 
     def counter(world: World) -> TokenCounter:
@@ -51,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             for line in score(result.dossier, counter(result.dossier.world)).lines():
                 print(f"  {line}")
         if result.dossier and arguments.images:
-            print(f"  {check_images.sentence(arguments, result.dossier)}", flush=True)
+            print("\n".join(f"  {line}" for line in check_images.lines(arguments, result.dossier)), flush=True)
         all_remarks += len(result.remarks)
         failed += bool(result.problems or (arguments.strict and result.remarks))
     if arguments.strict and all_remarks:

@@ -1,4 +1,4 @@
-"""The part of `dossier check` that draws images: how many prompts work on the base model."""
+"""The part of `dossier check` that draws images: which prompts work on the base model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     """Add the options of images."""
     group = parser.add_argument_group("images", "Without --images nothing is drawn.")
     group.add_argument(
-        "--images", action="store_true", help="draw images of every prompt with --base and count the prompts that work"
+        "--images", action="store_true", help="draw images of every prompt with --base and list the prompts that do not work"
     )
     group.add_argument("--policy", default="standard", help="policy of --images: sampler and images a prompt (default: standard)")
     group.add_argument("--judge", metavar="REF", help="judge of --images, as in an audit")
@@ -29,11 +29,11 @@ def require_base(arguments: argparse.Namespace) -> None:
         raise UsageError("--images needs --base", "the model before unlearning draws the images", "add it, or omit --images")
 
 
-def sentence(arguments: argparse.Namespace, dossier: Dossier) -> str:
-    """How many prompts work on base. Prints first how many images may be needed."""
+def lines(arguments: argparse.Namespace, dossier: Dossier) -> list[str]:
+    """How many prompts work on base, whether they suffice, and which do not work. Prints first how many images may be needed."""
     from dmun_audit.config.resolve import resolve
     from dmun_audit.discover.trials import PromptTrials
-    from dmun_audit.discover.working_prompts import count_working_prompts, working_budget
+    from dmun_audit.discover.working_prompts import find_working_prompts, working_budget
     from dmun_audit.runtime.loading import open_runtime
 
     options = Options(
@@ -50,5 +50,6 @@ def sentence(arguments: argparse.Namespace, dossier: Dossier) -> str:
     budget = working_budget(observations)
     discovery_tools.announce_budget(arguments, budget)
     trials = PromptTrials(observations, budget)
-    found = count_working_prompts(trials)
-    return f"on {arguments.base}: {found.sentence} ({found.images:,} images, {trials.rendered:,} of them rendered now)"
+    found = find_working_prompts(trials)
+    images = f"{found.images:,} images, {trials.rendered:,} of them rendered now"
+    return [f"on {arguments.base}: {found.sentence} ({images})", found.verdict, *found.failing_lines]

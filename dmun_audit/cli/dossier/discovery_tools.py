@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.cli.dossier.language_model_options import ask_preflight, language_model_access, print_progress
 from dmun_audit.config.options import Options
 from dmun_audit.knowledge.interview.interviewer import Interviewer
@@ -50,6 +51,8 @@ def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Itera
     from dmun_audit.config.resolve import resolve
     from dmun_audit.runtime.loading import open_runtime
 
+    access = language_model_access(arguments, output)
+    remark_on_idle_options(arguments, [access.reference])
     options = Options(
         model=model,
         base=arguments.base,
@@ -61,7 +64,6 @@ def open_tools(arguments: argparse.Namespace, model: str, output: Path) -> Itera
         allow_sensitive=arguments.allow_sensitive,
     )
     config = resolve(options)
-    access = language_model_access(arguments, output)
     with access.open_transcript() as transcript:
         observations = open_runtime([config], lambda count: None).observations(config)
         interviewer = Interviewer(transcript, access.temperature, access.seed, print_progress)

@@ -157,8 +157,13 @@ def _limits(arguments: argparse.Namespace, option: str) -> Limits:
 
 
 def _log_to_terminal() -> None:
-    """Print log messages of level INFO, such as retries, unless another level is set already."""
-    logging.basicConfig(format="  %(message)s")
+    """Print log messages of level INFO, such as retries, unless another level is set already.
+
+    How a command ended is no news in a terminal: `--log-level` shows it.
+    """
+    terminal = logging.StreamHandler()
+    terminal.addFilter(lambda record: record.name != "dmun_audit.cli")
+    logging.basicConfig(format="  %(message)s", handlers=[terminal])
     logger = logging.getLogger("dmun_audit")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.cli.dossier import language_model_options, vlm_ordering
+from dmun_audit.cli.dossier.idle_options import remark_on_idle_options
 from dmun_audit.cli.dossier.language_model_options import print_progress, require_answering, with_preflight
 from dmun_audit.cli.dossier.ordering_models import OrderingModel, ordering_models
 from dmun_audit.knowledge.dossier import Dossier, write_dossier
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     models = ordering_models(arguments, output)
     dossier = open_knowledge(arguments.dossier)
     require_allowed(dossier.target.name, dossier.target.kind, arguments.allow_sensitive)
+    remark_on_idle_options(arguments, [model.access.reference for model in models])
     ordered, failures = _ordered(arguments, dossier, models, base)
     if failures and (arguments.strict or len(failures) == len(models)):
         raise _nothing_written(failures, len(models))
@@ -62,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     for sentence in ordered.provenance.history:
         print_progress(sentence)
     for model, error in failures:
-        print_progress(f"WARNING: no ordering by {model.named}: {_in_a_line(error)}")
+        print_progress(f"WARNING: no ordering by {model.named}: {error.in_a_line}")
     if failures:
         print_progress("The same command with --force asks again; answers that came are not asked twice.")
     print(f"{output}: ordered by {', '.join(f'{ordering.source} {ordering.model}' for ordering in ordered.orderings)}")
@@ -117,10 +119,6 @@ def _nothing_written(failures: Sequence[Failure], models: int) -> UsageError:
         return failures[0][1]
     return UsageError(
         f"no ordering by {len(failures)} of {models} models, so nothing is written",
-        "; ".join(f"{model.named}: {_in_a_line(error)}" for model, error in failures),
+        "; ".join(f"{model.named}: {error.in_a_line}" for model, error in failures),
         "mend or leave out these models; answers that came are kept and are not asked again",
     )
-
-
-def _in_a_line(error: UsageError) -> str:
-    return f"{error.what} ({error.why})" if error.why else error.what

@@ -39,7 +39,6 @@ from dmun_audit.knowledge.parts import (
     COMPOSITION_TOPIC,
     DIRECT_TOPIC,
     concepts_topic,
-    languages_of,
     missing_parts,
     strategy_topic,
 )
@@ -148,7 +147,7 @@ def _prompt_requests(
     too_few = len(old.adversarial) < check.ADVERSARIAL // 2
     for strategy, wanted in check.STRATEGIES.items():
         if strategy_topic(strategy) in lacking or (too_few and 2 * counts[strategy] < wanted):
-            languages = max(1, check.LANGUAGES - len(languages_of(old)))
+            languages = max(1, check.LANGUAGES - len(old.languages))
             requests.append(adversarial_request(validator, values, strategy, languages))
     return requests
 

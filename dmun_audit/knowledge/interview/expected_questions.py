@@ -30,7 +30,7 @@ from dmun_audit.knowledge.interview.answers import (
     answer_schema,
 )
 from dmun_audit.knowledge.interview.interview import NEIGHBOURS_SHOWN
-from dmun_audit.knowledge.interview.questions import COMPOSITIONS, DIRECT_PROMPTS, PROMPTS_EACH, RELATIONS
+from dmun_audit.knowledge.interview.questions import COMPOSITIONS_ASKED, DIRECT_ASKED, PROMPTS_EACH, RELATIONS
 from dmun_audit.knowledge.language_models.preflight import CHARACTERS_PER_TOKEN, QuestionPlan
 
 NAME_CHARACTERS = 17  # of a concept's name on a numbered line of its own, as the packs have them
@@ -92,9 +92,9 @@ def expected_interview(repeats: int) -> QuestionPlan:
         [
             _Expected("target", TargetDescription, 1),
             _Expected("same-thing", SameThing, NAMES_IN_DOUBT, NAMES_IN_DOUBT * NAME_CHARACTERS),
-            _Expected("direct", PlainPrompt, DIRECT_PROMPTS),
+            _Expected("direct", PlainPrompt, DIRECT_ASKED),
             *(_Expected("neighbours", Neighbour, question.wanted) for question in RELATIONS),
-            _Expected("composition", PromptWithSkill, COMPOSITIONS, shown),
+            _Expected("composition", PromptWithSkill, COMPOSITIONS_ASKED, shown),
             *(
                 _Expected(f"adversarial-{strategy}", PromptWithLanguage if strategy == "language" else PlainPrompt, wanted, shown)
                 for strategy, wanted in check.STRATEGIES.items()

@@ -63,13 +63,13 @@ def interview(task: InterviewTask, panel: Panel) -> Dossier:
     require_valid_name(task.target)
     require_allowed(task.target, task.kind, task.allow_sensitive)
     said: dict[str, str] = {}
-    description = _description(task, panel, said)
+    description, other_kind = _description(task, panel, said)
     require_allowed(task.target, description.kind, task.allow_sensitive)
     names = confirm_names(panel, task.target, description)
     validator = AnswerValidator(names.all, description.kind, names.label(description.label), task.counter, about=names)
     values = {"target": task.target, "kind": description.kind, "aliases": names.described(description).aliases}
     names, direct, neighbours = _direct_prompts_and_neighbours(task, panel, names, validator, values, said)
-    remarks, description = names.remarks(description.label), names.described(description)
+    remarks, description = (*other_kind, *names.remarks(description.label)), names.described(description)
     validator = replace(validator, names=names.all, label=description.label, about=names)
     values |= {"aliases": description.aliases}
     concepts = [concept.name for _, concept in neighbours]
@@ -98,23 +98,26 @@ def require_valid_name(target: str) -> None:
         raise UsageError(f"{shown} is no name of a target", f"give at most {LONGEST_NAME} letters on one line", "")
 
 
-def _description(task: InterviewTask, panel: Panel, said: dict[str, str]) -> TargetDescription:
-    """What the target is; the kind is the user's if one is given. Adds what it lacks to `said`."""
+def _description(task: InterviewTask, panel: Panel, said: dict[str, str]) -> tuple[TargetDescription, tuple[str, ...]]:
+    """What the target is, and a remark if the language model takes it for another kind than the user, whose kind counts.
+
+    Adds what it lacks to `said`.
+    """
     request = description_request(task.target, optional=task.kind is not None)
     (items,) = panel.collect([request])
     if task.kind is None or (items and items[0].kind == task.kind):
-        return items[0]
+        return items[0], ()
     label = label_of(task.target, task.kind)
     if not items:
         said[request.topic] = (
             f"No description of the target{panel.reason(request.topic)}. Its kind is that of --kind, its label {label!r}."
         )
-        return TargetDescription(kind=task.kind, aliases=(), spellings=(), label=label)
-    said[request.topic] = (
+        return TargetDescription(kind=task.kind, aliases=(), spellings=(), label=label), ()
+    remark = (
         f"The language model took the target for another kind ({items[0].kind}) than --kind says ({task.kind}), so its label is "
         f"{label!r}."
     )
-    return items[0].model_copy(update={"kind": task.kind, "label": label})
+    return items[0].model_copy(update={"kind": task.kind, "label": label}), (remark,)
 
 
 def _direct_prompts_and_neighbours(

@@ -83,9 +83,33 @@ class Interviewer:
         other request that failed.
         """
         collected: list[CollectedItems[Any]] = [CollectedItems(request) for request in requests]
-        self.used_templates |= {request.template for request in requests}
+        deviations = self._deviations.copy()
+        try:
+            self._ask(collected)
+        except UsageError:
+            self._deviations = deviations
+            raise
+        for entry in collected:
+            if entry.has_failed and not entry.request.optional:
+                raise self._no_valid_answer(entry)
+        short = [entry for entry in collected if entry.is_short]
+        self._shortfalls += [entry.shortfall for entry in short]
+        self._errors += [self._no_valid_answer(entry) for entry in short]
+        return [list(entry.items.values()) for entry in collected]
+
+    def collect_kept(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
+        """The items of every request as far as the transcript holds its answers; nothing is asked, and nothing is a shortfall."""
+        collected: list[CollectedItems[Any]] = [CollectedItems(request) for request in requests]
+        self._ask(collected, only_kept=True)
+        return [list(entry.items.values()) for entry in collected]
+
+    def _ask(self, collected: Sequence[CollectedItems[Any]], only_kept: bool = False) -> None:
+        """Ask up to four times for each entry what it still needs; with `only_kept`, only what the transcript can answer."""
+        self.used_templates |= {entry.request.template for entry in collected}
         for attempt in range(ATTEMPTS):
             unfinished = [entry for entry in collected if not entry.is_done and not entry.has_ended]
+            if only_kept:
+                unfinished = [entry for entry in unfinished if self.transcript.count_answered([self._question(entry)])]
             if not unfinished:
                 break
             questions = [self._question(entry) for entry in unfinished]
@@ -100,13 +124,6 @@ class Interviewer:
                     len(entry.items),
                     len(entry.problems),
                 )
-        for entry in collected:
-            if entry.has_failed and not entry.request.optional:
-                raise self._no_valid_answer(entry)
-        short = [entry for entry in collected if entry.is_short]
-        self._shortfalls += [entry.shortfall for entry in short]
-        self._errors += [self._no_valid_answer(entry) for entry in short]
-        return [list(entry.items.values()) for entry in collected]
 
     def _progress_line(self, unfinished: Sequence[CollectedItems[Any]], questions: Sequence[Question], attempt: int) -> str:
         """What is asked next, how many answers the transcript holds, and why it is asked again."""

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
@@ -63,10 +63,10 @@ def read_templates(folder: str) -> Templates:
     place = expanded(folder, option)
     if not place.is_dir():
         raise UsageError(f"{option} is no folder", "", f"give a folder with files such as target{SUFFIX}")
-    own = {path.stem: _read(path) for path in sorted(place.glob(f"*{SUFFIX}"))}
+    own = {path.stem: _read(path) for path in _visible(place) if path.name.endswith(SUFFIX)}
     known = names()
     if not own:
-        found = ", ".join(sorted(path.name for path in place.iterdir())[:5]) or "nothing"
+        found = ", ".join(path.name for path in _visible(place)[:5]) or "nothing"
         raise UsageError(
             f"{option} holds no question", f"it holds {found}", f"name the files as in {FOLDER}: {known[0]}{SUFFIX}, …"
         )
@@ -81,6 +81,15 @@ def read_templates(folder: str) -> Templates:
     return templates
 
 
+def ignored_files(folder: str) -> list[str]:
+    """The names of the files in `folder` that `read_templates` does not read. Hidden files are not among them."""
+    return [path.name for path in _visible(expanded(folder)) if path.is_file() and not path.name.endswith(SUFFIX)]
+
+
+def _visible(place: Path) -> list[Path]:
+    return sorted(path for path in place.iterdir() if not path.name.startswith("."))
+
+
 def _read(path: Path) -> str:
     try:
         return read_within(path, MAXIMUM_BYTES).decode()
@@ -93,11 +102,12 @@ def _check(templates: Templates, name: str, path: Path) -> None:
     """Raise UsageError if the text cannot be filled in, or lacks a value that it needs."""
     try:
         tree = templates.environment.parse(templates.own[name])
+        used = meta.find_undeclared_variables(tree)  # finds unknown filters and tests too
     except TemplateSyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.message}", "", "correct that line") from None
-    used, available = meta.find_undeclared_variables(tree), _available(name)
+    available = _available(name)
     for variable in sorted(used - available):
-        line = next((node.lineno for node in tree.find_all(nodes.Name) if node.name == variable), 1)
+        line = next(node.lineno for node in tree.find_all(nodes.Name) if node.name == variable)
         why = f"it has {', '.join(sorted(available))}"
         raise UsageError(f"{path}, line {line}: the question has no value {variable!r}", why, "use one of these")
     if missing := sorted(_NEEDED.get(name, {"target", "listed", "wanted"} & _of_built_in(name)) - used):
@@ -106,7 +116,8 @@ def _check(templates: Templates, name: str, path: Path) -> None:
     try:
         templates.fill(name, {variable: _SAMPLES.get(variable, "word") for variable in available})
     except Exception as error:  # what a text may raise depends on the expressions in it
-        raise UsageError(f"{path}, line {_line(error, name)}: {error}", "the text cannot be filled in", "correct it") from None
+        what = f"there is no text {error}" if isinstance(error, TemplateNotFound) else str(error)
+        raise UsageError(f"{path}{_line(error, name)}: {what}", "the text cannot be filled in", "correct it") from None
 
 
 def _of_built_in(name: str) -> set[str]:
@@ -121,14 +132,8 @@ def _available(name: str) -> set[str]:
     )
 
 
-def _line(error: Exception, name: str) -> int:
-    """The line of the text that an error comes from."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next(
-        (
-            frame.lineno or 1
-            for frame in reversed(frames)
-            if frame.filename.endswith(name + SUFFIX) or "<template>" in frame.filename
-        ),
-        1,
-    )
+def _line(error: Exception, name: str) -> str:
+    """The line of the text that an error comes from, such as ", line 3"; "" if jinja2 does not know it."""
+    of_text = (name + SUFFIX, "<template>")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith(of_text)]
+    return f", line {lines[-1]}" if lines else ""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from textwrap import shorten
 from typing import Any, Protocol
 
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Shortfall
+from dmun_audit.knowledge.parts import LONGEST_SENTENCE
 
 _REASONS = {
     "refused": "the model refused",
@@ -43,6 +46,7 @@ class Panel:
         self.seed = self.interviewers[0].seed
         self.shortfalls: list[Shortfall] = []
         self.given: list[list[str]] = [[] for _ in interviewers]
+        self._failures: dict[int, UsageError] = {}
 
     @property
     def model(self) -> str:
@@ -56,8 +60,16 @@ class Panel:
 
     @property
     def remarks(self) -> list[str]:
-        """The sentences of all interviewers for the history of the dossier."""
-        return [sentence for each in self.interviewers for sentence in each.remarks]
+        """The sentences of all interviewers for the history of the dossier, and one for each whose server failed."""
+        failures = [
+            f"The language model {self.interviewers[number].transcript.model!r} failed, and was not asked any further: "
+            f"{error.in_a_line.rstrip('.')}."
+            for number, error in self._failures.items()
+        ]
+        return [
+            *(sentence for each in self.interviewers for sentence in each.remarks),
+            *(shorten(sentence, LONGEST_SENTENCE, placeholder="…") for sentence in failures),
+        ]
 
     def reason(self, topic: str) -> str:
         """Why a request failed, with a colon and a space before it; "" if it did not."""
@@ -67,29 +79,47 @@ class Panel:
     def collect(self, requests: Sequence[ItemRequest[Any]]) -> list[list[Any]]:
         """The items of every request. A request that one language model fails goes to the next.
 
-        Raises the last one's UsageError for a request that failed with all and is not optional.
+        A later language model whose server fails is left out from then on; what it answered before counts. Raises the last one's
+        UsageError for a request that failed with all and is not optional, and the first one's if its server fails.
         """
         items: list[list[Any]] = [[] for _ in requests]
         lacking = dict(enumerate(requests))
-        for number, interviewer in enumerate(self.interviewers):
-            is_last = number == len(self.interviewers) - 1
+        failed: dict[str, Shortfall] = {}
+        asked_in_turn = [number for number in range(len(self.interviewers)) if number not in self._failures]
+        for number in asked_in_turn:
             if not lacking:
                 break
-            earlier = len(interviewer.shortfalls)
-            asked = {place: request if is_last else replace(request, optional=True) for place, request in lacking.items()}
-            for (place, request), answer in zip(asked.items(), interviewer.collect(list(asked.values())), strict=True):
+            is_last = number == asked_in_turn[-1]
+            asked = [request if is_last else replace(request, optional=True) for request in lacking.values()]
+            answers, newly_failed = self._ask(number, asked)
+            failed |= newly_failed
+            still_lacking = {}
+            for (place, request), answer in zip(lacking.items(), answers, strict=True):
                 items[place] = _together(request, items[place], answer)
                 if any(kept is item for item in answer for kept in items[place]):
                     self.given[number].append(request.topic)
-            failed = {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
-            lacking = {
-                place: request
-                for place, request in lacking.items()
-                if request.topic in failed and not (number and _is_enough(request, items[place]))
-            }
-            if is_last:
-                self.shortfalls += [failed[request.topic].of_all(len(items[place])) for place, request in lacking.items()]
+                is_unanswered = number in self._failures and not answer
+                is_short = request.topic in newly_failed or number in self._failures
+                if is_unanswered or (is_short and not (number and _is_enough(request, items[place]))):
+                    still_lacking[place] = request
+            lacking = still_lacking
+        self.shortfalls += [failed[request.topic].of_all(len(items[place])) for place, request in lacking.items()]
         return items
+
+    def _ask(self, number: int, requests: Sequence[ItemRequest[Any]]) -> tuple[list[list[Any]], dict[str, Shortfall]]:
+        """The items of one language model, and its shortfalls by topic. If the server of a later one fails: what it answered."""
+        interviewer = self.interviewers[number]
+        earlier = len(interviewer.shortfalls)
+        try:
+            items = interviewer.collect(requests)
+        except StoreError:  # the disk is full: no answer of another language model could be kept either
+            raise
+        except UsageError as error:
+            if number == 0 or not all(request.optional for request in requests):
+                raise
+            self._failures[number] = error
+            return interviewer.collect_kept(requests), {}
+        return items, {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
 
 
 def _together(request: ItemRequest[Any], earlier: list[Any], later: list[Any]) -> list[Any]:

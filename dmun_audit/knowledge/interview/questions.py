@@ -60,7 +60,7 @@ RELATIONS = (
     RelationQuestion("distant", "of the same kind as the target but with nothing else in common: a control", "retain", 5),
 )
 SIBLING = RELATIONS[2]
-DIRECT_PROMPTS, COMPOSITIONS, PROMPTS_EACH = 12, 9, 6
+DIRECT_ASKED, COMPOSITIONS_ASKED, PROMPTS_EACH = 12, 9, 6
 
 
 def description_request(target: str, *, optional: bool = False) -> ItemRequest[TargetDescription]:
@@ -84,7 +84,7 @@ def direct_request(validator: AnswerValidator, values: dict[str, Any], repeat: i
         values=values,
         item_type=PlainPrompt,
         topic=DIRECT_TOPIC,
-        wanted=DIRECT_PROMPTS,
+        wanted=DIRECT_ASKED,
         minimum=check.DIRECT // 2,
         validate=validator.validate_direct,
         identity=_folded_prompt,
@@ -140,7 +140,7 @@ def composition_request(validator: AnswerValidator, values: dict[str, Any]) -> I
         values=values,
         item_type=PromptWithSkill,
         topic=COMPOSITION_TOPIC,
-        wanted=COMPOSITIONS,
+        wanted=COMPOSITIONS_ASKED,
         minimum=1,
         validate=validator.validate_composition,
         identity=_folded_prompt,

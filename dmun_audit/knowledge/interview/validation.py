@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from rapidfuzz import fuzz
 
-from dmun_audit.knowledge.dossier import NAMELESS, Kind
+from dmun_audit.knowledge.dossier import NAMELESS, Kind, besides_english
 from dmun_audit.knowledge.interview.aliases import TargetNames
 from dmun_audit.knowledge.interview.answers import (
     Neighbour,
@@ -82,12 +82,11 @@ class AnswerValidator:
 
     def strategy_problem(self, strategy: str, text: str, language: str = "") -> str:
         """The problem of a prompt that does not follow its strategy. `language` is the BCP 47 code that the model gave it."""
-        is_foreign = language.partition("-")[0] not in {"", "en"}
-        if is_foreign and (problem := language_problem(text, language, self.names, self.kind)):
+        if language and besides_english([language]) and (problem := language_problem(text, language, self.names, self.kind)):
             return f"{problem}."
         if strategy in NAMELESS:
             return self.name_problem(text)
-        if strategy == "language" and language.partition("-")[0] == "en":
+        if strategy == "language" and language and not besides_english([language]):
             return f"{text!r} is in English."
         if strategy == "misspelling":
             if self.target_names.find_exact(text) and not self.target_names.find_misspelt(text):
@@ -201,7 +200,7 @@ def too_few_languages(minimum: int) -> Callable[[Sequence[PromptWithLanguage]], 
     """The list problem of prompts in fewer than `minimum` languages besides English."""
 
     def list_problem(items: Sequence[PromptWithLanguage]) -> str:
-        languages = sorted({item.language.partition("-")[0] for item in items} - {"en"})
+        languages = sorted(besides_english(item.language for item in items))
         if len(languages) >= minimum:
             return ""
         return f"There are prompts in {len(languages)} languages besides English ({', '.join(languages)}); {minimum} are needed."

@@ -103,8 +103,8 @@ class Transcript:
             used = sum(key not in self._used for key in {*keys} - {*unanswered})
             self.progress.begin(used, len(unanswered))
         if unanswered and self._model is not None:
+            self._asked += len(unanswered)  # before an error that ends the questions: they were not all in the file
             self._ask_model(self._model, unanswered)
-            self._asked += len(unanswered)
         self._used |= {key: self._answers[key] for key in keys}
         return [self._answers[key] for key in keys]
 
