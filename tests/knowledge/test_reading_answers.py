@@ -21,8 +21,8 @@ from dmun_audit.knowledge.interview.answers import (
     example_answer,
 )
 from dmun_audit.knowledge.interview.reading.reading_answers import NO_LIST, REFUSED, read_answer
-from dmun_audit.knowledge.interview.reading.reasoning import without_reasoning
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES
+from dmun_audit.knowledge.words.reasoning import without_reasoning
 
 TYPES = [
     kind
@@ -271,6 +271,12 @@ def test_a_valid_answer_gives_exactly_its_items(texts, spaces, ascii_only):
     for framed in (text, f"Here:\n```json\n{text}\n```", f"<think>no</think>{text}"):
         reading = read_answer(framed, PlainPrompt)
         assert (reading.items, reading.problems, reading.deviations) == (items, [], frozenset())
+
+
+@pytest.mark.parametrize("cut_string", ['"0}', '"0}"', '"0} b', '"0} {b', '"0}]}', r'"0} \"b'])
+def test_a_prompt_that_was_cut_off_after_a_bracket_is_left_out(cut_string):
+    text = '{"items": [{"prompt": "a"}, {"prompt": ' + cut_string
+    assert [item.prompt for item in read_answer(text, PlainPrompt, cut_off=True).items] == ["a"]
 
 
 @given(st.lists(WORD, min_size=2, max_size=8), st.data())

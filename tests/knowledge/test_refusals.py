@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from dmun_audit.knowledge.interview.answers import EXAMPLES
-from dmun_audit.knowledge.interview.reading.refusals import PATTERNS, is_refusal
+from dmun_audit.knowledge.words.refusals import PATTERNS, is_refusal
 
 REFUSALS = {
     "English": [

@@ -28,6 +28,7 @@ LONGEST_PAUSE = 120.0  # seconds; if a server asks for more, the command ends
 TEMPORARY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _WITH_SCHEMA = 2  # tries with a schema at a server that answers with status 500 each time
 MOST_SILENCES = 8  # of one model in one run: it is too slow for its time-out
+_FAILS_WITH_SCHEMA = "%s fails when a JSON schema is asked for: from now on the schema stands in the question alone"
 _ADAPTATIONS = 40  # of one question's requests; more would be a circle
 
 
@@ -127,7 +128,7 @@ class Trying:
     def _adopt(self, worked: RequestFormat) -> None:
         """Ask all later questions in the plainer form that worked where the fuller one failed."""
         if self._plainer and self._client.accepted.response_format != worked.response_format:
-            _LOG.info("%s answers without a JSON schema only", self._client.endpoint.model)
+            _LOG.info(_FAILS_WITH_SCHEMA, self._client.endpoint.model)
             self._client.accepted = replace(self._client.accepted, response_format=worked.response_format)
 
     def _after_silence(self, silence: Silence, sent_tokens: int, open_at_once: int) -> None:
