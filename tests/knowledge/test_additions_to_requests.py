@@ -11,9 +11,10 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import build_parser, main
 from dmun_audit.cli.dossier.language_model_options import access_to
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.language_models.additions import Additions, looks_secret, option_sentences, read_additions
+from dmun_audit.knowledge.language_models.additions import Additions, option_sentences, read_additions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import open_language_model, parse_language_model
+from dmun_audit.knowledge.language_models.secret_values import looks_secret
 from dmun_audit.knowledge.reading import read_dossier
 
 SECRET = "gate-opener-0123456789"
@@ -97,6 +98,7 @@ def test_an_option_that_looks_like_a_secret_is_refused_and_not_shown(text):
         ("X-Title", "dmun_audit of the autumn release"),
         ("lora", "meta-llama/Llama-3.1-8B-Instruct"),
         ("thinking_budget_tokens", "1024"),
+        ("X-Author", "Wilhelmina Drost"),
     ],
 )
 def test_ordinary_values_do_not_look_like_secrets(name, value):
@@ -179,6 +181,7 @@ def test_headers_and_parameters_are_sent_and_stand_nowhere(brief, access, chat, 
         ("X-Gate=env:NOT_SET_ANYWHERE", "the variable NOT_SET_ANYWHERE is not set"),
         ("X-Gate=file:nowhere", "nowhere cannot be read"),
         ("X-Gate=file:.", "cannot be read"),
+        (f"X-Auth={SECRET}", "looks like a secret"),
         (f"X-Api-Key={SECRET}", r"looks like a secret[\s\S]*X-Api-Key=env:VARIABLE"),
         (f"Authorization=Bearer {SECRET}", "looks like a secret"),
         ("X-Gate=ghp_0123456789abcdefghij", "looks like a secret"),

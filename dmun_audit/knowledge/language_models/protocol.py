@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
 
 MAXIMUM_ANSWER_BYTES = 200_000  # of one answer's text; the longest answer that the interview asks for is far shorter
 
@@ -98,6 +99,26 @@ class LanguageModel(Protocol):
 
     def release(self) -> None:
         """Free memory and connections. The next `ask` opens them again."""
+        ...
+
+
+@runtime_checkable
+class LoadsWeights(Protocol):
+    """What a language model may have besides: weights that take time to load."""
+
+    def load(self) -> None:
+        """Load the weights, unless they are loaded. The first `ask` does so by itself; then loading counts in its time."""
+        ...
+
+
+@runtime_checkable
+class AskedOverHttp(Protocol):
+    """What a language model may have besides: a server, which is asked for facts before the first question."""
+
+    endpoint: Endpoint
+
+    def note_schema_ignored(self) -> None:
+        """Take note that the server accepts a schema and does not keep to it."""
         ...
 
 

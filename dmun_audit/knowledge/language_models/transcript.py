@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.language_models.additions import option_sentences
-from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Question
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
+from dmun_audit.knowledge.language_models.protocol import Answer, AskedOverHttp, LanguageModel, LoadsWeights, Question
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -120,9 +121,8 @@ class Transcript:
             return kept
         if self._model is None:
             raise UsageError(f"the transcript {self.path} does not hold that answer", "", "give the language model itself")
-        load = getattr(self._model, "load", None)
-        if load:
-            load()  # the weights of a local model do not count as its speed
+        if isinstance(self._model, LoadsWeights):
+            self._model.load()  # loading does not count as the model's speed
         key = question.key(self.model)
         self._answers.pop(key, None)
         started = time.monotonic()
@@ -197,15 +197,14 @@ class Transcript:
         return self._model is None
 
     @property
-    def endpoint(self) -> Any:
+    def endpoint(self) -> Endpoint | None:
         """The endpoint of a model over HTTP, or None."""
-        return getattr(self._model, "endpoint", None)
+        return self._model.endpoint if isinstance(self._model, AskedOverHttp) else None
 
     def note_schema_ignored(self) -> None:
-        """Tell the model, if it can be told, that its server took a schema and did not keep to it."""
-        note = getattr(self._model, "note_schema_ignored", None)
-        if note:
-            note()
+        """Tell a model over HTTP that its server took a schema and did not keep to it."""
+        if isinstance(self._model, AskedOverHttp):
+            self._model.note_schema_ignored()
 
     @property
     def sentences(self) -> list[str]:

@@ -26,11 +26,11 @@ from dmun_audit.knowledge.language_models.over_http.patience import Patience
 from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat, chat_body, with_options
 from dmun_audit.knowledge.language_models.over_http.responses_api import NO_SEED, ResponsesReading, responses_body
 from dmun_audit.knowledge.language_models.over_http.schemas import fits
-from dmun_audit.knowledge.language_models.over_http.secrets_of_endpoints import hider
 from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
 from dmun_audit.knowledge.language_models.over_http.transport import exchange, open_client
 from dmun_audit.knowledge.language_models.over_http.trying import Concurrency, Trying
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
+from dmun_audit.knowledge.language_models.secret_values import hider
 from dmun_audit.knowledge.words.reasoning import without_reasoning
 from dmun_audit.knowledge.words.refusals import is_refusal_in_prose
 
