@@ -74,14 +74,12 @@ def read_additions(
     )
 
 
-def option_sentences(options: Mapping[str, Any]) -> list[str]:
-    """The options in a whole sentence, for the history of a dossier; none if there are none."""
-    if not options:
-        return []
-    listed = ", ".join(
-        f"{name}={json.dumps(value, sort_keys=True, ensure_ascii=False)}" for name, value in sorted(options.items())
+def options_in_words(options: Mapping[str, Any]) -> str:
+    """The options as a list in a sentence, in the order of their names: `think=false, top_p=0.9`."""
+    return (
+        ", ".join(f"{name}={json.dumps(value, sort_keys=True, ensure_ascii=False)}" for name, value in sorted(options.items()))
+        or "no options"
     )
-    return [f"Every question was asked with {listed}."]
 
 
 def _read(texts: Sequence[str], option: str, read: Callable[[str, str, str], Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.knowledge.language_models.additions import option_sentences
+from dmun_audit.knowledge.language_models.additions import options_in_words
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.protocol import Answer, AskedOverHttp, LanguageModel, LoadsWeights, Question
 
@@ -68,10 +68,9 @@ class Transcript:
         kept_options = header["options"] if isinstance(header.get("options"), dict) else {}
         own_options = dict(options or {}) if model else kept_options
         if header and kept_options != own_options:
-            asked = " ".join(option_sentences(kept_options)) or "They came without options."
             raise UsageError(
                 f"{path} holds answers that came with other options than these",
-                asked,
+                f"they came with {options_in_words(kept_options)}",
                 "give the same options, name another output, or move the transcript away",
             )
         self.options: dict[str, Any] = own_options
@@ -208,8 +207,19 @@ class Transcript:
 
     @property
     def sentences(self) -> list[str]:
-        """The options of every question, and the parameters that the model ignored, in whole sentences for the provenance."""
-        return [*option_sentences(self.options), *self._unsupported]
+        """The options that the answers used so far came with, and the parameters that the model ignored, for the provenance.
+
+        Each is a whole sentence. The first names its answers by their digest: a dossier may hold answers with other options too.
+        """
+        if not self.options or not self._used:
+            return list(self._unsupported)
+        own = f"The answers of {self.model} with the SHA-256 {self._digest[:12]} came with {options_in_words(self.options)}."
+        return [own, *self._unsupported]
+
+    @property
+    def _digest(self) -> str:
+        """The digest of all answers used so far."""
+        return digest([[key, self._used[key].text] for key in sorted(self._used)])
 
     def release(self) -> None:
         """Let the model free its memory."""
@@ -226,7 +236,7 @@ class Transcript:
             "questions": len(self._used),
             "tokens_in": sum(answer.tokens_in for answer in answers),
             "tokens_out": sum(answer.tokens_out for answer in answers),
-            "transcript": digest([[key, self._used[key].text] for key in sorted(self._used)]),
+            "transcript": self._digest,
         }
 
     def _lines(self) -> Iterable[dict[str, Any]]:
