@@ -21,6 +21,7 @@ from dmun_audit.knowledge.language_models.over_http.answer_reading import Answer
 from dmun_audit.knowledge.language_models.over_http.background import iterate_in_background
 from dmun_audit.knowledge.language_models.over_http.chat_reply import ChatReading
 from dmun_audit.knowledge.language_models.over_http.connection_faults import connection_fault
+from dmun_audit.knowledge.language_models.over_http.fault_notes import FaultNotes
 from dmun_audit.knowledge.language_models.over_http.faults import Refused
 from dmun_audit.knowledge.language_models.over_http.patience import Patience
 from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat, chat_body, with_options
@@ -75,6 +76,7 @@ class ChatCompletions:
         self._api = _APIS[endpoint.api]
         self._settings = settings
         self.concurrency = Concurrency(settings.concurrency)
+        self.fault_notes = FaultNotes()
         self._patience = Patience(settings.timeout)
         self._unfit = 0
 

@@ -15,6 +15,7 @@ import httpx
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.over_http.error_wordings import Finding, finding
+from dmun_audit.knowledge.language_models.over_http.fault_notes import FaultNotes
 from dmun_audit.knowledge.language_models.over_http.faults import Refused, ServerError, Silence, TemporaryFault
 from dmun_audit.knowledge.language_models.over_http.refusals_of_servers import RESUME, refusal
 from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat
@@ -62,6 +63,7 @@ class Client(Protocol):
     endpoint: Endpoint
     accepted: RequestFormat
     concurrency: Concurrency
+    fault_notes: FaultNotes
     first_pause: float
 
     async def send(self, client: httpx.AsyncClient, accepted: RequestFormat, question: Question, max_tokens: int, /) -> Answer:
@@ -205,5 +207,6 @@ class Trying:
         usual = self._client.first_pause * 2 ** (self._tries - 1) * random.uniform(0.8, 1.2)
         pause = usual if asked is None else max(usual if self._tries > 1 else 0.0, asked)
         self._tries += 1
-        _LOG.info("no answer (%s); try %d of %d in %.1f seconds", reason, self._tries, tries, pause)
+        self._client.fault_notes.note(reason, tries)
+        _LOG.debug("%s: try %d of %d in %.1f seconds", reason, self._tries, tries, pause)
         await anyio.sleep(pause)
