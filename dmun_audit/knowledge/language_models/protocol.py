@@ -66,8 +66,9 @@ class Answer:
 class Settings:
     """How to run a language model.
 
-    `timeout` is the longest silence of a model in seconds. `max_tokens` limits every answer further, if it is given. `concurrency` is the number of questions open at once over HTTP,
-    `batch` the number of questions in a batch of a local model, `quantize` the quantization of local weights.
+    `timeout` is the longest silence of a model in seconds. `max_tokens` limits every answer further, if it is given. `concurrency`
+    is the number of questions open at once over HTTP, `batch` the number of questions in a batch of a local model, `quantize` the
+    quantization of local weights.
     """
 
     timeout: float = 300.0
