@@ -305,6 +305,7 @@ HOSTILE = {
     "numbers": "1,",
     "comments": "{}/* */",
     "faulty items": '{"prompt":"a",},',
+    "strings without an end": '{"prompt": "a}' + "\\\\" * 9,
     "faulty lists": '{"a":[[[[[[[["b}',
     "thoughts": "<think>",
     "ends of thoughts": "</think>",

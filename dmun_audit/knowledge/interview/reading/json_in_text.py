@@ -94,7 +94,7 @@ def _repaired_at(text: str, opening: int) -> tuple[int, Any] | None:
     """The end and the value of the flat object or list at `opening`, repaired; None if there is none, or it cannot be trusted."""
     pattern = _FLAT_OBJECT if text[opening] == "{" else _FLAT_LIST
     if found := pattern.match(text, opening):
-        if _quotes(found[0]) % 2 and _quotes(text[found.end() :]) <= 1:
+        if _quotes(found[0]) % 2 and _quotes(text[found.end() : found.end() + _LONGEST_REPAIRED]) <= 1:
             return None  # the bracket belongs to the last string, in or after which the answer was cut off
         value = _repaired(found[0])
         return None if value is None else (found.end(), value)
