@@ -13,34 +13,45 @@ import unicodedata
 LONGEST_LEAD = 600  # characters at the start of a text in which a refusal is looked for
 
 _ENGLISH_VERBS = (
-    r"(?:help(?! (?:but|\w+ing)\b)|assist|aid|provide|create|generate|fulfil+|comply|continue|answer|do (?:that|this|it|so)\b|support|engage|produce|write|"
-    r"offer|discuss|give(?! (?:up|in)\b)|share|suggest|participate|proceed|respond|complete|accommodate|facilitate|supply|process|satisfy|honou?r|"
-    r"be (?:of|able)|go (?:along|ahead|further)|carry out|take part|draft|compose|propose|recommend|encourage|promote|in good)"
+    r"(?:help(?! (?:but|\w+ing)\b)|assist|aid|provide|create|generate|fulfil+|comply|continue|answer|do (?:that|this|it|so)\b|"
+    r"support|engage|produce|write|"
+    r"offer|discuss|give(?! (?:up|in)\b)|share|suggest|participate|proceed|respond|complete|accommodate|facilitate|supply|"
+    r"process|satisfy|honou?r|"
+    r"be (?:of|able)|go (?:along|ahead|further)|carry out|take part|draft|compose|propose|recommend|encourage|promote|in good|"
+    r"(?:make|describe|depict|imitate|name|list|show|reproduce|say|use) (?:this|that|these|those|such|any|prompts|the (?:artist|"
+    r"target|prompt)))"
 )
 _GERMAN_VERBS = (
     r"(?:(?:weiter)?helfen|behilflich|unterstützen|bereitstellen|erstellen|erzeugen|generieren|liefern|geben|anbieten|machen|tun|"
-    r"(?:be)?antworten|erfüllen|ausführen|bearbeiten|nachkommen|entsprechen|fortfahren|schreiben|verfassen|formulieren|vorschlagen|"
-    r"nennen|mitmachen|teilnehmen|diskutieren|sprechen|dienen|unternehmen|umgehen|teilen)\b"
+    r"(?:be)?antworten|erfüllen|ausführen|bearbeiten|nachkommen|entsprechen|fortfahren|schreiben|verfassen|formulieren|"
+    r"vorschlagen|"
+    r"nennen|mitmachen|teilnehmen|diskutieren|sprechen|dienen|unternehmen|umgehen|teilen|"
+    r"stellen|übernehmen|anzeigen|beschreiben|sagen)\b"
 )
 _FRENCH_VERBS = (
-    r"(?:(?:vous|te|t'|le|la|les|l'|y|en|cela|ça|me|\w+ment) ?){0,2}(?:aider|assister|répondre|fournir|créer|générer|produire|écrire|"
+    r"(?:(?:vous|te|t'|le|la|les|l'|y|en|cela|ça|me|\w+ment) ?){0,2}(?:aider|assister|répondre|fournir|créer|générer|produire|"
+    r"écrire|"
     r"rédiger|donner|proposer|faire|accéder|satisfaire|continuer|poursuivre|participer|accepter|suggérer|offrir|traiter|exécuter|"
     r"réaliser|discuter|partager|permettre)\b"
 )
 _SPANISH_VERBS = (
-    r"(?:ayudar|asistir|proporcionar|ofrecer|crear|generar|producir|escribir|redactar|dar|responder|contestar|cumplir|hacer|continuar|"
-    r"participar|sugerir|proponer|atender|procesar|facilitar|realizar|completar|compartir|hablar|seguir)(?:te|le|les|os|lo|la|nos)*\b"
+    r"(?:ayudar|asistir|proporcionar|ofrecer|crear|generar|producir|escribir|redactar|dar|responder|contestar|cumplir|hacer|"
+    r"continuar|"
+    r"participar|sugerir|proponer|atender|procesar|facilitar|realizar|completar|compartir|hablar|seguir)(?:te|le|les|os|lo|la|"
+    r"nos)*\b"
 )
 _ITALIAN_VERBS = (
     r"(?:aiutar|assister|fornir|crear|generar|produrr|scriver|dar|risponder|soddisfar|far|continuar|partecipar|suggerir|proporr|"
     r"elaborar|offrir|eseguir|completar|condivider|accettar|proceder|parlar)(?:e|ti|vi|la|le|lo|li|ne|telo|velo|tela)*\b"
 )
 _PORTUGUESE_VERBS = (
-    r"(?:(?:lhe|te|o|a|isso) )?(?:ajud|auxili|fornec|cri|ger|produz|escrev|redig|dar|respond|atend|cumpr|faz|continu|particip|suger|"
+    r"(?:(?:lhe|te|o|a|isso) )?(?:ajud|auxili|fornec|cri|ger|produz|escrev|redig|dar|respond|atend|cumpr|faz|continu|particip|"
+    r"suger|"
     r"propor|process|oferec|realiz|complet|compartilh|fal|prossegu)\w*"
 )
 _DUTCH_VERBS = (
-    r"(?:helpen|bieden|verstrekken|leveren|maken|genereren|schrijven|geven|(?:be)?antwoorden|voldoen|doen|doorgaan|meewerken|deelnemen|"
+    r"(?:helpen|bieden|verstrekken|leveren|maken|genereren|schrijven|geven|(?:be)?antwoorden|voldoen|doen|doorgaan|meewerken|"
+    r"deelnemen|"
     r"voorstellen|uitvoeren|verwerken|ondersteunen|delen|bespreken)\b"
 )
 _RUSSIAN_VERBS = (
@@ -49,7 +60,8 @@ _RUSSIAN_VERBS = (
 )
 _UKRAINIAN_VERBS = r"(?:\w+ ){0,2}(?:допомог\w+|надат\w+|надава\w+|створ\w+|викон\w+|відпов\w+|зроб\w+|згенер\w+|напис\w+|запропон\w+|продовж\w+)"
 _POLISH_VERBS = (
-    r"(?:\w+ ){0,2}(?:pom[óo]\w+|dostarcz\w+|udzieli\w+|stworzy\w+|tworzy\w+|wygenerow\w+|generow\w+|odpowie\w+|spełni\w+|zrobi\w+|"
+    r"(?:\w+ ){0,3}(?:pom[óo]\w+|dostarcz\w+|udzieli\w+|stworzy\w+|tworzy\w+|wygenerow\w+|generow\w+|odpowie\w+|spełni\w+|"
+    r"zrobi\w+|"
     r"napisa\w+|poda\w+|kontynuow\w+|wykona\w+|zrealizow\w+|zaproponow\w+)"
 )
 _WITHIN = r"[^.:!?\n]{0,120}"  # of one sentence
@@ -62,13 +74,16 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:my )?apologies[,.]? (?:but|i|that|this)\b",
         r"(?:prompt|request|content|message|output) (?:was |has been )?blocked\b",
         r"(?:i|we) (?:cannot|can't|won't|will not) (?:and|or) (?:cannot|can't|won't|will not)\b",
-        rf"(?:but |however,? |and |so |therefore,? )?(?:i|we) (?:really |simply |just |respectfully |unfortunately |regretfully )?"
+        rf"(?:but |however,? |and |so |therefore,? )?(?:i|we) (?:really |simply |just |respectfully |unfortunately |"
+        rf"regretfully )?"
         rf"(?:cannot|can't|can not|could not|couldn't|won't|will not|would not|wouldn't|shouldn't|should not|may not|must not) "
         rf"(?:\w+ly |in good conscience )?{_ENGLISH_VERBS}",
-        r"(?:i|we)(?:'m| am|'re| are) (?:\w+ )?(?:unable|not able|not allowed|not permitted|not comfortable|not going to|not in a position|"
+        r"(?:i|we)(?:'m| am|'re| are) (?:\w+ )?(?:unable|not able|not allowed|not permitted|not comfortable|not going to|"
+        r"not in a position|"
         r"not (?:programmed|designed|authori[sz]ed))\b",
         r"(?:i|we)(?:'m| am|'re| are) (?:\w+ )?sorry\b(?:[.!]?$|[,.]? (?:but|however|i|we|this|that|your|the request|for)\b)",
-        r"sorry[,.!]? (?:but|however|i (?:can|am|won)|i'm|we (?:can|are)|this (?:request|is)|that (?:request|is)|no can do|your request|"
+        r"sorry[,.!]? (?:but|however|i (?:can|am|won)|i'm|we (?:can|are)|this (?:request|is)|that (?:request|is)|no can do|"
+        r"your request|"
         r"about that)\b",
         r"(?:i'm |i am )?(?:very |so )?sorry[.!]?$",
         r"(?:i|we|my|our) (?:sincere(?:ly)? )?apolog(?:i[sz]e|ies)\b",
@@ -76,44 +91,57 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         rf"(?:as|being|since i am|because i am) an? (?:\w+ )?{_AI}\b{_WITHIN}\b(?:i|we|my|it is|it's)\b{_WITHIN}"
         rf"(?:\b(?:not|cannot|unable|decline|refuse|pass|no)\b|n't\b|programm|designed|guidelines)",
         rf"i(?:'m| am)(?: just| only)? an? (?:\w+ )?{_AI}\b{_WITHIN}(?:\b(?:not|cannot|unable|decline|refuse)\b|n't\b)",
-        r"(?:i|we)(?:'ll| will|'d| would)? ?(?:must|have to|need to|going to|rather|prefer to)? ?(?:respectfully |politely |kindly )?"
+        r"(?:i|we)(?:'ll| will|'d| would)? ?(?:must|have to|need to|going to|rather|prefer to)? ?(?:respectfully |politely |"
+        r"kindly )?"
         r"(?:decline|refuse)\b",
         r"(?:i|we) (?:must|have to|need to|would rather|'d rather|prefer to) (?:respectfully |politely )?(?:pass|not)\b",
         rf"(?:i|we) (?:do not|don't) (?:feel comfortable|think (?:it|this|that)|(?:\w+ly )?{_ENGLISH_VERBS})",
-        r"(?:this|that|your|the|such)(?: an?)? (?:\w+ )?(?:request|prompt|question|query|content|topic|task|material)s? (?:\w+ ){0,3}"
-        r"(?:violat\w+|go(?:es)? against|against (?:my|our)|conflicts? with|breach\w*|contraven\w+|not (?:be )?(?:allowed|permitted|appropriate|"
-        r"something)|(?:been )?(?:blocked|flagged|rejected|filtered|refused|denied)|cannot be|can't be|inappropriate|unsafe|harmful)",
-        r"(?:this|that|it)(?:'s| is| would be) (?:not (?:appropriate|ethical|possible|something (?:i|we))|inappropriate|unethical|against "
+        r"(?:this|that|your|the|such)(?: an?)? (?:\w+ )?(?:request|prompt|question|query|content|topic|task|"
+        r"material)s? (?:\w+ ){0,3}"
+        r"(?:violat\w+|go(?:es)? against|against (?:my|our)|conflicts? with|breach\w*|contraven\w+|not (?:be )?(?:allowed|"
+        r"permitted|appropriate|"
+        r"something)|(?:been )?(?:blocked|flagged|rejected|filtered|refused|denied)|cannot be|can't be|inappropriate|unsafe|"
+        r"harmful)",
+        r"(?:this|that|it)(?:'s| is| would be) (?:not (?:appropriate|ethical|possible|something (?:i|we))|inappropriate|"
+        r"unethical|against "
         r"(?:my|our|the))",
         r"unfortunately,? (?:i|we|this|that|your|it)\b[^.]{0,60}(?:can't|cannot|unable|not|isn't|violat\w+)\b",
-        r"(?:my|our) (?:\w+ )?(?:guidelines|programming|policies|policy|training|principles|values)\b[^.]{0,40}\b(?:not|prevent|prohibit|forbid|"
+        r"(?:my|our) (?:\w+ )?(?:guidelines|programming|policies|policy|training|principles|values)\b[^.]{0,40}\b(?:not|prevent|"
+        r"prohibit|forbid|"
         r"restrict|don't)",
-        r"(?:i|we) (?:was|were|am|are|have been) (?:designed|programmed|trained|instructed|built) (?:not to\b|to (?:avoid|decline|refuse|"
+        r"(?:i|we) (?:was|were|am|are|have been) (?:designed|programmed|trained|instructed|built) (?:not to\b|to (?:avoid|"
+        r"decline|refuse|"
         rf"not)\b|to {_WITHIN}(?:cannot|can't|won't|will not|unable to|not able to) {_ENGLISH_VERBS})",
-        r"(?:the )?(?:content|response|answer|output|request) (?:was |is |has been )?(?:filtered|blocked|refused|withheld|denied|rejected)",
+        r"(?:the )?(?:content|response|answer|output|request) (?:was |is |has been )?(?:filtered|blocked|refused|withheld|denied|"
+        r"rejected)",
         r"(?:refused|refusal|declined|request denied|access denied|cannot comply|can't comply|refusing to answer)\.?$",
         r"(?:i|we)(?:'m| am|'re| are) (?:going to )?(?:declin|refus)(?:e|ing)\b",
         r"no,? i (?:can't|won't|cannot|will not)\b",
         r"let'?s talk about something else",
-        r"(?:i|we|while|although|thank)\b[^.!?\n]{0,160}\b(?:but|however),? (?:unfortunately,? )?(?:i|we)(?:'m| am| must| have to)? "
-        rf"(?:(?:cannot|can't|can not|won't|will not) (?:\w+ly )?{_ENGLISH_VERBS}|(?:not able|unable|not comfortable|decline|refuse)\b)",
+        r"(?:i|we|while|although|thank)\b[^.!?\n]{0,160}\b(?:but|however),? (?:unfortunately,? )?(?:i|we)(?:'m| am| must|"
+        r" have to)? "
+        rf"(?:(?:cannot|can't|can not|won't|will not) (?:\w+ly )?{_ENGLISH_VERBS}|(?:not able|unable|not comfortable|decline|"
+        rf"refuse)\b)",
         r"(?:i|we)(?:'d| would) rather not\b",
     ),
     "German": (
         r"das geht (?:leider )?nicht[.!]?$",
         rf"(?:ich|wir) (?:verweigere|verweigern|lehnen?{_WITHIN}\bab)\b",
         r"(?:es )?tut mir (?:sehr |wirklich )?leid",
-        r"(?:ich|wir) (?:kann|darf|werde|möchte|will|könnte|können|dürfen|werden) (?:[^.]{0,60} )?(?:nicht|keine?[nrms]?|nichts)\b"
+        r"(?:ich|wir) (?:kann|darf|werde|möchte|will|könnte|können|dürfen|werden) (?:[^.]{0,60} )?(?:nicht|keine?[nrms]?|"
+        r"nichts)\b"
         rf"(?:{_WITHIN}\b{_GERMAN_VERBS}|[.!]?$)",
         r"(?:leider|das|dabei|diese|dies|hierbei|dazu|darauf|damit)\b[^.]{0,40}\b(?:kann|darf|können|dürfen|werde) (?:ich|wir)\b"
         rf"{_WITHIN}\b(?:nicht|keine?[nrms]?|nichts)\b(?:{_WITHIN}\b{_GERMAN_VERBS}|[.!]?$)",
         r"(?:leider|daher|deshalb) (?:muss|müssen) (?:ich|wir)\b[^.]{0,40}(?:ablehnen|absagen|verweigern|passen)",
         r"(?:ich|wir) (?:bin|sind) (?:leider )?(?:nicht (?:in der lage|befugt|berechtigt)|außerstande)",
-        r"(?:ich|wir) (?:muss|müssen|lehne|bitte um (?:verständnis|entschuldigung))\b[^.]{0,40}(?:ab|ablehnen|verständnis|entschuldigung)",
+        r"(?:ich|wir) (?:muss|müssen|lehne|bitte um (?:verständnis|entschuldigung))\b[^.]{0,40}(?:ab|ablehnen|verständnis|"
+        r"entschuldigung)",
         r"(?:entschuldigung|entschuldigen sie|verzeihung)[,.!]? (?:bitte, )?(?:aber|doch|ich|das|dabei)\b",
         rf"als (?:\w+ )?(?:ki|künstliche intelligenz|sprachmodell|assistent)\b{_WITHIN}\b(?:ich|mir|wir|uns|mein\w*)\b{_WITHIN}\b"
         r"(?:nicht|kein\w*|nichts|ablehnen|verweiger\w+|außerstande|untersagt|verboten)\b",
-        r"(?:diese|ihre|deine|die) (?:anfrage|anforderung|frage|bitte|aufgabe)\b[^.]{0,30}(?:verstößt|verletzt|widerspricht|abgelehnt|blockiert|gefiltert|nicht)",
+        r"(?:diese|ihre|deine|die) (?:anfrage|anforderung|frage|bitte|aufgabe)\b[^.]{0,30}(?:verstößt|verletzt|widerspricht|"
+        r"abgelehnt|blockiert|gefiltert|nicht)",
     ),
     "French": (
         r"(?:navrée?s?|pardon|excusez-moi)[,.]? (?:mais|je|nous)\b",
@@ -122,10 +150,12 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"désolée?s?[,.!]? (?:mais|je|nous|de ne)\b",
         r"(?:mais )?(?:je|nous) (?:ne |n')(?:peux|puis|pourrai|pourrais|veux|vais|pouvons|dois) (?:malheureusement )?(?:pas|rien)"
         rf"(?: {_FRENCH_VERBS}|[.!]?$)",
-        r"(?:mais )?(?:je|nous) ne (?:suis|sommes) (?:malheureusement )?pas (?:en mesure|autoris|capable|habilit|programm|conçu|à l'aise)",
+        r"(?:mais )?(?:je|nous) ne (?:suis|sommes) (?:malheureusement )?pas (?:en mesure|autoris|capable|habilit|programm|conçu|"
+        r"à l'aise)",
         r"je ne saurais\b",
         r"(?:malheureusement|hélas|je regrette)[, ][^.]{0,40}\b(?:ne|n'|pas)",
-        rf"en tant qu(?:e |')(?:\w+ )?(?:ia|intelligence|assistant|modèle)\b{_WITHIN}\b(?:je\b|j'|me\b|m'|nous\b|mes\b|mon\b){_WITHIN}\b"
+        rf"en tant qu(?:e |')(?:\w+ )?(?:ia|intelligence|assistant|modèle)\b{_WITHIN}\b(?:je\b|j'|me\b|m'|nous\b|mes\b|"
+        rf"mon\b){_WITHIN}\b"
         r"(?:pas|refuser?|décliner?|impossible|interdit)\b",
         r"(?:cette|votre|la|ta) (?:demande|requête|question)\b[^.]{0,30}(?:enfreint|viole|contrevient|contraire|encontre|ne )",
         r"(?:il m'est|il nous est) (?:malheureusement )?impossible\b",
@@ -137,7 +167,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"prefiero no\b",
         r"(?:lo siento|lo lamento|me temo)\b",
         r"(?:disculpa|disculpe|perdón)[,.]? (?:pero|no|yo)\b",
-        r"(?:pero |lamentablemente,? |desafortunadamente,? )?(?:yo )?no (?:me es posible|estoy (?:autorizad|en condiciones|capacitad)|"
+        r"(?:pero |lamentablemente,? |desafortunadamente,? )?(?:yo )?no (?:me es posible|estoy (?:autorizad|en condiciones|"
+        r"capacitad)|"
         rf"soy capaz|(?:puedo|podemos|podré|voy a)(?: {_SPANISH_VERBS}|[.!]?$))",
         rf"como (?:(?:una|un) )?(?:\w+ )?(?:ia|inteligencia artificial|modelo de lenguaje|asistente)\b{_WITHIN}\b"
         r"(?:no (?:puedo|podemos|me|estoy|soy|tengo|debo)|debo|tengo que|rechazo)\b",
@@ -159,7 +190,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:eu )?(?:sinto muito|peço desculpas?|me desculpe)\b",
         r"(?:eu )?lamento[,.]? (?:mas|não|informar|que)\b",
         r"(?:desculpe|desculpa)[,.]? (?:mas|eu|não)\b",
-        r"(?:mas |infelizmente,? )?(?:eu )?não (?:estou (?:autorizad|apto)|sou capaz|me é possível|(?:posso|podemos|consigo|poderei)"
+        r"(?:mas |infelizmente,? )?(?:eu )?não (?:estou (?:autorizad|apto)|sou capaz|me é possível|(?:posso|podemos|consigo|"
+        r"poderei)"
         rf"(?: {_PORTUGUESE_VERBS}|[.!]?$))",
         rf"como (?:(?:uma|um) )?(?:\w+ )?(?:ia|inteligência artificial|modelo de linguagem|assistente)\b{_WITHIN}\b"
         r"(?:não (?:posso|podemos|consigo|me|estou|sou|tenho|devo)|devo|tenho (?:que|de)|recuso)\b",
@@ -202,7 +234,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     ),
     "Turkish": (
         r"(?:üzgünüm|özür dilerim|maalesef)\b",
-        r"bu (?:istek|talep|konuda|isteğe)\b[^.]{0,60}(?:amam|emem|ihlal|aykırı)",
+        r"bu (?:istek|talep|konuda|isteğ[ei])\b[^.]{0,60}(?:amam|emem|ihlal|aykırı)",
         rf"(?:bir )?yapay zeka\b[^.]{{0,30}}\b(?:olarak|modeliyim)\b{_WITHIN}(?:amam|emem|m[ıiuü]yorum|değilim)\b",
     ),
     "Arabic": (
@@ -254,10 +286,12 @@ _REFUSAL = re.compile(
 _INABILITY = re.compile(
     r"\b(?:i|we) (?:cannot|can't|can not|won't|will not|couldn't|am unable|am not able|must not|may not)\b"
     r"|\b(?:i'm|i am|we're|we are) (?:unable|not able|not allowed|not permitted|not comfortable|not going to)\b"
-    r"|\bi(?:'m| am| have| need)? (?:going )?to decline\b|\bbeyond what i(?:'m| am)\b|\b(?:non mi è|non è) consentit\w+|\bno estoy autorizad"
+    r"|\bi(?:'m| am| have| need)? (?:going )?to decline\b|\bbeyond what i(?:'m| am)\b|\b(?:non mi è|non è) consentit\w+|"
+    r"\bno estoy autorizad"
     r"|\bnão (?:estou|é) (?:autorizad|permitid)|\bсожалею\b|控えさせて|답변이 어렵|\bdass ich\b[^.!?]{0,40}\bnicht\b|\bm'est interdit"
     r"|\bnot something (?:that )?(?:i|we) (?:can|could|will|am|do)\b"
-    r"|\bich (?:kann|darf|werde|möchte)\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b|\b(?:kann|darf|werde) ich\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b"
+    r"|\bich (?:kann|darf|werde|möchte)\b[^.!?]{0,60}\b(?:nicht|kein\w*)\b|\b(?:kann|darf|werde) ich\b[^.!?]{0,60}\b(?:nicht|"
+    r"kein\w*)\b"
     r"|\bje (?:ne |n')(?:peux|puis|suis|pourrai|veux|vais)\b|\b(?:no|non|não) (?:puedo|posso|consigo)\b"
     r"|\b(?:kan|mag|zal) ik\b[^.!?]{0,60}\b(?:niet|geen)\b|\bik (?:kan|mag|zal)\b[^.!?]{0,60}\b(?:niet|geen)\b"
     r"|\bя не (?:могу|буду|имею|в состоянии)\b|我(?:们)?(?:无法|不能|拒绝|不可以|不会|無法)|(?:できません|出来ません|かねます|お断り)|수 없"
