@@ -33,8 +33,10 @@ def holds_secret(name: str, value: Any) -> bool:
 
 
 def hider(endpoint: Endpoint) -> Callable[[str], str]:
-    """A function that puts "[key]" in the place of every secret that the endpoint's requests carry: the key, and what looks like a
-    secret among headers and parameters of the URL."""
+    """A function that puts "[key]" in the place of every secret that the endpoint's requests carry.
+
+    These are the key, and what looks like a secret among the headers and the parameters of the URL.
+    """
     values: list[str] = []
     for name, value in (*endpoint.headers.items(), *endpoint.query.items()):
         if looks_secret(name, value):
