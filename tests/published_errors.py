@@ -137,6 +137,19 @@ SHORTER = [
         1_234,
     ),
     ("LiteLLM", 400, litellm("ContextWindowExceededError", "too many"), 1_000),
+    (
+        "numbers that would fit",
+        400,
+        openai("This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."),
+        1_000,
+    ),
+    (
+        "a limit that was kept",
+        400,
+        openai("max_tokens is too large: 8000. This model supports at most 4096 completion tokens."),
+        1_000,
+    ),
+    ("a limit without its number", 400, openai("max_completion_tokens is too large: 8000"), 1_000),
 ]
 
 LESS_HISTORY = [
@@ -446,4 +459,8 @@ LASTING = [
         openai("image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"),
         "sees images",
     ),
+    ("401 without a word", 401, openai("no"), "DMUN_LLM_API_KEY"),
+    ("403 without a word", 403, openai("no"), "DMUN_LLM_API_KEY"),
+    ("404 without a word", 404, openai("no"), "the model's name"),
+    ("a redirect", 302, openai("no"), "redirects are not followed"),
 ]

@@ -12,7 +12,7 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.knowledge.packs import find_pack
-from dmun_audit.knowledge.remainders import content_words
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.measures.quality import collapse_share
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.runtime.sequential_sampler import SequentialSampler

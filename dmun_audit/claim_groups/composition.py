@@ -39,7 +39,8 @@ from dmun_audit.claim_groups.subjects import mean_texts
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
-from dmun_audit.knowledge.remainders import concept_names, content_words, distinct, remainder
+from dmun_audit.knowledge.remainders import concept_names, distinct, remainder
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.plan.case import Case, ImageRequest, Side, pooled_case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import Burden, Verdict

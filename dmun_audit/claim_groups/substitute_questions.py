@@ -16,7 +16,8 @@ from dmun_audit.claim_groups.erasure import GROUP as ERASURE
 from dmun_audit.claim_groups.erasure import matching_base_images
 from dmun_audit.claim_groups.subjects import mean_texts
 from dmun_audit.judge.detection import finite_scores
-from dmun_audit.knowledge.remainders import content_words, distinct, remainder
+from dmun_audit.knowledge.remainders import distinct, remainder
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.measures.copies import is_copy, repeats_of
 from dmun_audit.measures.exposure import unusual_exposure
 from dmun_audit.plan.case import ImageRequest

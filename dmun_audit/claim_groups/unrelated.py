@@ -22,7 +22,8 @@ from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.knowledge.dossier import AdversarialPrompt
 from dmun_audit.knowledge.plain_prompts import far_prompts
-from dmun_audit.knowledge.remainders import content_words, distinct
+from dmun_audit.knowledge.remainders import distinct
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.measures.frechet import frechet_distance
 from dmun_audit.measures.quality import collapsed
 from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, pooled_case, requests_for

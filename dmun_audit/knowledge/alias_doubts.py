@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rapidfuzz import fuzz
 
-from dmun_audit.knowledge.remainders import ARTICLES, PARTICLES, content_words
+from dmun_audit.knowledge.words.content_words import ARTICLES, PARTICLES, content_words
 from dmun_audit.knowledge.words.identity import identity
 from dmun_audit.knowledge.words.names import COMMON, PROPER, Names, names_of
 from dmun_audit.knowledge.words.placeholders import is_placeholder, says_only_the_medium

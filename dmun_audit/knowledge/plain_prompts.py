@@ -8,7 +8,8 @@ from pathlib import Path
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.untrusted import read_within
 from dmun_audit.knowledge.dossier import Dossier, World
-from dmun_audit.knowledge.remainders import concept_names, content_words, distinct
+from dmun_audit.knowledge.remainders import concept_names, distinct
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.knowledge.words.names import PEOPLE, Names, names_of
 from dmun_audit.knowledge.words.texts import fold, without_hidden_characters
 

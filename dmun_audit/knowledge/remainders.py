@@ -7,21 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from dmun_audit.knowledge.dossier import NearbyConcept
+from dmun_audit.knowledge.words.content_words import ARTICLES, PARTICLES, content_words
 from dmun_audit.knowledge.words.names import COMMON, PEOPLE
 from dmun_audit.knowledge.words.texts import skeleton
 
-ARTICLES = frozenset({"a", "an", "the"})
-PARTICLES = frozenset(
-    {"van", "von", "de", "den", "der", "del", "della", "di", "da", "du", "la", "le", "el", "al", "bin", "of", "the"}
-)
-# fmt: off
-_MEDIA = frozenset([  # words that say how a picture was made, and nothing of what it shows
-    "art", "artwork", "close", "closeup", "digital", "drawing", "engraving", "illustration", "image", "macro", "oil",
-    "painting", "paintings", "photo", "photograph", "photographed", "photography", "photos", "pic", "picture", "pictures",
-    "print", "sketch", "up", "watercolor", "watercolour", "painted", "drawn", "made", "style", "manner",
-])
-_LINKS = frozenset(["after", "and", "at", "by", "from", "in", "like", "of", "on", "or", "to", "with"])
-# fmt: on
 _WORD = re.compile(r"[^\W_]+")
 _CONNECTIVE = re.compile(
     r"(?:^|(?<=[\s,;:(-]))(?:"
@@ -70,15 +59,6 @@ def concept_names(concept: NearbyConcept) -> tuple[str, ...]:
         word for word in words if len(word) > 3 and not COMMON.intersection(skeleton(word)) and word.casefold() not in PARTICLES
     ]
     return (concept.name, *parts)
-
-
-def content_words(text: str) -> tuple[str, ...]:
-    """The folded words of `text` that say what a picture shows: without articles, links, and words such as "painting".
-
-    Two remainders with the same content words mean the same: "a painting of a house", "a house", "a picture of a house".
-    """
-    dropped = ARTICLES | _MEDIA | _LINKS
-    return tuple(word for word in skeleton(text) if word not in dropped)
 
 
 @lru_cache(maxsize=1024)

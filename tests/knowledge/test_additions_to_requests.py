@@ -11,9 +11,11 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import build_parser, main
 from dmun_audit.cli.dossier.language_model_options import access_to
 from dmun_audit.knowledge.build import build_dossier
-from dmun_audit.knowledge.language_models.additions import Additions, looks_secret, option_sentences, read_additions
+from dmun_audit.knowledge.interview.completion import Start
+from dmun_audit.knowledge.language_models.additions import Additions, options_in_words, read_additions
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import open_language_model, parse_language_model
+from dmun_audit.knowledge.language_models.secret_values import looks_secret
 from dmun_audit.knowledge.reading import read_dossier
 
 SECRET = "gate-opener-0123456789"
@@ -97,6 +99,7 @@ def test_an_option_that_looks_like_a_secret_is_refused_and_not_shown(text):
         ("X-Title", "dmun_audit of the autumn release"),
         ("lora", "meta-llama/Llama-3.1-8B-Instruct"),
         ("thinking_budget_tokens", "1024"),
+        ("X-Author", "Wilhelmina Drost"),
     ],
 )
 def test_ordinary_values_do_not_look_like_secrets(name, value):
@@ -109,8 +112,8 @@ def test_options_are_sent_with_every_question_and_recorded(brief, access, chat, 
     dossier = build_dossier(brief, with_options)
     assert {request["reasoning_effort"] for request in chat.requests} == {"low"}
     assert {request["temperature"] for request in chat.requests} == {1}
-    sentence = 'Every question was asked with reasoning_effort="low", temperature=1.'
-    assert dossier.provenance.history == (sentence,)
+    answers = f"The answers of oracle with the SHA-256 {dossier.provenance.transcript[:12]}"
+    assert dossier.provenance.history == (f'{answers} came with reasoning_effort="low", temperature=1.',)
     first, asked = as_bytes(dossier, tmp_path), len(chat.requests)
     assert as_bytes(build_dossier(brief, with_options), tmp_path) == first
     replayed = replace(access, reference=parse_language_model(f"transcript:{access.transcript}"))
@@ -124,8 +127,22 @@ def test_other_options_do_not_share_a_transcript(brief, access, chat, first, sec
     asked = len(chat.requests)
     with pytest.raises(UsageError, match="holds answers that came with other options") as caught:
         build_dossier(brief, replace(access, additions=Additions(second)))
-    assert caught.value.why == (option_sentences(first) or ["They came without options."])[0]
+    assert caught.value.why == f"they came with {options_in_words(first)}"
     assert len(chat.requests) == asked
+
+
+def test_each_sentence_of_options_names_its_own_answers(brief, access, known):
+    old = known.model_copy(update={"orderings": ()})
+    for number, top_p in enumerate((0.5, 0.9)):
+        transcript = access.transcript.with_name(f"{number}.jsonl")
+        own = replace(access, additions=Additions({"top_p": top_p}), transcript=transcript, seed=number)
+        old = build_dossier(brief, own, start=Start(old, "old.json")).model_copy(update={"orderings": ()})
+    first, second = (helper.transcript[:12] for helper in old.provenance.helpers)
+    assert first != second
+    assert [sentence for sentence in old.provenance.history if "top_p" in sentence] == [
+        f"The answers of oracle with the SHA-256 {first} came with top_p=0.5.",
+        f"The answers of oracle with the SHA-256 {second} came with top_p=0.9.",
+    ]
 
 
 def test_without_options_a_transcript_has_no_word_of_them(brief, access):
@@ -179,6 +196,7 @@ def test_headers_and_parameters_are_sent_and_stand_nowhere(brief, access, chat, 
         ("X-Gate=env:NOT_SET_ANYWHERE", "the variable NOT_SET_ANYWHERE is not set"),
         ("X-Gate=file:nowhere", "nowhere cannot be read"),
         ("X-Gate=file:.", "cannot be read"),
+        (f"X-Auth={SECRET}", "looks like a secret"),
         (f"X-Api-Key={SECRET}", r"looks like a secret[\s\S]*X-Api-Key=env:VARIABLE"),
         (f"Authorization=Bearer {SECRET}", "looks like a secret"),
         ("X-Gate=ghp_0123456789abcdefghij", "looks like a secret"),
@@ -217,8 +235,9 @@ def test_the_options_of_the_command_line_reach_the_requests(chat, tmp_path, monk
     assert all(body["reasoning_effort"] == "low" and body["top_k"] == 5 for body in [*chat.preflights, *chat.requests])
     assert max(body["max_tokens"] for body in chat.requests) == 900
     assert set(chat.paths) == {"/v1/chat/completions?v=2"}
-    history = read_dossier(tmp_path / "made.json").provenance.history
-    assert 'Every question was asked with reasoning_effort="low", top_k=5.' in history
+    facts = read_dossier(tmp_path / "made.json").provenance
+    sentence = f'The answers of oracle with the SHA-256 {facts.transcript[:12]} came with reasoning_effort="low", top_k=5.'
+    assert sentence in facts.history
     output = "".join(capsys.readouterr())
     assert not any(SECRET in text for text in [output, *(path.read_text() for path in tmp_path.iterdir())])
 

@@ -166,16 +166,6 @@ def test_a_lasting_fault_ends_in_one_error_and_the_build_resumes_later(brief, ac
 
 
 @pytest.mark.slow
-def test_a_server_that_never_answers_does_not_hang_the_build(brief, access, chat):
-    chat.fail_next(*[slowly(30)] * 50)
-    started = time.monotonic()
-    with pytest.raises(UsageError, match=r"nothing came within 0\.3 seconds, twice"):
-        build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.3)))
-    assert time.monotonic() - started < 10
-    assert len(chat.requests) == 2
-
-
-@pytest.mark.slow
 def test_a_server_that_dribbles_does_not_hang_the_build(brief, access, chat):
     def dribble(handler, body):
         handler.send_response(200)
@@ -192,31 +182,6 @@ def test_a_server_that_dribbles_does_not_hang_the_build(brief, access, chat):
         build_dossier(brief, replace(access, settings=replace(access.settings, timeout=0.2)))
     assert time.monotonic() - started < 10
     assert len(chat.requests) == 2
-
-
-def test_nobody_at_the_address_is_one_clear_error(brief, access):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(UsageError, match="did not answer in 5 tries"):
-        build_dossier(brief, replace(access, reference=parse_language_model(f"http://127.0.0.1:{port}/v1#x")))
-
-
-def test_a_server_that_asks_for_an_hour_ends_the_build(brief, access, chat):
-    chat.fail_next(lambda handler, body: send(handler, b"{}", 429, headers=[("Retry-After", "3600")]))
-    with pytest.raises(UsageError, match="asks to wait 3600 seconds"):
-        build_dossier(brief, access)
-
-
-@pytest.mark.parametrize(
-    ("status", "remedy"),
-    [(401, "DMUN_LLM_API_KEY"), (403, "DMUN_LLM_API_KEY"), (404, "the model's name"), (302, "redirects are not followed")],
-)
-def test_a_refusal_of_the_server_says_what_to_do(brief, access, chat, status, remedy):
-    chat.fail_next(lambda handler, body: send(handler, b'{"error": {"message": "no"}}', status))
-    with pytest.raises(UsageError, match=remedy):
-        build_dossier(brief, access)
-    assert len(chat.requests) == 1
 
 
 def _bomb(handler, body):
@@ -254,36 +219,6 @@ def test_a_compressed_answer_is_read_no_further_than_any(brief, access, chat):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kilobytes
 
 
-def test_a_server_of_short_context_is_asked_for_shorter_answers(brief, access, chat):
-    limit = 1_500
-    message = "This model's maximum context length is 8192 tokens. However, you requested 9330 tokens (1330 in the messages)."
-
-    def refuse(handler, body):
-        send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
-
-    chat.gate = lambda body: refuse if body["max_tokens"] > limit else None
-    build_dossier(brief, access)
-    assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
-    chat.gate = lambda body: refuse
-    access.transcript.unlink()
-    with pytest.raises(UsageError, match="maximum context length"):
-        build_dossier(brief, access)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "max_tokens is too large: 8000. This model supports at most 4096 completion tokens.",
-        "Invalid max_tokens value, the valid range of max_tokens is [1, 4096]",
-        "max_completion_tokens is too large: 8000",
-    ],
-)
-def test_a_limit_on_answers_is_respected(brief, access, chat, message):
-    chat.fail_next(lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400))
-    build_dossier(brief, access)
-    assert chat.requests[1]["max_tokens"] == chat.requests[0]["max_tokens"] // 2
-
-
 def test_certificates_that_are_not_there_are_one_clear_error(brief, access, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
     with pytest.raises(UsageError, match="the certificates in the environment cannot be read"):
@@ -300,32 +235,6 @@ def test_a_proxy_that_cannot_be_used_is_one_clear_error(brief, access, monkeypat
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("nan", None), ("-3", 0), ("1e99", 1e9), ("", None), ("soon", None)])
 def test_retry_after_is_read_as_seconds(value, seconds):
     assert retry_after(value) == seconds
-
-
-# Servers that accept less than the whole protocol.
-
-
-def test_an_older_server_without_json_schema_gets_plainer_requests(brief, access, chat):
-    refused = b'{"error": {"message": "response_format.type must be text"}}'
-    chat.fail_next(*[lambda handler, body: send(handler, refused, 400)] * 2)
-    dossier = build_dossier(brief, access)
-    assert [request.get("response_format", {}).get("type") for request in chat.requests[:3]] == [
-        "json_schema",
-        "json_object",
-        None,
-    ]
-    assert any("response_format" in sentence for sentence in dossier.provenance.history)
-
-
-def test_parameters_that_a_server_refuses_are_left_out_and_recorded(brief, access, chat):
-    def refuse(message):
-        return lambda handler, body: send(handler, json.dumps({"error": {"message": message}}).encode(), 400)
-
-    chat.fail_next(refuse("Use 'max_completion_tokens' instead of 'max_tokens'."), refuse("Unsupported value: 'temperature'"))
-    dossier = build_dossier(brief, access)
-    assert "max_completion_tokens" in chat.requests[2]
-    assert "temperature" not in chat.requests[2]
-    assert any("temperature" in sentence for sentence in dossier.provenance.history)
 
 
 def test_an_answer_that_was_cut_off_gets_more_tokens(brief, access, chat):

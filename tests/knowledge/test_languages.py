@@ -30,6 +30,9 @@ def test_codes_of_no_language(code):
         ("поле под тёмным небом", "fr", "is not in the script of 'fr'"),
         ("un champ de blé, Van Gogh", "ru", "is not in the script of 'ru'"),
         ("ein Feld unter dunklem Himmel", "hi", "is not in the script of 'hi'"),
+        ("星月夜", "ko", "is not in the script of 'ko'"),
+        ("梵高风格的星空", "ko-KR", "is not in the script of 'ko-KR'"),
+        ("별이 빛나는 밤", "ja", "is not in the script of 'ja'"),
     ],
 )
 def test_a_prompt_in_another_language_is_refused(text, code, problem):
@@ -44,6 +47,11 @@ def test_a_prompt_in_another_language_is_refused(text, code, problem):
         ("ゴッホ風の星月夜", "ja"),
         ("Van Gogh の絵", "ja"),
         ("ie no kaiga", "ja-Latn"),
+        ("星月夜", "ja"),  # Han characters alone may be either
+        ("星月夜", "zh"),
+        ("별이 빛나는 밤", "ko"),
+        ("星月夜 같은 밤", "ko"),
+        ("星月夜", "ko-Hani"),
         ("kuća na moru", "sr"),  # Serbian has two alphabets
         ("पेड़ और घर", "hi"),
         ("Van Gogh", "fr"),

@@ -7,7 +7,7 @@ import pytest
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.packs import find_pack, open_knowledge, pack_names
 from dmun_audit.knowledge.plain_prompts import far_prompts, read_prompts, shipped_prompts
-from dmun_audit.knowledge.remainders import content_words
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.knowledge.words.names import names_of
 from dmun_audit.knowledge.words.texts import fold
 

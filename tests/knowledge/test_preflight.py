@@ -179,12 +179,18 @@ def test_the_limit_of_minutes_holds_for_a_dossier_to_start_from(build, chat, mon
 
 # The schema.
 
+KEPT = json.dumps({"words": [WORDS[1]] * COUNT})
+
 
 @pytest.mark.parametrize(
     ("text", "form"),
     [
-        (json.dumps({"words": [WORDS[1]] * COUNT}), "schema"),
+        (KEPT, "schema"),
         ("<think>{hm}</think>\n```json\n" + json.dumps({"words": list(WORDS) * (COUNT // len(WORDS))}) + "\n```", "schema"),
+        ("<reasoning>{}</reasoning>" + KEPT, "schema"),
+        ("[THINK]{}[/THINK]" + KEPT, "schema"),
+        ("<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>" + KEPT, "schema"),
+        ("<think>" + KEPT, "none"),
         (json.dumps({"words": [WORDS[1]] * (COUNT - 1)}), "json"),
         (json.dumps({"words": [WORDS[1]] * COUNT, "note": "x"}), "json"),
         (json.dumps({"words": ["apple", "pear"] * (COUNT // 2)}), "json"),

@@ -21,8 +21,8 @@ from dmun_audit.knowledge.interview.answers import (
     example_answer,
 )
 from dmun_audit.knowledge.interview.reading.reading_answers import NO_LIST, REFUSED, read_answer
-from dmun_audit.knowledge.interview.reading.reasoning import without_reasoning
 from dmun_audit.knowledge.language_models.protocol import MAXIMUM_ANSWER_BYTES
+from dmun_audit.knowledge.words.reasoning import without_reasoning
 
 TYPES = [
     kind
@@ -273,6 +273,12 @@ def test_a_valid_answer_gives_exactly_its_items(texts, spaces, ascii_only):
         assert (reading.items, reading.problems, reading.deviations) == (items, [], frozenset())
 
 
+@pytest.mark.parametrize("cut_string", ['"0}', '"0}"', '"0} b', '"0} {b', '"0}]}', r'"0} \"b'])
+def test_a_prompt_that_was_cut_off_after_a_bracket_is_left_out(cut_string):
+    text = '{"items": [{"prompt": "a"}, {"prompt": ' + cut_string
+    assert [item.prompt for item in read_answer(text, PlainPrompt, cut_off=True).items] == ["a"]
+
+
 @given(st.lists(WORD, min_size=2, max_size=8), st.data())
 @settings(max_examples=100, deadline=None)
 def test_an_answer_cut_off_anywhere_gives_a_beginning_of_its_items(texts, data):
@@ -299,6 +305,7 @@ HOSTILE = {
     "numbers": "1,",
     "comments": "{}/* */",
     "faulty items": '{"prompt":"a",},',
+    "strings without an end": '{"prompt": "a}' + "\\\\" * 9,
     "faulty lists": '{"a":[[[[[[[["b}',
     "thoughts": "<think>",
     "ends of thoughts": "</think>",

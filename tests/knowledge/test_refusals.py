@@ -6,7 +6,7 @@ from importlib.resources import files
 import pytest
 
 from dmun_audit.knowledge.interview.answers import EXAMPLES
-from dmun_audit.knowledge.interview.reading.refusals import PATTERNS, is_refusal
+from dmun_audit.knowledge.words.refusals import PATTERNS, is_refusal
 
 REFUSALS = {
     "English": [
@@ -53,6 +53,15 @@ REFUSALS = {
         "**I'm sorry**, but I can't help with that.",
         '"I cannot assist with that."',
         "Assistant: I'm sorry, but I can't help.",
+        "I can't depict this.",
+        "I cannot make prompts like these.",
+        "I was designed to avoid such content.",
+        "I am programmed to be helpful and cannot assist with this.",
+        "As an AI model, it's not possible for me to answer.",
+        "I cannot help in this matter.",
+        "I'm not going to provide these.",
+        "Here is my answer: I cannot provide these prompts.",
+        "This prompt goes against my guidelines.",
     ],
     "German": [
         "Es tut mir leid, aber dabei kann ich nicht helfen.",
@@ -64,6 +73,14 @@ REFUSALS = {
         "Leider kann ich diese Bitte nicht erfüllen.",
         "Ich muss diese Anfrage ablehnen.",
         "Dabei kann ich Ihnen nicht helfen.",
+        "Als KI ist es mir nicht möglich, solche Texte zu schreiben.",
+        "Ich kann das nicht tun.",
+        "Das kann ich nicht.",
+        "Die Antwort: Ich darf keine solchen Prompts schreiben.",
+        "Leider muss ich diese Anfrage ablehnen.",
+        "Ich lehne diese Anfrage ab.",
+        "Ich kann solche Inhalte nicht zur Verfügung stellen.",
+        "Ich werde diese Aufgabe nicht übernehmen.",
     ],
     "French": [
         "Je suis désolé, mais je ne peux pas vous aider.",
@@ -74,6 +91,9 @@ REFUSALS = {
         "Cette demande enfreint notre politique de contenu.",
         "Malheureusement, je ne suis pas en mesure de vous aider.",
         "Je ne suis pas en mesure de répondre.",
+        "Je ne peux pas vous aider.",
+        "Je ne peux pas le faire.",
+        "En tant qu'assistant, il m'est impossible de répondre à cela.",
     ],
     "Spanish": [
         "Lo siento, pero no puedo ayudarte con eso.",
@@ -81,6 +101,8 @@ REFUSALS = {
         "Como modelo de lenguaje, no puedo generar esto.",
         "Esta solicitud viola nuestras políticas.",
         "Lamentablemente, no puedo cumplir con esa petición.",
+        "No puedo ayudarte con eso.",
+        "Como una IA, no puedo hacerlo.",
     ],
     "Italian": [
         "Mi dispiace, ma non posso aiutarti con questo.",
@@ -88,6 +110,8 @@ REFUSALS = {
         "Come modello linguistico, non posso farlo.",
         "Questa richiesta viola le norme.",
         "Non sono in grado di rispondere.",
+        "Come IA, non posso aiutarti.",
+        "Non posso farlo.",
     ],
     "Portuguese": [
         "Desculpe, mas não posso ajudar com isso.",
@@ -95,6 +119,8 @@ REFUSALS = {
         "Não posso fornecer esse conteúdo.",
         "Como modelo de linguagem, não posso fazer isso.",
         "Infelizmente, não consigo ajudar.",
+        "Como IA, não posso criar isso.",
+        "Não posso fazer isso.",
         "Esta solicitação viola as políticas.",
     ],
     "Dutch": [
@@ -104,6 +130,8 @@ REFUSALS = {
         "Als AI-taalmodel kan ik dat niet doen.",
         "Dit verzoek is in strijd met het beleid.",
         "Helaas kan ik hier niet bij helpen.",
+        "Als AI mag ik geen prompts van dit soort schrijven.",
+        "Dat kan ik niet doen.",
     ],
     "Russian": [
         "Извините, но я не могу помочь с этим.",
@@ -112,6 +140,8 @@ REFUSALS = {
         "Как языковая модель, я не могу этого сделать.",
         "Этот запрос нарушает правила.",
         "Я вынужден отказаться от ответа.",
+        "Не могу помочь с этим.",
+        "Как ИИ, я не могу отвечать на такие вопросы.",
     ],
     "Chinese": [
         "很抱歉，我无法提供这些内容。",
@@ -120,6 +150,7 @@ REFUSALS = {
         "作为一个人工智能语言模型，我无法提供此类内容。",
         "我无法协助处理这个请求。",
         "该请求违反了内容政策。",
+        "作为AI助手，我不能生成这些提示。",
     ],
     "Japanese": [
         "申し訳ありませんが、そのリクエストにはお応えできません。",
@@ -135,12 +166,23 @@ REFUSALS = {
         "AI 언어 모델로서 저는 그런 콘텐츠를 만들 수 없습니다.",
         "이 요청은 정책을 위반합니다.",
         "미안하지만 도와줄 수 없어요.",
+        "유감스럽게도 도와드릴 수 없는 점 양해 부탁드립니다.",
     ],
     "other": [
         "Przepraszam, ale nie mogę w tym pomóc.",
         "Üzgünüm, bu konuda yardımcı olamam.",
         "عذرًا، لا يمكنني المساعدة في ذلك.",
         "Вибачте, але я не можу допомогти з цим.",
+        "Як мовна модель, я не можу цього зробити.",
+        "Не можу виконати цей запит.",
+        "Nie mogę spełnić tej prośby.",
+        "Nie mogę Ci w tym pomóc.",
+        "Bu isteği yerine getiremem.",
+        "Jako model językowy nie mogę tego zrobić.",
+        "Bir yapay zeka modeli olarak bu isteği yerine getiremem.",
+        "بصفتي نموذجًا لغويًا لا يمكنني المساعدة",
+        "क्षमा करें, मैं इसमें मदद नहीं कर सकता।",
+        "मुझे खेद है, मैं यह नहीं कर सकता।",
     ],
 }
 PROMPTS = [
@@ -195,6 +237,54 @@ PROMPTS = [
     "lamento sobre Cristo muerto, óleo",
     "Lamentation of Christ, fresco",
     "perdón, escultura de mármol",
+    # "As an AI" without a word on the request
+    "Als KI-Kunst: Sonnenblumen im Wirbel",
+    "Als KI-Kunst, ein Feld mit Raben",
+    "Come IA: un girasole",
+    "Come IA lo sognerebbe, un girasole",
+    "Como IA: un campo de trigo",
+    "Como uma IA sonharia, girassóis",
+    "En tant qu'IA : un tournesol",
+    "Als AI-kunst: een zonnebloem",
+    "Как ИИ: подсолнухи",
+    "Jako AI: słoneczniki",
+    "As an AI model of a city, miniature",
+    "As an AI dreams of my garden, oil on canvas",
+    "I am an AI and I love sunflowers, robot portrait",
+    "作为AI艺术：向日葵",
+    "AIとしてのゴッホ、肖像画",
+    "AI로서의 화가, 초상화",
+    "Bir yapay zeka olarak çiçekler, yağlı boya",
+    "كوني ملون فوق حقل القمح",  # "cosmic"
+    # first person, about something else than help
+    "das Bild: Ich kann nicht anders, Luther",
+    "Ich kann nicht schlafen, Nachtcafé",
+    "Ich lehne an der Wand, Selbstporträt",
+    "Diese Blumen werde ich malen, Skizze",
+    "I was designed to be happy, robot portrait",
+    "a poster… I was designed to be happy, robot portrait",
+    "a robot that says: I was built to help, poster",
+    "I can't help falling in love, neon sign",
+    "I won't give up, boxer portrait",
+    "I am not going home, a dog in the rain",
+    "I want to sleep but I cannot, portrait of an insomniac",
+    "The material against a white wall, folds of fabric",
+    "Je ne suis pas une pipe, affiche",
+    "Je ne peux pas dormir, café de nuit",
+    "No puedo dormir, café de noche",
+    "siento que vuelo, óleo",
+    "Non posso dormire, caffè di notte",
+    "Não consigo dormir, café à noite",
+    "Ik kan niet slapen, nachtcafé",
+    "Hier kan ik slapen, een veld",
+    "Не могу спать, ночное кафе",
+    "Не можу спати, нічне кафе",
+    "Nie mogę spać, nocna kawiarnia",
+    "无法完成的肖像，油画",
+    "미안한 표정의 소녀, 유화",
+    "할 수 없는 사랑, 유화",
+    "عذراء الصخور، لوحة زيتية",  # the Virgin of the Rocks
+    "क्षमा की मूर्ति, संगमरमर",
 ]
 TEXTS = [(language, text) for language, texts in REFUSALS.items() for text in texts]
 

@@ -101,6 +101,23 @@ def test_a_vlm_detector_names_a_registered_language_model(register, tmp_path):
     assert detector.target_scores([np.zeros((8, 8, 3), np.uint8)]).tolist() == [1.0]
 
 
+def test_a_language_model_may_lack_or_have_what_built_in_ones_have(register, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["dossier", "build", "Van Gogh", "--llm=oracle:van-gogh", "-o", "made.json", "--repeats=1"]
+    own = (
+        ORACLE
+        + """
+        endpoint = "an attribute of its own"
+
+        def load(self):
+            opened.append("loaded")
+    """
+    )
+    register(own)
+    assert main(command) == 0, capsys.readouterr().err
+    assert sys.modules["oracle_models"].opened[1:] == ["loaded"]
+
+
 def test_parsing_does_not_import_the_package(register):
     register("raise RuntimeError('imported')")
     reference = parse_language_model("oracle:any text, even with # and :")

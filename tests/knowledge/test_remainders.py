@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmun_audit.knowledge.packs import find_pack, open_knowledge, pack_names
-from dmun_audit.knowledge.remainders import concept_names, content_words, distinct, remainder
+from dmun_audit.knowledge.remainders import concept_names, distinct, remainder
+from dmun_audit.knowledge.words.content_words import content_words
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from dmun_audit.knowledge.interview.answers import EXAMPLES, Item
 from dmun_audit.knowledge.interview.item_request import ItemRequest
 from dmun_audit.knowledge.interview.reading.near_items import Deviation
 from dmun_audit.knowledge.interview.reading.reading_answers import NO_LIST, Reading, read_answer
-from dmun_audit.knowledge.interview.reading.reasoning import without_reasoning
 from dmun_audit.knowledge.language_models.protocol import Answer
+from dmun_audit.knowledge.words.reasoning import without_reasoning
 from dmun_audit.knowledge.words.texts import without_hidden_characters
 
 QUOTED_CHARACTERS = 3_000  # of an invalid answer that the model is shown again

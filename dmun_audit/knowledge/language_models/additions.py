@@ -11,13 +11,11 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
+from dmun_audit.knowledge.language_models.secret_values import holds_secret, looks_secret
 
 LONGEST_VALUE = 10_000  # characters of a value from a file
 _NAME_OF_OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _NAME_OF_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")  # a token of RFC 9110, §5.6.2
-_SECRET_NAME = re.compile(r"key|token|secret|passw|authorization|cookie|credential|signature", re.IGNORECASE)
-_SECRET_START = re.compile(r"(sk|pk|hf|gsk|ghp|xox[a-z]|AIza|eyJ)[-_A-Za-z0-9]{8,}|(Bearer|Basic)\s+\S{6,}", re.IGNORECASE)
-_LONG_RUN = re.compile(r"[A-Za-z0-9+/_]{32,}")
 _OWN_FIELDS = {
     "model": "the model follows --llm and --vlm",
     "messages": "the interview writes the questions",
@@ -76,14 +74,12 @@ def read_additions(
     )
 
 
-def option_sentences(options: Mapping[str, Any]) -> list[str]:
-    """The options in a whole sentence, for the history of a dossier; none if there are none."""
-    if not options:
-        return []
-    listed = ", ".join(
-        f"{name}={json.dumps(value, sort_keys=True, ensure_ascii=False)}" for name, value in sorted(options.items())
+def options_in_words(options: Mapping[str, Any]) -> str:
+    """The options as a list in a sentence, in the order of their names: `think=false, top_p=0.9`."""
+    return (
+        ", ".join(f"{name}={json.dumps(value, sort_keys=True, ensure_ascii=False)}" for name, value in sorted(options.items()))
+        or "no options"
     )
-    return [f"Every question was asked with {listed}."]
 
 
 def _read(texts: Sequence[str], option: str, read: Callable[[str, str, str], Any]) -> dict[str, Any]:
@@ -109,7 +105,7 @@ def _option(option: str, name: str, text: str) -> Any:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         value = text
-    if _holds_secret(name, value):
+    if holds_secret(name, value):
         raise UsageError(
             f"the value of {option} {name} looks like a secret",
             "options are written into the dossier",
@@ -122,22 +118,6 @@ def _option(option: str, name: str, text: str) -> Any:
 
 def _no_constant(text: str) -> Any:
     raise ValueError(text)  # NaN and Infinity are no JSON
-
-
-def _holds_secret(name: str, value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return any(_holds_secret(key, inner) for key, inner in value.items())
-    if isinstance(value, list):
-        return any(_holds_secret(name, inner) for inner in value)
-    return isinstance(value, str) and looks_secret(name, value)
-
-
-def looks_secret(name: str, value: str) -> bool:
-    """Whether a value looks like a key, by the name it stands under or by its own form."""
-    if _SECRET_NAME.search(name) and len(value) >= 8:
-        return True
-    runs = _LONG_RUN.findall(value)
-    return bool(_SECRET_START.match(value)) or any(re.search(r"\d", run) and re.search(r"[A-Za-z]", run) for run in runs)
 
 
 def _header(option: str, name: str, text: str, secrets: list[str]) -> str:

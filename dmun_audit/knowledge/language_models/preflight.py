@@ -17,6 +17,7 @@ from dmun_audit.knowledge.language_models.api_key import is_loopback
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question
 from dmun_audit.knowledge.language_models.server_facts import ServerFacts, facts_of, require_reachable
 from dmun_audit.knowledge.language_models.transcript import Transcript
+from dmun_audit.knowledge.words.reasoning import without_reasoning
 
 WORDS = ("quandlebeck", "ostriforn", "velmurra", "tashquill")
 COUNT = 16  # words asked for: enough tokens to measure the speed by
@@ -148,7 +149,7 @@ def form_of(answer: Answer) -> Form:
 
 def _first_object(text: str) -> dict[str, Any] | None:
     """The first JSON object in a text, after the thoughts of a reasoning model."""
-    text = re.sub(r"(?s)^.*</think>", "", text)
+    text = without_reasoning(text)
     for found in list(re.finditer(r"\{", text))[:20]:
         try:
             value, _ = json.JSONDecoder().raw_decode(text, found.start())

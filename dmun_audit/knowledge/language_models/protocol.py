@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from dmun_audit._util.hashing import digest, digest_bytes
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
 
 MAXIMUM_ANSWER_BYTES = 200_000  # of one answer's text; the longest answer that the interview asks for is far shorter
 
@@ -65,8 +66,9 @@ class Answer:
 class Settings:
     """How to run a language model.
 
-    `timeout` is the longest silence of a model in seconds. `max_tokens` limits every answer further, if it is given. `concurrency` is the number of questions open at once over HTTP,
-    `batch` the number of questions in a batch of a local model, `quantize` the quantization of local weights.
+    `timeout` is the longest silence of a model in seconds. `max_tokens` limits every answer further, if it is given. `concurrency`
+    is the number of questions open at once over HTTP, `batch` the number of questions in a batch of a local model, `quantize` the
+    quantization of local weights.
     """
 
     timeout: float = 300.0
@@ -98,6 +100,26 @@ class LanguageModel(Protocol):
 
     def release(self) -> None:
         """Free memory and connections. The next `ask` opens them again."""
+        ...
+
+
+@runtime_checkable
+class LoadsWeights(Protocol):
+    """What a language model may have besides: weights that take time to load."""
+
+    def load(self) -> None:
+        """Load the weights, unless they are loaded. The first `ask` does so by itself; then loading counts in its time."""
+        ...
+
+
+@runtime_checkable
+class AskedOverHttp(Protocol):
+    """What a language model may have besides: a server, which is asked for facts before the first question."""
+
+    endpoint: Endpoint
+
+    def note_schema_ignored(self) -> None:
+        """Take note that the server accepts a schema and does not keep to it."""
         ...
 
 

@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.knowledge.language_models.additions import option_sentences
-from dmun_audit.knowledge.language_models.protocol import Answer, LanguageModel, Question
+from dmun_audit.knowledge.language_models.additions import options_in_words
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
+from dmun_audit.knowledge.language_models.protocol import Answer, AskedOverHttp, LanguageModel, LoadsWeights, Question
 
 _LOG = logging.getLogger(__name__)
 FORMAT = 1
@@ -67,10 +68,9 @@ class Transcript:
         kept_options = header["options"] if isinstance(header.get("options"), dict) else {}
         own_options = dict(options or {}) if model else kept_options
         if header and kept_options != own_options:
-            asked = " ".join(option_sentences(kept_options)) or "They came without options."
             raise UsageError(
                 f"{path} holds answers that came with other options than these",
-                asked,
+                f"they came with {options_in_words(kept_options)}",
                 "give the same options, name another output, or move the transcript away",
             )
         self.options: dict[str, Any] = own_options
@@ -120,9 +120,8 @@ class Transcript:
             return kept
         if self._model is None:
             raise UsageError(f"the transcript {self.path} does not hold that answer", "", "give the language model itself")
-        load = getattr(self._model, "load", None)
-        if load:
-            load()  # the weights of a local model do not count as its speed
+        if isinstance(self._model, LoadsWeights):
+            self._model.load()  # loading does not count as the model's speed
         key = question.key(self.model)
         self._answers.pop(key, None)
         started = time.monotonic()
@@ -197,20 +196,30 @@ class Transcript:
         return self._model is None
 
     @property
-    def endpoint(self) -> Any:
+    def endpoint(self) -> Endpoint | None:
         """The endpoint of a model over HTTP, or None."""
-        return getattr(self._model, "endpoint", None)
+        return self._model.endpoint if isinstance(self._model, AskedOverHttp) else None
 
     def note_schema_ignored(self) -> None:
-        """Tell the model, if it can be told, that its server took a schema and did not keep to it."""
-        note = getattr(self._model, "note_schema_ignored", None)
-        if note:
-            note()
+        """Tell a model over HTTP that its server took a schema and did not keep to it."""
+        if isinstance(self._model, AskedOverHttp):
+            self._model.note_schema_ignored()
 
     @property
     def sentences(self) -> list[str]:
-        """The options of every question, and the parameters that the model ignored, in whole sentences for the provenance."""
-        return [*option_sentences(self.options), *self._unsupported]
+        """The options that the answers used so far came with, and the parameters that the model ignored, for the provenance.
+
+        Each is a whole sentence. The first names its answers by their digest: a dossier may hold answers with other options too.
+        """
+        if not self.options or not self._used:
+            return list(self._unsupported)
+        own = f"The answers of {self.model} with the SHA-256 {self._digest[:12]} came with {options_in_words(self.options)}."
+        return [own, *self._unsupported]
+
+    @property
+    def _digest(self) -> str:
+        """The digest of all answers used so far."""
+        return digest([[key, self._used[key].text] for key in sorted(self._used)])
 
     def release(self) -> None:
         """Let the model free its memory."""
@@ -227,7 +236,7 @@ class Transcript:
             "questions": len(self._used),
             "tokens_in": sum(answer.tokens_in for answer in answers),
             "tokens_out": sum(answer.tokens_out for answer in answers),
-            "transcript": digest([[key, self._used[key].text] for key in sorted(self._used)]),
+            "transcript": self._digest,
         }
 
     def _lines(self) -> Iterable[dict[str, Any]]:

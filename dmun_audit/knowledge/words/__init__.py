@@ -1,1 +1,1 @@
-"""What a text says: the names in it, its language, and whether two names mean one concept. Pure functions of text."""
+"""What a text says: the names in it, its language, whether it refuses, and whether two names mean one concept. Pure functions."""

@@ -44,6 +44,7 @@ _SCRIPTS = {  # scripts by ISO 15924, and how the Unicode names of their letters
     "Laoo": ("LAO",),
     "Mymr": ("MYANMAR",),
 }
+_NEEDED = {"Kore": "HANGUL"}  # a text needs a letter of these besides those that it shares with others
 _IN_SEVERAL_SCRIPTS = frozenset({"sr", "bs", "uz", "kk", "ky", "az", "tk", "tg", "mn", "pa", "ku", "ms", "ha", "ks", "sd", "tt"})
 
 
@@ -60,12 +61,15 @@ def language_problem(text: str, code: str, names: Sequence[str] = (), kind: str 
     `names` are the names of the target, of a kind of dossiers. The name of a person is the same in every language, so it is taken
     out first. Another name in the claimed language ("tournesols") makes an English phrase a prompt in two languages, which is one
     way in which users ask. A language that the identification does not know is judged by its script alone.
+
+    Han characters alone are no Korean: that needs a Hangul letter. They may be Japanese or Chinese ("星月夜" is both), so they pass
+    as either.
     """
     if not is_language(code):
         return f"{code!r} is no language code of ISO 639 (fr, ja, pt-BR)"
     rest = _without(text, names) if kind in PEOPLE else text
     rest = rest if any(map(str.isalpha, rest)) else text
-    if _script_share(rest, code) < _LEAST_SHARE:
+    if _script_share(rest, code) < _LEAST_SHARE or not _has_needed_letter(rest, code):
         return f"{text!r} is not in the script of {code!r}"
     if code.partition("-")[0] == "en" or _in_another_script(code) or not _reads_as_english(rest, code):
         return ""
@@ -114,11 +118,20 @@ def _identifier() -> Any:
 
 def _script_share(text: str, code: str) -> float:
     """The share of the letters of `text` in the script of the language, in [0, 1]; 1 for a script that is not listed here."""
-    beginnings = _scripts_of(code)
-    letters = [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
+    beginnings = _SCRIPTS.get(_script_of(code), ())
+    letters = _names_of_letters(text)
     if not beginnings or not letters:
         return 1.0
     return sum(name.startswith(beginnings) for name in letters) / len(letters)
+
+
+def _has_needed_letter(text: str, code: str) -> bool:
+    needed = _NEEDED.get(_script_of(code), "")
+    return any(name.startswith(needed) for name in _names_of_letters(text)) or not needed
+
+
+def _names_of_letters(text: str) -> list[str]:
+    return [unicodedata.name(letter, "") for letter in text if letter.isalpha()]
 
 
 @lru_cache(maxsize=256)
@@ -131,11 +144,11 @@ def _in_another_script(code: str) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _scripts_of(code: str) -> tuple[str, ...]:
-    """How the Unicode names of the letters begin in which a language is written; () if that is not known."""
+def _script_of(code: str) -> str:
+    """The script in which a language is written, by ISO 15924; "" if that is not known or may be one of several."""
     import langcodes
 
     tag = langcodes.Language.get(code)
     if tag.script is None and tag.language in _IN_SEVERAL_SCRIPTS:
-        return ()
-    return _SCRIPTS.get(tag.maximize().script or "", ())
+        return ""
+    return tag.maximize().script or ""

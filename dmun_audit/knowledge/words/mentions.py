@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from rapidfuzz import fuzz
 
-from dmun_audit.knowledge.remainders import content_words
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.knowledge.words.texts import skeleton
 
 _SAME_WORD = 75.0  # per cent of shared letters from which two words count as forms of one word

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dmun_audit.knowledge.remainders import content_words
+from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.knowledge.words.texts import fold, skeleton
 
 # fmt: off

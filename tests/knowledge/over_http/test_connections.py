@@ -2,14 +2,20 @@
 
 import contextlib
 import datetime
+import json
+import logging
+import re
 import socket
 import ssl
 import threading
+from dataclasses import replace
 
 import pytest
-from asked_over_http import ask
+from asked_over_http import QUESTION, ask
+from chat_server import send
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.knowledge.language_models.over_http.fault_notes import FaultNotes
 
 
 def test_a_name_that_nobody_knows_is_named_at_once(server, monkeypatch):
@@ -29,9 +35,34 @@ def test_a_server_that_is_still_starting_is_waited_for():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    with pytest.raises(UsageError, match=r"nothing listens at 127\.0\.0\.1:\d+") as caught:
+    with pytest.raises(UsageError, match=r"did not answer in 5 tries[\s\S]*nothing listens at 127\.0\.0\.1:\d+") as caught:
         ask(None, url=url)
     assert "start the server" in caught.value.remedy
+
+
+def test_many_questions_to_a_server_that_is_away_log_one_line(server, caplog):
+    caplog.set_level(logging.INFO, "dmun_audit")
+    answers = iter([f"busy, request {number}" for number in range(99)])
+    away = [lambda handler, body: send(handler, json.dumps({"error": {"message": next(answers)}}).encode(), 503)] * 8
+    server.fail_next(*away)
+    ask(server, *[replace(QUESTION, seed=seed) for seed in range(6)])
+    assert len(server.requests) == 6 + 8
+    (line,) = caplog.messages
+    assert re.fullmatch(r"no answer \(status 503: busy, request \d\); trying again, up to 5 times for each question", line)
+
+
+def test_a_fault_that_lasts_is_told_once_a_minute_with_its_count(caplog):
+    caplog.set_level(logging.INFO, "dmun_audit")
+    seconds = iter([0.0, 1.0, 59.0, 61.0, 62.0, 130.0])
+    notes = FaultNotes(lambda: next(seconds))
+    for reason in ("status 503", "status 503", "status 503", "status 503", "the connection was closed", "status 503"):
+        notes.note(reason, 5)
+    assert [message.partition(";")[0] for message in caplog.messages] == [
+        "no answer (status 503)",
+        "no answer (status 503), and 2 times more since the last such line",
+        "no answer (the connection was closed)",
+        "no answer (status 503)",
+    ]
 
 
 def test_https_to_a_port_of_http_is_named(server):

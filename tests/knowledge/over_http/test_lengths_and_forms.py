@@ -56,7 +56,22 @@ def test_a_schema_that_is_ignored_is_noticed_and_told(server, caplog):
     forms = [body.get("response_format", {}).get("type") for body in server.requests]
     assert forms == ["json_schema", "json_schema", "json_object", "json_object"]
     assert client.unsupported_parameters == []  # it depends on the order of answers, so it is no part of a dossier
-    assert "does not keep to the form of answers" in caplog.text
+    assert "m does not keep to the JSON schema" in caplog.text
+
+
+def test_a_refusal_in_prose_says_nothing_of_the_schema(server, caplog):
+    texts = iter(["I am sorry, but I cannot help with that.", "<think>Hm.</think>That is not something I can do."] * 2)
+    server.answer = lambda body: next(texts)
+    ask(server, *[QUESTION] * 4, settings=Settings(concurrency=1))
+    assert {body["response_format"]["type"] for body in server.requests} == {"json_schema"}
+    assert caplog.text == ""
+
+
+def test_a_refusal_between_unfit_answers_does_not_hide_them(server):
+    texts = iter(["Certainly!", "I cannot help with that.", "Of course!", TEXT])
+    server.answer = lambda body: next(texts)
+    ask(server, *[QUESTION] * 4, settings=Settings(concurrency=1))
+    assert [body["response_format"]["type"] for body in server.requests] == ["json_schema"] * 3 + ["json_object"]
 
 
 @pytest.mark.parametrize(("text", "last"), [('{"other": 1}', "json_object"), ("no JSON", None)])
@@ -89,6 +104,11 @@ def test_a_status_500_that_passes_loses_no_schema(server):
     [
         (TEXT, True),
         ("<think>{}</think>" + TEXT, True),
+        ("<reasoning>{}</reasoning>" + TEXT, True),
+        ("[THINK]{}[/THINK]```json\n" + TEXT + "\n```", True),
+        ("<|channel|>analysis<|message|>{}<|end|><|start|>assistant<|channel|>final<|message|>" + TEXT + "<|return|>", True),
+        ('{"items": ["</think>"]}', True),
+        ("[THINK]" + TEXT, False),
         ("```json\n" + TEXT + "\n```", True),  # llama.cpp's grammar allows a fence
         ('{"item": []}', False),
         ('{"items": [1]}', False),

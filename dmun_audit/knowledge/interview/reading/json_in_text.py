@@ -94,11 +94,18 @@ def _repaired_at(text: str, opening: int) -> tuple[int, Any] | None:
     """The end and the value of the flat object or list at `opening`, repaired; None if there is none, or it cannot be trusted."""
     pattern = _FLAT_OBJECT if text[opening] == "{" else _FLAT_LIST
     if found := pattern.match(text, opening):
+        if _quotes(found[0]) % 2 and _quotes(text[found.end() : found.end() + _LONGEST_REPAIRED]) <= 1:
+            return None  # the bracket belongs to the last string, in or after which the answer was cut off
         value = _repaired(found[0])
         return None if value is None else (found.end(), value)
     if text[opening] == "[" and (found := _LIST_CUT_OFF.match(text, opening)) and not re.search(r"[\]}]", text[found.end() :]):
         return found.end(), json.loads(found[0].rstrip().rstrip(",") + "]")
     return None
+
+
+def _quotes(text: str) -> int:
+    """The number of quotation marks in a JSON text that no backslash escapes."""
+    return re.sub(r"\\.", "", text).count('"')
 
 
 def _repaired(text: str) -> Any:

@@ -12,8 +12,8 @@ from dmun_audit.knowledge.interview.answers import Item
 from dmun_audit.knowledge.interview.reading.json_in_text import listed_lines, runs_in, strings_in, whole_value
 from dmun_audit.knowledge.interview.reading.near_items import Deviation, name_of, near_item, only_field
 from dmun_audit.knowledge.interview.reading.rating_scale import scale_of, to_hundred
-from dmun_audit.knowledge.interview.reading.reasoning import without_reasoning
-from dmun_audit.knowledge.interview.reading.refusals import is_refusal, is_refusal_in_prose
+from dmun_audit.knowledge.words.reasoning import without_reasoning
+from dmun_audit.knowledge.words.refusals import is_refusal, is_refusal_in_prose
 
 MOST_ITEMS = 400  # read of one answer
 _DEEPEST_WRAPPING = 4

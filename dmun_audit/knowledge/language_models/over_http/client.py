@@ -21,19 +21,26 @@ from dmun_audit.knowledge.language_models.over_http.answer_reading import Answer
 from dmun_audit.knowledge.language_models.over_http.background import iterate_in_background
 from dmun_audit.knowledge.language_models.over_http.chat_reply import ChatReading
 from dmun_audit.knowledge.language_models.over_http.connection_faults import connection_fault
+from dmun_audit.knowledge.language_models.over_http.fault_notes import FaultNotes
 from dmun_audit.knowledge.language_models.over_http.faults import Refused
 from dmun_audit.knowledge.language_models.over_http.patience import Patience
 from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat, chat_body, with_options
 from dmun_audit.knowledge.language_models.over_http.responses_api import NO_SEED, ResponsesReading, responses_body
 from dmun_audit.knowledge.language_models.over_http.schemas import fits
-from dmun_audit.knowledge.language_models.over_http.secrets_of_endpoints import hider
 from dmun_audit.knowledge.language_models.over_http.server_errors import read_error
 from dmun_audit.knowledge.language_models.over_http.transport import exchange, open_client
 from dmun_audit.knowledge.language_models.over_http.trying import Concurrency, Trying
 from dmun_audit.knowledge.language_models.protocol import Answer, Question, Settings
+from dmun_audit.knowledge.language_models.secret_values import hider
+from dmun_audit.knowledge.words.reasoning import without_reasoning
+from dmun_audit.knowledge.words.refusals import is_refusal_in_prose
 
 _LOG = logging.getLogger(__name__)
-UNFIT_ANSWERS = 2  # in a row; then the server counts as one that ignores schemas
+UNFIT_ANSWERS = 2  # in a row, refusals aside; then the server counts as one that ignores schemas
+_SCHEMA_IGNORED = (
+    "%s does not keep to the JSON schema: from now on any JSON object is asked for, and the schema stands in the question alone"
+)
+_JSON_IGNORED = "%s does not answer in JSON: from now on the text of the question alone asks for it"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class ChatCompletions:
         self._api = _APIS[endpoint.api]
         self._settings = settings
         self.concurrency = Concurrency(settings.concurrency)
+        self.fault_notes = FaultNotes()
         self._patience = Patience(settings.timeout)
         self._unfit = 0
 
@@ -92,9 +100,9 @@ class ChatCompletions:
     def _ask_plainer(self) -> None:
         plainer = self.accepted.plainer()
         if plainer is not None:
-            _LOG.warning("%s does not keep to the form of answers that was asked for; asking for a plainer one", self.model)
-            ignored = self.accepted.schema_ignored or self.accepted.response_format == "json_schema"
-            self.accepted = replace(plainer, schema_ignored=ignored)
+            of_schema = self.accepted.response_format == "json_schema"
+            _LOG.warning(_SCHEMA_IGNORED if of_schema else _JSON_IGNORED, self.model)
+            self.accepted = replace(plainer, schema_ignored=self.accepted.schema_ignored or of_schema)
         self._unfit = 0
 
     async def _ask(self, questions: Sequence[Question], deliver: Callable[[tuple[int, Answer]], None]) -> None:
@@ -131,7 +139,10 @@ class ChatCompletions:
         if answer.end != "stop" or not answer.text or self.accepted.response_format == "none":
             return  # an answer that its server could not read is empty, and says nothing of the form
         asked_for = question.schema if self.accepted.response_format == "json_schema" else {"type": "object"}
-        self._unfit = 0 if fits(answer.text, asked_for) else self._unfit + 1
+        if fits(answer.text, asked_for):
+            self._unfit = 0
+        elif not is_refusal_in_prose(without_reasoning(answer.text)):  # a model that refuses says nothing of the form
+            self._unfit += 1
         if self._unfit >= UNFIT_ANSWERS:
             self._ask_plainer()
 

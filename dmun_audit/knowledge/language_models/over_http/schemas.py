@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from dmun_audit.knowledge.words.reasoning import without_reasoning
+
 _FENCED = re.compile(r"\A\s*```(?:json)?\s*(.*?)\s*```\s*\Z", re.DOTALL)  # llama.cpp's grammar allows a fence around the JSON
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -60,10 +62,16 @@ def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def fits(text: str, schema: Mapping[str, Any]) -> bool:
-    """Whether `text` is JSON with the types, the required names and no other names than `schema` has. What a model thought
-    before `</think>` does not count. Lengths, patterns and ranges are not checked."""
+    """Whether `text` is JSON with the types, the required names and no other names than `schema` has.
+
+    What a reasoning model thought before does not count. Lengths, patterns and ranges are not checked.
+    """
+    return any(_is_json_that_fits(each, schema) for each in (text, without_reasoning(text)))
+
+
+def _is_json_that_fits(text: str, schema: Mapping[str, Any]) -> bool:
     try:
-        return _fits(json.loads(_FENCED.sub(r"\1", text.rpartition("</think>")[2])), schema)
+        return _fits(json.loads(_FENCED.sub(r"\1", text)), schema)
     except (ValueError, RecursionError):
         return False
 

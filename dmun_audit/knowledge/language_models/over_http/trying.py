@@ -15,6 +15,7 @@ import httpx
 from dmun_audit._util.errors import UsageError
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.over_http.error_wordings import Finding, finding
+from dmun_audit.knowledge.language_models.over_http.fault_notes import FaultNotes
 from dmun_audit.knowledge.language_models.over_http.faults import Refused, ServerError, Silence, TemporaryFault
 from dmun_audit.knowledge.language_models.over_http.refusals_of_servers import RESUME, refusal
 from dmun_audit.knowledge.language_models.over_http.request_format import RequestFormat
@@ -28,6 +29,7 @@ LONGEST_PAUSE = 120.0  # seconds; if a server asks for more, the command ends
 TEMPORARY_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _WITH_SCHEMA = 2  # tries with a schema at a server that answers with status 500 each time
 MOST_SILENCES = 8  # of one model in one run: it is too slow for its time-out
+_FAILS_WITH_SCHEMA = "%s fails when a JSON schema is asked for: from now on the schema stands in the question alone"
 _ADAPTATIONS = 40  # of one question's requests; more would be a circle
 
 
@@ -61,6 +63,7 @@ class Client(Protocol):
     endpoint: Endpoint
     accepted: RequestFormat
     concurrency: Concurrency
+    fault_notes: FaultNotes
     first_pause: float
 
     async def send(self, client: httpx.AsyncClient, accepted: RequestFormat, question: Question, max_tokens: int, /) -> Answer:
@@ -127,7 +130,7 @@ class Trying:
     def _adopt(self, worked: RequestFormat) -> None:
         """Ask all later questions in the plainer form that worked where the fuller one failed."""
         if self._plainer and self._client.accepted.response_format != worked.response_format:
-            _LOG.info("%s answers without a JSON schema only", self._client.endpoint.model)
+            _LOG.info(_FAILS_WITH_SCHEMA, self._client.endpoint.model)
             self._client.accepted = replace(self._client.accepted, response_format=worked.response_format)
 
     def _after_silence(self, silence: Silence, sent_tokens: int, open_at_once: int) -> None:
@@ -204,5 +207,6 @@ class Trying:
         usual = self._client.first_pause * 2 ** (self._tries - 1) * random.uniform(0.8, 1.2)
         pause = usual if asked is None else max(usual if self._tries > 1 else 0.0, asked)
         self._tries += 1
-        _LOG.info("no answer (%s); try %d of %d in %.1f seconds", reason, self._tries, tries, pause)
+        self._client.fault_notes.note(reason, tries)
+        _LOG.debug("%s: try %d of %d in %.1f seconds", reason, self._tries, tries, pause)
         await anyio.sleep(pause)
