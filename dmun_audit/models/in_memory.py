@@ -114,8 +114,22 @@ def duplicate(model: LoadedModel) -> OpenedPipeline:
     return OpenedPipeline(pipeline, LoadReport(model.proof["format"], tensor_counts(pipeline)), model.beyond_weights)
 
 
-def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool) -> Any:
-    """A pipeline of the same parts in evaluation mode, without a safety checker. Weights are in `dtype`, or keep their types."""
+def sibling(model: LoadedModel) -> OpenedPipeline:
+    """A second pipeline like a loaded one, on its device, that shares the memory of its weights.
+
+    Modules and tokenizers are its own. A weight may be replaced by another tensor, and must not be written into.
+    """
+    pipeline = _copy(model.pipeline, model.reference.text, dtype=None, own_storage=False, own_tokenizers=True)
+    report = LoadReport(model.proof["format"], tensor_counts(pipeline))
+    return OpenedPipeline(pipeline, report, model.beyond_weights, hashed=model.hashed)
+
+
+def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool, own_tokenizers: bool | None = None) -> Any:
+    """A pipeline of the same parts in evaluation mode, without a safety checker. Weights are in `dtype`, or keep their types.
+
+    Whoever edits the weights may add words too, so the tokenizers are copied where the weights are, if not said otherwise.
+    """
+    own_tokenizers = own_storage if own_tokenizers is None else own_tokenizers
     memo: dict[int, Any] = {}
     for network in modules(pipeline).values():
         in_state = {id(tensor) for tensor in network.state_dict(keep_vars=True).values()}
@@ -126,7 +140,7 @@ def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool
             if own_storage and value.data_ptr() == tensor.data_ptr():
                 value = value.clone()
             memo[id(tensor)] = nn.Parameter(value, requires_grad=False) if isinstance(tensor, nn.Parameter) else value
-    memo |= {id(part): part for part in pipeline.components.values() if _is_shared(part, own_storage)}
+    memo |= {id(part): part for part in pipeline.components.values() if _is_shared(part, own_tokenizers)}
     try:
         private = copy.deepcopy(pipeline, memo)
     except Exception as error:  # whatever the caller's own objects raise
@@ -143,7 +157,7 @@ def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool
     return private
 
 
-def _is_shared(part: Any, own_storage: bool) -> bool:
+def _is_shared(part: Any, own_tokenizers: bool) -> bool:
     """Whether a component is used as it is: a tokenizer, unless words may be added to it.
 
     A tokenizer with scores (T5's) is always used as it is: a copy goes through JSON text, and that changes the last digits of the
@@ -151,7 +165,7 @@ def _is_shared(part: Any, own_storage: bool) -> bool:
     """
     if not hasattr(part, "get_vocab"):
         return False
-    return not own_storage or settings_of(copy.deepcopy(part)) != settings_of(part)
+    return not own_tokenizers or settings_of(copy.deepcopy(part)) != settings_of(part)
 
 
 def _stays_single(network: nn.Module, name: str, value: torch.Tensor, dtype: torch.dtype) -> bool:

@@ -25,7 +25,7 @@ MOST_THAT_MAY_STAY = 0.5  # of a component's tensors, before a warning about a f
 
 
 def load_over(reference: ModelReference, path: Path, base: OpenedPipeline, device: str, planned: Source | None) -> LoadedModel:
-    """Lay the file at `path` over a fresh pipeline of the base, and compare each changed component with its state before.
+    """Lay the file at `path` over a pipeline like the base's, and compare each changed component with its state before.
 
     Raises LoadError where the file does not fit, or where it changes nothing.
     """
@@ -33,7 +33,7 @@ def load_over(reference: ModelReference, path: Path, base: OpenedPipeline, devic
     with OpenContents(path) as contents:
         shapes = pipeline_shapes(pipeline)
         layout = lay_out(contents, shapes)
-        before = _copies(pipeline, layout)
+        before = _before(pipeline, layout)
         adapter = lay_over(pipeline, layout, contents)
         difference = _adapter_difference(pipeline, layout, contents) if adapter else Difference()
         for component, state in before.items():
@@ -54,19 +54,16 @@ def load_over(reference: ModelReference, path: Path, base: OpenedPipeline, devic
     of_adapter = digest([adapter.digest, tensors]) if adapter else ""
     both = of_adapter and base.beyond_weights
     beyond_weights = digest([of_adapter, base.beyond_weights]) if both else of_adapter or base.beyond_weights
-    opened = OpenedPipeline(pipeline, report, beyond_weights)
+    opened = OpenedPipeline(pipeline, report, beyond_weights, hashed=base.hashed)
     return finish(reference, opened, proof, device, confirm_source(reference, planned), getattr(adapter, "set_prompts", None))
 
 
-def _copies(pipeline: Any, layout: Layout) -> dict[str, State]:
-    """The components whose weights the file will change, as they are before."""
+def _before(pipeline: Any, layout: Layout) -> dict[str, State]:
+    """The components whose weights the file will change, as they are before: changed weights get new memory (`overlay`)."""
     touched = {part.component for part in layout.parts} | {name for names in layout.tokens.values() for name in names}
     touched |= set() if layout.adapter else {pair.component for pair in layout.low_rank}
     networks = modules(pipeline)
-    return {
-        component: {name: value.detach().clone() for name, value in networks[component].state_dict().items()}
-        for component in sorted(touched)
-    }
+    return {component: dict(networks[component].state_dict()) for component in sorted(touched)}
 
 
 def _adapter_difference(pipeline: Any, layout: Layout, contents: Contents) -> Difference:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dmun_audit.models.alignment import align
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
-from dmun_audit.models.fingerprint import align, digests
+from dmun_audit.models.fingerprint import Hashed, by_memory, digests, hash_tensors
 from dmun_audit.models.probe import Probe, take_probe
 from dmun_audit.models.proof import LoadProof, LoadReport
 from dmun_audit.models.references import ModelReference
@@ -23,7 +24,7 @@ class OpenedPipeline:
 
     `beyond_weights` is a digest of whatever else decides its images: the folder's own code where it was allowed to run, or what a
     Python caller changed in a pipeline. It is empty for a pipeline that is all configuration and weights. `weights_digest` is
-    given where it is known already.
+    given where it is known already, and `hashed` where the pipeline shares weights with a loaded model.
     """
 
     pipeline: Any
@@ -31,6 +32,7 @@ class OpenedPipeline:
     beyond_weights: str = ""
     weights_digest: str = ""
     tensors_digest: str = ""
+    hashed: Hashed = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,7 @@ class LoadedModel:
     `LoadProof` as plain values. `set_prompts` belongs to an adapter that follows the prompts: it is called with the prompts of a
     batch before the batch is drawn. `beyond_weights` comes from `OpenedPipeline`. `weights_digest` and `tensors_digest` are explained in
     `fingerprint.digests`; images made elsewhere have no tensors. `probe` is None where there is no pipeline, or where
-    it could not be run.
+    it could not be run. `hashed` holds the digests of the pipeline's tensors: a pipeline that shares some need not hash them again.
     """
 
     reference: ModelReference
@@ -54,6 +56,7 @@ class LoadedModel:
     beyond_weights: str = ""
     probe: Probe | None = None
     tensors_digest: str = ""
+    hashed: Hashed = field(default_factory=dict)
 
 
 def finish(
@@ -67,7 +70,8 @@ def finish(
     """Take the digest of the weights, move the pipeline to `device`, and probe it there."""
     pipeline = opened.pipeline
     known = (opened.tensors_digest, opened.weights_digest)
-    of_tensors, of_all = known if all(known) else digests(pipeline, opened.beyond_weights)
+    hashes = {} if all(known) else hash_tensors(pipeline, opened.hashed)
+    of_tensors, of_all = known if all(known) else digests(pipeline, opened.beyond_weights, hashes)
     pipeline.to(device)
     if device == "cpu":
         align(pipeline)
@@ -82,6 +86,7 @@ def finish(
         beyond_weights=opened.beyond_weights,
         probe=probe,
         tensors_digest=of_tensors,
+        hashed=by_memory(pipeline, hashes),
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.errors import LoadError, UsageError
@@ -18,7 +18,7 @@ from dmun_audit.models.files.contents import OpenContents
 from dmun_audit.models.fingerprint import modules
 from dmun_audit.models.folders import DTYPES, first_line, open_folder, quietly
 from dmun_audit.models.headers import read_model_index
-from dmun_audit.models.in_memory import InMemoryModel, duplicate, open_in_memory
+from dmun_audit.models.in_memory import InMemoryModel, duplicate, open_in_memory, sibling
 from dmun_audit.models.laid_over import load_over
 from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
 from dmun_audit.models.overlay import lay_over, pipeline_shapes
@@ -57,14 +57,17 @@ def load_candidate(
     trust_remote_code: bool = False,
     planned: Source | None = None,
 ) -> LoadedModel:
-    """Load a model of any kind and compare it with the base; weights and adapters are laid over a fresh copy of `base`.
+    """Load a model of any kind and compare it with the base; weights and adapters are laid over a pipeline like `base`.
+
+    Where the base is loaded, the candidate shares the memory of every tensor that the file leaves as it is.
 
     An atelier weights file is laid over the atelier's own base. The other arguments are as in `load_pipeline`. Raises what
     `load_pipeline` raises, and LoadError where weights do not fit the base, or where a file laid over it changes nothing.
     """
     started = time.monotonic()
     reference = reference_of(model)
-    below = atelier_own_base(reference) or base
+    own = atelier_own_base(reference)
+    below = base if own is None or (isinstance(base, LoadedModel) and base.reference == own) else own
 
     def fresh() -> OpenedPipeline:
         return _fresh(below, dtype, trust_remote_code)
@@ -73,8 +76,9 @@ def load_candidate(
         loaded = load_images(reference, planned)
     elif reference.kind == "hook":
         loaded = load_function(reference, fresh, dtype, device, planned)
-    elif reference.path is not None and (reference.kind == "weights" or below is not base):
-        loaded = load_over(reference, reference.path, fresh(), device, planned)
+    elif reference.path is not None and (reference.kind == "weights" or own is not None):
+        beside = sibling(below) if _may_share(below) else fresh()
+        loaded = load_over(reference, reference.path, beside, device, planned)
     else:
         opened = _open(model, dtype, trust_remote_code)
         loaded_base = (
@@ -130,6 +134,11 @@ def _fresh(model: Model | LoadedModel, dtype: str, trust_remote_code: bool) -> O
     if model.reference.kind == "memory":
         return duplicate(model)
     return _open(model.reference, dtype, trust_remote_code)
+
+
+def _may_share(model: Model | LoadedModel) -> TypeGuard[LoadedModel]:
+    """Whether a model is loaded, and is all weights and configuration: code of a folder's own may keep things in memory."""
+    return isinstance(model, LoadedModel) and (model.reference.kind == "memory" or not model.beyond_weights)
 
 
 def _open(model: Model, dtype: str, trust_remote_code: bool, editable: bool = False) -> OpenedPipeline:

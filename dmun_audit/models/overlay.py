@@ -1,4 +1,7 @@
-"""Lays a weights file over the pipeline of its base, one tensor at a time."""
+"""Lays a weights file over the pipeline of its base, one tensor at a time.
+
+Every changed tensor gets memory of its own. So the pipeline may share the memory of its weights with the base's.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ def lay_over(pipeline: Any, layout: Layout, contents: Contents) -> Any:
 
 def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], contents: Contents) -> None:
     filled: dict[tuple[str, str], str] = {}
-    states = {component: network.state_dict() for component, network in networks.items()}
+    states = {component: network.state_dict(keep_vars=True) for component, network in networks.items()}
     binary = large = 0
     for part in parts:
         place = states[part.component][actual_name(networks[part.component], part.place)]
@@ -63,13 +66,18 @@ def _replace(networks: Mapping[str, torch.nn.Module], parts: Iterable[Part], con
         if tensor.numel() >= MASK_AT_LEAST:
             large += 1
             binary += bool(((tensor == 0) | (tensor == 1)).all())
-        place.copy_(tensor)
+        _give(place, tensor)
     if large and binary == large:
         raise LoadError(
             f"{contents.path} holds only zeros and ones",
             "it looks like a saliency mask, and no weights",
             "name the edited weights",
         )
+
+
+def _give(place: torch.Tensor, numbers: torch.Tensor) -> None:
+    """Let a weight of a network hold these numbers, in memory that it shares with nothing."""
+    place.data = torch.empty(place.shape, dtype=place.dtype, device=place.device).copy_(numbers)
 
 
 def _read(part: Part, contents: Contents, rows: int) -> torch.Tensor:
@@ -88,10 +96,10 @@ def _merge(networks: Mapping[str, torch.nn.Module], layout: Layout, contents: Co
     for pair in layout.low_rank:
         _require_finite_sources(contents, pair.sources())
         network = networks[pair.component]
-        place = network.state_dict()[actual_name(network, pair.place)]
+        place = network.state_dict(keep_vars=True)[actual_name(network, pair.place)]
         result = merged(place, pair, contents)
         require_finite(str(contents.path), {pair.up: result})
-        place.copy_(result)
+        _give(place, result)
 
 
 def _require_finite_sources(contents: Contents, names: Iterable[str]) -> None:

@@ -15,7 +15,8 @@ from drawing import draw
 from safetensors.torch import save_file
 
 from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit.models.fingerprint import align, modules, settings_of
+from dmun_audit.models.alignment import align
+from dmun_audit.models.fingerprint import modules, settings_of
 from dmun_audit.models.in_memory import in_memory_model
 from dmun_audit.models.loading import is_atelier_base, load_candidate, load_pipeline
 from dmun_audit.models.references import WEIGHTS_FOLDER, parse_reference

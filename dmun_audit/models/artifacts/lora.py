@@ -224,11 +224,11 @@ def _table(path: Path, text: str) -> dict[str, Any]:
 
 
 def merged(weight: torch.Tensor, pair: LowRank, contents: Contents) -> torch.Tensor:
-    """The weight that `pair` makes of the base's `weight`: the same shape and dtype, computed in float32 or wider."""
+    """The weight that `pair` makes of the base's `weight`: the same shape and dtype, computed on the CPU in float32 or wider."""
     import torch
 
     wide = torch.promote_types(weight.dtype, torch.float32)
-    changed = weight.to(wide) + delta(pair, contents, wide).reshape(weight.shape)
+    changed = weight.detach().to("cpu", wide) + delta(pair, contents, wide).reshape(weight.shape)
     if pair.magnitude is not None:
         magnitude = contents.tensor(pair.magnitude).to(wide)
         by_input = pair.magnitude.endswith("dora_scale") and magnitude.dim() > 1 and magnitude.shape[0] == 1  # older LyCORIS

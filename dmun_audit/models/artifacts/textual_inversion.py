@@ -84,5 +84,7 @@ def add_tokens(pipeline: Any, layout: Layout, contents: Contents) -> None:
             if token in tokenizer.get_vocab():
                 raise LoadError(f"{contents.path}: the base already knows the word {token!r}", "", "rename the token in the file")
             encoder = getattr(pipeline, component)
+            words = encoder.get_input_embeddings().weight
+            words.data = words.data.clone()  # the loader writes into a table that has a free row, and the base may share it
             tensor = contents.tensor(name).to(encoder.dtype)
             pipeline.load_textual_inversion({token: tensor}, token=token, tokenizer=tokenizer, text_encoder=encoder)
