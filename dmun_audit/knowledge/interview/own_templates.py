@@ -109,8 +109,8 @@ def _check(templates: Templates, name: str, path: Path) -> None:
         raise UsageError(f"{path} cannot be read as a question", str(error), "shorten its expressions") from None
     available = _available(name)
     for variable in sorted(used - available):
-        uses = (*tree.find_all(nodes.Name), *tree.find_all(nodes.NSRef))
-        line = min(node.lineno for node in uses if node.name == variable)
+        lines = [node.lineno for node in tree.find_all(nodes.Name) if node.name == variable]
+        line = min(lines + [node.lineno for node in tree.find_all(nodes.NSRef) if node.name == variable])
         why = f"it has {', '.join(sorted(available))}"
         raise UsageError(f"{path}, line {line}: the question has no value {variable!r}", why, "use one of these")
     if missing := sorted(_NEEDED.get(name, {"target", "listed", "wanted"} & _of_built_in(name)) - used):
