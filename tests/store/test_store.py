@@ -1,10 +1,12 @@
 """The store: whole files or none, digests checked, keys that change with whatever changes the pixels."""
 
+import io
 import multiprocessing
 import os
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.store.embeddings import EmbeddingStore
@@ -66,11 +68,60 @@ def test_a_damaged_image_counts_as_absent(tmp_path, pixels, damage):
     assert key not in store
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that are decoded from now on."""
+    opened, open_image = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file, *rest: opened.append(file) or open_image(file, *rest))
+    return opened
+
+
+def test_an_image_is_found_without_decoding_it(tmp_path, pixels, decoded):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {})
+    assert key in store
+    assert not decoded
+    assert np.array_equal(store.read(key), pixels)
+    assert decoded == [store.path(key)]
+
+
+def test_an_image_of_an_earlier_version_is_decoded_to_find_it(tmp_path, pixels, decoded):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {})
+    unsealed = io.BytesIO()
+    with Image.open(store.path(key)) as image:  # Pillow keeps no chunk that it does not know
+        image.load()
+        Image.fromarray(pixels).save(unsealed, "PNG", pnginfo=_texts(image))
+    store.path(key).write_bytes(unsealed.getvalue())
+    decoded.clear()
+    assert key in store
+    assert len(decoded) == 1
+    other = key[:-1] + ("0" if key[-1] != "0" else "1")
+    store.path(other).write_bytes(unsealed.getvalue())
+    assert other not in store
+
+
+def _texts(image):
+    texts = PngImagePlugin.PngInfo()
+    for name, text in image.text.items():
+        texts.add_text(name, text)
+    return texts
+
+
+def test_no_changed_byte_of_an_image_goes_unnoticed_unless_the_pixels_are_right(tmp_path, pixels):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {"prompt": "a cat"})
+    data = store.path(key).read_bytes()
+    for place in range(len(data)):
+        store.path(key).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        found, kept = key in store, store.read(key)
+        assert found == (kept is not None), place
+        assert kept is None or np.array_equal(kept, pixels), place
+
+
 def test_swapped_pixels_with_a_valid_png_are_noticed(tmp_path, pixels):
     store, key = ImageStore(tmp_path), image_key(**FACTS)
     store.write(key, pixels, {})
-    from PIL import Image
-
     Image.fromarray(255 - pixels).save(store.path(key))
     assert store.read(key) is None
 
@@ -84,6 +135,7 @@ def test_an_image_under_another_key_counts_as_absent_and_is_logged(tmp_path, pix
     store.path(keys[1]).parent.mkdir(parents=True, exist_ok=True)
     store.path(keys[1]).write_bytes(store.path(keys[0]).read_bytes())
     assert store.read(keys[1]) is None
+    assert keys[1] not in store
     assert "under its key" in caplog.text
     assert keys[1] in caplog.text
     assert np.array_equal(store.read(keys[0]), pixels)
