@@ -11,7 +11,7 @@ import numpy as np
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
 from dmun_audit.judge.calibration import calibrated_threshold
-from dmun_audit.judge.clip import ClipJudge
+from dmun_audit.judge.clip import BATCH_SIZE, ClipJudge
 from dmun_audit.judge.detection import LOWEST_THRESHOLD, THRESHOLD_CAP, Threshold, clip_scores, label_shares
 from dmun_audit.judge.protocol import ScoreScale, StoredImageDetector
 from dmun_audit.judge.views import View
@@ -65,24 +65,22 @@ class ClipScorer:
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
-        for key in keys:
-            if key not in self._embeddings and (stored := self._store.read(key)) is not None and np.isfinite(stored).all():
-                self._embeddings[key] = stored
-        new = [key for key in dict.fromkeys(keys) if key not in self._embeddings]
+        new = [key for key in keys if key not in self._embeddings]
         if new:
-            start = perf_counter()
-            vectors = self.judge.embed_images(self._read(new))
-            if not np.isfinite(vectors).all():
-                raise LoadError(
-                    f"judge {self.judge.reference!r} gives embeddings that are not finite",
-                    "a score of them would count as “not detected”",
-                    "use another judge, or repair its weights",
-                )
-            for key, vector in zip(new, vectors, strict=True):
-                self._store.write(key, vector)
-                self._embeddings[key] = vector
-            _LOG.debug("embedded %d images with %r in %.2f s", len(new), self.judge.reference, perf_counter() - start)
+            self._embeddings |= self._store.complete(new, self._embed, BATCH_SIZE)
         return np.stack([self._embeddings[key] for key in keys])
+
+    def _embed(self, keys: list[str]) -> np.ndarray:
+        start = perf_counter()
+        vectors = self.judge.embed_images(self._read(keys))
+        if not np.isfinite(vectors).all():
+            raise LoadError(
+                f"judge {self.judge.reference!r} gives embeddings that are not finite",
+                "a score of them would count as “not detected”",
+                "use another judge, or repair its weights",
+            )
+        _LOG.debug("embedded %d images with %r in %.2f s", len(keys), self.judge.reference, perf_counter() - start)
+        return vectors
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
         """Scores (n,) in [0, 1]: the probability of the target's label among the labels of target, rivals and anchors."""

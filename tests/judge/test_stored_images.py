@@ -105,7 +105,7 @@ def test_a_number_that_is_no_score_is_an_error_and_is_not_stored(score, read, tm
     store = EmbeddingStore(tmp_path, _Damaged.digest)
     with pytest.raises(LoadError, match="no scores between 0 and 1"):
         CachedDetector(_Damaged(score), store, read).target_scores(KEYS[:1])
-    assert store.read(KEYS[0]) is None
+    assert not store.read(KEYS[:1])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -113,7 +113,7 @@ def test_embeddings_that_are_not_finite_are_an_error_wherever_they_come_from(val
     loader = JudgeLoader("cpu")
     scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, read)
     good = scorer.embeddings(KEYS)
-    scorer._store.write(KEYS[0], np.full_like(good[0], value))  # as a damaged judge of another version may have left it
+    scorer._store.write({KEYS[0]: np.full_like(good[0], value)})  # as a damaged judge of another version may have left it
     fresh = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
     assert np.array_equal(fresh.embeddings(KEYS), good)
     with pytest.MonkeyPatch.context() as patched:

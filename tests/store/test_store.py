@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from dmun_audit._util.errors import StoreError
-from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.environment import judging_environment, rendering_environment
 from dmun_audit.store.files import held, require_writable, write_atomically
 from dmun_audit.store.images import ImageStore, image_key
@@ -149,30 +148,6 @@ def test_pixels_of_another_shape_do_not_match(tmp_path, pixels):
     assert store.path(key).read_bytes() != other
 
 
-def test_a_vector_under_another_key_or_judge_counts_as_absent_and_is_logged(tmp_path, caplog):
-    vector, ours, theirs = np.linspace(0, 1, 5, dtype=np.float32), "ab" * 32, "ab" + "cd" * 31
-    store, other = EmbeddingStore(tmp_path, "f" * 64, {"torch": "1"}), EmbeddingStore(tmp_path, "e" * 64, {"torch": "1"})
-    store.write(ours, vector)
-    (file,) = tmp_path.rglob("*.f32")
-    other.write(theirs, vector)
-    for place in (file.with_name(f"{theirs}.f32"), other.folder / "ab" / file.name):
-        place.write_bytes(file.read_bytes())
-    assert store.read(theirs) is None
-    assert other.read(ours) is None
-    assert caplog.text.count("under its key") == 2
-    assert np.array_equal(store.read(ours), vector)
-
-
-def test_embeddings_of_other_versions_are_not_used(tmp_path):
-    vector = np.linspace(0, 1, 5, dtype=np.float32)
-    one, other = (EmbeddingStore(tmp_path, "f" * 64, {"open_clip_torch": number}) for number in ("2", "3"))
-    one.write("ab" * 32, vector)
-    assert other.read("ab" * 32) is None
-    other.write("ab" * 32, 1 - vector)
-    assert np.array_equal(one.read("ab" * 32), vector)
-    assert np.array_equal(other.of_judge("f" * 64).read("ab" * 32), 1 - vector)
-
-
 def test_the_environment_names_versions_and_device():
     import diffusers
     import torch
@@ -182,17 +157,6 @@ def test_the_environment_names_versions_and_device():
     assert images["diffusers"] == diffusers.__version__
     assert {"transformers", "open_clip_torch", "pillow"} <= embeddings.keys()
     assert torch.backends.cpu.get_cpu_capability() in images["device"]
-
-
-def test_embeddings_come_back_and_damage_is_noticed(tmp_path):
-    store = EmbeddingStore(tmp_path, "f" * 64)
-    vector = np.linspace(0, 1, 5, dtype=np.float32)
-    store.write("ab" * 32, vector)
-    assert np.array_equal(store.read("ab" * 32), vector)
-    path = next(tmp_path.rglob("*.f32"))
-    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert store.read("ab" * 32) is None
-    assert EmbeddingStore(tmp_path, "e" * 64).read("ab" * 32) is None
 
 
 def _write_often(path, value):
