@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
@@ -53,19 +54,19 @@ def audit(cases: int, store: Path, folder: Path) -> None:
     from dmun_audit.policy import load_policy
     from dmun_audit.render import engine
 
-    engine.open_sampler = lambda *model, **settings: StandIn()
     pack, policy = open_knowledge(PACK), load_policy("smoke")
     first = pack.adversarial[0]
     prompts = tuple(first.model_copy(update={"text": f"{first.text}, number {number}"}) for number in range(cases))
     adversarial = replace(policy.adversarial, prompts=cases, validation_images=2, valid_at=2, minimum_valid=1, images=cases)
-    dmun_audit.audit(
-        "atelier:noop",
-        dossier=pack.model_copy(update={"adversarial": prompts}),
-        policy=replace(policy, adversarial=adversarial, images_at_most=100 + 10 * cases),
-        store=store,
-        audit_dir=folder,
-        keep_going=True,
-    )
+    with patch.object(engine, "open_sampler", lambda *model, **settings: StandIn()):
+        dmun_audit.audit(
+            "atelier:noop",
+            dossier=pack.model_copy(update={"adversarial": prompts}),
+            policy=replace(policy, adversarial=adversarial, images_at_most=100 + 10 * cases),
+            store=store,
+            audit_dir=folder,
+            keep_going=True,
+        )
 
 
 def fill(store: Path, start: int, end: int) -> None:

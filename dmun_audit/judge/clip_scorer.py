@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import islice
 from time import perf_counter
 
 import numpy as np
@@ -44,6 +45,7 @@ class ClipScorer:
         self._store = store
         self._read = read
         self._embeddings: dict[str, np.ndarray] = {}
+        self._expected: dict[str, None] = {}  # keys, in order
         self._view = ""
         self._through: dict[str, ClipScorer] = {}
         target = dossier.target
@@ -65,10 +67,26 @@ class ClipScorer:
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
-        new = [key for key in keys if key not in self._embeddings]
+        new = list(dict.fromkeys(key for key in keys if key not in self._embeddings))
         if new:
-            self._embeddings |= self._store.complete(new, self._embed, BATCH_SIZE)
+            self._forget(new)
+            others = list(islice(self._expected, -len(new) % BATCH_SIZE))
+            self._forget(others)
+            self._embeddings |= self._store.complete([*new, *others], self._embed, BATCH_SIZE)
         return np.stack([self._embeddings[key] for key in keys])
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Tell it of images that are stored now and will be asked for later.
+
+        The model computes whole batches. Expected images fill the rest of a batch, which would be computed for nothing otherwise.
+        """
+        self._expected |= dict.fromkeys(key for key in keys if key not in self._embeddings)
+        for seen in self._through.values():
+            seen.expect(keys)
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._expected.pop(key, None)
 
     def _embed(self, keys: list[str]) -> np.ndarray:
         start = perf_counter()
@@ -100,6 +118,7 @@ class ClipScorer:
             detector = self.detector.through(view) if self.detector else None
             seen = ClipScorer(self.judge, self.dossier, store, view.reader(self._read), detector)
             seen._view = f"{self._view} {view.name}".strip()
+            seen.expect(list(self._expected))
             self._through[view.name] = seen
         return self._through[view.name]
 

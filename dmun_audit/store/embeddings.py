@@ -48,7 +48,7 @@ class EmbeddingStore:
         return EmbeddingStore(self._store, judge, self._environment)
 
     def complete(
-        self, keys: Iterable[str], compute: Callable[[list[str]], Sequence[np.ndarray]], per_write: int
+        self, keys: Iterable[str], compute: Callable[[list[str]], Iterable[np.ndarray]], per_write: int
     ) -> dict[str, np.ndarray]:
         """The vectors of the images `keys`. `compute` gives those that the store lacks, and is called with `per_write` keys at most.
 

@@ -13,6 +13,7 @@ from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import LOWEST_THRESHOLD, calibrate, label_shares
 from dmun_audit.judge.loading import JudgeLoader
 from dmun_audit.judge.protocol import ScoreScale
+from dmun_audit.judge.views import CLEAR
 from dmun_audit.models.references import atelier_judge
 from dmun_audit.store.embeddings import EmbeddingStore
 
@@ -86,6 +87,19 @@ def test_a_server_gets_each_image_once_and_has_a_fixed_threshold(dossier, read, 
             assert set(server.target_scores(KEYS).tolist()) == {0.0, 1.0}
             assert (server.threshold(KEYS).value, server.threshold(KEYS).images) == (0.5, 0)
         assert chat.answered == len(KEYS)
+
+
+def test_expected_images_fill_the_batch_that_the_judge_computes_anyway(dossier, read, images, tmp_path):
+    scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
+    scorer.expect(KEYS[:5])
+    assert np.array_equal(scorer.embeddings(KEYS[3:4]), scorer.judge.embed_images(images[3:4]))
+    assert read.read == [KEYS[3], *KEYS[:3], KEYS[4]]
+    assert np.array_equal(scorer.embeddings(KEYS[:5]), scorer.judge.embed_images(images[:5]))
+    assert len(read.read) == 5
+    through = scorer.through(CLEAR)
+    scorer.expect(KEYS[5:8])
+    through.embeddings(KEYS[5:6])
+    assert read.read[5:] == KEYS[5:8]
 
 
 class _Damaged:
