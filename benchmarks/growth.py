@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from unittest.mock import patch
 
@@ -102,63 +103,67 @@ def row(count: int, figures: tuple[float, float, float]) -> None:
     print(f"| {count:,} | {wall:.1f} | {processor:.1f} | {peak:.0f} |", flush=True)
 
 
-def exponent(counts: Sequence[int], seconds: Sequence[float]) -> str:
-    """How the time grows beyond that of the smallest count: the slope of its logarithm between the two largest counts."""
-    first, *others = seconds
-    extra = [each - first for each in others]
-    milliseconds = 1000 * extra[-1] / (counts[-1] - counts[0])
-    if len(extra) < 2 or min(extra[-2:]) <= 0:
-        return f"{milliseconds:.2f} ms each"
-    slope = np.log(extra[-1] / extra[-2]) / np.log((counts[-1] - counts[0]) / (counts[-2] - counts[0]))
-    return f"{milliseconds:.2f} ms each; the time grows with the power {slope:.2f}"
+def growth(counts: Sequence[int], seconds: Sequence[float]) -> str:
+    """The time of each further one, between every two counts that follow each other. Equal times: the time is linear."""
+    steps = zip(pairwise(counts), pairwise(seconds), strict=True)
+    each = [1000 * (later - earlier) / (more - fewer) for (fewer, more), (earlier, later) in steps]
+    return "CPU milliseconds of each further one: " + ", ".join(f"{milliseconds:.2f}" for milliseconds in each)
+
+
+def by_cases(counts: Sequence[int], folder: Path) -> None:
+    """Print the table over the number of cases."""
+    print("| cases | seconds | CPU seconds | peak MB |\n|---:|---:|---:|---:|", flush=True)
+    _audited(counts[-1], folder, "first")  # fills the store
+    seconds = []
+    for count in counts:
+        figures = _audited(count, folder, f"run-{count}")
+        seconds.append(figures[1])
+        row(count, figures)
+    print(growth(counts, seconds), "\n", flush=True)
+
+
+def by_images(counts: Sequence[int], folder: Path) -> None:
+    """Print the table over the number of images in the store."""
+    print("| images in the store | seconds | CPU seconds | peak MB |\n|---:|---:|---:|---:|", flush=True)
+    _audited(FEW, folder, "first")
+    start, seconds = 0, []
+    for count in counts:
+        fill(folder / "store", start, count)
+        start = count
+        figures = _audited(FEW, folder, f"run-{count}")
+        seconds.append(figures[1])
+        row(count, figures)
+    print(growth(counts, seconds), "\n", flush=True)
+
+
+def _audited(count: int, folder: Path, run: str) -> tuple[float, float, float]:
+    return measured(["-m", "benchmarks.growth", "--one", str(count), str(folder / "store"), str(folder / run)])
+
+
+def start_up() -> None:
+    """Print the table of what takes no audit."""
+    print("| start-up | seconds | CPU seconds | peak MB |\n|---|---:|---:|---:|")
+    for option in ("--help", "--collect-only"):
+        wall, processor, peak = measured(["-m", "pytest", "audits/", option, "-q", "-p", "no:cacheprovider"])
+        print(f"| `pytest audits/ {option}` | {wall:.1f} | {processor:.1f} | {peak:.0f} |", flush=True)
 
 
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", default="10,100,1000")
-    parser.add_argument("--images", default="1000,10000,100000")
+    parser.add_argument("--cases", default="10,100,1000", help="numbers of cases; empty: no such table")
+    parser.add_argument("--images", default="1000,10000,100000", help="numbers of images in the store; empty: no such table")
     parser.add_argument("--one", nargs=3, metavar=("CASES", "STORE", "FOLDER"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         count, store, run = arguments.one
-        return audit(int(count), Path(store), Path(run))
-    cases, images = ([int(number) for number in text.split(",")] for text in (arguments.cases, arguments.images))
-    with tempfile.TemporaryDirectory() as made:
-        audits = 0
-
-        def one(count: int, store: Path) -> tuple[float, float, float]:
-            nonlocal audits
-            audits += 1
-            return measured(["-m", "benchmarks.growth", "--one", str(count), str(store), str(Path(made, f"run-{audits}"))])
-
-        store = Path(made, "store")
-        print("| cases | seconds | CPU seconds | peak MB |\n|---:|---:|---:|---:|", flush=True)
-        one(cases[-1], store)  # fills the store
-        by_cases = []
-        for count in cases:
-            by_cases.append(one(count, store))
-            row(count, by_cases[-1])
-        print(exponent(cases, [each[1] for each in by_cases]))
-
-        store = Path(made, "filled")
-        one(FEW, store)
-        print(f"\n{FEW} cases over a larger and larger store:\n", flush=True)
-        print("| images in the store | seconds | CPU seconds | peak MB |\n|---:|---:|---:|---:|", flush=True)
-        there, filling = 0, []
-        for count in images:
-            started = time.process_time()
-            fill(store, there, count)
-            filling.append((time.process_time() - started) / (count - there))
-            there = count
-            row(count, one(FEW, store))
-        print("writing an image and two embeddings: " + ", ".join(f"{1000 * each:.2f}" for each in filling) + " ms of CPU each")
-
-    print("\n| start-up | seconds | CPU seconds | peak MB |\n|---|---:|---:|---:|")
-    for option in ("--help", "--collect-only"):
-        wall, processor, peak = measured(["-m", "pytest", "audits/", option, "-q", "-p", "no:cacheprovider"])
-        print(f"| `pytest audits/ {option}` | {wall:.1f} | {processor:.1f} | {peak:.0f} |", flush=True)
-    return None
+        audit(int(count), Path(store), Path(run))
+        return
+    for table, text in ((by_cases, arguments.cases), (by_images, arguments.images)):
+        if text:
+            with tempfile.TemporaryDirectory() as made:
+                table([int(number) for number in text.split(",")], Path(made))
+    start_up()
 
 
 if __name__ == "__main__":
