@@ -13,7 +13,7 @@ from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.evidence.schema import ImageRecord
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.knowledge.words.content_words import content_words
-from dmun_audit.measures.quality import collapse_share
+from dmun_audit.measures.quality import collapsed
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.runtime.sequential_sampler import SequentialSampler
 
@@ -151,7 +151,7 @@ class WrittenMeasures:
         self._observations, self._detection = observations, detection
 
     def collapsed(self, images):
-        return collapse_share(self._observations.images(images))
+        return float(collapsed(self._observations.images(images)).mean())
 
     def detection(self):
         return self._detection

@@ -83,11 +83,8 @@ class _EmbeddingsInMemory(EmbeddingStore):
     def __init__(self, vectors: dict[str, np.ndarray]) -> None:
         self._vectors = vectors
 
-    def read(self, key: str) -> np.ndarray | None:
-        return self._vectors[key]
-
-    def write(self, key: str, vector: np.ndarray) -> None:
-        raise AssertionError("every embedding is in memory")
+    def read(self, keys: Sequence[str]) -> dict[str, np.ndarray]:
+        return {key: self._vectors[key] for key in keys}
 
 
 def _no_images(keys: Sequence[str]) -> list[np.ndarray]:

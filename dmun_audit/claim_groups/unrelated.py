@@ -25,7 +25,6 @@ from dmun_audit.knowledge.plain_prompts import far_prompts
 from dmun_audit.knowledge.remainders import distinct
 from dmun_audit.knowledge.words.content_words import content_words
 from dmun_audit.measures.frechet import frechet_distance
-from dmun_audit.measures.quality import collapsed
 from dmun_audit.plan.case import Case, ImageRequest, Side, by_rounds, case_id, pooled_case, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
@@ -268,7 +267,7 @@ def _retrieved(images: Sequence[ImageRequest], captions: Captions, context: Case
 
 
 def _empty(images: Sequence[ImageRequest], context: CaseContext) -> list[bool]:
-    return list(map(bool, collapsed(context.observations.images(images))))
+    return [bool(context.measures.collapsed([image])) for image in images]
 
 
 def _right(images: Sequence[ImageRequest], context: CaseContext) -> list[int]:

@@ -15,7 +15,6 @@ from dmun_audit.judge.detection import THRESHOLD_CAP, Threshold
 from dmun_audit.judge.protocol import Detector
 from dmun_audit.judge.views import View
 from dmun_audit.store.embeddings import EmbeddingStore
-from dmun_audit.store.files import held
 
 IMAGES_PER_WRITE = 16  # a stopped run keeps the scores of all images but the last few
 
@@ -41,11 +40,10 @@ class CachedDetector:
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
         """See `StoredImageDetector.target_scores`. Raises LoadError unless the detector gives numbers in [0, 1]."""
-        if self._without_score(keys):
-            with held(self._store.folder / ".lock"):  # other processes wait, and do not score the same images
-                new = self._without_score(keys)
-                for start in range(0, len(new), IMAGES_PER_WRITE):
-                    self._score(new[start : start + IMAGES_PER_WRITE])
+        new = [key for key in keys if key not in self._scores]
+        if new:
+            stored = self._store.complete(new, self._score, IMAGES_PER_WRITE)
+            self._scores |= {key: float(score[0]) for key, score in stored.items()}
         return np.array([self._scores[key] for key in keys], dtype=np.float64)
 
     def threshold(self, keys: Sequence[str], cap: float = THRESHOLD_CAP) -> Threshold:
@@ -61,14 +59,8 @@ class CachedDetector:
             self._through[view.name] = seen
         return self._through[view.name]
 
-    def _without_score(self, keys: Sequence[str]) -> list[str]:
-        """The keys of images without a score, each once. Reads the scores of the others from the store."""
-        for key in keys:
-            if key not in self._scores and (stored := self._store.read(key)) is not None:
-                self._scores[key] = float(stored[0])
-        return [key for key in dict.fromkeys(keys) if key not in self._scores]
-
-    def _score(self, keys: Sequence[str]) -> None:
+    def _score(self, keys: list[str]) -> np.ndarray:
+        """Scores (n, 1) of n images."""
         start = perf_counter()
         given = self._detector.target_scores(self._read(keys))
         try:
@@ -79,7 +71,5 @@ class CachedDetector:
             raise LoadError(
                 f"judge {self.reference!r} gave no scores between 0 and 1", "its weights may be damaged", "use another judge"
             )
-        for key, score in zip(keys, scores, strict=True):
-            self._store.write(key, np.array([score]))
-            self._scores[key] = float(score)
         _LOG.debug("scored %d images with %r in %.2f s", len(keys), self.reference, perf_counter() - start)
+        return scores[:, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from itertools import islice
 from time import perf_counter
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
 from dmun_audit.judge.calibration import calibrated_threshold
-from dmun_audit.judge.clip import ClipJudge
+from dmun_audit.judge.clip import BATCH_SIZE, ClipJudge
 from dmun_audit.judge.detection import LOWEST_THRESHOLD, THRESHOLD_CAP, Threshold, clip_scores, label_shares
 from dmun_audit.judge.protocol import ScoreScale, StoredImageDetector
 from dmun_audit.judge.views import View
@@ -44,6 +45,7 @@ class ClipScorer:
         self._store = store
         self._read = read
         self._embeddings: dict[str, np.ndarray] = {}
+        self._expected: dict[str, None] = {}  # keys, in order
         self._view = ""
         self._through: dict[str, ClipScorer] = {}
         target = dossier.target
@@ -65,24 +67,38 @@ class ClipScorer:
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
-        for key in keys:
-            if key not in self._embeddings and (stored := self._store.read(key)) is not None and np.isfinite(stored).all():
-                self._embeddings[key] = stored
-        new = [key for key in dict.fromkeys(keys) if key not in self._embeddings]
+        new = list(dict.fromkeys(key for key in keys if key not in self._embeddings))
         if new:
-            start = perf_counter()
-            vectors = self.judge.embed_images(self._read(new))
-            if not np.isfinite(vectors).all():
-                raise LoadError(
-                    f"judge {self.judge.reference!r} gives embeddings that are not finite",
-                    "a score of them would count as “not detected”",
-                    "use another judge, or repair its weights",
-                )
-            for key, vector in zip(new, vectors, strict=True):
-                self._store.write(key, vector)
-                self._embeddings[key] = vector
-            _LOG.debug("embedded %d images with %r in %.2f s", len(new), self.judge.reference, perf_counter() - start)
+            self._forget(new)
+            others = list(islice(self._expected, -len(new) % BATCH_SIZE))
+            self._forget(others)
+            self._embeddings |= self._store.complete([*new, *others], self._embed, BATCH_SIZE)
         return np.stack([self._embeddings[key] for key in keys])
+
+    def expect(self, keys: Sequence[str]) -> None:
+        """Tell it of images that are stored now and will be asked for later.
+
+        The model computes whole batches. Expected images fill the rest of a batch, which would be computed for nothing otherwise.
+        """
+        self._expected |= dict.fromkeys(key for key in keys if key not in self._embeddings)
+        for seen in self._through.values():
+            seen.expect(keys)
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._expected.pop(key, None)
+
+    def _embed(self, keys: list[str]) -> np.ndarray:
+        start = perf_counter()
+        vectors = self.judge.embed_images(self._read(keys))
+        if not np.isfinite(vectors).all():
+            raise LoadError(
+                f"judge {self.judge.reference!r} gives embeddings that are not finite",
+                "a score of them would count as “not detected”",
+                "use another judge, or repair its weights",
+            )
+        _LOG.debug("embedded %d images with %r in %.2f s", len(keys), self.judge.reference, perf_counter() - start)
+        return vectors
 
     def target_scores(self, keys: Sequence[str]) -> np.ndarray:
         """Scores (n,) in [0, 1]: the probability of the target's label among the labels of target, rivals and anchors."""
@@ -102,6 +118,7 @@ class ClipScorer:
             detector = self.detector.through(view) if self.detector else None
             seen = ClipScorer(self.judge, self.dossier, store, view.reader(self._read), detector)
             seen._view = f"{self._view} {view.name}".strip()
+            seen.expect(list(self._expected))
             self._through[view.name] = seen
         return self._through[view.name]
 

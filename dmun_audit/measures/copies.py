@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,12 +62,15 @@ def is_copy(image: np.ndarray, original: np.ndarray) -> bool:
 def _likenesses(image: np.ndarray, original: np.ndarray) -> Iterator[float]:
     """The likeness for each orientation, scale and blur; those that take little time first."""
     grey, turned = _grey(image), list(_orientations(_grey(original)))
-    yield from (_alike(grey, picture) for picture in turned)
-    yield from (_alike(grey, ndimage.gaussian_filter(picture, _BLUR)) for picture in turned)
+    tiles = _tiled(grey)
+    yield from (_alike(tiles, _tiled(picture)) for picture in turned)
+    yield from (_alike(tiles, _tiled(ndimage.gaussian_filter(picture, _BLUR))) for picture in turned)
+    whole, wholes = _Whole(grey), [_Whole(picture) for picture in turned]
     for scale in SCALES:
-        for picture in turned:
-            yield _alike_within(grey, picture, scale)
-            yield _alike_within(picture, grey, scale)
+        part = _part(grey, scale)
+        for each in wholes:
+            yield whole.likeness(_part(each.picture, scale))
+            yield each.likeness(part)
 
 
 def repeats_of(images: Sequence[np.ndarray]) -> list[bool]:
@@ -82,28 +86,35 @@ def repeats_of(images: Sequence[np.ndarray]) -> list[bool]:
     ][1:]
 
 
-def _alike(grey: Grey, original: Grey) -> float:
-    """The absolute correlation that three quarters of the tiles reach, all with one sign; both pictures (side, side).
+@dataclass(frozen=True)
+class _Tiled:
+    """The tiles of a picture, each centred (tiles, pixels); their lengths as vectors; and which of them have structure."""
 
-    Tiles without structure in `original` do not count.
-    """
-    ours, theirs = _tiles(grey), _tiles(original)
-    textured = theirs.std(axis=1) > _FLAT
-    if not textured.any():
-        return 0.0
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-    products = (ours * theirs).sum(axis=1)
-    correlations = np.divide(products, lengths, out=np.zeros(len(lengths)), where=lengths > 1e-9)[textured]
-    return float(max(np.quantile(correlations, _WORST_QUARTER), np.quantile(-correlations, _WORST_QUARTER), 0.0))
+    tiles: Grey
+    lengths: Grey
+    textured: NDArray[np.bool_]
 
 
-def _tiles(picture: Grey) -> Grey:
-    """The tiles of a picture (side, side), each centred: (tiles, pixels)."""
+def _tiled(picture: Grey) -> _Tiled:
+    """The tiles of a picture (side, side)."""
     side = picture.shape[0] // _TILES
     cut = picture[: side * _TILES, : side * _TILES].reshape(_TILES, side, _TILES, side).swapaxes(1, 2)
     tiles = cut.reshape(_TILES * _TILES, side * side)
-    centred: Grey = tiles - tiles.mean(axis=1, keepdims=True)
-    return centred
+    centred = tiles - tiles.mean(axis=1, keepdims=True)
+    return _Tiled(centred, np.linalg.norm(centred, axis=1), centred.std(axis=1) > _FLAT)
+
+
+def _alike(ours: _Tiled, theirs: _Tiled) -> float:
+    """The absolute correlation that three quarters of the tiles reach, all with one sign.
+
+    Tiles without structure in `theirs`, the original, do not count.
+    """
+    if not theirs.textured.any():
+        return 0.0
+    lengths = ours.lengths * theirs.lengths
+    products = (ours.tiles * theirs.tiles).sum(axis=1)
+    correlations = np.divide(products, lengths, out=np.zeros(len(lengths)), where=lengths > 1e-9)[theirs.textured]
+    return float(max(*np.quantile([correlations, -correlations], _WORST_QUARTER, axis=1), 0.0))
 
 
 def _orientations(picture: Grey) -> Iterator[Grey]:
@@ -114,23 +125,41 @@ def _orientations(picture: Grey) -> Iterator[Grey]:
         yield turned[:, ::-1]
 
 
-def _alike_within(whole: Grey, part: Grey, scale: float) -> float:
-    """The likeness of `part`, shrunk by `scale`, and the place within `whole` that correlates with it best."""
-    small = ndimage.gaussian_filter(_shrunk(part, round(SIDE * scale)), _SMOOTHING * math.sqrt(1 - scale**2))  # as `whole` is
-    top, left = _best_place(whole, small)
-    side = small.shape[0]
-    return _alike(whole[top : top + side, left : left + side], small)
+def _part(picture: Grey, scale: float) -> Grey:
+    """The picture shrunk by `scale`, and smoothed as a whole one is."""
+    return np.asarray(
+        ndimage.gaussian_filter(_shrunk(picture, round(SIDE * scale)), _SMOOTHING * math.sqrt(1 - scale**2)), dtype=np.float64
+    )
 
 
-def _best_place(whole: Grey, part: Grey) -> tuple[int, int]:
-    """Top and left of the place in `whole` whose absolute correlation with `part` is largest; by Fourier transforms."""
-    side, places = part.shape[0], whole.shape[0] - part.shape[0] + 1
-    spectrum = np.fft.rfft2(whole) * np.conj(np.fft.rfft2(part - part.mean(), whole.shape))
-    products = np.fft.irfft2(spectrum, whole.shape)[:places, :places]
-    variances = _window_sums(whole**2, side) - _window_sums(whole, side) ** 2 / side**2
-    scores = np.abs(products) / np.sqrt(np.maximum(variances, 1e-6))
-    top, left = np.unravel_index(int(scores.argmax()), scores.shape)
-    return int(top), int(left)
+class _Whole:
+    """A picture (side, side) in which parts are looked for. What does not depend on the part is computed once."""
+
+    def __init__(self, picture: Grey) -> None:
+        self.picture = picture
+        self._spectrum = np.fft.rfft2(picture)
+        self._spreads: dict[int, Grey] = {}  # by the side of a part: the spread of the grey values at each of its places
+
+    def likeness(self, part: Grey) -> float:
+        """The likeness of `part` and the place that correlates with it best."""
+        top, left = self._best_place(part)
+        side = part.shape[0]
+        return _alike(_tiled(self.picture[top : top + side, left : left + side]), _tiled(part))
+
+    def _best_place(self, part: Grey) -> tuple[int, int]:
+        """Top and left of the place whose absolute correlation with `part` is largest; by Fourier transforms."""
+        shape, places = self.picture.shape, self.picture.shape[0] - part.shape[0] + 1
+        spectrum = self._spectrum * np.conj(np.fft.rfft2(part - part.mean(), shape))
+        products = np.fft.irfft2(spectrum, shape)[:places, :places]
+        scores = np.abs(products) / self._spread(part.shape[0])
+        top, left = np.unravel_index(int(scores.argmax()), scores.shape)
+        return int(top), int(left)
+
+    def _spread(self, side: int) -> Grey:
+        if side not in self._spreads:
+            variances = _window_sums(self.picture**2, side) - _window_sums(self.picture, side) ** 2 / side**2
+            self._spreads[side] = np.sqrt(np.maximum(variances, 1e-6))
+        return self._spreads[side]
 
 
 def _window_sums(values: Grey, side: int) -> Grey:

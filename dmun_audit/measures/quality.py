@@ -6,6 +6,7 @@ A model that renders black squares never shows the target. The collapse share re
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +50,6 @@ def collapsed(images: Sequence[np.ndarray]) -> NDArray[np.bool_]:
     return np.array([_is_flat(image) or _is_plain(image) or _is_static(image) for image in images], dtype=np.bool_)
 
 
-def collapse_share(images: Sequence[np.ndarray]) -> float:
-    """Share in [0, 1] of the images that are `collapsed`. Raises ValueError without images."""
-    if not len(images):
-        raise ValueError("A share needs at least one image.")
-    return float(collapsed(images).mean())
-
-
 def _is_flat(image: np.ndarray) -> bool:
     pixels = image.reshape(-1, 3).astype(np.float64)
     near = np.abs(pixels - np.median(pixels, axis=0)).max(axis=1) <= _LEVELS
@@ -69,11 +63,19 @@ def _is_plain(image: np.ndarray) -> bool:
     spread, top, left = min(height, width) * _SMOOTHING, int(height * _MARGIN), int(width * _MARGIN)
     inner = image[top : height - top, left : width - left].astype(np.float64)
     pixels = ndimage.gaussian_filter(inner, (spread, spread, 0))
-    down, across = (axis.ravel() for axis in np.mgrid[: pixels.shape[0], : pixels.shape[1]] / max(height, width))
-    terms = np.stack([np.ones_like(down), down, across, down * across, down**2, across**2], axis=1)
-    colours = pixels.reshape(-1, 3)
-    surface = terms @ np.linalg.lstsq(terms, colours, rcond=None)[0]
+    colours, surfaces = pixels.reshape(-1, 3), _surfaces(*pixels.shape[:2])
+    surface = surfaces @ (surfaces.T @ colours)
     return bool((np.abs(colours - surface).max(axis=1) <= _LEVELS).mean() >= _PLAIN)
+
+
+@lru_cache(maxsize=2)
+def _surfaces(height: int, width: int) -> NDArray[np.float64]:
+    """An orthonormal basis (pixels, 6) of the quadratic surfaces over an image of that size; it has fewer for a side of 1 or 2."""
+    down, across = (axis.ravel() for axis in np.mgrid[:height, :width] / max(height, width))
+    terms = np.stack([np.ones_like(down), down, across, down * across, down**2, across**2], axis=1)
+    left, lengths, _ = np.linalg.svd(terms, full_matrices=False)
+    basis: NDArray[np.float64] = left[:, lengths > lengths[0] * np.finfo(np.float64).eps * len(terms)]
+    return basis
 
 
 def _is_static(image: np.ndarray) -> bool:

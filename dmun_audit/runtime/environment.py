@@ -52,8 +52,9 @@ def ci_job(variables: Mapping[str, str]) -> dict[str, str]:
 
 def package_list() -> list[str]:
     """All installed packages as `name==version`, in order."""
-    found = {(each.metadata["Name"] or "").lower(): each for each in importlib.metadata.distributions()}
-    return [f"{each.metadata['Name']}=={each.version}" for name, each in sorted(found.items()) if name]
+    facts = [each.metadata for each in importlib.metadata.distributions()]  # a file is read whenever its metadata are asked for
+    found = {(each["Name"] or "").lower(): f"{each['Name']}=={each['Version']}" for each in facts}
+    return [package for name, package in sorted(found.items()) if name]
 
 
 def versions() -> JsonObject:

@@ -10,7 +10,7 @@ import numpy as np
 
 from dmun_audit.judge.detection import cosine
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share
+from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapsed
 from dmun_audit.measures.registry import measured
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.runtime.observations import AuditObservations
@@ -31,6 +31,7 @@ class AuditMeasures:
     def __init__(self, observations: AuditObservations, metrics: Sequence[Metric] = ()) -> None:
         self._observations = observations
         self._metrics = metrics
+        self._collapsed: dict[str, bool] = {}  # by image key
         self._seed = observations.plan.audit_seed % 2**32
 
     def of_pairs(
@@ -55,7 +56,10 @@ class AuditMeasures:
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
         """See `Measures.collapsed`. A model that draws empty images shows no target either."""
-        return collapse_share(self._observations.engine.images(images))
+        keys = self._observations.keys(images)
+        new = {key: request for key, request in zip(keys, images, strict=True) if key not in self._collapsed}
+        self._collapsed |= dict(zip(new, map(bool, collapsed(self._observations.images(list(new.values())))), strict=True))
+        return float(np.mean([self._collapsed[key] for key in keys]))
 
     def detection(self) -> dict[str, float]:
         """See `Measures.detection`."""

@@ -60,11 +60,13 @@ class AuditObservations:
     def draw(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
         """See `Observations.draw`."""
         self.engine.ensure(row, wanted)
+        self.scorer.expect(self.keys(row if wanted is None else wanted))
 
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
         """See `Observations.draw_base_of_neighbours`."""
         for row, in_row in self._rows_of_neighbours(wanted):
             self.engine.ensure(row, in_row)
+            self.scorer.expect(self.keys(in_row))
 
     def calibration_cost(self) -> int:
         """The number of images that calibration draws: whole batches of the neighbours' base images."""

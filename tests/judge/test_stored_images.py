@@ -13,6 +13,7 @@ from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import LOWEST_THRESHOLD, calibrate, label_shares
 from dmun_audit.judge.loading import JudgeLoader
 from dmun_audit.judge.protocol import ScoreScale
+from dmun_audit.judge.views import CLEAR
 from dmun_audit.models.references import atelier_judge
 from dmun_audit.store.embeddings import EmbeddingStore
 
@@ -88,6 +89,19 @@ def test_a_server_gets_each_image_once_and_has_a_fixed_threshold(dossier, read, 
         assert chat.answered == len(KEYS)
 
 
+def test_expected_images_fill_the_batch_that_the_judge_computes_anyway(dossier, read, images, tmp_path):
+    scorer = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
+    scorer.expect(KEYS[:5])
+    assert np.array_equal(scorer.embeddings(KEYS[3:4]), scorer.judge.embed_images(images[3:4]))
+    assert read.read == [KEYS[3], *KEYS[:3], KEYS[4]]
+    assert np.array_equal(scorer.embeddings(KEYS[:5]), scorer.judge.embed_images(images[:5]))
+    assert len(read.read) == 5
+    through = scorer.through(CLEAR)
+    scorer.expect(KEYS[5:8])
+    through.embeddings(KEYS[5:6])
+    assert read.read[5:] == KEYS[5:8]
+
+
 class _Damaged:
     """A detector with damaged weights: it gives one score for all images."""
 
@@ -105,7 +119,7 @@ def test_a_number_that_is_no_score_is_an_error_and_is_not_stored(score, read, tm
     store = EmbeddingStore(tmp_path, _Damaged.digest)
     with pytest.raises(LoadError, match="no scores between 0 and 1"):
         CachedDetector(_Damaged(score), store, read).target_scores(KEYS[:1])
-    assert store.read(KEYS[0]) is None
+    assert not store.read(KEYS[:1])
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -113,7 +127,7 @@ def test_embeddings_that_are_not_finite_are_an_error_wherever_they_come_from(val
     loader = JudgeLoader("cpu")
     scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, read)
     good = scorer.embeddings(KEYS)
-    scorer._store.write(KEYS[0], np.full_like(good[0], value))  # as a damaged judge of another version may have left it
+    scorer._store.write({KEYS[0]: np.full_like(good[0], value)})  # as a damaged judge of another version may have left it
     fresh = JudgeLoader("cpu").clip_scorer("atelier:judge", dossier, tmp_path, read)
     assert np.array_equal(fresh.embeddings(KEYS), good)
     with pytest.MonkeyPatch.context() as patched:

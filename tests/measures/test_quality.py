@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dmun_audit.atelier.painters import STYLES, SUBJECTS, paint
-from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapse_share, collapsed
+from dmun_audit.measures.quality import IQA_PROMPTS, clip_iqa, collapsed
 
 
 def unit(values):
@@ -94,10 +94,8 @@ def test_an_image_with_little_content_is_not_collapsed(image):
 
 def test_no_painting_of_the_atelier_is_collapsed():
     paintings = [paint(style, subject, 0) for style in STYLES for subject in SUBJECTS]
-    assert collapse_share(paintings) == 0.0
+    assert not collapsed(paintings).any()
 
 
-def test_the_share_counts_images():
-    assert collapse_share([filled(0), drawn_on_white(), static(50), stripes()]) == 0.5
-    with pytest.raises(ValueError, match="at least one image"):
-        collapse_share([])
+def test_each_image_is_judged_by_itself():
+    assert collapsed([filled(0), drawn_on_white(), static(50), stripes()]).tolist() == [True, False, True, False]

@@ -1,13 +1,14 @@
 """The store: whole files or none, digests checked, keys that change with whatever changes the pixels."""
 
+import io
 import multiprocessing
 import os
 
 import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 
 from dmun_audit._util.errors import StoreError
-from dmun_audit.store.embeddings import EmbeddingStore
 from dmun_audit.store.environment import judging_environment, rendering_environment
 from dmun_audit.store.files import held, require_writable, write_atomically
 from dmun_audit.store.images import ImageStore, image_key
@@ -66,11 +67,60 @@ def test_a_damaged_image_counts_as_absent(tmp_path, pixels, damage):
     assert key not in store
 
 
+@pytest.fixture
+def decoded(monkeypatch):
+    """The files that are decoded from now on."""
+    opened, open_image = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file, *rest: opened.append(file) or open_image(file, *rest))
+    return opened
+
+
+def test_an_image_is_found_without_decoding_it(tmp_path, pixels, decoded):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {})
+    assert key in store
+    assert not decoded
+    assert np.array_equal(store.read(key), pixels)
+    assert decoded == [store.path(key)]
+
+
+def test_an_image_of_an_earlier_version_is_decoded_to_find_it(tmp_path, pixels, decoded):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {})
+    unsealed = io.BytesIO()
+    with Image.open(store.path(key)) as image:  # Pillow keeps no chunk that it does not know
+        image.load()
+        Image.fromarray(pixels).save(unsealed, "PNG", pnginfo=_texts(image))
+    store.path(key).write_bytes(unsealed.getvalue())
+    decoded.clear()
+    assert key in store
+    assert len(decoded) == 1
+    other = key[:-1] + ("0" if key[-1] != "0" else "1")
+    store.path(other).write_bytes(unsealed.getvalue())
+    assert other not in store
+
+
+def _texts(image):
+    texts = PngImagePlugin.PngInfo()
+    for name, text in image.text.items():
+        texts.add_text(name, text)
+    return texts
+
+
+def test_no_changed_byte_of_an_image_goes_unnoticed_unless_the_pixels_are_right(tmp_path, pixels):
+    store, key = ImageStore(tmp_path), image_key(**FACTS)
+    store.write(key, pixels, {"prompt": "a cat"})
+    data = store.path(key).read_bytes()
+    for place in range(len(data)):
+        store.path(key).write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        found, kept = key in store, store.read(key)
+        assert found == (kept is not None), place
+        assert kept is None or np.array_equal(kept, pixels), place
+
+
 def test_swapped_pixels_with_a_valid_png_are_noticed(tmp_path, pixels):
     store, key = ImageStore(tmp_path), image_key(**FACTS)
     store.write(key, pixels, {})
-    from PIL import Image
-
     Image.fromarray(255 - pixels).save(store.path(key))
     assert store.read(key) is None
 
@@ -84,6 +134,7 @@ def test_an_image_under_another_key_counts_as_absent_and_is_logged(tmp_path, pix
     store.path(keys[1]).parent.mkdir(parents=True, exist_ok=True)
     store.path(keys[1]).write_bytes(store.path(keys[0]).read_bytes())
     assert store.read(keys[1]) is None
+    assert keys[1] not in store
     assert "under its key" in caplog.text
     assert keys[1] in caplog.text
     assert np.array_equal(store.read(keys[0]), pixels)
@@ -97,30 +148,6 @@ def test_pixels_of_another_shape_do_not_match(tmp_path, pixels):
     assert store.path(key).read_bytes() != other
 
 
-def test_a_vector_under_another_key_or_judge_counts_as_absent_and_is_logged(tmp_path, caplog):
-    vector, ours, theirs = np.linspace(0, 1, 5, dtype=np.float32), "ab" * 32, "ab" + "cd" * 31
-    store, other = EmbeddingStore(tmp_path, "f" * 64, {"torch": "1"}), EmbeddingStore(tmp_path, "e" * 64, {"torch": "1"})
-    store.write(ours, vector)
-    (file,) = tmp_path.rglob("*.f32")
-    other.write(theirs, vector)
-    for place in (file.with_name(f"{theirs}.f32"), other.folder / "ab" / file.name):
-        place.write_bytes(file.read_bytes())
-    assert store.read(theirs) is None
-    assert other.read(ours) is None
-    assert caplog.text.count("under its key") == 2
-    assert np.array_equal(store.read(ours), vector)
-
-
-def test_embeddings_of_other_versions_are_not_used(tmp_path):
-    vector = np.linspace(0, 1, 5, dtype=np.float32)
-    one, other = (EmbeddingStore(tmp_path, "f" * 64, {"open_clip_torch": number}) for number in ("2", "3"))
-    one.write("ab" * 32, vector)
-    assert other.read("ab" * 32) is None
-    other.write("ab" * 32, 1 - vector)
-    assert np.array_equal(one.read("ab" * 32), vector)
-    assert np.array_equal(other.of_judge("f" * 64).read("ab" * 32), 1 - vector)
-
-
 def test_the_environment_names_versions_and_device():
     import diffusers
     import torch
@@ -130,17 +157,6 @@ def test_the_environment_names_versions_and_device():
     assert images["diffusers"] == diffusers.__version__
     assert {"transformers", "open_clip_torch", "pillow"} <= embeddings.keys()
     assert torch.backends.cpu.get_cpu_capability() in images["device"]
-
-
-def test_embeddings_come_back_and_damage_is_noticed(tmp_path):
-    store = EmbeddingStore(tmp_path, "f" * 64)
-    vector = np.linspace(0, 1, 5, dtype=np.float32)
-    store.write("ab" * 32, vector)
-    assert np.array_equal(store.read("ab" * 32), vector)
-    path = next(tmp_path.rglob("*.f32"))
-    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert store.read("ab" * 32) is None
-    assert EmbeddingStore(tmp_path, "e" * 64).read("ab" * 32) is None
 
 
 def _write_often(path, value):
