@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.workflow_commands import escaped, guard_terminal
 from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
 
 if TYPE_CHECKING:
     from dmun_audit.config.audit_config import AuditConfig
+    from dmun_audit.config.campaign import Campaign
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from dmun_audit.pytest_plugin.outcomes import RunningTest
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
-    from dmun_audit.runtime.loading import AuditRuntime
+    from dmun_audit.runtime.candidates import Candidates
+    from dmun_audit.verdict.vocabulary import AuditVerdict
 
 AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
@@ -35,7 +37,8 @@ class Session:
         self.config = config = pytest_session.config
         self._pytest_session = pytest_session
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
-        self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
+        self.tests: list[TargetTests] = []  # one for each audit, by model and target; empty if no test uses an audit
+        self._campaign: Campaign | None = None  # on the controller, if the session leaves a table
         self._fatal = ""
         self._log: LogFile | None = None
         self._node_ids: set[str] = set()
@@ -63,13 +66,15 @@ class Session:
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.targets import resolve_all
+        from dmun_audit.config.campaign import resolve_campaign
         from dmun_audit.pytest_plugin.options import given_options
 
         try:
-            self._plan(resolve_all(*given_options(self.config), only_listed=self.config.option.collectonly))
+            campaign = resolve_campaign(given_options(self.config), only_listed=self.config.option.collectonly)
         except UsageError as error:
             raise pytest.UsageError(escaped(str(error))) from None
+        self._campaign = campaign if campaign.folder else None
+        self._plan(campaign.configs)
 
     def _plan(self, configs: Sequence[AuditConfig]) -> None:
         from dmun_audit.pytest_plugin.target_tests import TargetTests
@@ -81,6 +86,10 @@ class Session:
         """Lines for the header of the run."""
         if not self.tests:
             return []
+        if self._campaign:
+            from dmun_audit.pytest_plugin.campaign_tests import header_of_campaign
+
+            return header_of_campaign(self._campaign, self.tests)
         from dmun_audit.pytest_plugin.target_tests import header_lines
 
         return header_lines(self.tests)
@@ -96,7 +105,7 @@ class Session:
         return list(dict.fromkeys(group.fixture for group in claim_groups()))
 
     def cases(self, fixture: str) -> list[tuple[str, Case]]:
-        """The cases of a fixture, for all targets, each with its name in node ids."""
+        """The cases of a fixture, for all audits, each with its name in node ids."""
         from dmun_audit.claim_groups.registry import claim_groups
 
         if not self.tests and self.is_worker:
@@ -111,9 +120,9 @@ class Session:
         return [case for tests in self.tests for group in groups for case in tests.cases(group)]
 
     def arrange(self, items: list[pytest.Item]) -> None:
-        """Sort the tests of cases by target and plan. Other tests keep their positions."""
-        plans = [each.config.plan for each in self.tests]
-        ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
+        """Sort the tests of cases by model, target and plan. Other tests keep their positions."""
+        configs = [each.config for each in self.tests]
+        ranks = {(each.prefix, case.id): (p, c) for p, each in enumerate(configs) for c, case in enumerate(each.plan.cases)}
         ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := case_of(item)) in ranks]
         ours = [items[place] for place, _ in sorted(ranked, key=lambda entry: (entry[1], entry[0]))]
         for (place, _), item in zip(ranked, ours, strict=True):
@@ -130,6 +139,10 @@ class Session:
         for each in self.tests:
             each.collected(self._node_ids)
         try:
+            if self._campaign and self._campaign.folder:
+                from dmun_audit.campaigns.folder import prepare
+
+                prepare(self._campaign.folder, self._campaign.id)
             for each in self.tests:
                 each.begin()
         except UsageError as error:
@@ -154,11 +167,11 @@ class Session:
         return AuditFixture(self)
 
     @cached_property
-    def _runtime(self) -> AuditRuntime:
-        from dmun_audit.runtime.loading import open_runtime
+    def _candidates(self) -> Candidates:
+        from dmun_audit.runtime.candidates import Candidates
 
-        configs = [each.config for each in self.tests]
-        return open_runtime(configs, self._progress.rendered if self._progress else lambda count: None)
+        audits = [each.audit for each in self.tests]
+        return Candidates(audits, self._progress.rendered if self._progress else lambda count: None)
 
     def _open_log(self, tests: TargetTests) -> None:
         """Begin the log of this process in the run folder of the first audit that runs, if pytest's --log-level asks for one."""
@@ -184,7 +197,7 @@ class Session:
     def tests_of(self, case: Case) -> TargetTests:
         """The audit to which a case belongs."""
         for each in self.tests:
-            if each.config.dossier.target.name == case.target:
+            if (each.config.prefix, each.config.dossier.target.name) == (case.audit, case.target):
                 return each
         pytest.fail(f"{case.id} is no case of this audit: check a case that a fixture gives", pytrace=False)
 
@@ -192,30 +205,46 @@ class Session:
         """Run one case in this process and keep its record for the report of the running test."""
         if self._fatal:
             pytest.skip("the audit cannot continue")
-        record = None
+        if tests.lost:
+            pytest.skip(f"{tests.config.candidate} cannot be audited")
+        record, error = None, ""
         try:
             self._open_log(tests)
-            runner = tests.audit.runner(lambda config: self._runtime.runner(config))
-            record = tests.audit.check(case, runner, lambda: self._runtime.engine.counts, self._worker)
-        except UsageError as error:
-            self._fatal = str(error)
+            self._candidates.load_base()
+            record = self._candidates.check(tests.audit, case, self._worker)
+        except UsageError as usage_error:
+            error = str(usage_error)
+            self._give_up(tests, usage_error)
         except BaseException:
             self._running.broken = True  # an error of the audit or a timeout, not a finding: the case gets no record
             raise
         if record is not None:
             self._running.keep(self.tests.index(tests), record)
-            self._fatal = self._log.failure if self._log else ""
-        if record is None or self._fatal:  # outside of the except block, so that pytest shows the error only once
-            pytest.fail(self._fatal, pytrace=False)
+            error = self._fatal = self._log.failure if self._log else ""
+        if record is None or error:  # outside of the except block, so that pytest shows the error only once
+            pytest.fail(error, pytrace=False)
         if record.case_id != case.id:
             pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
 
+    def _give_up(self, tests: TargetTests, error: UsageError) -> None:
+        """Note that an audit cannot continue: with it the audits of its model, or all of them.
+
+        An error of the store or of the base concerns all audits, and so does every error in a session that is no campaign.
+        """
+        if isinstance(error, StoreError) or not tests.config.model_name or not self._candidates.has_base:
+            self._fatal = str(error)
+            return
+        for each in self.tests:
+            if each.config.candidate == tests.config.candidate:
+                each.lost = str(error)
+        self._candidates.close()
+
     def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
         """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
         if self.tests:
-            facts, of_case = [each.audit.facts for each in self.tests], any(case_of(item))
-            self._running.attach(report, error, of_case=of_case, facts=facts, fatal=self._fatal)
+            facts, lost = [each.audit.facts for each in self.tests], [each.lost for each in self.tests]
+            self._running.attach(report, error, of_case=any(case_of(item)), facts=facts, lost=lost, fatal=self._fatal)
 
     # Collecting and concluding, on the controller.
 
@@ -231,6 +260,8 @@ class Session:
         evidence = json.loads(getattr(report, EVIDENCE_ATTRIBUTE, "null")) or NO_EVIDENCE
         for each, facts in zip(self.tests, evidence["facts"], strict=False):
             each.audit.facts = each.audit.facts or facts
+        for each, lost in zip(self.tests, evidence["lost"], strict=False):
+            each.lost = each.lost or lost
         records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
         self._keep(records)
         self._fatal = self._fatal or evidence["fatal"]
@@ -247,6 +278,7 @@ class Session:
         if not self._counted:
             begun = self._begun or self.tests
             self._pytest_session.testscollected += sum(case.pooled for each in begun for case in each.config.plan.cases)
+            self._pytest_session.testscollected += len(self._campaign.lost) if self._campaign else 0
             self._counted = True
 
     def _keep(self, records: Sequence[tuple[TargetTests, CaseRecord]]) -> None:
@@ -285,25 +317,41 @@ class Session:
             self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
-        from dmun_audit.pytest_plugin.target_tests import audits_of_test, closing_lines, overall_verdict
+        from dmun_audit.pytest_plugin.target_tests import audits_of_test
         from dmun_audit.verdict.vocabulary import AuditVerdict
 
         left = self._node_ids - self._finished if stopped else set()
         unfinished = [each for node in left for each in audits_of_test(self.tests, node)] if self.tests[1:] else self.tests
         try:
-            for each in self._begun:  # with several targets, the audits that finished before the stop are complete
-                each.conclude(stopped if each in unfinished else "")
+            for each in self._begun:  # with several audits, those that finished before the stop are complete
+                if not each.lost:
+                    each.conclude(stopped if each in unfinished else "")
+            verdict = self._close()
         except UsageError as error:
             self._summary = ["", *("ERROR: " + str(error)).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
-        for report in [report for each in self._begun for report in each.pooled_reports()]:
-            self.config.hook.pytest_runtest_logreport(report=report)
-        self._summary, verdict = closing_lines(self.tests), overall_verdict(each.audit.verdict for each in self.tests)
         stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
         passed = verdict == AuditVerdict.PASS
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
             return exit_status  # pytest's exit code, for instance for failing tests outside of the audit
         return verdict.exit_code
+
+    def _close(self) -> AuditVerdict:
+        """Report the pooled claims, and make the summary. Returns the verdict over all audits."""
+        reports = [report for each in self._begun for report in each.pooled_reports()]
+        if self._campaign:
+            from dmun_audit.pytest_plugin.campaign_tests import conclude_campaign, lost_reports
+
+            reports += lost_reports(self._campaign, self._begun[0].file_of("controls"))
+            record, self._summary = conclude_campaign(self._campaign, self.tests)
+            verdict = record.verdict
+        else:
+            from dmun_audit.pytest_plugin.target_tests import closing_lines, verdict_over
+
+            self._summary, verdict = closing_lines(self.tests), verdict_over(self.tests)
+        for report in reports:
+            self.config.hook.pytest_runtest_logreport(report=report)
+        return verdict
 
     def summary(self) -> list[str]:
         """Lines for the end of the run."""
