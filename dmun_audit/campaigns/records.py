@@ -23,7 +23,7 @@ NOT_SELECTED = "none of its cases was selected"
 class Figures(Record):
     """The numbers of a group's pooled claim."""
 
-    estimate: Number | None = Field(default=None, description="The estimate: a rate, or the share of pairs lost.")
+    estimate: Number | None = Field(default=None, description="The estimate: a rate, or the accuracy lost.")
     upper: Number | None = Field(default=None, description="Its upper bound at the policy's error rate.")
     threshold: Number | None = Field(default=None, description="The limit of the claim.")
 

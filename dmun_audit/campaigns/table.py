@@ -15,9 +15,10 @@ WIDEST = {"model": 17, "target": 14, "verdict": 13}
 
 NUMBERS = 10  # columns of a group's numbers
 MOST_REASONS = 4
+OF_A_REASON = 3 * (COLUMNS - 4)  # columns of a reason in the terminal; the page and the report have all of it
 LEGEND = (
     "Numbers are estimates with their upper bounds: of erasure and adversarial, the rate of images that show the target; of "
-    "retention, the share of pairs lost."
+    "retention, the accuracy lost."
 )
 
 
@@ -38,7 +39,8 @@ def table_lines(record: CampaignRecord) -> list[str]:
     lines += terminal.wrapped(LEGEND, COLUMNS)
     for head, reasons in reasons_of(record):
         lines += ["", *terminal.wrapped(head, COLUMNS)]
-        lines += [line for reason in reasons for line in terminal.wrapped(reason, COLUMNS, "  - ", "    ")]
+        short = [terminal.shortened(reason, OF_A_REASON) for reason in reasons]
+        lines += [line for reason in short for line in terminal.wrapped(reason, COLUMNS, "  - ", "    ")]
     return lines
 
 

@@ -55,7 +55,7 @@ class CampaignOptions:
     @property
     def is_campaign(self) -> bool:
         """Whether the session leaves a table."""
-        return len(self.models) > 1 or self.leaves_table
+        return len(self.models) > 1 or self.leaves_table or self.folder is not None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dmun_audit.config.campaign import Campaign
 from dmun_audit.config.describe import describe
 from dmun_audit.pytest_plugin.target_tests import TargetTests, budget, made_report
 from dmun_audit.report.formatting import count, one_line
-from dmun_audit.runtime.whole_campaign import audits_of_campaign, record_of
+from dmun_audit.runtime.campaign_table import audits_of_campaign, record_of
 
 
 def header_of_campaign(campaign: Campaign, tests: Sequence[TargetTests]) -> list[str]:

@@ -39,7 +39,7 @@ def given_options(config: pytest.Config) -> CampaignOptions:
         targets=tuple(given["target"] or file.targets),
         knowledge=tuple(given["knowledge"] or file.knowledge),
         folder=given["campaign_dir"] or file.folder,
-        leaves_table=campaign is not None or given["campaign_dir"] is not None,
+        leaves_table=campaign is not None,
     )
 
 

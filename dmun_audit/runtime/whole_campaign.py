@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.campaigns.folder import prepare, write_campaign
-from dmun_audit.campaigns.records import AuditOfCampaign, CampaignRecord, campaign_record
-from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.config.campaign import Campaign, LostAudit
-from dmun_audit.evidence.run import Run
+from dmun_audit.campaigns.records import AuditOfCampaign, CampaignRecord
+from dmun_audit.config.campaign import Campaign
+from dmun_audit.runtime.campaign_table import audits_of_campaign, record_of
 from dmun_audit.runtime.candidates import Candidates, InMemory
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.runtime.whole_audit import OnCase, run_begun
@@ -49,21 +47,3 @@ def run_campaign(
     ended = audits_of_campaign(campaign, runs, errors)
     record = record_of(campaign, ended)
     return record, ended, write_campaign(campaign.folder, record)
-
-
-def audits_of_campaign(campaign: Campaign, runs: Mapping[str, Run | None], errors: Mapping[str, str]) -> list[AuditOfCampaign]:
-    """How the audits of a campaign ended. `runs` are those that were concluded, by prefix; `errors` are by candidate."""
-    return [_ended(audit, runs, errors) for audit in campaign.audits]
-
-
-def record_of(campaign: Campaign, ended: Sequence[AuditOfCampaign]) -> CampaignRecord:
-    """The table of a campaign."""
-    config = campaign.configs[0]
-    return campaign_record(campaign.id, config.base, config.policy.name, ended)
-
-
-def _ended(audit: AuditConfig | LostAudit, runs: Mapping[str, Run | None], errors: Mapping[str, str]) -> AuditOfCampaign:
-    if isinstance(audit, LostAudit):
-        return AuditOfCampaign(audit.model_name, audit.candidate, audit.target, error=str(audit.error))
-    error, run = errors.get(audit.candidate, ""), runs.get(audit.prefix)
-    return AuditOfCampaign(audit.model_name, audit.candidate, audit.dossier.target.name, run, "" if run else error)
