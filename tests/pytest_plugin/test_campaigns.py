@@ -27,7 +27,7 @@ TARGETS = {"Van Gogh": "van-gogh", "sunflowers": "sunflowers"}
 AUDITS = [f"{model.lower()}/{slug}" for model in MODELS for slug in TARGETS.values()]
 FIGURES = {
     "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 2, "images": 4,
-    "concepts": 4, "pairs": 1, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
+    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
 }  # fmt: skip
 FILE = """
 target = ["Van Gogh", "sunflowers"]
