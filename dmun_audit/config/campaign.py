@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -13,7 +13,7 @@ from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.options import Options, refuse_empty
-from dmun_audit.config.resolve import Models, Question, find_models, planned
+from dmun_audit.config.resolve import Models, find_models, planned
 from dmun_audit.config.targets import placed, prefixes, questions_for, resolve_all, targets_with_knowledge
 from dmun_audit.models.references import ATELIER, IMAGES, PIPELINE, WEIGHTS_SUFFIXES, ModelReference
 from dmun_audit.plan.case import Side
@@ -104,19 +104,18 @@ def resolve_campaign(options: CampaignOptions, *, only_listed: bool = False) -> 
     audits: list[AuditConfig | LostAudit] = []
     base: Models | None = None
     for model, folder in zip(models, slugs, strict=True):
-        lose = _loser(model, [target or Path(reference or "").stem for target, reference in pairs])
         try:
-            found = find_models(replace(options.shared, model=model.reference, audit_dir=None))
+            found = find_models(replace(options.shared, model=model.reference))
         except UsageError as error:
-            audits += lose(error)
+            audits += _lost(model, [target or Path(reference or "").stem for target, reference in pairs], error)
             continue
         base = _with_the_same_base(base, found, model)
-        found = replace(found, base_files=base.files["base"], by_default=not options.models)
+        found = replace(found, known_base_files=base.base_files, by_default=not options.models)
         questions = questions_for(replace(options.shared, model=model.reference), found, pairs)
         try:
             configs = [planned(each, _pipelines(options, model), only_listed=only_listed) for each in questions]
         except UsageError as error:
-            audits += lose(error, questions)
+            audits += _lost(model, [question.dossier.target.name for question in questions], error)
             continue
         configs = [replace(config, model_name=model.name) for config in configs]
         targets = prefixes([config.dossier.target.name for config in configs])
@@ -153,14 +152,8 @@ def _short(text: str) -> str:
     return end.removesuffix(Path(end).suffix) if Path(end).suffix in WEIGHTS_SUFFIXES else end
 
 
-def _loser(model: NamedModel, named_targets: Sequence[str]) -> Callable[..., list[AuditConfig | LostAudit]]:
-    """A function that gives the lost audits of a model, for an error and the questions, if they are known."""
-
-    def lose(error: UsageError, questions: Sequence[Question] = ()) -> list[AuditConfig | LostAudit]:
-        targets = [question.dossier.target.name for question in questions] or named_targets
-        return [LostAudit(model.name, model.text, target or "its target", error) for target in targets]
-
-    return lose
+def _lost(model: NamedModel, targets: Sequence[str], error: UsageError) -> list[LostAudit]:
+    return [LostAudit(model.name, model.text, target or "its own target", error) for target in targets]
 
 
 def _pipelines(options: CampaignOptions, model: NamedModel) -> dict[Side, InMemoryModel]:

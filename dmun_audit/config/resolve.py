@@ -46,12 +46,17 @@ class Models:
     candidate: references.ModelReference
     by_default: bool
     world: World
-    base_files: Source | None = None  # the files of the base, if they were read for another candidate
+    known_base_files: Source | None = None  # the files of the base, if they were read for another candidate
+
+    @cached_property
+    def base_files(self) -> Source:
+        """The files of the base, read once: reading gigabytes is slow."""
+        return self.known_base_files or read_source(self.base)
 
     @cached_property
     def files(self) -> dict[str, Source]:
-        """The files of both models, read once: reading gigabytes is slow."""
-        return {"base": self.base_files or read_source(self.base), "candidate": read_source(self.candidate)}
+        """The files of both models, read once."""
+        return {"base": self.base_files, "candidate": read_source(self.candidate)}
 
     @property
     def sources(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dmun_audit.config.campaign import CampaignOptions, NamedModel, named, resol
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.models.references import WEIGHTS_FOLDER
+from dmun_audit.models.source_files import read_source
 
 UCE, ESD, SUNFLOWERS = "atelier:uce-van-gogh", "atelier:esd-van-gogh", "atelier:uce-sunflowers"
 BOTH = ("Van Gogh", "sunflowers")
@@ -147,3 +148,15 @@ def test_options_that_no_audit_can_follow_are_one_error(resolved, options, culpr
     with pytest.raises((UsageError, LoadError)) as error:
         resolved(UCE, "no/such/model/at-all", base="atelier:base", **{"policy": "standard"} | options)
     assert culprit in str(error.value)
+
+
+def test_the_files_of_the_base_are_read_once_for_all_models(resolved, monkeypatch):
+    read = []
+
+    def reading(reference):
+        read.append(reference.text)
+        return read_source(reference)
+
+    monkeypatch.setattr("dmun_audit.config.resolve.read_source", reading)
+    resolved(UCE, SUNFLOWERS)
+    assert sorted(read) == sorted(["atelier:base", UCE, SUNFLOWERS])
