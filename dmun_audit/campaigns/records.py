@@ -36,7 +36,7 @@ class AuditRow(Record):
     target: str
     verdict: AuditVerdict
     headline: str = Field(description="The verdict in words; with waivers, it names their number.")
-    state: Literal["concluded", "not selected", "not loaded"] = Field(
+    state: Literal["concluded", "not selected", "not audited"] = Field(
         default="concluded", description="Whether the audit has a verdict of its own. The others count as PARTIAL and INCOMPLETE."
     )
     reasons: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class AuditOfCampaign:
         """Its row in the table."""
         named: JsonObject = {"model": self.model, "reference": self.reference, "target": self.target, "verdict": self.verdict}
         if self.error:
-            return AuditRow(**named, headline=str(self.verdict), state="not loaded", reasons=(self.error,))
+            return AuditRow(**named, headline=str(self.verdict), state="not audited", reasons=(self.error,))
         if self.run is None:
             return AuditRow(**named, headline=str(self.verdict), state="not selected", reasons=(NOT_SELECTED,))
         manifest = self.run.manifest

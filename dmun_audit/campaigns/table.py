@@ -71,12 +71,12 @@ def reasons_of(record: CampaignRecord) -> Iterator[tuple[str, list[str]]]:
     """The audits that did not pass, each with its first reasons. A model that could not be loaded is named once."""
     told = set()
     for row in record.audits:
-        if row.verdict == AuditVerdict.PASS or (row.state == "not loaded" and row.reference in told):
+        if row.verdict == AuditVerdict.PASS or (row.state == "not audited" and row.reference in told):
             continue
-        told |= {row.reference} if row.state == "not loaded" else set()
+        told |= {row.reference} if row.state == "not audited" else set()
         head = (
-            f"{one_line(row.model)}, not loaded:"
-            if row.state == "not loaded"
+            f"{one_line(row.model)}, not audited:"
+            if row.state == "not audited"
             else (f"{one_line(row.model)}, {one_line(row.target)}: {one_line(row.headline)}")
         )
         reasons = [one_line(reason) for reason in row.reasons]

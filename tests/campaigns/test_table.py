@@ -49,8 +49,8 @@ def test_the_table_fits_80_columns_and_tells_verdict_numbers_images_and_folder(r
 def test_reasons_follow_of_those_that_did_not_pass_and_a_lost_model_is_told_once(record):
     record = record.model_copy(update={"audits": (*record.audits, record.audits[2].model_copy(update={"target": "monet"}))})
     text = "\n".join(table_lines(record))
-    told = re.findall(r"^(\S.*(?:: FAIL|: PARTIAL|: PASS|not loaded:))$", text, re.MULTILINE)
-    assert told == [f"{LONG}, 向日葵 | `x`: FAIL", "gone, not loaded:", "esd, monet: PARTIAL"]
+    told = re.findall(r"^(\S.*(?:: FAIL|: PARTIAL|: PASS|not audited:))$", text, re.MULTILINE)
+    assert told == [f"{LONG}, 向日葵 | `x`: FAIL", "gone, not audited:", "esd, monet: PARTIAL"]
     assert text.count("there is no model at gone.pt do: look") == 1
     assert "and 3 more reasons: see the report" in text
     assert text.count("many words") < 25

@@ -163,7 +163,7 @@ def test_a_model_that_cannot_be_loaded_fails_alone(together, folder, tmp_path):
     run = audit(*models, *options, "--base=atelier:base", f"--campaign-dir={tmp_path / 'table'}", tests=FEW)
     rows = table(tmp_path / "table")["audits"]
     assert [(row["model"], row["state"]) for row in rows] == [
-        ("there", "not loaded"), ("uce-sunflowers", "not loaded"), ("noop", "concluded"),
+        ("there", "not audited"), ("uce-sunflowers", "not audited"), ("noop", "concluded"),
     ], run.stdout  # fmt: skip
     assert "there is no model at no/such/model/there" in rows[0]["reasons"][0]
     assert "other weights than those that this audit was planned for" in rows[1]["reasons"][0]
