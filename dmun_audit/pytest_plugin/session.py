@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit._util.errors import UsageError
 from dmun_audit._util.workflow_commands import escaped, guard_terminal
 from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
 
@@ -19,11 +18,9 @@ if TYPE_CHECKING:
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
-    from dmun_audit.pytest_plugin.log_file import LogFile
-    from dmun_audit.pytest_plugin.outcomes import RunningTest
+    from dmun_audit.pytest_plugin.case_runs import CaseRuns
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
-    from dmun_audit.runtime.candidates import Candidates
     from dmun_audit.verdict.vocabulary import AuditVerdict
 
 AFTER_FAILURES = "stopping after"
@@ -39,8 +36,7 @@ class Session:
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.tests: list[TargetTests] = []  # one for each audit, by model and target; empty if no test uses an audit
         self._campaign: Campaign | None = None  # on the controller, if the session leaves a table
-        self._fatal = ""
-        self._log: LogFile | None = None
+        self._runs: CaseRuns | None = None  # what this process runs of the audits
         self._node_ids: set[str] = set()
         self._finished: set[str] = set()  # node ids of finished tests
         self._summary: list[str] = []
@@ -77,9 +73,12 @@ class Session:
         self._plan(campaign.configs)
 
     def _plan(self, configs: Sequence[AuditConfig]) -> None:
+        from dmun_audit.pytest_plugin.case_runs import CaseRuns
         from dmun_audit.pytest_plugin.target_tests import TargetTests
 
         self.tests = [TargetTests(config) for config in configs]
+        worker, level = (self._workerinput or {}).get("workerid", "main"), self.config.getoption("log_level", None)
+        self._runs = CaseRuns(self.tests, worker, level, self._rendered)
         guard_terminal(self.config)
 
     def header(self) -> list[str]:
@@ -166,91 +165,34 @@ class Session:
 
         return AuditFixture(self)
 
-    @cached_property
-    def _candidates(self) -> Candidates:
-        from dmun_audit.runtime.candidates import Candidates
-
-        audits = [each.audit for each in self.tests]
-        return Candidates(audits, self._progress.rendered if self._progress else lambda count: None)
-
-    def _open_log(self, tests: TargetTests) -> None:
-        """Begin the log of this process in the run folder of the first audit that runs, if pytest's --log-level asks for one."""
-        level = self.config.getoption("log_level", None)
-        if not level or self._log is not None:
-            return
-        from dmun_audit.pytest_plugin.log_file import open_log
-        from dmun_audit.runtime.target_audit import folder_of_run
-
-        folder = tests.audit.folder.path if tests.audit.folder else folder_of_run(tests.config)
-        self._log = open_log(folder, self._worker, level)
-
-    @cached_property
-    def _running(self) -> RunningTest:
-        from dmun_audit.pytest_plugin.outcomes import RunningTest
-
-        return RunningTest()
-
-    @property
-    def _worker(self) -> str:
-        return (self._workerinput or {}).get("workerid", "main")
-
     def tests_of(self, case: Case) -> TargetTests:
-        """The audit to which a case belongs."""
-        for each in self.tests:
-            if (each.config.prefix, each.config.dossier.target.name) == (case.audit, case.target):
-                return each
-        pytest.fail(f"{case.id} is no case of this audit: check a case that a fixture gives", pytrace=False)
+        """See `CaseRuns.tests_of`."""
+        return self._planned.tests_of(case)
 
     def run(self, tests: TargetTests, case: Case) -> CaseRecord:
-        """Run one case in this process and keep its record for the report of the running test."""
-        if self._fatal:
-            pytest.skip("the audit cannot continue")
-        if tests.lost:
-            pytest.skip(f"{tests.config.candidate} cannot be audited")
-        record, error = None, ""
-        try:
-            self._open_log(tests)
-            self._candidates.load_base()
-            record = self._candidates.check(tests.audit, case, self._worker)
-        except UsageError as usage_error:
-            error = str(usage_error)
-            self._give_up(tests, usage_error)
-        except BaseException:
-            self._running.broken = True  # an error of the audit or a timeout, not a finding: the case gets no record
-            raise
-        if record is not None:
-            self._running.keep(self.tests.index(tests), record)
-            error = self._fatal = self._log.failure if self._log else ""
-        if record is None or error:  # outside of the except block, so that pytest shows the error only once
-            pytest.fail(error, pytrace=False)
-        if record.case_id != case.id:
-            pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
-        return record
+        """See `CaseRuns.run`."""
+        return self._planned.run(tests, case)
 
-    def _give_up(self, tests: TargetTests, error: UsageError) -> None:
-        """Note that an audit cannot continue: with it the audits of its model, or all of them.
-
-        An error of the store or of the base concerns all audits, and so does every error in a session that is no campaign.
-        """
-        if isinstance(error, StoreError) or not tests.config.model_name or not self._candidates.has_base:
-            self._fatal = str(error)
-            return
-        for each in self.tests:
-            if each.config.candidate == tests.config.candidate:
-                each.lost = str(error)
-        self._candidates.close()
+    @property
+    def _planned(self) -> CaseRuns:
+        if self._runs is None:
+            pytest.fail("no audit was resolved: check a case that a fixture gives", pytrace=False)
+        return self._runs
 
     def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
-        """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
-        if self.tests:
-            facts, lost = [each.audit.facts for each in self.tests], [each.lost for each in self.tests]
-            self._running.attach(report, error, of_case=any(case_of(item)), facts=facts, lost=lost, fatal=self._fatal)
+        """See `CaseRuns.attach`."""
+        if self._runs:
+            self._runs.attach(item, report, error)
+
+    def _rendered(self, count: int) -> None:
+        if self._progress:
+            self._progress.rendered(count)
 
     # Collecting and concluding, on the controller.
 
     def receive(self, report: pytest.TestReport) -> None:
         """Write the evidence of one report."""
-        if self.is_worker or not self.tests:
+        if self.is_worker or self._runs is None:
             return
         from dmun_audit.evidence.schema import CaseRecord
         from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
@@ -264,7 +206,7 @@ class Session:
             each.lost = each.lost or lost
         records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
         self._keep(records)
-        self._fatal = self._fatal or evidence["fatal"]
+        self._runs.fatal = self._runs.fatal or evidence["fatal"]
         if report.passed and len(records) == 1:
             setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
         if report.when == "teardown":
@@ -284,11 +226,11 @@ class Session:
     def _keep(self, records: Sequence[tuple[TargetTests, CaseRecord]]) -> None:
         """Write records, until one cannot be written."""
         for tests, record in records:
-            if not self._fatal:
+            if not self.fatal:
                 try:
                     tests.audit.keep(record)
                 except UsageError as error:
-                    self._fatal = str(error)
+                    self._planned.fatal = str(error)
                     self._pytest_session.shouldstop = "the evidence cannot be written"
             if self._progress and record.volatile.worker != "main":
                 self._progress.rendered(record.volatile.rendered)
@@ -296,12 +238,12 @@ class Session:
     @property
     def fatal(self) -> str:
         """The reason why the audits cannot continue; empty if they can."""
-        return self._fatal
+        return self._runs.fatal if self._runs else ""
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        log_failure = self._log.end() if self._log else ""
-        self._fatal = self._fatal or log_failure
+        if self._runs:
+            self._runs.end()
         try:
             return self._conclude(session, exit_status)
         finally:
@@ -313,8 +255,8 @@ class Session:
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status
-        if self._fatal:
-            self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
+        if self.fatal:
+            self._summary = ["", *("ERROR: " + self.fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
         from dmun_audit.pytest_plugin.target_tests import audits_of_test
