@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dmun_audit import statistics
     from dmun_audit._util.errors import LoadError, StoreError, UsageError
     from dmun_audit.api import AuditResult, audit, compare, load_run
+    from dmun_audit.campaign_api import CampaignResult, campaign
     from dmun_audit.comparison.comparison import Comparison
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
     "AuditVerdict",
+    "CampaignResult",
     "Comparison",
     "LoadError",
     "StoreError",
@@ -32,6 +34,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "audit",
+    "campaign",
     "compare",
     "load_run",
     "statistics",
@@ -40,12 +43,14 @@ __all__ = [
 _HOMES = {
     "AuditResult": "dmun_audit.api",
     "AuditVerdict": "dmun_audit.verdict.vocabulary",
+    "CampaignResult": "dmun_audit.campaign_api",
     "Comparison": "dmun_audit.comparison.comparison",
     "LoadError": "dmun_audit._util.errors",
     "StoreError": "dmun_audit._util.errors",
     "UsageError": "dmun_audit._util.errors",
     "Verdict": "dmun_audit.verdict.vocabulary",
     "audit": "dmun_audit.api",
+    "campaign": "dmun_audit.campaign_api",
     "compare": "dmun_audit.api",
     "load_run": "dmun_audit.api",
 }

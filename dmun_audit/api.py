@@ -1,4 +1,4 @@
-"""The Python API: `dmun_audit.audit` audits a model, `dmun_audit.load_run` opens an earlier audit, `dmun_audit.compare` compares several."""
+"""The Python API: `audit` audits a model, `load_run` opens an earlier audit, `compare` compares several. See also `campaign_api`."""
 
 from __future__ import annotations
 
@@ -95,13 +95,7 @@ class AuditResult:
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise UsageError(
-                "to_pandas needs pandas", "it is not installed", "pip install pandas, or install dmun_audit[pandas]"
-            ) from None
-        return pandas.DataFrame([_row(case) for case in self.run.cases]).set_index("case_id")
+        return pandas_module().DataFrame([_row(case) for case in self.run.cases]).set_index("case_id")
 
     def __str__(self) -> str:
         """The verdict with its reasons."""
@@ -189,21 +183,21 @@ def audit(
     from dmun_audit.config.resolve import resolve
     from dmun_audit.runtime.whole_audit import run_audit
 
-    in_memory = _in_memory({"base": base, "candidate": candidate})
+    in_memory = pipelines_in_memory({"base": base, "candidate": candidate})
     options = Options(
         target=target,
-        model=_reference(candidate, in_memory.get("candidate")),
-        base=None if base is None else _reference(base, in_memory.get("base")),
-        world=_world(in_memory.get("base")),
+        model=as_reference(candidate, in_memory.get("candidate")),
+        base=None if base is None else as_reference(base, in_memory.get("base")),
+        world=world_of(in_memory.get("base")),
         knowledge=str(dossier) if isinstance(dossier, Path) else dossier,
         policy=str(policy) if isinstance(policy, Path) else policy,
         judge=judge,
         detector=detector,
         second_judge=second_judge,
         composition_judge=composition_judge,
-        unrelated=None if unrelated is None else str(unrelated),
-        audit_dir=None if audit_dir is None else str(audit_dir),
-        store=None if store is None else str(store),
+        unrelated=as_text(unrelated),
+        audit_dir=as_text(audit_dir),
+        store=as_text(store),
         audit_seed=audit_seed,
         nonce=nonce,
         keep_going=keep_going,
@@ -211,7 +205,7 @@ def audit(
         trust_remote_code=trust_remote_code,
     )
     config = resolve(options, in_memory=in_memory)
-    return AuditResult(run_audit(config, in_memory, on_case))
+    return AuditResult(run_audit(config, {(side, m.reference.text): m for side, m in in_memory.items()}, on_case))
 
 
 def load_run(folder: str | Path) -> AuditResult:
@@ -264,7 +258,23 @@ def compare(*folders: str | Path) -> Comparison:
     return compared([expanded(folder) for folder in folders])
 
 
-def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:
+def as_text(path: str | Path | None) -> str | None:
+    """A path as an option has it."""
+    return None if path is None else str(path)
+
+
+def pandas_module() -> Any:
+    """The module pandas. Raises UsageError if it is not installed."""
+    try:
+        import pandas
+    except ImportError:
+        raise UsageError(
+            "to_pandas needs pandas", "it is not installed", "pip install pandas, or install dmun_audit[pandas]"
+        ) from None
+    return pandas
+
+
+def pipelines_in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> dict[Side, InMemoryModel]:
     """The models that are objects. Raises UsageError for an object that is no pipeline."""
     objects = {side: model for side, model in models.items() if model is not None and not isinstance(model, str | Path)}
     if not objects:
@@ -274,11 +284,12 @@ def _in_memory(models: Mapping[Side, str | Path | DiffusionPipeline | None]) -> 
     return {side: in_memory_model(pipeline) for side, pipeline in objects.items()}
 
 
-def _reference(model: str | Path | DiffusionPipeline, in_memory: InMemoryModel | None) -> str | ModelReference:
+def as_reference(model: str | Path | DiffusionPipeline, in_memory: InMemoryModel | None) -> str | ModelReference:
+    """A model as an option has it."""
     return in_memory.reference if in_memory else str(model)
 
 
-def _world(base: InMemoryModel | None) -> World | None:
+def world_of(base: InMemoryModel | None) -> World | None:
     """The world of a base in memory; None if the base has a reference."""
     if base is None:
         return None

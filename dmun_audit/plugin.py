@@ -33,8 +33,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "model",
         {
             "metavar": "REF",
+            "action": "append",
             "help": "candidate: pipeline folder, weights file over --base, hub id, atelier:NAME, module:function that returns a "
-            "pipeline, or images:FOLDER of images rendered elsewhere (default: a model of the atelier)",
+            "pipeline, or images:FOLDER of images rendered elsewhere; repeat the option to audit every model for every target (default: a model "
+            "of the atelier)",
         },
     ),
     (
@@ -90,7 +92,23 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "audit-dir",
         {
             "metavar": "DIR",
-            "help": "run folder; with several targets, each gets a folder in it (default: audit-runs/<target>-<candidate>-<hash>)",
+            "help": "run folder; with several models or targets, each audit gets a folder in it (default: "
+            "audit-runs/<target>-<candidate>-<hash>)",
+        },
+    ),
+    (
+        "campaign",
+        {
+            "metavar": "FILE",
+            "help": "TOML file with these options and several models or targets; an option on the command line replaces the file's "
+            "(default: none)",
+        },
+    ),
+    (
+        "campaign-dir",
+        {
+            "metavar": "DIR",
+            "help": "folder for the table of several models, campaign.md and campaign.json (default: audit-runs/campaign-<hash>)",
         },
     ),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),

@@ -159,6 +159,13 @@ def manifest_fields() -> str:
     return schema_tables(schema_of(Manifest), "###")
 
 
+def campaign_fields() -> str:
+    """The fields of campaign.json."""
+    from dmun_audit.campaigns.records import CampaignRecord
+
+    return schema_tables(schema_of(CampaignRecord), "###")
+
+
 # The Python API.
 
 
@@ -231,6 +238,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "packs": packs,
     "evidence-fields": evidence_fields,
     "manifest-fields": manifest_fields,
+    "campaign-fields": campaign_fields,
     "python-api": python_api,
     "statistics-api": statistics_api,
     "detector-protocol": detector_protocol,

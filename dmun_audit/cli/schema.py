@@ -20,6 +20,12 @@ def _manifest() -> dict[str, Any]:
     return json_schema("manifest")
 
 
+def _campaign() -> dict[str, Any]:
+    from dmun_audit.campaigns.records import campaign_schema
+
+    return campaign_schema()
+
+
 def _dossier() -> dict[str, Any]:
     from dmun_audit.knowledge.dossier import json_schema
 
@@ -35,6 +41,7 @@ def _policy() -> dict[str, Any]:
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "evidence": _evidence,
     "manifest": _manifest,
+    "campaign": _campaign,
     "dossier": _dossier,
     "policy": _policy,
 }

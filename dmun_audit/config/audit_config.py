@@ -17,7 +17,7 @@ from dmun_audit.policy import Policy, policy_from_table
 class AuditConfig:
     """A resolved audit. It is equal in every process: the controller builds it and workers get it as JSON.
 
-    `prefix` distinguishes its cases from the cases of other targets in the session; it is empty for a single target. `day`
+    `prefix` distinguishes its cases from the cases of other audits in the session; it is empty for a single audit. `day`
     (UTC) is compared with the last day of waivers. It stays the same for the whole session.
     """
 
@@ -40,6 +40,7 @@ class AuditConfig:
     tensors_digest: str = ""  # of the candidate as loaded; empty if nobody sees its weights before it is loaded
     nonce: str = ""  # from outside, part of the fingerprint
     prefix: str = ""
+    model_name: str = field(default="", compare=False)  # the candidate's name in tables of several models; empty for one model
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     detector: str | None = None
     second_judge: str | None = None

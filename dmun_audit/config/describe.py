@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
@@ -11,11 +13,14 @@ from dmun_audit.plan.waivers import waiver_header
 from dmun_audit.policy import alterations, baseline, release_sentence
 
 
-def describe(config: AuditConfig) -> list[str]:
-    """Lines on models, judges, policy and knowledge, and warnings before the audit begins."""
+def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
+    """Lines on models, judges, policy and knowledge, and warnings before the audit begins.
+
+    `candidates` are the names of the models of which the same is asked, if there are several.
+    """
     target, policy = config.dossier.target.name, config.policy.name
     lines = [
-        f"dmun_audit: is {target} gone from {config.candidate}, and is everything around it still there?",
+        f"dmun_audit: is {target} gone from {' or '.join(candidates) or config.candidate}, and is everything around it still there?",
         f"  base {config.base} · {_judges(config)} · policy {policy}"
         f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",

@@ -17,7 +17,7 @@ from dmun_audit.policy import Policy
 
 @dataclass(frozen=True)
 class Options:
-    """The options for one target; None for an option that was not given.
+    """The options for one model and one target; None for an option that was not given.
 
     The Python API may give a dossier and a policy as objects, and the reference of a pipeline in memory. `world` is then the
     world of the base model.
@@ -72,5 +72,9 @@ def refuse_empty(options: Options) -> None:
     values = {field.name: getattr(options, field.name) for field in fields(options)}
     empty = [name for name, value in values.items() if isinstance(value, str) and not value.strip()]
     if empty:
-        option = "dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-")
-        raise UsageError(f"{option} is empty", "perhaps a variable is not set", "give it a value, or omit the option")
+        raise empty_value("dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-"))
+
+
+def empty_value(option: str) -> UsageError:
+    """The error for an option whose value is empty."""
+    return UsageError(f"{option} is empty", "perhaps a variable is not set", "give it a value, or omit the option")

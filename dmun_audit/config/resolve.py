@@ -22,7 +22,7 @@ from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, 
 from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
 from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
-from dmun_audit.knowledge.dossier import World
+from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.models import headers, references
@@ -46,11 +46,17 @@ class Models:
     candidate: references.ModelReference
     by_default: bool
     world: World
+    known_base_files: Source | None = None  # the files of the base, if they were read for another candidate
+
+    @cached_property
+    def base_files(self) -> Source:
+        """The files of the base, read once: reading gigabytes is slow."""
+        return self.known_base_files or read_source(self.base)
 
     @cached_property
     def files(self) -> dict[str, Source]:
-        """The files of both models, read once: reading gigabytes is slow."""
-        return {"base": read_source(self.base), "candidate": read_source(self.candidate)}
+        """The files of both models, read once."""
+        return {"base": self.base_files, "candidate": read_source(self.candidate)}
 
     @property
     def sources(self) -> dict[str, str]:
@@ -71,22 +77,23 @@ def _reference(model: str | references.ModelReference) -> references.ModelRefere
     return references.parse_reference(model) if isinstance(model, str) else model
 
 
-def resolve(
-    options: Options,
-    models: Models | None = None,
-    in_memory: Mapping[Side, InMemoryModel] | None = None,
-    *,
-    only_listed: bool = False,
-) -> AuditConfig:
-    """Resolve everything that can be resolved before the audit. Raises UsageError for bad input.
+@dataclass(frozen=True)
+class Question:
+    """What an audit asks of a candidate: everything but the candidate's weights and what follows from them."""
 
-    `models` are the models of the same options, if they are already known; `in_memory` are those that are pipelines in memory, by
-    side. The digest of the candidate's weights as loaded is needed for the seeds: where the store does not have it, the candidate
-    is loaded, which raises LoadError if it cannot be. With `only_listed` the tests are not run: nothing is loaded, and the seed
-    may be unknown.
-    """
+    options: Options
+    models: Models
+    dossier: Dossier
+    knowledge: str
+    policy: Policy
+    judge: str
+    others: Mapping[str, str]
+    unrelated: tuple[str, ...]
+
+
+def question_of(options: Options, models: Models) -> Question:
+    """What these options ask, with models that are already known. Raises UsageError for bad input."""
     refuse_empty(options)
-    models = models or find_models(options)
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)
@@ -95,19 +102,38 @@ def resolve(
     others = check_others(judge, options.detector, options.second_judge)
     others |= _composition_judge(options, policy)
     _check_needs(policy, others)
-    unrelated = _own_prompts(options, policy)
+    return Question(options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy))
+
+
+def resolve(options: Options, in_memory: Mapping[Side, InMemoryModel] | None = None, *, only_listed: bool = False) -> AuditConfig:
+    """Resolve everything that can be resolved before the audit. See `planned` for the other arguments and for errors."""
+    refuse_empty(options)
+    return planned(question_of(options, find_models(options)), in_memory, only_listed=only_listed)
+
+
+def planned(
+    question: Question, in_memory: Mapping[Side, InMemoryModel] | None = None, *, only_listed: bool = False
+) -> AuditConfig:
+    """The audit that answers a question, with its plan. Raises UsageError for bad input.
+
+    `in_memory` are the models that are pipelines in memory, by side. The digest of the candidate's weights as loaded is needed
+    for the seeds: where the store does not have it, the candidate is loaded, which raises LoadError if it cannot be. With
+    `only_listed` the tests are not run: nothing is loaded, and the seed may be unknown.
+    """
+    options, models, dossier, policy = question.options, question.models, question.dossier, question.policy
     let_idle_threads_sleep()  # before torch may be loaded
     to_load, pipelines = _weights_to_load(options, policy, models), in_memory or {}
     weights = to_load.known() if only_listed else to_load.digest(pipelines.get("candidate"), pipelines.get("base"))
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
-    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, unrelated)
+    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
         folder = ImageFolder(models.candidate)
         folder.expect((request.prompt, request.seed) for request in candidate_requests(plan))
         folder.refuse_repeats()
+    judge, others = question.judge, dict(question.others)
     audit_hash = digest([plan.digest(), models.sources, judge, *([others] if others else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -116,7 +142,7 @@ def resolve(
         candidate=models.candidate.text,
         judge=judge,
         dossier=dossier,
-        knowledge=knowledge,
+        knowledge=question.knowledge,
         policy=policy,
         audit_seed=seeds.audit_seed,
         seeds=seeds.drawn,
@@ -138,7 +164,7 @@ def resolve(
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
         composition_judge=others.get("composition_judge"),
-        unrelated=unrelated,
+        unrelated=question.unrelated,
     )
 
 

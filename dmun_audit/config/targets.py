@@ -12,7 +12,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import target_names
 from dmun_audit.config.options import Options, refuse_empty
-from dmun_audit.config.resolve import find_models, resolve
+from dmun_audit.config.resolve import Models, Question, find_models, planned, question_of
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import names_language_model
 from dmun_audit.knowledge.packs import open_knowledge
@@ -25,44 +25,42 @@ SEPARATOR = ":"  # between the prefix of a target and the id of a case; no slug 
 def resolve_all(
     options: Options, targets: Sequence[str], knowledge: Sequence[str], *, only_listed: bool = False
 ) -> list[AuditConfig]:
-    """One config for each target, in the order of the command line. Raises UsageError for bad input.
+    """One config for each target of one model, in the order of the command line. Raises UsageError for bad input.
 
     `options` hold everything but targets and knowledge. All configs share models, policy and store. Each has the seed that it has
-    alone. `only_listed` is as in `resolve`.
+    alone. `only_listed` is as in `resolve.planned`.
     """
-    for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
-        refuse_empty(option)
     pairs = targets_with_knowledge(targets, knowledge)
-    if len(pairs) == 1:
-        return _checked([resolve(replace(options, target=pairs[0][0], knowledge=pairs[0][1]), only_listed=only_listed)])
-    models = find_models(options)
-    shared = replace(options, audit_dir=None)
-    configs = [
-        resolve(replace(shared, target=target, knowledge=reference), models, only_listed=only_listed)
-        for target, reference in pairs
-    ]
-    _refuse_duplicates([(_as_option(*pair), config.dossier) for pair, config in zip(pairs, configs, strict=True)])
-    prefixes = _prefixes([config.dossier.target.name for config in _checked(configs)])
-    return [
-        replace(
-            config,
-            prefix=prefix,
-            run_folder=expanded(options.audit_dir, f"--audit-dir={options.audit_dir}") / prefix
-            if options.audit_dir
-            else config.run_folder,
-        )
-        for config, prefix in zip(configs, prefixes, strict=True)
-    ]
-
-
-def _checked(configs: list[AuditConfig]) -> list[AuditConfig]:
-    """The configs, after a check of their policy's waivers in the plans of all targets."""
+    configs = [planned(each, only_listed=only_listed) for each in questions_for(options, find_models(options), pairs)]
     check_waivers([config.plan for config in configs], configs[0].day)
-    return configs
+    if len(configs) == 1:
+        return configs
+    return placed(options, configs, prefixes([config.dossier.target.name for config in configs]))
+
+
+def questions_for(options: Options, models: Models, pairs: Sequence[tuple[str | None, str | None]]) -> list[Question]:
+    """What is asked of one candidate: a question for each pair of a target and its knowledge. Raises UsageError for bad input."""
+    questions = [question_of(replace(options, target=target, knowledge=reference), models) for target, reference in pairs]
+    _refuse_duplicates([(_as_option(*pair), question.dossier) for pair, question in zip(pairs, questions, strict=True)])
+    return questions
+
+
+def placed(options: Options, configs: Sequence[AuditConfig], names: Sequence[str]) -> list[AuditConfig]:
+    """The configs of several audits with their prefixes; with `--audit-dir`, each has the folder of that name in it."""
+    folder = expanded(options.audit_dir, f"--audit-dir={options.audit_dir}") if options.audit_dir else None
+    return [
+        replace(config, prefix=name, run_folder=folder / name if folder else config.run_folder)
+        for config, name in zip(configs, names, strict=True)
+    ]
 
 
 def targets_with_knowledge(targets: Sequence[str], knowledge: Sequence[str]) -> list[tuple[str | None, str | None]]:
-    """Every target with its `--knowledge`. The target is None if it is not named; the knowledge is None for a built-in pack."""
+    """Every target with its `--knowledge`. The target is None if it is not named; the knowledge is None for a built-in pack.
+
+    Raises UsageError for empty names, for a target that is given twice and for a dossier of no target.
+    """
+    for option in (*(Options(target=name) for name in targets), *(Options(knowledge=name) for name in knowledge)):
+        refuse_empty(option)
     if len(targets) < 2 and len(knowledge) < 2:
         return [(next(iter(targets), None), next(iter(knowledge), None))]
     for first, second in combinations(targets, 2):
@@ -121,7 +119,7 @@ def _as_option(target: str | None, reference: str | None) -> str:
     return f"--target={target!r}" if target is not None else f"--knowledge={reference}"
 
 
-def _prefixes(names: Sequence[str]) -> list[str]:
+def prefixes(names: Sequence[str]) -> list[str]:
     """A slug for each name. No slug ends with another one, so that a node id never matches two targets."""
     slugs = [slug(name) for name in names]
     return [

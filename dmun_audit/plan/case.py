@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
@@ -43,6 +43,7 @@ class Case:
     concept: NearbyConcept | None = None
     prompt: AdversarialPrompt | None = None
     target: str = ""  # the target of its plan, which `make_plan` fills in
+    audit: str = field(default="", compare=False)  # the prefix of its audit in a session of several
 
     def images_of(self, side: Side) -> tuple[ImageRequest, ...]:
         """The requests to one model."""

@@ -29,9 +29,9 @@ def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) 
 
 
 def case_of(item: pytest.Item) -> tuple[str, str]:
-    """Target and id of the case that parametrises a test; empty for other tests."""
+    """The prefix of the audit and the id of the case that parametrises a test; both empty for other tests."""
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     for value in parameters.values():
         if type(value).__name__ == "Case" and type(value).__module__ == "dmun_audit.plan.case":
-            return value.target, value.id
+            return value.audit, value.id
     return "", ""

@@ -1,30 +1,49 @@
-"""The options of the audit that a pytest session was given."""
+"""The options of the audits that a pytest session was given, on the command line and in a campaign file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
-from dmun_audit.config.options import Options, is_lost, lost_value
+from dmun_audit.config.campaign import CampaignOptions, NamedModel
+from dmun_audit.config.campaign_file import CampaignFile, read_campaign_file
+from dmun_audit.config.options import Options, empty_value, is_lost, lost_value
 
-OTHER_FIELDS = frozenset({"target", "knowledge", "ini_base", "root", "world"})
-"""Fields of `Options` that are no option of one value: targets and dossiers may be repeated, the rest comes from elsewhere."""
+OTHER_FIELDS = frozenset({"target", "model", "knowledge", "ini_base", "root", "world"})
+"""Fields of `Options` that are no option of one value: models, targets and dossiers may be repeated, the rest comes from elsewhere."""
 
 
-def given_options(config: pytest.Config) -> tuple[Options, list[str], list[str]]:
-    """The options that all targets share, then the targets and the dossiers, each in the given order.
+def given_options(config: pytest.Config) -> CampaignOptions:
+    """What the command line asks for, and where it is silent, the campaign file: an option of the command line replaces the file's.
 
-    Raises UsageError for an option whose value is lost.
+    Raises UsageError for an option whose value is lost, and for a campaign file that cannot be read.
     """
     option = config.option
     names = {field.name for field in fields(Options)} - OTHER_FIELDS
-    lost = [name for name in names | {"target", "knowledge"} if is_lost(getattr(option, "dmun_" + name, None))]
-    if lost:
+    every = names | {"target", "model", "knowledge", "campaign", "campaign_dir"}
+    given: dict[str, Any] = {name: getattr(option, "dmun_" + name, None) for name in every}
+    if lost := [name for name in every if is_lost(given[name])]:
         raise lost_value(f"--{min(lost).replace('_', '-')}")
-    given = {name: getattr(option, "dmun_" + name, None) for name in names}
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    options = Options(**values, ini_base=config.getini("dmun_base"), root=str(config.rootpath))
-    targets, knowledge = (getattr(option, "dmun_" + name, None) or [] for name in ("target", "knowledge"))
-    return options, targets, knowledge
+    for name in ("campaign", "campaign_dir"):
+        if given[name] is not None and not given[name].strip():
+            raise empty_value(f"--{name.replace('_', '-')}")
+    campaign = given["campaign"]
+    file = CampaignFile() if campaign is None else read_campaign_file(campaign)
+    single = dict(file.options) | {name: given[name] for name in names if given[name] is not None}
+    return CampaignOptions(
+        shared=Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath)),
+        models=_models(given["model"] or (), file),
+        targets=tuple(given["target"] or file.targets),
+        knowledge=tuple(given["knowledge"] or file.knowledge),
+        folder=given["campaign_dir"] or file.folder,
+        leaves_table=campaign is not None,
+    )
+
+
+def _models(references: Sequence[str], file: CampaignFile) -> tuple[NamedModel, ...]:
+    """The models of the command line, else those of the file. A model that the file names keeps its name."""
+    names: Mapping[str, str] = {model.text: model.name for model in file.models}
+    return tuple(NamedModel(text, names.get(text, "")) for text in references) or file.models

@@ -35,7 +35,7 @@ LAST_FRAMES = 3
 PHASES = ("setup", "call", "teardown")
 """The phases of a test. The report of a crashed worker has another `when`."""
 
-NO_EVIDENCE: dict[str, Any] = {"records": [], "facts": [], "fatal": "", "no_result": False, "failed_before": ""}
+NO_EVIDENCE: dict[str, Any] = {"records": [], "facts": [], "lost": [], "fatal": "", "no_result": False, "failed_before": ""}
 
 
 @dataclass
@@ -65,11 +65,13 @@ class RunningTest:
         *,
         of_case: bool,
         facts: list[dict[str, Any]],
+        lost: list[str],
         fatal: str,
     ) -> None:
         """Attach to a report what the controller must know of its test. `error` ended the phase of the report.
 
-        `of_case` says whether a case parametrises the test; `fatal` why the audit cannot continue, if it cannot.
+        `of_case` says whether a case parametrises the test. `facts` are those of every audit, and `lost` is why its model cannot
+        be loaded, or empty; `fatal` is why no audit can continue.
         """
         if report.when == "setup":
             self.has_record = False
@@ -78,9 +80,10 @@ class RunningTest:
         if report.failed:
             self._failures[report.nodeid] = first_line(report)
         ends = report.when == "call" or report.failed
-        if ends and (self.records or fatal or no_result or before):
+        if ends and (self.records or fatal or any(lost) or no_result or before):
             records = [(place, record.to_json()) for place, record in self.records]
-            evidence = {"records": records, "facts": facts, "fatal": fatal, "no_result": no_result, "failed_before": before}
+            evidence = {"records": records, "facts": facts, "lost": lost, "fatal": fatal}
+            evidence |= {"no_result": no_result, "failed_before": before}
             setattr(report, EVIDENCE_ATTRIBUTE, json.dumps(evidence))
             report.sections += [("Audit", failure_text(record)) for _, record in self.records if not record.is_failure]
             self.records = []
@@ -120,7 +123,7 @@ class Outcomes:
             self.failed_before.setdefault(report.nodeid, first_line(report))
         elif report.failed and (crashed or evidence["no_result"]):
             self.no_result.setdefault(report.nodeid, first_line(report))
-        elif report.failed and not by_claim and not evidence["fatal"]:
+        elif report.failed and not by_claim and not evidence["fatal"] and not any(evidence["lost"]):
             self.failed.setdefault(report.nodeid, first_line(report))
 
     def interruptions(self, deselected: Collection[str], stopped: str) -> Interruptions:

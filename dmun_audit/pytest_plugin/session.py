@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,14 +14,14 @@ from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
 
 if TYPE_CHECKING:
     from dmun_audit.config.audit_config import AuditConfig
+    from dmun_audit.config.campaign import Campaign
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
-    from dmun_audit.pytest_plugin.log_file import LogFile
-    from dmun_audit.pytest_plugin.outcomes import RunningTest
+    from dmun_audit.pytest_plugin.case_runs import CaseRuns
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
-    from dmun_audit.runtime.loading import AuditRuntime
+    from dmun_audit.verdict.vocabulary import AuditVerdict
 
 AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
@@ -35,9 +34,9 @@ class Session:
         self.config = config = pytest_session.config
         self._pytest_session = pytest_session
         self._workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
-        self.tests: list[TargetTests] = []  # one for each target; empty if no test uses an audit
-        self._fatal = ""
-        self._log: LogFile | None = None
+        self.tests: list[TargetTests] = []  # one for each audit, by model and target; empty if no test uses an audit
+        self._campaign: Campaign | None = None  # on the controller, if the session leaves a table
+        self._runs: CaseRuns | None = None  # what this process runs of the audits
         self._node_ids: set[str] = set()
         self._finished: set[str] = set()  # node ids of finished tests
         self._summary: list[str] = []
@@ -63,24 +62,33 @@ class Session:
             self._resolve()
 
     def _resolve(self) -> None:
-        from dmun_audit.config.targets import resolve_all
+        from dmun_audit.config.campaign import resolve_campaign
         from dmun_audit.pytest_plugin.options import given_options
 
         try:
-            self._plan(resolve_all(*given_options(self.config), only_listed=self.config.option.collectonly))
+            campaign = resolve_campaign(given_options(self.config), only_listed=self.config.option.collectonly)
         except UsageError as error:
             raise pytest.UsageError(escaped(str(error))) from None
+        self._campaign = campaign if campaign.folder else None
+        self._plan(campaign.configs)
 
     def _plan(self, configs: Sequence[AuditConfig]) -> None:
+        from dmun_audit.pytest_plugin.case_runs import CaseRuns
         from dmun_audit.pytest_plugin.target_tests import TargetTests
 
         self.tests = [TargetTests(config) for config in configs]
+        worker, level = (self._workerinput or {}).get("workerid", "main"), self.config.getoption("log_level", None)
+        self._runs = CaseRuns(self.tests, worker, level, self._rendered)
         guard_terminal(self.config)
 
     def header(self) -> list[str]:
         """Lines for the header of the run."""
         if not self.tests:
             return []
+        if self._campaign:
+            from dmun_audit.pytest_plugin.campaign_tests import header_of_campaign
+
+            return header_of_campaign(self._campaign, self.tests)
         from dmun_audit.pytest_plugin.target_tests import header_lines
 
         return header_lines(self.tests)
@@ -96,7 +104,7 @@ class Session:
         return list(dict.fromkeys(group.fixture for group in claim_groups()))
 
     def cases(self, fixture: str) -> list[tuple[str, Case]]:
-        """The cases of a fixture, for all targets, each with its name in node ids."""
+        """The cases of a fixture, for all audits, each with its name in node ids."""
         from dmun_audit.claim_groups.registry import claim_groups
 
         if not self.tests and self.is_worker:
@@ -111,9 +119,9 @@ class Session:
         return [case for tests in self.tests for group in groups for case in tests.cases(group)]
 
     def arrange(self, items: list[pytest.Item]) -> None:
-        """Sort the tests of cases by target and plan. Other tests keep their positions."""
-        plans = [each.config.plan for each in self.tests]
-        ranks = {(case.target, case.id): (p, c) for p, plan in enumerate(plans) for c, case in enumerate(plan.cases)}
+        """Sort the tests of cases by model, target and plan. Other tests keep their positions."""
+        configs = [each.config for each in self.tests]
+        ranks = {(each.prefix, case.id): (p, c) for p, each in enumerate(configs) for c, case in enumerate(each.plan.cases)}
         ranked = [(place, ranks[key]) for place, item in enumerate(items) if (key := case_of(item)) in ranks]
         ours = [items[place] for place, _ in sorted(ranked, key=lambda entry: (entry[1], entry[0]))]
         for (place, _), item in zip(ranked, ours, strict=True):
@@ -130,6 +138,10 @@ class Session:
         for each in self.tests:
             each.collected(self._node_ids)
         try:
+            if self._campaign and self._campaign.folder:
+                from dmun_audit.campaigns.folder import prepare
+
+                prepare(self._campaign.folder, self._campaign.id)
             for each in self.tests:
                 each.begin()
         except UsageError as error:
@@ -153,75 +165,34 @@ class Session:
 
         return AuditFixture(self)
 
-    @cached_property
-    def _runtime(self) -> AuditRuntime:
-        from dmun_audit.runtime.loading import open_runtime
-
-        configs = [each.config for each in self.tests]
-        return open_runtime(configs, self._progress.rendered if self._progress else lambda count: None)
-
-    def _open_log(self, tests: TargetTests) -> None:
-        """Begin the log of this process in the run folder of the first audit that runs, if pytest's --log-level asks for one."""
-        level = self.config.getoption("log_level", None)
-        if not level or self._log is not None:
-            return
-        from dmun_audit.pytest_plugin.log_file import open_log
-        from dmun_audit.runtime.target_audit import folder_of_run
-
-        folder = tests.audit.folder.path if tests.audit.folder else folder_of_run(tests.config)
-        self._log = open_log(folder, self._worker, level)
-
-    @cached_property
-    def _running(self) -> RunningTest:
-        from dmun_audit.pytest_plugin.outcomes import RunningTest
-
-        return RunningTest()
-
-    @property
-    def _worker(self) -> str:
-        return (self._workerinput or {}).get("workerid", "main")
-
     def tests_of(self, case: Case) -> TargetTests:
-        """The audit to which a case belongs."""
-        for each in self.tests:
-            if each.config.dossier.target.name == case.target:
-                return each
-        pytest.fail(f"{case.id} is no case of this audit: check a case that a fixture gives", pytrace=False)
+        """See `CaseRuns.tests_of`."""
+        return self._planned.tests_of(case)
 
     def run(self, tests: TargetTests, case: Case) -> CaseRecord:
-        """Run one case in this process and keep its record for the report of the running test."""
-        if self._fatal:
-            pytest.skip("the audit cannot continue")
-        record = None
-        try:
-            self._open_log(tests)
-            runner = tests.audit.runner(lambda config: self._runtime.runner(config))
-            record = tests.audit.check(case, runner, lambda: self._runtime.engine.counts, self._worker)
-        except UsageError as error:
-            self._fatal = str(error)
-        except BaseException:
-            self._running.broken = True  # an error of the audit or a timeout, not a finding: the case gets no record
-            raise
-        if record is not None:
-            self._running.keep(self.tests.index(tests), record)
-            self._fatal = self._log.failure if self._log else ""
-        if record is None or self._fatal:  # outside of the except block, so that pytest shows the error only once
-            pytest.fail(self._fatal, pytrace=False)
-        if record.case_id != case.id:
-            pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
-        return record
+        """See `CaseRuns.run`."""
+        return self._planned.run(tests, case)
+
+    @property
+    def _planned(self) -> CaseRuns:
+        if self._runs is None:
+            pytest.fail("no audit was resolved: check a case that a fixture gives", pytrace=False)
+        return self._runs
 
     def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
-        """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
-        if self.tests:
-            facts, of_case = [each.audit.facts for each in self.tests], any(case_of(item))
-            self._running.attach(report, error, of_case=of_case, facts=facts, fatal=self._fatal)
+        """See `CaseRuns.attach`."""
+        if self._runs:
+            self._runs.attach(item, report, error)
+
+    def _rendered(self, count: int) -> None:
+        if self._progress:
+            self._progress.rendered(count)
 
     # Collecting and concluding, on the controller.
 
     def receive(self, report: pytest.TestReport) -> None:
         """Write the evidence of one report."""
-        if self.is_worker or not self.tests:
+        if self.is_worker or self._runs is None:
             return
         from dmun_audit.evidence.schema import CaseRecord
         from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
@@ -231,9 +202,11 @@ class Session:
         evidence = json.loads(getattr(report, EVIDENCE_ATTRIBUTE, "null")) or NO_EVIDENCE
         for each, facts in zip(self.tests, evidence["facts"], strict=False):
             each.audit.facts = each.audit.facts or facts
+        for each, lost in zip(self.tests, evidence["lost"], strict=False):
+            each.lost = each.lost or lost
         records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
         self._keep(records)
-        self._fatal = self._fatal or evidence["fatal"]
+        self._runs.fatal = self._runs.fatal or evidence["fatal"]
         if report.passed and len(records) == 1:
             setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
         if report.when == "teardown":
@@ -247,16 +220,17 @@ class Session:
         if not self._counted:
             begun = self._begun or self.tests
             self._pytest_session.testscollected += sum(case.pooled for each in begun for case in each.config.plan.cases)
+            self._pytest_session.testscollected += len(self._campaign.lost) if self._campaign else 0
             self._counted = True
 
     def _keep(self, records: Sequence[tuple[TargetTests, CaseRecord]]) -> None:
         """Write records, until one cannot be written."""
         for tests, record in records:
-            if not self._fatal:
+            if not self.fatal:
                 try:
                     tests.audit.keep(record)
                 except UsageError as error:
-                    self._fatal = str(error)
+                    self._planned.fatal = str(error)
                     self._pytest_session.shouldstop = "the evidence cannot be written"
             if self._progress and record.volatile.worker != "main":
                 self._progress.rendered(record.volatile.rendered)
@@ -264,12 +238,12 @@ class Session:
     @property
     def fatal(self) -> str:
         """The reason why the audits cannot continue; empty if they can."""
-        return self._fatal
+        return self._runs.fatal if self._runs else ""
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        log_failure = self._log.end() if self._log else ""
-        self._fatal = self._fatal or log_failure
+        if self._runs:
+            self._runs.end()
         try:
             return self._conclude(session, exit_status)
         finally:
@@ -281,29 +255,45 @@ class Session:
         interrupted = exit_status in {pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR}
         if self.is_worker or not self._begun:
             return exit_status
-        if self._fatal:
-            self._summary = ["", *("ERROR: " + self._fatal).splitlines()]
+        if self.fatal:
+            self._summary = ["", *("ERROR: " + self.fatal).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped = str(session.shouldstop or session.shouldfail or (self.stopped_by or "interrupted" if interrupted else ""))
-        from dmun_audit.pytest_plugin.target_tests import audits_of_test, closing_lines, overall_verdict
+        from dmun_audit.pytest_plugin.target_tests import audits_of_test
         from dmun_audit.verdict.vocabulary import AuditVerdict
 
         left = self._node_ids - self._finished if stopped else set()
         unfinished = [each for node in left for each in audits_of_test(self.tests, node)] if self.tests[1:] else self.tests
         try:
-            for each in self._begun:  # with several targets, the audits that finished before the stop are complete
-                each.conclude(stopped if each in unfinished else "")
+            for each in self._begun:  # with several audits, those that finished before the stop are complete
+                if not each.lost:
+                    each.conclude(stopped if each in unfinished else "")
+            verdict = self._close()
         except UsageError as error:
             self._summary = ["", *("ERROR: " + str(error)).splitlines()]
             return int(pytest.ExitCode.USAGE_ERROR)
-        for report in [report for each in self._begun for report in each.pooled_reports()]:
-            self.config.hook.pytest_runtest_logreport(report=report)
-        self._summary, verdict = closing_lines(self.tests), overall_verdict(each.audit.verdict for each in self.tests)
         stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
         passed = verdict == AuditVerdict.PASS
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
             return exit_status  # pytest's exit code, for instance for failing tests outside of the audit
         return verdict.exit_code
+
+    def _close(self) -> AuditVerdict:
+        """Report the pooled claims, and make the summary. Returns the verdict over all audits."""
+        reports = [report for each in self._begun for report in each.pooled_reports()]
+        if self._campaign:
+            from dmun_audit.pytest_plugin.campaign_tests import conclude_campaign, lost_reports
+
+            reports += lost_reports(self._campaign, self._begun[0].file_of("controls"))
+            record, self._summary = conclude_campaign(self._campaign, self.tests)
+            verdict = record.verdict
+        else:
+            from dmun_audit.pytest_plugin.target_tests import closing_lines, verdict_over
+
+            self._summary, verdict = closing_lines(self.tests), verdict_over(self.tests)
+        for report in reports:
+            self.config.hook.pytest_runtest_logreport(report=report)
+        return verdict
 
     def summary(self) -> list[str]:
         """Lines for the end of the run."""

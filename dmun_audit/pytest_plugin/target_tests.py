@@ -1,13 +1,16 @@
-"""The tests of one target's audit in a session: their node ids and their reports."""
+"""The tests of one audit in a session: their node ids and their reports."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import Literal
 
 import pytest
 
+from dmun_audit.campaigns.records import overall_verdict
 from dmun_audit.claim_groups.planning import image_budget, required_cases
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
@@ -19,6 +22,8 @@ from dmun_audit.pytest_plugin.outcomes import Outcomes
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
+Outcome = Literal["passed", "failed", "skipped"]
+
 
 class TargetTests:
     """One audit and its tests. Workers run the tests; the controller writes the run folder and concludes."""
@@ -27,17 +32,22 @@ class TargetTests:
         self.config = config
         self.audit = TargetAudit(config)
         self.outcomes = Outcomes()
+        self.lost = ""  # why its model cannot be loaded, if other models of the session can
         self._node_ids: dict[str, frozenset[str]] = {}  # selected tests, each with the ids of its cases
 
     # Tests and their cases.
 
     def parameter(self, case_id: str) -> str:
-        """The name of a case in node ids: its id, with the target's prefix if the session has several targets."""
+        """The name of a case in node ids: its id, with the prefix of the audit if the session has several."""
         return f"{self.config.prefix}{SEPARATOR}{case_id}" if self.config.prefix else case_id
 
     def cases(self, group: str) -> list[tuple[str, Case]]:
         """The single cases of a group, each with its name in node ids."""
-        return [(self.parameter(case.id), case) for case in self.config.plan.of_group(group)]
+        return [(self.parameter(case.id), case) for case in self._cases if case.group == group]
+
+    @cached_property
+    def _cases(self) -> list[Case]:
+        return [replace(case, audit=self.config.prefix) for case in self.config.plan.cases if not case.pooled]
 
     def collected(self, node_ids: Iterable[str]) -> None:
         """Note the selected tests that run its cases."""
@@ -100,32 +110,29 @@ class TargetTests:
 
     def pooled_reports(self) -> list[pytest.TestReport]:
         """Test reports of the pooled claims, so that terminal and JUnit list them."""
-        return [self._pooled_report(record, self._file_of(record.group)) for record in self.audit.pooled]
+        return [self._pooled_report(record, self.file_of(record.group)) for record in self.audit.pooled]
 
     def _pooled_report(self, record: CaseRecord, file: str) -> pytest.TestReport:
         waived = self.waiver(record)
         name = f"pooled[{self.parameter(record.case_id)}]"
         failed = record.verdict.is_failure and not waived
-        report = pytest.TestReport(
-            nodeid=f"{file}::{name}",
-            location=(file, None, name),
-            keywords={},
-            outcome="failed" if failed else "skipped" if waived else "passed",
-            longrepr=self.failure(record) if failed else (file, 0, waived) if waived else None,
-            when="call",
-            duration=0.0,
-            start=time.time(),
-            stop=time.time(),
-        )
+        outcome: Outcome = "failed" if failed else "skipped" if waived else "passed"
+        report = made_report(file, name, outcome, self.failure(record) if failed else (file, 0, waived) if waived else None)
         if waived:
             report.wasxfail = f"reason: {waived}"  # marks an expected failure for pytest
         return report
 
-    def _file_of(self, group: str) -> str:
+    def file_of(self, group: str) -> str:
         """The test file that lists the pooled claims of a group: the first file with a case of the group."""
         ids = {case.id for case in self.config.plan.of_group(group)}
         files = [node_id.partition("::")[0] for node_id, case_ids in self._node_ids.items() if ids & case_ids]
         return files[0] if files else f"audits/test_{group}.py"
+
+
+def made_report(file: str, name: str, outcome: Outcome, longrepr: str | tuple[str, int, str] | None) -> pytest.TestReport:
+    """The report of a test that no function ran."""
+    now = time.time()
+    return pytest.TestReport(f"{file}::{name}", (file, None, name), {}, outcome, longrepr, "call", start=now, stop=now)
 
 
 def budget(tests: Sequence[TargetTests]) -> int:
@@ -139,10 +146,9 @@ def audits_of_test(tests: Sequence[TargetTests], node_id: str) -> list[TargetTes
     return owners or [each for each in tests if folder_of(node_id) in each.folders]
 
 
-def overall_verdict(verdicts: Iterable[AuditVerdict | None]) -> AuditVerdict:
-    """The verdict over several targets: the first in the order of precedence. A target that did not run counts as PARTIAL."""
-    counted = {verdict or AuditVerdict.PARTIAL for verdict in verdicts}
-    return next(verdict for verdict in AuditVerdict if verdict in counted)
+def verdict_over(tests: Sequence[TargetTests]) -> AuditVerdict:
+    """The verdict over several targets. A target that did not run counts as PARTIAL."""
+    return overall_verdict([each.audit.verdict or AuditVerdict.PARTIAL for each in tests])
 
 
 def header_lines(tests: Sequence[TargetTests]) -> list[str]:
@@ -168,7 +174,7 @@ def closing_lines(tests: Sequence[TargetTests]) -> list[str]:
         if run:
             lines += ["", f"{name}:", *summary_lines(run)]
     waived = any(run and headline(run) != run.verdict for _, run in runs)
-    verdict = overall_verdict(each.audit.verdict for each in tests)
+    verdict = verdict_over(tests)
     lines += ["", f"{len(tests)} targets: {verdict}{' with waivers' if waived else ''}"]
     width = max(map(len, names))
     for name, (_, run) in zip(names, runs, strict=True):

@@ -13,12 +13,15 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
+from dmun_audit.models.source_files import Source
 from dmun_audit.render import devices
 from dmun_audit.runtime.measures import AuditMeasures
 from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.runtime.runner import AuditRunner
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dmun_audit.judge.clip_scorer import ClipScorer
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.prompt_judge import PromptJudge
@@ -31,44 +34,45 @@ if TYPE_CHECKING:
     from dmun_audit.render.engine import Engine
 
 
+@dataclass(frozen=True)
+class Judges:
+    """The judge of one target's audit, and its second judge and its judge of composition prompts, if there are any."""
+
+    scorer: ClipScorer
+    second: StoredImageDetector | None
+    of_prompts: PromptJudge | None
+
+
+def open_judges(loader: JudgeLoader, config: AuditConfig, read: Callable[[Sequence[str]], list[np.ndarray]]) -> Judges:
+    """The judges of one audit. `read` gives the pixels of stored images by key. Raises LoadError if one cannot be loaded."""
+    store, prompts = config.store_folder, [prompt.text for prompt in config.dossier.compositions]
+    scorer = loader.clip_scorer(config.judge, config.dossier, store, read, config.detector)
+    second = loader.second_judge(config.second_judge, scorer, store, read) if config.second_judge else None
+    of_prompts = loader.prompt_judge(config.composition_judge, prompts, store, read) if config.composition_judge else None
+    return Judges(scorer, second, of_prompts)
+
+
 @dataclass
 class AuditRuntime:
-    """Models, store and judges, opened once in a process and shared by the audits of all targets."""
+    """One candidate over its base, with store and judges, shared by the audits of all its targets."""
 
     base: LoadedModel
     candidate: LoadedModel
     engine: Engine
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
-    _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
-    _prompt_judges: dict[str, PromptJudge | None] = field(default_factory=dict)  # by audit hash
+    _by_audit: dict[str, Judges] = field(default_factory=dict)  # by audit hash
 
-    def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
-        """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
+    def judges_of(self, config: AuditConfig) -> Judges:
+        """The judges of one target's audit. Raises LoadError if one cannot be loaded."""
         if config.audit_hash not in self._by_audit:
-            read = self.engine.read
-            scorer = self.judges.clip_scorer(config.judge, config.dossier, config.store_folder, read, config.detector)
-            second = (
-                self.judges.second_judge(config.second_judge, scorer, config.store_folder, read) if config.second_judge else None
-            )
-            self._by_audit[config.audit_hash] = (scorer, second)
+            self._by_audit[config.audit_hash] = open_judges(self.judges, config, self.engine.read)
         return self._by_audit[config.audit_hash]
 
     def observations(self, config: AuditConfig) -> AuditObservations:
         """The images of one target's audit, with its judges."""
-        scorer, second = self.judges_of(config)
-        return AuditObservations(config.plan, self.engine, scorer, second, self.prompt_judge_of(config))
-
-    def prompt_judge_of(self, config: AuditConfig) -> PromptJudge | None:
-        """The judge of one target's composition prompts; None without one. Raises LoadError if it cannot be loaded."""
-        if config.audit_hash not in self._prompt_judges:
-            prompts = [prompt.text for prompt in config.dossier.compositions]
-            self._prompt_judges[config.audit_hash] = (
-                self.judges.prompt_judge(config.composition_judge, prompts, config.store_folder, self.engine.read)
-                if config.composition_judge
-                else None
-            )
-        return self._prompt_judges[config.audit_hash]
+        judges = self.judges_of(config)
+        return AuditObservations(config.plan, self.engine, judges.scorer, judges.second, judges.of_prompts)
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
         """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
@@ -105,51 +109,81 @@ class AuditRuntime:
         }
 
 
-def open_runtime(
-    configs: Sequence[AuditConfig],
-    on_rendered: Callable[[int], None],
-    in_memory: Mapping[Side, InMemoryModel] | None = None,
-) -> AuditRuntime:
-    """Load everything for these audits, which share models, policy and store.
+@dataclass(frozen=True)
+class LoadedBase:
+    """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it."""
 
-    `in_memory` are the models that are pipelines in memory. Raises LoadError, before any image is drawn, if a model or a judge
-    cannot be loaded or fails its load proof, or if prompts are too long for the base's text encoder.
+    model: LoadedModel
+    judges: JudgeLoader
+    metrics: Sequence[Metric]
+    settings: Mapping[str, Any]  # how models are loaded: dtype, device, whether code is trusted
+    on_rendered: Callable[[int], None]
+
+    def with_candidate(self, configs: Sequence[AuditConfig], in_memory: InMemoryModel | None = None) -> AuditRuntime:
+        """Load the candidate of these audits, which share models, policy and store. `in_memory` is it if it is in memory.
+
+        Raises LoadError, before any image is drawn, if it cannot be loaded or fails its load proof.
+        """
+        from dmun_audit.models.external_images import ImageFolder
+        from dmun_audit.models.loading import load_candidate
+        from dmun_audit.models.probe import confirm_probe
+        from dmun_audit.render.engine import Engine
+        from dmun_audit.store.images import ImageStore
+
+        config = configs[0]
+        reference = in_memory or references.parse_reference(config.candidate)
+        candidate = load_candidate(reference, self.model, planned=_planned(config, "candidate"), **self.settings)
+        _confirm_weights(config, candidate, self.model.reference)
+        confirm_probe(candidate, config.store_folder, self.settings["device"])
+        if isinstance(candidate.image_source, ImageFolder):
+            candidate.image_source.expect(
+                (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
+            )
+        models: dict[Side, LoadedModel] = {"base": self.model, "candidate": candidate}
+        engine = Engine(models, config.policy.sampling, ImageStore(config.store_folder), self.on_rendered)
+        return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
+
+
+def open_base(
+    configs: Sequence[AuditConfig], on_rendered: Callable[[int], None], in_memory: InMemoryModel | None = None
+) -> LoadedBase:
+    """Load what the audits of all candidates share: the base and the judges. `in_memory` is the base if it is in memory.
+
+    Raises LoadError, before any image is drawn, if the base or a judge cannot be loaded or fails its load proof, or if prompts
+    are too long for the base's text encoder.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.measures.registry import registered_metrics
-    from dmun_audit.models.external_images import ImageFolder
-    from dmun_audit.models.loading import Model, load_candidate, load_pipeline
+    from dmun_audit.models.loading import load_pipeline
     from dmun_audit.models.probe import confirm_probe
-    from dmun_audit.models.source_files import Source
-    from dmun_audit.render.engine import Engine
-    from dmun_audit.store.images import ImageStore
 
     config = configs[0]
     sampling = config.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    dtype = devices.number_format(sampling.dtype)
-    settings: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": config.trust_remote_code}
-    base_model: Model = (in_memory or {}).get("base") or references.parse_reference(config.base)
-    candidate_model: Model = (in_memory or {}).get("candidate") or references.parse_reference(config.candidate)
-    planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
-    base = load_pipeline(base_model, planned=planned["base"], **settings)
-    candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
-    _confirm_weights(config, candidate, base.reference)
-    for model in (base, candidate):
-        confirm_probe(model, config.store_folder, device)
-    if isinstance(candidate.image_source, ImageFolder):
-        candidate.image_source.expect(
-            (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
-        )
-    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
-    runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
+    settings: dict[str, Any] = {"dtype": devices.number_format(sampling.dtype), "device": device, "trust_remote_code": config.trust_remote_code}
+    reference = in_memory or references.parse_reference(config.base)
+    base = load_pipeline(reference, planned=_planned(config, "base"), **settings)
+    confirm_probe(base, config.store_folder, device)
+    judges = JudgeLoader(device)
     for each in configs:
-        runtime.judges_of(each)
-        runtime.prompt_judge_of(each)
+        open_judges(judges, each, _no_image_yet)
         _refuse_overlong(base.pipeline, each)
-    return runtime
+    return LoadedBase(base, judges, registered_metrics(device), settings, on_rendered)
+
+
+def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
+    """Load everything for the audits of one candidate, which share models, policy and store. Raises what loading raises."""
+    return open_base(configs, on_rendered).with_candidate(configs)
+
+
+def _planned(config: AuditConfig, side: Side) -> Source:
+    return Source(config.source_digests[side], config.source_states.get(side, ""))
+
+
+def _no_image_yet(keys: Sequence[str]) -> list[np.ndarray]:
+    raise ValueError("A judge read images while it was opened.")
 
 
 def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: references.ModelReference) -> None:

@@ -60,6 +60,10 @@ class TargetAudit:
             self._runner, self.facts = open_runner(self.config)
         return self._runner
 
+    def forget_runner(self) -> None:
+        """Let go of the runner, which holds the models. The facts stay."""
+        self._runner = None
+
     def check(self, case: Case, runner: AuditRunner, counts: Callable[[], tuple[int, int]], worker: str = "main") -> CaseRecord:
         """Decide one case; `counts` gives the numbers of images that this process has rendered, and rendered again, so far.
 

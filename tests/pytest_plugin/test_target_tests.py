@@ -7,7 +7,7 @@ from dossier_files import write_dossier
 
 from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test, overall_verdict
+from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 FILE = "audits/test_mine.py"
@@ -126,14 +126,6 @@ def test_the_cases_that_no_selected_test_is_of_are_deselected(alone):
         case.id for case in alone.config.plan.cases if not case.pooled and case.group not in ("ordering", "substitute")
     }  # only reported here
     assert alone._deselected() == required - set(names[:2])
-
-
-@pytest.mark.parametrize("last", AuditVerdict)
-def test_over_several_the_first_verdict_of_the_order_counts(last):
-    order = list(AuditVerdict)
-    assert overall_verdict([AuditVerdict.PASS, last, AuditVerdict.PASS]) == last
-    assert all(overall_verdict([last, other]) == other for other in order[: order.index(last)])
-    assert overall_verdict([last, None]) == (last if last in {"INCOMPLETE", "FAIL"} else "PARTIAL")
 
 
 def test_the_order_of_verdicts_and_their_exit_codes_are_the_documented_ones():
