@@ -162,7 +162,11 @@ def open_base(
     sampling = config.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    settings: dict[str, Any] = {"dtype": devices.number_format(sampling.dtype), "device": device, "trust_remote_code": config.trust_remote_code}
+    settings: dict[str, Any] = {
+        "dtype": devices.number_format(sampling.dtype),
+        "device": device,
+        "trust_remote_code": config.trust_remote_code,
+    }
     reference = in_memory or references.parse_reference(config.base)
     base = load_pipeline(reference, planned=_planned(config, "base"), **settings)
     confirm_probe(base, config.store_folder, device)
