@@ -19,6 +19,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import Options, refuse_empty, store_of
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
+from dmun_audit.engines.choice import check_engine
 from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
 from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
@@ -86,6 +87,7 @@ def resolve(
     may be unknown.
     """
     refuse_empty(options)
+    check_engine(options.engine, in_memory or {})
     models = models or find_models(options)
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
@@ -134,6 +136,7 @@ def resolve(
         fingerprint=seeds.fingerprint,
         tensors_digest=weights,
         nonce=options.nonce or "",
+        engine=options.engine,
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),

@@ -273,6 +273,8 @@ class Session:
         try:
             return self._conclude(session, exit_status)
         finally:
+            if "_runtime" in vars(self):  # it was opened
+                self._runtime.close()
             for each in self.tests:
                 each.audit.end()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.engines.choice import LOCAL
+from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
 from dmun_audit.render import devices
@@ -42,6 +45,10 @@ class AuditRuntime:
     metrics: Sequence[Metric] = ()
     _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
     _prompt_judges: dict[str, PromptJudge | None] = field(default_factory=dict)  # by audit hash
+
+    def close(self) -> None:
+        """End what the engine started outside of this process."""
+        self.engine.close()
 
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
@@ -95,7 +102,7 @@ class AuditRuntime:
                 "threads": sampling.threads,
             },
             "candidate_sampler": samplers["candidate"].settings,
-            "hardware": devices.describe_hardware(),
+            "hardware": self.engine.hardware,
             "warnings": [
                 *differences(samplers["base"], samplers["candidate"]),
                 *self.base.proof.get("warnings", []),
@@ -112,14 +119,12 @@ def open_runtime(
 ) -> AuditRuntime:
     """Load everything for these audits, which share models, policy and store.
 
-    `in_memory` are the models that are pipelines in memory. Raises LoadError, before any image is drawn, if a model or a judge
+    `in_memory` are the models that are pipelines in memory. Close the runtime afterwards. Raises LoadError, before any image is drawn, if a model or a judge
     cannot be loaded or fails its load proof, or if prompts are too long for the base's text encoder.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.measures.registry import registered_metrics
-    from dmun_audit.models.external_images import ImageFolder
-    from dmun_audit.models.loading import Model, load_candidate, load_pipeline
     from dmun_audit.models.probe import confirm_probe
     from dmun_audit.models.source_files import Source
     from dmun_audit.render.engine import Engine
@@ -129,25 +134,39 @@ def open_runtime(
     sampling = config.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": config.trust_remote_code}
-    base_model: Model = (in_memory or {}).get("base") or references.parse_reference(config.base)
-    candidate_model: Model = (in_memory or {}).get("candidate") or references.parse_reference(config.candidate)
-    planned = {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()}
-    base = load_pipeline(base_model, planned=planned["base"], **settings)
-    candidate = load_candidate(candidate_model, base, planned=planned["candidate"], **settings)
+    to_load = ModelsToLoad(
+        config.base,
+        config.candidate,
+        {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()},
+        sampling.dtype,
+        config.trust_remote_code,
+        wanted=tuple(
+            (request.prompt, request.seed)
+            for each in configs
+            for request in (candidate_requests(each.plan) if config.candidate.startswith(references.IMAGES) else ())
+        ),
+    )
+    drawing_device = device if config.engine == LOCAL else "cpu"  # this process draws nothing for Ray
+    models = to_load.load(drawing_device, in_memory)
+    base, candidate = models["base"], models["candidate"]
     _confirm_weights(config, candidate, base.reference)
     for model in (base, candidate):
-        confirm_probe(model, config.store_folder, device)
-    if isinstance(candidate.image_source, ImageFolder):
-        candidate.image_source.expect(
-            (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
-        )
-    engine = Engine({"base": base, "candidate": candidate}, sampling, ImageStore(config.store_folder), on_rendered)
-    runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
-    for each in configs:
-        runtime.judges_of(each)
-        runtime.prompt_judge_of(each)
-        _refuse_overlong(base.pipeline, each)
+        confirm_probe(model, config.store_folder, drawing_device)
+    engine: Engine
+    if config.engine == LOCAL:
+        engine = Engine(models, sampling, ImageStore(config.store_folder), on_rendered)
+    else:
+        from dmun_audit.engines.ray_engine import RayEngine
+
+        engine = RayEngine(config.engine, to_load, models, sampling, ImageStore(config.store_folder), on_rendered)
+    with ExitStack() as failed:
+        failed.callback(engine.close)
+        runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
+        for each in configs:
+            runtime.judges_of(each)
+            runtime.prompt_judge_of(each)
+            _refuse_overlong(base.pipeline, each)
+        failed.pop_all()
     return runtime
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dmun_audit.config.audit_config import AuditConfig
@@ -28,9 +29,11 @@ def run_audit(
     """
     check_waivers([config.plan], config.day)
     target_audit = TargetAudit(config)
-    try:
+    with ExitStack() as closing:
+        closing.callback(target_audit.end)
         target_audit.begin()
         runtime = open_runtime([config], lambda count: None, in_memory)
+        closing.callback(runtime.close)
         runner = target_audit.runner(runtime.runner)
         for case in config.plan.cases:
             if case.pooled:
@@ -42,5 +45,3 @@ def run_audit(
             if on_case:
                 on_case(record)
         return target_audit.conclude()
-    finally:
-        target_audit.end()
