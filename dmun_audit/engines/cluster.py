@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.engines.choice import RAY
+
+REACH = 10.0  # seconds
 
 logger = logging.getLogger(__name__)
 
@@ -60,21 +63,30 @@ def _connect(engine: str) -> None:
     if ray.is_initialized():
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # for a cluster that starts here: nothing is reported to its makers
+    address = engine if engine != RAY else os.environ.get("RAY_ADDRESS", "")
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
+        _reach(address)
         if engine == RAY:
             ray.init(include_dashboard=False, **settings)
         else:
             ray.init(engine, **settings)
     except (ConnectionError, TimeoutError, OSError, RuntimeError, ValueError, AssertionError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        where = engine if engine != RAY else os.environ.get("RAY_ADDRESS") or "the cluster on this machine"
         raise UsageError(
-            f"--engine={engine} cannot connect to {where}",
+            f"--engine={engine} cannot connect to {address or 'the Ray cluster of this machine'}",
             lines[0] if lines else type(error).__name__,
             "check the address and that the cluster has the same versions of Ray and Python (ray status)",
         ) from None
     _Connection.is_ours = True
+
+
+def _reach(address: str) -> None:
+    """Raise OSError at once if nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACH):
+            pass
 
 
 def task_error() -> type[Exception]:

@@ -44,8 +44,9 @@ class _Opening:
 class Renderers:
     """The renderers for `job` on `cluster`. `confirm` is called with each one that has opened; what it raises ends the audit."""
 
-    def __init__(self, cluster: Cluster, job: Job, confirm: Callable[[Opened], None]) -> None:
+    def __init__(self, cluster: Cluster, job: Job, confirm: Callable[[Opened], None], kind: type[Renderer] = Renderer) -> None:
         self._cluster = cluster
+        self._kind = kind
         self._job = job
         self._confirm = confirm
         self._free: list[Any] = []
@@ -97,7 +98,7 @@ class Renderers:
     def _start(self, wanted: int) -> None:
         """Start renderers until `wanted` are opening, as far as the cluster has room."""
         while len(self._opening) < wanted and len(self._free) + len(self._opening) + len(self._drawing) < self._cluster.most:
-            actor = self._cluster.start(Renderer, self._job)
+            actor = self._cluster.start(self._kind, self._job)
             self._opening[actor.open.remote()] = _Opening(actor, actor.is_there.remote(), time.monotonic())
 
     def _wait(self, again: deque[Task] | list[Task]) -> list[tuple[Task, list[Part] | UsageError]]:
@@ -141,6 +142,12 @@ class Renderers:
             ) from None
         except loss() as error:
             self._end(actor)
+            if "creation task" in str(error):  # Ray could not import the class there
+                raise LoadError(
+                    "dmun_audit cannot be imported for a renderer",
+                    _lines(error)[-1],
+                    "install the same version of dmun_audit on all machines of the cluster",
+                ) from None
             self._lost_starts += 1
             logger.warning("a renderer was lost while it started, and another one starts: %s", _first_line(error))
             if self._lost_starts >= TRIES:
@@ -195,5 +202,8 @@ def _dying(what: str, error: Exception) -> UsageError:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return _lines(error)[0]
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
