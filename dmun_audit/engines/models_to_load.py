@@ -24,7 +24,7 @@ class ModelsToLoad:
 
     base: str
     candidate: str
-    planned: Mapping[Side, Source]
+    planned: Mapping[str, Source]
     dtype: str
     trust_remote_code: bool
     wanted: tuple[tuple[str, int], ...] = field(default=(), repr=False)

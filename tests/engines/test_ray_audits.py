@@ -109,7 +109,6 @@ def test_a_renderer_that_loads_other_weights_is_one_error(ray_address, policy, t
     command += [f"--store={tmp_path / 'store'}", f"--audit-dir={tmp_path / 'run'}"]
     done = processes.run(command, cwd=tmp_path, env=os.environ | {"RAY_ADDRESS": ray_address, "PYTHONPATH": str(ROOT)})
     text = done.stdout + done.stderr
-    print(text)
     assert done.returncode == 4, text
     assert text.count("ERROR: our_model:model has other weights for a renderer than for this process") == 1
     assert "Traceback" not in text
