@@ -76,7 +76,7 @@ def _connect(engine: str) -> None:
         raise UsageError(
             f"--engine={engine} cannot connect to {address or 'the Ray cluster of this machine'}",
             lines[0] if lines else type(error).__name__,
-            "check the address and that the cluster has the same versions of Ray and Python (ray status)",
+            "check the address, and that the cluster has the same versions of Ray and Python; if it wants a token, set RAY_AUTH_MODE=token",
         ) from None
     _Connection.is_ours = True
 

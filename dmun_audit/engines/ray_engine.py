@@ -29,15 +29,16 @@ from dmun_audit.store.images import ImageStore
 class RayEngine(Engine):
     """Renders on a cluster. `models` are those of this process: they give keys and settings, and draw nothing.
 
-    One renderer is opened at once, because its device and libraries are part of every key; all renderers must have the same. A renderer that finds the
-    file which this process wrote into the store writes its images there. The images of another one are returned and written here.
+    One renderer is opened at once, because its device and libraries are part of every key; all renderers must have the same. A
+    renderer that finds the file which this process wrote into the store writes its images there. The images of another one are
+    returned and written here.
 
-    Raises UsageError where the cluster cannot be reached, and LoadError where a renderer loads other models than this process.
+    Raises UsageError where the cluster starts no renderer, and LoadError where one loads other models than this process.
     """
 
     def __init__(
         self,
-        engine: str,
+        cluster: Cluster,
         to_load: ModelsToLoad,
         models: dict[Side, LoadedModel],
         sampling: Sampling,
@@ -45,6 +46,7 @@ class RayEngine(Engine):
         on_rendered: Callable[[int], None] = lambda count: None,
     ) -> None:
         super().__init__(models, sampling, store, on_rendered)
+        self._cluster = cluster
         self._opened: Opened | None = None  # the first renderer
         folder = store.folder.absolute()
         self._token = folder / "nodes" / uuid.uuid4().hex
@@ -53,15 +55,13 @@ class RayEngine(Engine):
         job = Job(to_load, sampling, weights, folder, self._token, Path.cwd(), platform.node(), session_id())
         with ExitStack() as opening:
             opening.callback(self._token.unlink, missing_ok=True)
-            self._cluster = Cluster(engine, sampling.threads)
-            opening.callback(self._cluster.close)
-            self._renderers = Renderers(self._cluster, job, self._confirm)
+            self._renderers = Renderers(cluster, job, self._confirm)
             opening.callback(self._renderers.close)
             self._renderers.open_first()
             self._closing = opening.pop_all()
 
     def close(self) -> None:
-        """End the renderers, and the cluster if it was started here."""
+        """End the renderers."""
         self._closing.close()
 
     @property

@@ -64,9 +64,6 @@ class Engine:
         self.sampler = base.settings
         self.size = base.size
 
-    def close(self) -> None:
-        """Let go of what the engine holds outside of this process. It is not used afterwards."""
-
     @property
     def hardware(self) -> dict[str, object]:
         """Processor, cores and GPU that draw the images, for the manifest."""

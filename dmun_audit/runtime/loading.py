@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.runtime.runner import AuditRunner
 
 if TYPE_CHECKING:
+    from dmun_audit.engines.cluster import Cluster
     from dmun_audit.judge.clip_scorer import ClipScorer
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.prompt_judge import PromptJudge
@@ -43,12 +44,13 @@ class AuditRuntime:
     engine: Engine
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
+    opened: ExitStack = field(default_factory=ExitStack)
     _by_audit: dict[str, tuple[ClipScorer, StoredImageDetector | None]] = field(default_factory=dict)  # by audit hash
     _prompt_judges: dict[str, PromptJudge | None] = field(default_factory=dict)  # by audit hash
 
     def close(self) -> None:
-        """End what the engine started outside of this process."""
-        self.engine.close()
+        """End what was started outside of this process."""
+        self.opened.close()
 
     def judges_of(self, config: AuditConfig) -> tuple[ClipScorer, StoredImageDetector | None]:
         """The judge of one target's audit, and the second judge or None. Raises LoadError if one cannot be loaded."""
@@ -119,8 +121,9 @@ def open_runtime(
 ) -> AuditRuntime:
     """Load everything for these audits, which share models, policy and store.
 
-    `in_memory` are the models that are pipelines in memory. Close the runtime afterwards. Raises LoadError, before any image is drawn, if a model or a judge
-    cannot be loaded or fails its load proof, or if prompts are too long for the base's text encoder.
+    `in_memory` are the models that are pipelines in memory. Close the runtime afterwards. Raises LoadError, before any image is
+    drawn, if a model or a judge cannot be loaded or fails its load proof, or if prompts are too long for the base's text
+    encoder. Raises UsageError if a cluster cannot be reached.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
@@ -146,28 +149,34 @@ def open_runtime(
             for request in (candidate_requests(each.plan) if config.candidate.startswith(references.IMAGES) else ())
         ),
     )
-    drawing_device = device if config.engine == LOCAL else "cpu"  # this process draws nothing for Ray
-    models = to_load.load(drawing_device, in_memory)
-    base, candidate = models["base"], models["candidate"]
-    _confirm_weights(config, candidate, base.reference)
-    for model in (base, candidate):
-        confirm_probe(model, config.store_folder, drawing_device)
-    engine: Engine
-    if config.engine == LOCAL:
-        engine = Engine(models, sampling, ImageStore(config.store_folder), on_rendered)
-    else:
-        from dmun_audit.engines.ray_engine import RayEngine
+    with ExitStack() as opened:
+        cluster = opened.enter_context(closing(_cluster(config))) if config.engine != LOCAL else None
+        drawing_device = device if cluster is None else "cpu"  # this process draws nothing for a cluster
+        models = to_load.load(drawing_device, in_memory)
+        base, candidate = models["base"], models["candidate"]
+        _confirm_weights(config, candidate, base.reference)
+        for model in (base, candidate):
+            confirm_probe(model, config.store_folder, drawing_device)
+        store = ImageStore(config.store_folder)
+        if cluster is None:
+            engine = Engine(models, sampling, store, on_rendered)
+        else:
+            from dmun_audit.engines.ray_engine import RayEngine
 
-        engine = RayEngine(config.engine, to_load, models, sampling, ImageStore(config.store_folder), on_rendered)
-    with ExitStack() as failed:
-        failed.callback(engine.close)
+            engine = opened.enter_context(closing(RayEngine(cluster, to_load, models, sampling, store, on_rendered)))
         runtime = AuditRuntime(base, candidate, engine, JudgeLoader(device), registered_metrics(device))
         for each in configs:
             runtime.judges_of(each)
             runtime.prompt_judge_of(each)
             _refuse_overlong(base.pipeline, each)
-        failed.pop_all()
+        runtime.opened = opened.pop_all()
     return runtime
+
+
+def _cluster(config: AuditConfig) -> Cluster:
+    from dmun_audit.engines.cluster import Cluster
+
+    return Cluster(config.engine, config.policy.sampling.threads)
 
 
 def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: references.ModelReference) -> None:

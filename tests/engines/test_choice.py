@@ -27,7 +27,7 @@ def test_any_other_engine_is_refused_with_those_that_exist(engine):
 
 
 def test_a_pipeline_in_memory_is_rendered_in_its_own_process():
-    check_engine("local", {"candidate"})
+    check_engine("local", in_memory={"candidate"})
     with pytest.raises(UsageError, match="cannot render a pipeline in memory") as caught:
         check_engine("ray", {"candidate"})
     assert "save_pretrained" in caught.value.remedy

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from dmun_audit._util.errors import LoadError, StoreError
-from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.engines.renderer import Job, Renderer
-from dmun_audit.models import external_images, references
-from dmun_audit.models.source_files import Source, read_source
+from dmun_audit.models import external_images
+from dmun_audit.models.source_files import Source
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
@@ -19,15 +18,6 @@ from dmun_audit.store.images import ImageStore
 
 SAMPLING = Sampling(steps=1, guidance=1.0, batch=2, threads=1, dtype="float32")
 BATCH = tuple(ImageRequest(side, "a house", seed, seed) for side in ("base", "candidate") for seed in (1,))
-
-
-@pytest.fixture(scope="module")
-def here():
-    """The models of an audit as its own process loads them, and how they are loaded."""
-    names = {"base": "atelier:base", "candidate": "atelier:uce-van-gogh"}
-    planned = {side: read_source(references.parse_reference(name)) for side, name in names.items()}
-    to_load = ModelsToLoad(**names, planned=planned, dtype="float32", trust_remote_code=False)
-    return to_load, to_load.load("cpu")
 
 
 @pytest.fixture
