@@ -99,7 +99,8 @@ class Renderers:
         """Start renderers until `wanted` are opening, as far as the cluster has room."""
         while len(self._opening) < wanted and len(self._free) + len(self._opening) + len(self._drawing) < self._cluster.most:
             actor = self._cluster.start(self._kind, self._job)
-            self._opening[actor.open.remote()] = _Opening(actor, actor.is_there.remote(), time.monotonic())
+            running = actor.is_there.remote()  # an actor answers in order: this comes before the models are loaded
+            self._opening[actor.open.remote()] = _Opening(actor, running, time.monotonic())
 
     def _wait(self, again: deque[Task] | list[Task]) -> list[tuple[Task, list[Part] | UsageError]]:
         """Wait until something happens. Returns tasks that are done; tasks that were lost go to the front of `again`."""

@@ -1,12 +1,14 @@
 """The Ray engine beside the local one: stored images are drawn again and compared, and lost ones come back."""
 
+import dataclasses
 import os
 from contextlib import closing
 
 import numpy as np
 import pytest
 
-from dmun_audit._util.errors import StoreError
+from dmun_audit._util.errors import LoadError, StoreError
+from dmun_audit.engines import ray_engine
 from dmun_audit.engines.cluster import Cluster
 from dmun_audit.engines.ray_engine import RayEngine
 from dmun_audit.plan.case import ImageRequest
@@ -44,3 +46,20 @@ def test_rechecks_and_lost_images_are_those_of_the_local_engine(ray_address, her
         os.utime(store.path(keys[3]), LONG_AGO)
         with pytest.raises(StoreError, match="is not what the base draws"):
             engine.ensure(ROW)
+        other = dataclasses.replace(engine._opened, host="another", environment=engine._environment | {"torch": "9"})
+        with pytest.raises(LoadError, match="draw different images") as caught:
+            engine._confirm(other)
+        assert caught.value.why.endswith("and '9' on another")
+
+
+@pytest.mark.slow
+def test_images_of_a_renderer_that_does_not_see_the_store_are_written_here(ray_address, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "write_atomically", lambda path, data: None)  # the file that renderers look for
+    to_load, models = here
+    store, local = ImageStore(tmp_path / "here"), Engine(models, SAMPLING, ImageStore(tmp_path / "local"))
+    with closing(Cluster("ray", 1)) as cluster, closing(RayEngine(cluster, to_load, models, SAMPLING, store)) as engine:
+        assert not engine._opened.shares_store
+        engine.ensure(ROW[:2])
+    local.ensure(ROW[:2])
+    for key in map(local.key, ROW[:2]):
+        assert store.path(key).read_bytes() == local.store.path(key).read_bytes()
