@@ -132,6 +132,7 @@ def audit(
     store: str | Path | None = None,
     audit_seed: int | None = None,
     nonce: str | None = None,
+    engine: str = "local",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -160,6 +161,8 @@ def audit(
         audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says. Reports say that it was chosen.
         nonce: A text from outside that nobody could know before the candidate was final, such as a public beacon's value: drawn
             seeds and fresh prompts follow from it too.
+        engine: Where images are rendered: "local"; "ray", the Ray cluster at hand or one on this machine for this audit; or
+            "ray://HOST:PORT".
         keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
@@ -200,6 +203,7 @@ def audit(
         store=as_text(store),
         audit_seed=audit_seed,
         nonce=nonce,
+        engine=engine,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -88,6 +88,7 @@ def campaign(
     store: str | Path | None = None,
     audit_seed: int | None = None,
     nonce: str | None = None,
+    engine: str = "local",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -104,7 +105,7 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, keep_going:
+        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, keep_going:
             As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
@@ -141,6 +142,7 @@ def campaign(
         store=as_text(store),
         audit_seed=audit_seed,
         nonce=nonce,
+        engine=engine,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

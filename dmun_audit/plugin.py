@@ -112,6 +112,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
+    (
+        "engine",
+        {
+            "metavar": "ENGINE",
+            "help": "where images are rendered: local, ray (the Ray cluster at hand, or one on this machine for this audit), or "
+            "ray://HOST:PORT (default: local)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from dmun_audit.claim_groups.planning import make_plan
+from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy, policy_from_table
@@ -42,6 +43,7 @@ class AuditConfig:
     prefix: str = ""
     model_name: str = field(default="", compare=False)  # the candidate's name in tables of several models; empty for one model
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
+    engine: str = field(default=LOCAL, compare=False)  # where images are rendered: they are the same everywhere
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None

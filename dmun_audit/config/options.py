@@ -10,6 +10,7 @@ import platformdirs
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
+from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
@@ -37,6 +38,7 @@ class Options:
     store: str | None = None
     audit_seed: int | None = None
     nonce: str | None = None
+    engine: str = LOCAL
     keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False

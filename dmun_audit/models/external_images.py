@@ -18,12 +18,19 @@ from dmun_audit.models.references import IMAGE_LIST, ModelReference
 
 Draw = Callable[[list[str], list[int]], Sequence[Any]]
 _THIS_PROCESS = uuid.uuid4().hex
+_joined = ""
 UNSEEN = "No weights were seen: nothing proves which model made the candidate's images."
 
 
 def session_id() -> str:
     """The same text in every process of one test run, and another text in the next: an unseen model may have changed by then."""
-    return os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
+    return _joined or os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
+
+
+def join_session(text: str) -> None:
+    """Let `session_id` give `text`, the one of the process for which this process works."""
+    global _joined
+    _joined = text
 
 
 class DrawingFunction:

@@ -13,7 +13,7 @@ import copy
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,12 +97,15 @@ def confirm_probe(model: LoadedModel, store: Path, device: str) -> None:
 
     Raises LoadError where they differ: stored images under this digest would not be this model's. A model without a probe passes.
     """
-    if model.probe is None:
-        return
-    threads = torch.get_num_threads() if device == "cpu" else 0
-    environment = rendering_environment(device) | {"threads": str(threads)}
-    first = ProbeStore(store).first(model.weights_digest, environment, model.probe.numbers)
-    if not _same(first, model.probe.numbers, exactly=device == "cpu"):
+    if model.probe is not None:
+        threads = torch.get_num_threads() if device == "cpu" else 0
+        confirm_same_probe(model, model.probe, store, rendering_environment(device) | {"threads": str(threads)})
+
+
+def confirm_same_probe(model: LoadedModel, probe: Probe, store: Path, environment: Mapping[str, str]) -> None:
+    """`confirm_probe` for a probe of the model that was taken in `environment`, on this machine or another."""
+    first = ProbeStore(store).first(model.weights_digest, environment, probe.numbers)
+    if not _same(first, probe.numbers, exactly=probe.device == "cpu"):
         raise LoadError(
             f"{model.reference.text} computes something else than the model that had the same weights digest before",
             f"digest {model.weights_digest[:16]}…: two steps on a fixed prompt gave another output, so code or settings that the digest "

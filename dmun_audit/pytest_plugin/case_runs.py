@@ -89,7 +89,7 @@ class CaseRuns:
         for each in self._tests:
             if each.config.candidate == tests.config.candidate:
                 each.lost = str(error)
-        self._candidates.close()
+        self._candidates.close_candidate()
 
     def attach(self, item: pytest.Item, report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException] | None) -> None:
         """Attach the evidence of a test to its report, and how the test ended. `error` ended the phase of the report."""
@@ -103,6 +103,8 @@ class CaseRuns:
             self._log = open_log(folder, self._worker, self._log_level)
 
     def end(self) -> None:
-        """End the log. `fatal` then says if a message could not be written."""
+        """Let go of the models and end the log. `fatal` then says if a message could not be written."""
+        if "_candidates" in vars(self):  # some were asked for
+            self._candidates.close()
         failure = self._log.end() if self._log else ""
         self.fatal = self.fatal or failure

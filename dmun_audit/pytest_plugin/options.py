@@ -11,6 +11,7 @@ import pytest
 from dmun_audit.config.campaign import CampaignOptions, NamedModel
 from dmun_audit.config.campaign_file import CampaignFile, read_campaign_file
 from dmun_audit.config.options import Options, empty_value, is_lost, lost_value
+from dmun_audit.engines.choice import refuse_workers
 
 OTHER_FIELDS = frozenset({"target", "model", "knowledge", "ini_base", "root", "world"})
 """Fields of `Options` that are no option of one value: models, targets and dossiers may be repeated, the rest comes from elsewhere."""
@@ -19,7 +20,8 @@ OTHER_FIELDS = frozenset({"target", "model", "knowledge", "ini_base", "root", "w
 def given_options(config: pytest.Config) -> CampaignOptions:
     """What the command line asks for, and where it is silent, the campaign file: an option of the command line replaces the file's.
 
-    Raises UsageError for an option whose value is lost, and for a campaign file that cannot be read.
+    Raises UsageError for an option whose value is lost, for a campaign file that cannot be read, and for workers beside an engine that
+    spreads the work itself.
     """
     option = config.option
     names = {field.name for field in fields(Options)} - OTHER_FIELDS
@@ -33,8 +35,11 @@ def given_options(config: pytest.Config) -> CampaignOptions:
     campaign = given["campaign"]
     file = CampaignFile() if campaign is None else read_campaign_file(campaign)
     single = dict(file.options) | {name: given[name] for name in names if given[name] is not None}
+    shared = Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath))
+    if getattr(option, "tx", None):  # the workers of pytest-xdist
+        refuse_workers(shared.engine)
     return CampaignOptions(
-        shared=Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath)),
+        shared=shared,
         models=_models(given["model"] or (), file),
         targets=tuple(given["target"] or file.targets),
         knowledge=tuple(given["knowledge"] or file.knowledge),

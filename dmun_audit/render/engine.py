@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -14,7 +15,7 @@ from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
-from dmun_audit.render.devices import choose_device, number_format
+from dmun_audit.render.devices import choose_device, describe_hardware, number_format
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
@@ -63,6 +64,11 @@ class Engine:
         }
         self.sampler = base.settings
         self.size = base.size
+
+    @property
+    def hardware(self) -> dict[str, object]:
+        """Processor, cores and GPU that draw the images, for the manifest."""
+        return describe_hardware()
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -149,7 +155,7 @@ class Engine:
         if self._rechecks.wanted:
             self._recheck([batch for batch in batches if batch not in waiting])
         for wait in (False, True):
-            waiting = [batch for batch in waiting if not self._render_locked(batch, wait)]
+            waiting = self._render_batches(waiting, wait)
 
     def _recheck(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         """Render a sample of these stored batches again. Raises StoreError where a stored image is not what its model draws."""
@@ -159,8 +165,8 @@ class Engine:
                 if not slots or self._repeats(side) == "not at all":
                     continue
                 if self._rechecks.chooses(slots, [self.key(each) for each in slots]):
-                    for request, image, place in self._drawn(slots):
-                        self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
+                    for request, image, place in self.drawn(slots):
+                        self._compare(request, image, place)
                     logger.info("rendered %d stored images of the %s again: they are the same", len(slots), side)
 
     def _repeats(self, side: Side) -> Repeats:
@@ -179,41 +185,54 @@ class Engine:
                 missing.append(request)
         return missing
 
+    def _render_batches(self, batches: Sequence[tuple[ImageRequest, ...]], wait: bool) -> list[tuple[ImageRequest, ...]]:
+        """Render these batches. Returns those that other processes render now; with `wait` it waits for them."""
+        return [batch for batch in batches if not self._render_locked(batch, wait)]
+
+    def _lock(self, batch: Sequence[ImageRequest]) -> Path:
+        return self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
+
     def _render_locked(self, batch: Sequence[ImageRequest], wait: bool) -> bool:
-        lock = self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
-        with held(lock, wait=wait) as acquired:
+        with held(self._lock(batch), wait=wait) as acquired:
             if not acquired:
                 return False
-            missing = self._missing(batch)
-            if missing:
-                self._render(batch, missing)
+            for slots, new in self.parts(batch, self._missing(batch)):
+                started = time.monotonic()
+                for request, image, place in self.drawn(slots):
+                    if request in new:
+                        self.write(request, image, place)
+                    else:
+                        self._compare(request, image, place)
+                self._count(slots, new, time.monotonic() - started)
         return True
 
-    def _render(self, batch: Sequence[ImageRequest], missing: list[ImageRequest]) -> None:
+    def parts(
+        self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest]
+    ) -> Iterator[tuple[list[ImageRequest], list[ImageRequest]]]:
+        """The slots of each side of a batch that lacks images, and those of them that it lacks."""
         for side in SIDES:
-            slots = [request for request in batch if request.side == side]
-            new = [request for request in slots if request in missing]
-            if not new:
-                continue
-            started = time.monotonic()
-            for request, image, place in self._drawn(slots):
-                if request in new:
-                    facts = {
-                        "model": side,
-                        "prompt": request.prompt,
-                        "seed": request.seed,
-                        "index": request.index,
-                        "place": place,
-                    }
-                    self.store.write(self.key(request), image, facts)
-                elif self._rechecks.wanted:
-                    self._rechecks.compare(request, self.key(request), image, place, self._repeats(side))
-            seconds = time.monotonic() - started
-            logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
-            self.rendered += len(new)
-            self.on_rendered(len(new))
+            new = [request for request in missing if request.side == side]
+            if new:
+                yield [request for request in batch if request.side == side], new
 
-    def _drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
+    def write(self, request: ImageRequest, image: np.ndarray, place: str) -> None:
+        """Store an image that was drawn just now at its `place` (`place_of`)."""
+        side, prompt, seed, index = request.side, request.prompt, request.seed, request.index
+        facts = {"model": side, "prompt": prompt, "seed": seed, "index": index, "place": place}
+        self.store.write(self.key(request), image, facts)
+
+    def _compare(self, request: ImageRequest, image: np.ndarray, place: str) -> None:
+        """Compare a stored image with the same image as it was drawn just now, if the policy asks for rechecks."""
+        if self._rechecks.wanted:
+            self._rechecks.compare(request, self.key(request), image, place, self._repeats(request.side))
+
+    def _count(self, slots: Sequence[ImageRequest], new: Sequence[ImageRequest], seconds: float) -> None:
+        side = slots[0].side
+        logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
+        self.rendered += len(new)
+        self.on_rendered(len(new))
+
+    def drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
         """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
         keys = [self.key(request) for request in slots]
         sampler = self._sampler(slots[0].side)

@@ -61,7 +61,7 @@ class Candidates:
         """The open candidate of an audit. Another candidate that is open is closed before."""
         candidate = audit.config.candidate
         if self._open is None or self._of != candidate:
-            self.close()
+            self.close_candidate()
             configs = [each.config for each in self._audits if each.config.candidate == candidate]
             self._open, self._of = (
                 self.load_base().with_candidate(configs, self._in_memory.get(("candidate", candidate))),
@@ -70,9 +70,17 @@ class Candidates:
         return self._open
 
     def close(self) -> None:
+        """Let go of the open candidate and of the base."""
+        self.close_candidate()
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def close_candidate(self) -> None:
         """Let go of the open candidate."""
         if self._open is None:
             return
+        self._open.close()
         logger.info("closing %s", self._of)
         for audit in self._audits:
             audit.forget_runner()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
+from dmun_audit.engines.choice import LOCAL
+from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
 from dmun_audit.models.source_files import Source
@@ -22,6 +25,7 @@ from dmun_audit.runtime.runner import AuditRunner
 if TYPE_CHECKING:
     import numpy as np
 
+    from dmun_audit.engines.cluster import Cluster
     from dmun_audit.judge.clip_scorer import ClipScorer
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.judge.prompt_judge import PromptJudge
@@ -61,7 +65,12 @@ class AuditRuntime:
     engine: Engine
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
+    opened: ExitStack = field(default_factory=ExitStack)
     _by_audit: dict[str, Judges] = field(default_factory=dict)  # by audit hash
+
+    def close(self) -> None:
+        """End what draws for this candidate outside of this process."""
+        self.opened.close()
 
     def judges_of(self, config: AuditConfig) -> Judges:
         """The judges of one target's audit. Raises LoadError if one cannot be loaded."""
@@ -99,7 +108,7 @@ class AuditRuntime:
                 "threads": sampling.threads,
             },
             "candidate_sampler": samplers["candidate"].settings,
-            "hardware": devices.describe_hardware(),
+            "hardware": self.engine.hardware,
             "warnings": [
                 *differences(samplers["base"], samplers["candidate"]),
                 *self.base.proof.get("warnings", []),
@@ -111,37 +120,49 @@ class AuditRuntime:
 
 @dataclass(frozen=True)
 class LoadedBase:
-    """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it."""
+    """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it.
+
+    `cluster` renders for this process, if there is one. This process then draws nothing, and `device` is the CPU.
+    """
 
     model: LoadedModel
     judges: JudgeLoader
     metrics: Sequence[Metric]
-    settings: Mapping[str, Any]  # how models are loaded: dtype, device, whether code is trusted
+    device: str
     on_rendered: Callable[[int], None]
+    cluster: Cluster | None = None
 
     def with_candidate(self, configs: Sequence[AuditConfig], in_memory: InMemoryModel | None = None) -> AuditRuntime:
         """Load the candidate of these audits, which share models, policy and store. `in_memory` is it if it is in memory.
 
-        Raises LoadError, before any image is drawn, if it cannot be loaded or fails its load proof.
+        Close the runtime afterwards. Raises LoadError, before any image is drawn, if the candidate cannot be loaded, here or by a
+        renderer of the cluster, or fails its load proof.
         """
-        from dmun_audit.models.external_images import ImageFolder
-        from dmun_audit.models.loading import load_candidate
         from dmun_audit.models.probe import confirm_probe
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.images import ImageStore
 
-        config = configs[0]
-        reference = in_memory or references.parse_reference(config.candidate)
-        candidate = load_candidate(reference, self.model, planned=_planned(config, "candidate"), **self.settings)
+        config, to_load = configs[0], _models_to_load(configs)
+        candidate = to_load.load_candidate(self.model, self.device, in_memory)
         _confirm_weights(config, candidate, self.model.reference)
-        confirm_probe(candidate, config.store_folder, self.settings["device"])
-        if isinstance(candidate.image_source, ImageFolder):
-            candidate.image_source.expect(
-                (request.prompt, request.seed) for each in configs for request in candidate_requests(each.plan)
-            )
+        confirm_probe(candidate, config.store_folder, self.device)
         models: dict[Side, LoadedModel] = {"base": self.model, "candidate": candidate}
-        engine = Engine(models, config.policy.sampling, ImageStore(config.store_folder), self.on_rendered)
-        return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
+        sampling, store = _sampling(config), ImageStore(config.store_folder)
+        if self.cluster is None:
+            engine = Engine(models, sampling, store, self.on_rendered)
+            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
+        from dmun_audit.engines.ray_engine import RayEngine
+
+        with ExitStack() as opening:
+            ray_engine = opening.enter_context(
+                closing(RayEngine(self.cluster, to_load, models, sampling, store, self.on_rendered))
+            )
+            return AuditRuntime(self.model, candidate, ray_engine, self.judges, self.metrics, opening.pop_all())
+
+    def close(self) -> None:
+        """Leave the cluster, if there is one. A local cluster that was started for the audit ends."""
+        if self.cluster is not None:
+            self.cluster.close()
 
 
 def open_base(
@@ -149,32 +170,28 @@ def open_base(
 ) -> LoadedBase:
     """Load what the audits of all candidates share: the base and the judges. `in_memory` is the base if it is in memory.
 
-    Raises LoadError, before any image is drawn, if the base or a judge cannot be loaded or fails its load proof, or if prompts
-    are too long for the base's text encoder.
+    Close it afterwards. Raises LoadError, before any image is drawn, if the base or a judge cannot be loaded or fails its load
+    proof, or if prompts are too long for the base's text encoder. Raises UsageError if a cluster cannot be reached.
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
     from dmun_audit.measures.registry import registered_metrics
-    from dmun_audit.models.loading import load_pipeline
     from dmun_audit.models.probe import confirm_probe
 
     config = configs[0]
-    sampling = config.policy.sampling
-    devices.use_threads(sampling.threads)
+    devices.use_threads(config.policy.sampling.threads)
     device = devices.choose_device()
-    settings: dict[str, Any] = {
-        "dtype": devices.number_format(sampling.dtype),
-        "device": device,
-        "trust_remote_code": config.trust_remote_code,
-    }
-    reference = in_memory or references.parse_reference(config.base)
-    base = load_pipeline(reference, planned=_planned(config, "base"), **settings)
-    confirm_probe(base, config.store_folder, device)
-    judges = JudgeLoader(device)
-    for each in configs:
-        open_judges(judges, each, _no_image_yet)
-        _refuse_overlong(base.pipeline, each)
-    return LoadedBase(base, judges, registered_metrics(device), settings, on_rendered)
+    with ExitStack() as opening:
+        cluster = opening.enter_context(closing(_cluster(config))) if config.engine != LOCAL else None
+        drawing_device = device if cluster is None else "cpu"
+        base = _models_to_load(configs).load_base(drawing_device, in_memory)
+        confirm_probe(base, config.store_folder, drawing_device)
+        judges = JudgeLoader(device)
+        for each in configs:
+            open_judges(judges, each, _no_image_yet)
+            _refuse_overlong(base.pipeline, each)
+        opening.pop_all()
+    return LoadedBase(base, judges, registered_metrics(device), drawing_device, on_rendered, cluster)
 
 
 def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:
@@ -182,12 +199,33 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
     return open_base(configs, on_rendered).with_candidate(configs)
 
 
-def _planned(config: AuditConfig, side: Side) -> Source:
-    return Source(config.source_digests[side], config.source_states.get(side, ""))
+def _sampling(config: AuditConfig) -> Sampling:
+    """How images are made, with the number format of this machine: renderers on other machines use it too."""
+    sampling = config.policy.sampling
+    return replace(sampling, dtype=devices.number_format(sampling.dtype))
+
+
+def _models_to_load(configs: Sequence[AuditConfig]) -> ModelsToLoad:
+    config = configs[0]
+    drawn = [each for each in configs if each.candidate == config.candidate and each.candidate.startswith(references.IMAGES)]
+    return ModelsToLoad(
+        config.base,
+        config.candidate,
+        {side: Source(digest, config.source_states.get(side, "")) for side, digest in config.source_digests.items()},
+        _sampling(config).dtype,
+        config.trust_remote_code,
+        wanted=tuple((request.prompt, request.seed) for each in drawn for request in candidate_requests(each.plan)),
+    )
 
 
 def _no_image_yet(keys: Sequence[str]) -> list[np.ndarray]:
     raise ValueError("A judge read images while it was opened.")
+
+
+def _cluster(config: AuditConfig) -> Cluster:
+    from dmun_audit.engines.cluster import Cluster
+
+    return Cluster(config.engine, config.policy.sampling.threads)
 
 
 def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: references.ModelReference) -> None:

@@ -21,10 +21,12 @@ def run_audit(config: AuditConfig, in_memory: InMemory | None = None, on_case: O
     """
     check_waivers([config.plan], config.day)
     audit = TargetAudit(config)
+    candidates = Candidates([audit], in_memory=in_memory)
     try:
         audit.begin()
-        return run_begun(audit, Candidates([audit], in_memory=in_memory), on_case)
+        return run_begun(audit, candidates, on_case)
     finally:
+        candidates.close()
         audit.end()
 
 

@@ -105,7 +105,7 @@ def test_last_bits_may_differ_on_a_gpu_and_at_another_place_of_a_batch(new_engin
     first = new_engine()
     row = left_by_an_earlier_audit(first, requests(BATCH))
     wanted = row if why == "a GPU" else row[::-1]
-    again = {request: image for request, image, _ in first._drawn(wanted)}
+    again = {request: image for request, image, _ in first.drawn(wanted)}
     for request in row:
         near = np.where(again[request] < 128, again[request] + step, again[request] - step).astype(np.uint8)
         exchange(first, request, lambda pixels, near=near: near)

@@ -1,0 +1,159 @@
+"""A renderer: a process of a cluster that holds the models of an audit and draws batches."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dmun_audit import __version__
+from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit.engines.models_to_load import ModelsToLoad
+from dmun_audit.plan.case import ImageRequest, Side
+from dmun_audit.policy import Sampling
+from dmun_audit.render import devices
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dmun_audit.models.probe import Probe
+    from dmun_audit.render.engine import Engine
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a renderer needs to draw for an audit.
+
+    `weights` are the digests of the weights as the deciding process loaded them. `folder` is that process's current folder.
+    `token` is the file that it wrote into the store, with a random name. `session` is its `external_images.session_id`.
+    """
+
+    models: ModelsToLoad
+    sampling: Sampling
+    weights: Mapping[Side, str]
+    store: Path
+    token: Path
+    folder: Path
+    host: str
+    session: str
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A renderer that is ready. `probes` are those of the models, where there are any."""
+
+    host: str
+    device: str
+    environment: Mapping[str, str]
+    hardware: Mapping[str, object]
+    probes: Mapping[Side, Probe]
+    shares_store: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One side of a batch as it was drawn: its `slots`, those that were `new`, and the time it took.
+
+    `images` are those that the renderer has not stored, each with its request and its place.
+    """
+
+    slots: list[ImageRequest]
+    new: list[ImageRequest]
+    seconds: float
+    images: list[tuple[ImageRequest, np.ndarray, str]]
+
+
+class Renderer:
+    """The actor. An error that the user can act on is returned, because Ray would wrap a raised one."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._engine: Engine | None = None
+        self._shares_store = False
+
+    def is_there(self) -> bool:
+        """An answer, as soon as the process runs."""
+        return True
+
+    def open(self) -> Opened | UsageError:
+        """Load the models. The error is a LoadError where they are not those of the deciding process."""
+        try:
+            return self._open()
+        except UsageError as error:
+            return self._placed(error)
+
+    def render(
+        self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest], keys: Sequence[str], stores: bool
+    ) -> list[Part] | UsageError:
+        """Draw the sides of `batch` with `missing` images, whose keys are `keys`. With `stores`, write these into a shared store."""
+        try:
+            return self._render(batch, missing, keys, stores and self._shares_store)
+        except UsageError as error:
+            return self._placed(error)
+
+    def _open(self) -> Opened:
+        job = self._job
+        if job.version != __version__:
+            raise LoadError(
+                f"a renderer has dmun_audit {__version__}",
+                f"this process has {job.version}",
+                "install the same version everywhere",
+            )
+        if job.folder.is_dir():
+            os.chdir(job.folder)  # relative references mean the same there
+        devices.let_idle_threads_sleep()
+        from dmun_audit.models.external_images import join_session
+        from dmun_audit.render.engine import Engine
+        from dmun_audit.store.environment import rendering_environment
+        from dmun_audit.store.images import ImageStore
+
+        devices.use_threads(job.sampling.threads)
+        join_session(job.session)
+        device = devices.choose_device()
+        models = job.models.load(device)
+        for side, model in models.items():
+            if model.weights_digest != job.weights[side]:
+                raise LoadError(
+                    f"{model.reference.text} has other weights for a renderer than for this process",
+                    f"digest {model.weights_digest[:16]}… there, {job.weights[side][:16]}… here",
+                    "put the same files on all machines",
+                )
+        self._engine = Engine(models, job.sampling, ImageStore(job.store))
+        self._shares_store = job.token.is_file()
+        probes = {side: model.probe for side, model in models.items() if model.probe is not None}
+        return Opened(
+            platform.node(), device, rendering_environment(device), devices.describe_hardware(), probes, self._shares_store
+        )
+
+    def _render(
+        self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest], keys: Sequence[str], stores: bool
+    ) -> list[Part]:
+        engine = self._engine
+        assert engine is not None
+        for request, key in zip(missing, keys, strict=True):
+            if engine.key(request) != key:
+                raise LoadError(
+                    f"a renderer would draw another image of {request.prompt!r} than this process asks for",
+                    "its models, settings or libraries give the image another key",
+                    "install the same versions and models on all machines",
+                )
+        parts = []
+        for slots, new in engine.parts(batch, missing):
+            started, returned = time.monotonic(), []
+            for request, image, place in engine.drawn(slots):
+                if stores and request in new:
+                    engine.write(request, image, place)
+                else:
+                    returned.append((request, image, place))
+            parts.append(Part(slots, new, time.monotonic() - started, returned))
+        return parts
+
+    def _placed(self, error: UsageError) -> UsageError:
+        """The error, with the name of the machine where it is another one than the user's."""
+        here = platform.node()
+        return error if here == self._job.host else type(error)(f"on {here}: {error.what}", error.why, error.remedy)

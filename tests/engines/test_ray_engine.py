@@ -1,0 +1,65 @@
+"""The Ray engine beside the local one: stored images are drawn again and compared, and lost ones come back."""
+
+import dataclasses
+import os
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from dmun_audit._util.errors import LoadError, StoreError
+from dmun_audit.engines import ray_engine
+from dmun_audit.engines.cluster import Cluster
+from dmun_audit.engines.ray_engine import RayEngine
+from dmun_audit.plan.case import ImageRequest
+from dmun_audit.policy import Sampling
+from dmun_audit.render.engine import Engine
+from dmun_audit.store.images import ImageStore
+
+SAMPLING = Sampling(steps=1, guidance=1.0, batch=2, threads=1, dtype="float32", recheck_images=8)
+ROW = [ImageRequest("base", "a house", seed, seed) for seed in range(4)]
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+
+
+@pytest.mark.slow
+def test_rechecks_and_lost_images_are_those_of_the_local_engine(ray_address, here, tmp_path):
+    to_load, models = here
+    store = ImageStore(tmp_path)
+    local = Engine(models, SAMPLING, store)
+    local.ensure(ROW)
+    keys = [local.key(request) for request in ROW]
+    images = local.images(ROW)
+    for key in keys:
+        os.utime(store.path(key), LONG_AGO)
+    rendered = []
+    with (
+        closing(Cluster("ray", 1)) as cluster,
+        closing(RayEngine(cluster, to_load, models, SAMPLING, store, rendered.append)) as engine,
+    ):
+        assert [engine.key(request) for request in ROW] == keys
+        engine.ensure(ROW, ROW[:2])
+        assert engine.counts == (0, 2)
+        store.path(keys[1]).unlink()
+        assert all(np.array_equal(one, other) for one, other in zip(engine.images(ROW[:2]), images[:2], strict=True))
+        assert (engine.rendered, rendered) == (1, [1])
+        store.write(keys[3], np.roll(images[3], 8, axis=0), {"place": store.stored(keys[3]).facts["place"]})
+        os.utime(store.path(keys[3]), LONG_AGO)
+        with pytest.raises(StoreError, match="is not what the base draws"):
+            engine.ensure(ROW)
+        other = dataclasses.replace(engine._opened, host="another", environment=engine._environment | {"torch": "9"})
+        with pytest.raises(LoadError, match="draw different images") as caught:
+            engine._confirm(other)
+        assert caught.value.why.endswith("and '9' on another")
+
+
+@pytest.mark.slow
+def test_images_of_a_renderer_that_does_not_see_the_store_are_written_here(ray_address, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "write_atomically", lambda path, data: None)  # the file that renderers look for
+    to_load, models = here
+    store, local = ImageStore(tmp_path / "here"), Engine(models, SAMPLING, ImageStore(tmp_path / "local"))
+    with closing(Cluster("ray", 1)) as cluster, closing(RayEngine(cluster, to_load, models, SAMPLING, store)) as engine:
+        assert not engine._opened.shares_store
+        engine.ensure(ROW[:2])
+    local.ensure(ROW[:2])
+    for key in map(local.key, ROW[:2]):
+        assert store.path(key).read_bytes() == local.store.path(key).read_bytes()
