@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 from dmun_audit.store.environment import version
 
@@ -21,7 +22,7 @@ def choose_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def number_format(dtype: str) -> str:
+def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:
     """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto".
 
     A CPU build of torch says so in its version, and is not imported for that.
