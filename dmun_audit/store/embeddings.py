@@ -57,12 +57,13 @@ class EmbeddingStore:
         """
         wanted = list(dict.fromkeys(keys))
         vectors = self.read(wanted)
-        while missing := [key for key in wanted if key not in vectors]:
+        missing = [key for key in wanted if key not in vectors]
+        for start in range(0, len(missing), per_write):
+            batch = missing[start : start + per_write]
             with held(self.path.with_suffix(".lock")):
-                vectors |= self.read(missing)
-                batch = [key for key in missing if key not in vectors][:per_write]
-                if batch:
-                    new = dict(zip(batch, compute(batch), strict=True))
+                vectors |= self.read(batch)  # what another process has computed since
+                if lacking := [key for key in batch if key not in vectors]:
+                    new = dict(zip(lacking, compute(lacking), strict=True))
                     self.write(new)
                     vectors |= new
         return vectors
