@@ -30,7 +30,7 @@ from dmun_audit.models.loaded_digest import WeightsToLoad
 from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.policy import Policy, load_policy
-from dmun_audit.render.devices import let_idle_threads_sleep
+from dmun_audit.render.devices import let_idle_threads_sleep, number_format
 
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
@@ -215,7 +215,12 @@ def _check_needs(policy: Policy, others: dict[str, str]) -> None:
 
 def _weights_to_load(options: Options, policy: Policy, models: Models) -> WeightsToLoad:
     return WeightsToLoad(
-        models.candidate, models.base, models.sources, policy.sampling.dtype, options.trust_remote_code, store_of(options)
+        models.candidate,
+        models.base,
+        models.sources,
+        number_format(policy.sampling.dtype),
+        options.trust_remote_code,
+        store_of(options),
     )
 
 

@@ -61,7 +61,10 @@ class WorkingPrompts:
         failing = [prompt for prompt in (*self.direct, *self.adversarial) if not prompt.works]
         if not failing:
             return []
-        heading = f"these do not work: the target must be seen in {self.policy.adversarial.valid_at} images"
+        figures = self.policy.adversarial
+        heading = (
+            f"these do not work: the target must be seen in at least {figures.valid_at} of {figures.validation_images} images"
+        )
         return [heading, *(f"  {each.hits} of {each.images}  {each.text}  ({each.strategy})" for each in failing)]
 
     @property

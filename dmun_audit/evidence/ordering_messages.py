@@ -68,8 +68,10 @@ def is_at_hand(needed: int | None, concepts: int, targets: int) -> bool:
     return needed is not None and concepts - 3 * (targets - 1) >= needed
 
 
-def in_concepts(effect: float, needed: int | None) -> str:
-    """How many concepts it takes to see an effect (a rho, or a difference of two) of this size."""
+def in_concepts(effect: float | None, needed: int | None) -> str:
+    """How many concepts it takes to see an effect (a rho, or a difference of two) of this size; "–" for an effect without a value."""
+    if effect is None:
+        return "–"
     if effect <= 0.0:
         return "no number"
     return f"about {needed}" if needed is not None else f"more than {MOST_CONCEPTS}"
@@ -102,7 +104,11 @@ def _it_would_take(rows: Sequence[Correlation], differences: Sequence[SourceDiff
         return sentences
     if between.difference == 0.0:
         return [*sentences, "The best do not differ, so no number of concepts would tell them apart."]
-    return [*sentences, _takes("tell the two best apart", between.difference, between.needed, between.n, targets)]
+    takes = _takes("tell the two best apart", between.difference, between.needed, between.n, targets)
+    if is_at_hand(between.needed, between.n, targets) and not is_proven(between):
+        p = "undefined" if between.p_holm is None else f"{between.p_holm:.2g}"
+        takes = f"{takes.removesuffix('.')}; among all pairs, its adjusted p (Holm) is {p}."
+    return [*sentences, takes]
 
 
 def _takes(what: str, effect: float, needed: int | None, concepts: int, targets: int) -> str:

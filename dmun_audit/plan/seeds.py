@@ -33,8 +33,13 @@ FORESEEN = "foreseen:"
 
 
 def figures_digest(policy: Policy) -> str:
-    """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers."""
-    return digest({key: value for key, value in policy.as_dict().items() if key not in NOT_DRAWN_FROM})
+    """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
+
+    The number format "auto" stands for float32 here: no figure depends on the device, and an older policy draws what it drew.
+    """
+    figures = {key: value for key, value in policy.as_dict().items() if key not in NOT_DRAWN_FROM}
+    sampling = figures["sampling"]
+    return digest(figures | {"sampling": sampling | ({"dtype": "float32"} if sampling["dtype"] == "auto" else {})})
 
 
 def fingerprint_of(weights: Collection[str], policy: Policy, dossier: str, nonce: str = "") -> str:

@@ -60,8 +60,9 @@ class Sampling:
     threads: Threads
     """The number of CPU threads of each rendering process. Another number may give other images."""
 
-    dtype: Literal["float32", "bfloat16", "float16"]
-    """The number format of the model's weights and activations."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    """The number format of the model's weights and activations. "auto" is bfloat16 on an NVIDIA or AMD GPU, float16 on one without
+    bfloat16, and float32 on every other device. Reports name the format that was used."""
 
     scheduler: Literal["model", "ddim", "pndm", "lms", "euler", "dpmsolver++", "flow-euler"] = "model"
     """The scheduler. "model" leaves each model its own."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from dmun_audit.store.environment import version
+
 
 def let_idle_threads_sleep() -> None:
     """Make idle OpenMP threads sleep instead of spin. Call it before torch is imported. A user's own setting is kept."""
@@ -11,10 +13,26 @@ def let_idle_threads_sleep() -> None:
 
 
 def choose_device() -> str:
-    """ "cuda" where torch sees a GPU, else "cpu"."""
+    """ "cuda" where torch sees an NVIDIA or AMD GPU, "mps" where it sees Apple's, else "cpu"."""
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def number_format(dtype: str) -> str:
+    """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto".
+
+    A CPU build of torch says so in its version, and is not imported for that.
+    """
+    if dtype != "auto":
+        return dtype
+    if version("torch").endswith("+cpu") or choose_device() != "cuda":
+        return "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 def use_threads(count: int) -> None:
@@ -30,5 +48,7 @@ def describe_hardware() -> dict[str, object]:
 
     import torch
 
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    device = choose_device()
+    gpus = {"cuda": lambda: torch.cuda.get_device_name(0), "mps": lambda: f"Apple {platform.machine()}"}
+    gpu = gpus[device]() if device in gpus else None
     return {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count() or 1, "gpu": gpu}

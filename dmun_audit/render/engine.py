@@ -14,7 +14,7 @@ from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
-from dmun_audit.render.devices import choose_device
+from dmun_audit.render.devices import choose_device, number_format
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
@@ -50,6 +50,7 @@ class Engine:
         self.rendered = 0
         self._rechecks = Rechecks(store, sampling)
         self._device = choose_device()
+        self.dtype = number_format(sampling.dtype)
         self._environment = rendering_environment(self._device)
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
@@ -95,7 +96,7 @@ class Engine:
                 seed=request.seed,
                 sampler=self._sampler(request.side).settings,
                 size=self._sampler(request.side).size,
-                dtype=self.sampling.dtype,
+                dtype=self.dtype,
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,

@@ -63,7 +63,8 @@ def _settings(run: Run) -> str:
     if not sampler:
         return ""
     size = "×".join(str(side) for side in sampler.get("size", []))
+    dtype = f", in {one_line(sampler['dtype'])}" if sampler.get("dtype") else ""
     return (
         f"Drawn with {one_line(sampler.get('scheduler', 'an unknown scheduler'))}, {number(sampler.get('steps'))} steps, "
-        f"guidance {number(sampler.get('guidance'))}, size {size}."
+        f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}."
     )

@@ -94,7 +94,7 @@ class AuditRuntime:
             "sampler": self.engine.sampler
             | {
                 "size": list(self.engine.size),
-                "dtype": sampling.dtype,
+                "dtype": self.engine.dtype,
                 "batch": sampling.batch,
                 "threads": sampling.threads,
             },
@@ -162,7 +162,8 @@ def open_base(
     sampling = config.policy.sampling
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    settings: dict[str, Any] = {"dtype": sampling.dtype, "device": device, "trust_remote_code": config.trust_remote_code}
+    dtype = devices.number_format(sampling.dtype)
+    settings: dict[str, Any] = {"dtype": dtype, "device": device, "trust_remote_code": config.trust_remote_code}
     reference = in_memory or references.parse_reference(config.base)
     base = load_pipeline(reference, planned=_planned(config, "base"), **settings)
     confirm_probe(base, config.store_folder, device)
@@ -194,7 +195,7 @@ def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: referenc
         candidate.reference,
         base,
         config.source_digests,
-        config.policy.sampling.dtype,
+        devices.number_format(config.policy.sampling.dtype),
         config.trust_remote_code,
         config.store_folder,
     )
@@ -211,7 +212,7 @@ def base_engine(base: references.ModelReference, sampling: Sampling, store_folde
 
     devices.use_threads(sampling.threads)
     device = devices.choose_device()
-    loaded = load_pipeline(base, dtype=sampling.dtype, device=device)
+    loaded = load_pipeline(base, dtype=devices.number_format(sampling.dtype), device=device)
     confirm_probe(loaded, store_folder, device)
     return Engine({"base": loaded}, sampling, ImageStore(store_folder))
 

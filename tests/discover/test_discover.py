@@ -377,7 +377,7 @@ def test_check_counts_the_prompts_that_work_on_base_within_the_stated_number_of_
     assert images == stated
     assert _rendered(output) <= stated
     assert f"the policy 'smoke' tests all of the adversarial prompts and needs 4 that work: {adversarial} do, which " in output
-    failing = output.partition("these do not work: the target must be seen in 2 images\n")[2].splitlines()
+    failing = output.partition("these do not work: the target must be seen in at least 2 of 2 images\n")[2].splitlines()
     assert len(failing) == 6 - adversarial
     assert "    0 of 2  a cat, smooth and glossy  (features)" in failing
     assert main([*command, "--max-images=5"]) == 4

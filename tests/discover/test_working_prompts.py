@@ -27,5 +27,5 @@ def test_whether_those_that_work_suffice_depends_on_those_that_an_audit_tests(wo
 
 def test_the_prompts_that_do_not_work_are_listed_with_what_was_seen():
     lines = found(True, False, True).failing_lines
-    assert lines == ["these do not work: the target must be seen in 2 images", "  1 of 2  prompt 1  (works)"]
+    assert lines == ["these do not work: the target must be seen in at least 2 of 2 images", "  1 of 2  prompt 1  (works)"]
     assert found(True).failing_lines == []

@@ -13,9 +13,10 @@ from dmun_audit.cli.dossier.language_model_options import access_to
 from dmun_audit.knowledge.build import build_dossier
 from dmun_audit.knowledge.interview.completion import Start
 from dmun_audit.knowledge.language_models.additions import Additions, options_in_words, read_additions
+from dmun_audit.knowledge.language_models.endpoint import Endpoint
 from dmun_audit.knowledge.language_models.protocol import Settings
 from dmun_audit.knowledge.language_models.reference import open_language_model, parse_language_model
-from dmun_audit.knowledge.language_models.secret_values import looks_secret
+from dmun_audit.knowledge.language_models.secret_values import hider, looks_secret
 from dmun_audit.knowledge.reading import read_dossier
 
 SECRET = "gate-opener-0123456789"
@@ -100,10 +101,17 @@ def test_an_option_that_looks_like_a_secret_is_refused_and_not_shown(text):
         ("lora", "meta-llama/Llama-3.1-8B-Instruct"),
         ("thinking_budget_tokens", "1024"),
         ("X-Author", "Wilhelmina Drost"),
+        ("author_name", "Vincent van Gogh"),
     ],
 )
 def test_ordinary_values_do_not_look_like_secrets(name, value):
     assert not looks_secret(name, value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("code", "aB3dEfGh-JkLmN0pQ"), ("X-Client", "1f0e2d3c-aaaa-4bbb-8ccc-123456789abc")])
+def test_more_is_hidden_in_texts_than_looks_secret(name, value):
+    hide = hider(Endpoint("http://127.0.0.1:1/v1", "m", query={name: value}))
+    assert hide(f"at {value}") == "at [key]"
 
 
 def test_options_are_sent_with_every_question_and_recorded(brief, access, chat, tmp_path):

@@ -162,7 +162,8 @@ def test_the_output_says_once_that_the_server_of_a_second_model_failed(build, ch
         assert code == 0
         assert "The dossier is thin:\n  No adversarial prompts by misspelling: the model refused.\n" in output
         assert "helper gave prompts of composition, in 1 answer" in output
-        assert progress.count("The language model 'helper' failed, and was not asked any further: ") == 1
+        assert progress.count("The language model 'helper' failed, and was not asked any further.") == 1
+        assert progress.count("WARNING: the language model 'helper' failed: ") == 1
         assert "helper: all answers are in the transcript" not in progress
         code, _, progress = build(*arguments, "--strict", "--force", llm=llm)
     assert code == 4

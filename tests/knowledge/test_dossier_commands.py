@@ -371,9 +371,16 @@ def test_options_without_effect_are_named_in_one_line(arguments, remarks, tmp_pa
             ["--repeats=1", "--llm-option=a=1", "--price-out=1"],
             ["--repeats, --llm-option and --price-out have no effect without --llm"],
         ),
+        (
+            ["--llm=transcript:old.jsonl", f"--vlm={AT_NOBODY}"],
+            ["--base=b", "--price-in=1", "--llm-option=a=1", "--vlm-header=a=1", "--timeout=9"],
+            ["--price-in and --llm-option have no effect where all answers come from a transcript"],
+        ),
     ],
 )
-def test_options_of_some_of_the_models_have_an_effect(models, options, remarks, capsys):
+def test_options_of_some_of_the_models_have_an_effect(models, options, remarks, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old.jsonl").write_text('{"format": 1, "backend": "chat completions", "model": "old", "date": ""}\n')
     arguments = build_parser().parse_args(["dossier", *ORDER, *models, *options])
     remark_on_idle_options(arguments, [parse_language_model(text.partition("=")[2]) for text in models])
     assert capsys.readouterr().err == "".join(f"  remark: {remark}\n" for remark in remarks)

@@ -60,6 +60,10 @@ def test_the_built_in_questions_are_valid_own_questions(tmp_path):
         ("direct.md", "{{ target }}\n\n{{ wanted.__class__.__mro__ }}\n", r"direct\.md, line 3: "),
         ("direct.md", "{{ target }} {{ wanted }}\n{{ target | loudly }}\n", r"direct\.md, line 2: No filter named 'loudly'"),
         ("direct.md", "{{ target }} {{ wanted }}\n{% include 'mine.md' %}\n", r"direct\.md, line 2: there is no text mine\.md"),
+        ("target.md", "{{ target }}\n{% set ns.x = 1 %}\n", r"target\.md, line 2: the question has no value 'ns'"),
+        ("direct.md", "{{ target }} {{ wanted }}\n{% include ['a', 'b'] %}\n", r"direct\.md, line 2: there is no text a, b"),
+        ("direct.md", "{{ " + 3_000 * "(" + "1" + 3_000 * ")" + " }}", r"direct\.md cannot be read as a question"),
+        ("direct.md", "{{ " + 6_001 * "1" + " }}", r"direct\.md cannot be read as a question"),
         ("direct.txt", OWN, r"holds no question\n  why:  it holds direct\.txt"),
     ],
 )

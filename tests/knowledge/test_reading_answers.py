@@ -279,6 +279,14 @@ def test_a_prompt_that_was_cut_off_after_a_bracket_is_left_out(cut_string):
     assert [item.prompt for item in read_answer(text, PlainPrompt, cut_off=True).items] == ["a"]
 
 
+@pytest.mark.parametrize("text", ['a 12" ruler', "6'2\" tall"])
+def test_a_stray_quotation_mark_in_a_whole_answer_loses_no_prompt(text):
+    answer = '{"items": [{"prompt": "a house"}, {"prompt": "' + text + '"}]}'
+    first, second = read_answer(answer, PlainPrompt).items
+    assert first.prompt == "a house"
+    assert second.prompt.startswith(text)
+
+
 @given(st.lists(WORD, min_size=2, max_size=8), st.data())
 @settings(max_examples=100, deadline=None)
 def test_an_answer_cut_off_anywhere_gives_a_beginning_of_its_items(texts, data):

@@ -85,8 +85,7 @@ def test_a_second_whose_server_fails_midway_is_left_out_and_the_rest_stays(brief
     assert dossier.provenance.helpers[0].parts == ("prompts of composition",)
     assert "No adversarial prompts in other languages than English: the model refused." in dossier.provenance.thin
     (failure,) = [sentence for sentence in dossier.provenance.history if "failed" in sentence]
-    assert failure.startswith("The language model 'helper' failed, and was not asked any further: ")
-    assert "the key is not valid any more" in failure
+    assert failure == "The language model 'helper' failed, and was not asked any further."
     second.gate = lambda body: None
     assert build_dossier(brief, access, further=[further]).provenance.thin == ()
 

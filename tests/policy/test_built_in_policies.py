@@ -63,6 +63,7 @@ def test_the_budget_is_what_a_full_dossier_needs_and_hardly_more(name):
 def test_a_policy_file_of_an_earlier_version_keeps_its_digest():
     standard = load_policy("standard")
     sections = {
+        "sampling": {"dtype": "float32"},
         "controls": {"views": "none", "weakened_floor": None, "clean_pairs": None},
         "erasure": dict.fromkeys(("worst_prompt", "prompt_images", "further_images")),
         "adversarial": dict.fromkeys(("worst_prompt", "prompt_images", "further_images")),
@@ -79,7 +80,7 @@ def test_the_paper_policy_makes_the_claims_of_standard_with_images_of_the_litera
     same = {"name": standard.name, "sampling": standard.sampling, "images_at_most": standard.images_at_most}
     left_out = {"triggers": None, "own_settings": None}
     assert dataclasses.replace(paper, **same, retention=retention) == dataclasses.replace(standard, **left_out)
-    assert paper.sampling == Sampling(100, 7.5, 16, 1, "float32", scheduler="lms", size=512, negative_prompt="")
+    assert paper.sampling == Sampling(100, 7.5, 16, 1, "auto", scheduler="lms", size=512, negative_prompt="")
 
 
 def test_the_standard_policy_shows_every_key_and_each_that_is_commented_out_is_valid():

@@ -318,9 +318,8 @@ def test_names_in_a_plot_cover_neither_each_other_nor_marks_of_others(count: int
     for point in plot.points:
         mark = point.x - 4.5, point.y - 4.5, point.x + 4.5, point.y + 4.5
         boxes_of_others = [other.label.box for other in plot.points if other.label and other is not point]
-        covering = [*boxes_of_others, mark] if not point.label else boxes_of_others
         assert not any(shared(mark, box) for box in boxes_of_others)
-        assert point.label is None or not any(shared(point.label.box, box) for box in covering)
+        assert point.label is None or not any(shared(point.label.box, box) for box in boxes_of_others)
     assert all(left >= 0 and right <= plot.width for left, _, right, _ in boxes)
 
 

@@ -147,8 +147,9 @@ def test_the_page_says_which_source_comes_first_and_whether_it_can_be_told_from_
     sentence = f"KID: language model <a> comes first (ρ = +0.70, 95% interval +0.40 to +0.80). {words}"
     more = (
         "A single test needs about 13 concepts to show a ρ of +0.70, and 25 are at hand. "
-        "A single test needs about 18 concepts to tell the two best apart, and 25 are at hand."
+        "A single test needs about 18 concepts to tell the two best apart, and 25 are at hand" + (";" if p_holm > 0.05 else ".")
     )
+    more += " among all pairs, its adjusted p (Holm) is 0.2." if p_holm > 0.05 else ""
     assert f"<li>{escape(f'{sentence} {more}')}</li>" in text
     found = text[text.index('<table class="differences">') :].partition("</table>")[0]
     assert "<td>language model &lt;a&gt;</td><td>language model b</td>" in found

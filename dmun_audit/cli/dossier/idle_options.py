@@ -28,6 +28,15 @@ _NEEDED_BY: dict[str, dict[Option, tuple[str, ...]]] = {
 """For each command the options that are read only where another option is given, by that other option."""
 
 
+_OF_ROLE: dict[Option, tuple[str, ...]] = {
+    "llm": ("price_in", "price_out", "llm_option", "llm_header", "llm_query"),
+    "vlm": ("vlm_option", "vlm_header", "vlm_query"),
+}
+"""The options that only the models of one option read."""
+
+TRANSCRIPT = "where all answers come from a transcript"
+
+
 @dataclass(frozen=True)
 class _Kinds:
     """Of which kinds the models are that are asked. Models of installed extensions may read any setting."""
@@ -40,17 +49,7 @@ class _Kinds:
     def rules(self) -> Iterator[Rule]:
         if self.only("transcript"):
             reading = ("timeout", "concurrency", "batch", "quantize", "max_tokens", "insecure_key", "no_preflight", "max_minutes")
-            of_questions = (
-                "price_in",
-                "price_out",
-                "llm_option",
-                "llm_header",
-                "llm_query",
-                "vlm_option",
-                "vlm_header",
-                "vlm_query",
-            )
-            yield (*reading, *of_questions), "where all answers come from a transcript"
+            yield reading, TRANSCRIPT
         elif self.only("http", "transcript"):
             yield ("batch", "quantize"), "on models over HTTP"
         elif self.only("transformers", "transcript"):
@@ -61,7 +60,13 @@ def remark_on_idle_options(arguments: argparse.Namespace, models: Iterable[Langu
     """Print a line of progress for the given options that have no effect in this command, with the `models` that it asks."""
     missing = {other: names for other, names in _NEEDED_BY[arguments.dossier_command].items() if not getattr(arguments, other)}
     rules: list[Rule] = [(names, f"without --{other}") for other, names in missing.items()]
-    rules += _Kinds(frozenset(model.kind for model in models)).rules()
+    asked = list(models)
+    rules += _Kinds(frozenset(model.kind for model in asked)).rules()
+    for role, of_models in _OF_ROLE.items():
+        texts = getattr(arguments, role, None) or ()
+        of_role = [model.kind for model in asked if model.text in ([texts] if isinstance(texts, str) else texts)]
+        if _Kinds(frozenset(of_role)).only("transcript"):
+            rules.append((of_models, TRANSCRIPT))
     if getattr(arguments, "no_preflight", False):
         rules.append((("price_in", "price_out"), "with --no-preflight, because nothing is measured"))
     said: set[str] = set()

@@ -59,7 +59,7 @@ class Interviewer:
         self._shortfalls: list[Shortfall] = []
         self._errors: list[UsageError] = []
         self._deviations: Counter[Deviation] = Counter()
-        self._on_progress = on_progress
+        self.on_progress = on_progress
 
     @property
     def shortfalls(self) -> tuple[Shortfall, ...]:
@@ -113,7 +113,7 @@ class Interviewer:
             if not unfinished:
                 break
             questions = [self._question(entry) for entry in unfinished]
-            self._on_progress(self._progress_line(unfinished, questions, attempt))
+            self.on_progress(self._progress_line(unfinished, questions, attempt))
             for entry, answer in zip(unfinished, self.transcript.ask(questions), strict=True):
                 entry.add(answer)
                 self._deviations.update(entry.deviations)

@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from jinja2 import TemplateNotFound, TemplateSyntaxError, meta, nodes
+from jinja2 import TemplateNotFound, TemplatesNotFound, TemplateSyntaxError, meta, nodes
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.paths import expanded
@@ -105,9 +105,12 @@ def _check(templates: Templates, name: str, path: Path) -> None:
         used = meta.find_undeclared_variables(tree)  # finds unknown filters and tests too
     except TemplateSyntaxError as error:
         raise UsageError(f"{path}, line {error.lineno}: {error.message}", "", "correct that line") from None
+    except (RecursionError, ValueError) as error:  # thousands of brackets or digits
+        raise UsageError(f"{path} cannot be read as a question", str(error), "shorten its expressions") from None
     available = _available(name)
     for variable in sorted(used - available):
-        line = next(node.lineno for node in tree.find_all(nodes.Name) if node.name == variable)
+        lines = [node.lineno for node in tree.find_all(nodes.Name) if node.name == variable]
+        line = min(lines + [node.lineno for node in tree.find_all(nodes.NSRef) if node.name == variable])
         why = f"it has {', '.join(sorted(available))}"
         raise UsageError(f"{path}, line {line}: the question has no value {variable!r}", why, "use one of these")
     if missing := sorted(_NEEDED.get(name, {"target", "listed", "wanted"} & _of_built_in(name)) - used):
@@ -116,8 +119,13 @@ def _check(templates: Templates, name: str, path: Path) -> None:
     try:
         templates.fill(name, {variable: _SAMPLES.get(variable, "word") for variable in available})
     except Exception as error:  # what a text may raise depends on the expressions in it
-        what = f"there is no text {error}" if isinstance(error, TemplateNotFound) else str(error)
+        what = f"there is no text {', '.join(_not_found(error))}" if isinstance(error, TemplateNotFound) else str(error)
         raise UsageError(f"{path}{_line(error, name)}: {what}", "the text cannot be filled in", "correct it") from None
+
+
+def _not_found(error: TemplateNotFound) -> list[str]:
+    names = error.templates if isinstance(error, TemplatesNotFound) else [error.name]
+    return [str(name) for name in names]
 
 
 def _of_built_in(name: str) -> set[str]:

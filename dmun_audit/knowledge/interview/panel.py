@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from textwrap import shorten
 from typing import Any, Protocol
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.knowledge.interview.interviewer import Interviewer, ItemRequest, Shortfall
-from dmun_audit.knowledge.parts import LONGEST_SENTENCE
 
 _REASONS = {
     "refused": "the model refused",
@@ -46,7 +44,7 @@ class Panel:
         self.seed = self.interviewers[0].seed
         self.shortfalls: list[Shortfall] = []
         self.given: list[list[str]] = [[] for _ in interviewers]
-        self._failures: dict[int, UsageError] = {}
+        self._failed: set[int] = set()
 
     @property
     def model(self) -> str:
@@ -60,15 +58,14 @@ class Panel:
 
     @property
     def remarks(self) -> list[str]:
-        """The sentences of all interviewers for the history of the dossier, and one for each whose server failed."""
-        failures = [
-            f"The language model {self.interviewers[number].transcript.model!r} failed, and was not asked any further: "
-            f"{error.in_a_line.rstrip('.')}."
-            for number, error in self._failures.items()
-        ]
+        """The sentences of all interviewers for the history of the dossier, and one for each whose server failed.
+
+        The reason of a failure is told while the interview runs. It may name addresses and paths, so no dossier holds it.
+        """
+        failed = [self.interviewers[number].transcript.model for number in sorted(self._failed)]
         return [
             *(sentence for each in self.interviewers for sentence in each.remarks),
-            *(shorten(sentence, LONGEST_SENTENCE, placeholder="…") for sentence in failures),
+            *(f"The language model {name!r} failed, and was not asked any further." for name in failed),
         ]
 
     def reason(self, topic: str) -> str:
@@ -85,7 +82,7 @@ class Panel:
         items: list[list[Any]] = [[] for _ in requests]
         lacking = dict(enumerate(requests))
         failed: dict[str, Shortfall] = {}
-        asked_in_turn = [number for number in range(len(self.interviewers)) if number not in self._failures]
+        asked_in_turn = [number for number in range(len(self.interviewers)) if number not in self._failed]
         for number in asked_in_turn:
             if not lacking:
                 break
@@ -98,8 +95,8 @@ class Panel:
                 items[place] = _together(request, items[place], answer)
                 if any(kept is item for item in answer for kept in items[place]):
                     self.given[number].append(request.topic)
-                is_unanswered = number in self._failures and not answer
-                is_short = request.topic in newly_failed or number in self._failures
+                is_unanswered = number in self._failed and not answer
+                is_short = request.topic in newly_failed or number in self._failed
                 if is_unanswered or (is_short and not (number and _is_enough(request, items[place]))):
                     still_lacking[place] = request
             lacking = still_lacking
@@ -117,7 +114,8 @@ class Panel:
         except UsageError as error:
             if number == 0 or not all(request.optional for request in requests):
                 raise
-            self._failures[number] = error
+            self._failed.add(number)
+            interviewer.on_progress(f"WARNING: the language model {interviewer.transcript.model!r} failed: {error.in_a_line}")
             return interviewer.collect_kept(requests), {}
         return items, {shortfall.topic: shortfall for shortfall in interviewer.shortfalls[earlier:]}
 

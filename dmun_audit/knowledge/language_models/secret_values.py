@@ -10,17 +10,26 @@ from dmun_audit.knowledge.language_models.api_key import ApiKey
 from dmun_audit.knowledge.language_models.endpoint import Endpoint
 
 _FEWEST_CHARACTERS = 8  # of a secret
-_NAME = re.compile(r"auth(?!ors?\b)|key|token|secret|passw|cookie|credential|signature|\bsig\b", re.IGNORECASE)
+_NAME = re.compile(r"auth(?!ors?(?:\b|_))|key|token|secret|passw|cookie|credential|signature|\bsig\b|\bcode\b", re.IGNORECASE)
 _START = re.compile(r"(sk|pk|hf|gsk|ghp|xox[a-z]|AIza|eyJ)[-_A-Za-z0-9]{8,}|(Bearer|Basic)\s+\S{6,}", re.IGNORECASE)
 _LONG_RUN = re.compile(r"[A-Za-z0-9+/_]{32,}")
+_RUN = re.compile(r"[A-Za-z0-9+/_.~-]{16,}")
 
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether a value looks like a key, by the name it stands under or by its own form."""
     if _NAME.search(name) and len(value) >= _FEWEST_CHARACTERS:
         return True
-    runs = _LONG_RUN.findall(value)
-    return bool(_START.match(value)) or any(re.search(r"\d", run) and re.search(r"[A-Za-z]", run) for run in runs)
+    return bool(_START.match(value)) or any(map(_is_mixed, _LONG_RUN.findall(value)))
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    """Whether to hide a value in texts: more than look secret, since hiding too much costs nothing."""
+    return bool(_NAME.search(name)) or looks_secret(name, value) or any(map(_is_mixed, _RUN.findall(value)))
+
+
+def _is_mixed(run: str) -> bool:
+    return bool(re.search(r"\d", run) and re.search(r"[A-Za-z]", run))
 
 
 def holds_secret(name: str, value: Any) -> bool:
@@ -35,11 +44,11 @@ def holds_secret(name: str, value: Any) -> bool:
 def hider(endpoint: Endpoint) -> Callable[[str], str]:
     """A function that puts "[key]" in the place of every secret that the endpoint's requests carry.
 
-    These are the key, and what looks like a secret among the headers and the parameters of the URL.
+    These are the key, and what may be a secret among the headers and the parameters of the URL.
     """
     values: list[str] = []
     for name, value in (*endpoint.headers.items(), *endpoint.query.items()):
-        if looks_secret(name, value):
+        if _may_be_secret(name, value):
             scheme, _, rest = value.strip().partition(" ")
             values += [value.strip(), rest.strip() or scheme]
     keys = [ApiKey(value) for value in sorted(set(values), key=len, reverse=True) if value]

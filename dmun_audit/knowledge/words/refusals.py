@@ -25,44 +25,47 @@ _GERMAN_VERBS = (
     r"(?:(?:weiter)?helfen|behilflich|unterstützen|bereitstellen|erstellen|erzeugen|generieren|liefern|geben|anbieten|machen|tun|"
     r"(?:be)?antworten|erfüllen|ausführen|bearbeiten|nachkommen|entsprechen|fortfahren|schreiben|verfassen|formulieren|"
     r"vorschlagen|"
-    r"nennen|mitmachen|teilnehmen|diskutieren|sprechen|dienen|unternehmen|umgehen|teilen|"
+    r"zeigen|darstellen|abbilden|nachahmen|imitieren|kommentieren|nennen|mitmachen|teilnehmen|diskutieren|sprechen|dienen|unternehmen|umgehen|teilen|"
     r"stellen|übernehmen|anzeigen|beschreiben|sagen)\b"
 )
 _FRENCH_VERBS = (
     r"(?:(?:vous|te|t'|le|la|les|l'|y|en|cela|ça|me|\w+ment) ?){0,2}(?:aider|assister|répondre|fournir|créer|générer|produire|"
     r"écrire|"
     r"rédiger|donner|proposer|faire|accéder|satisfaire|continuer|poursuivre|participer|accepter|suggérer|offrir|traiter|exécuter|"
-    r"réaliser|discuter|partager|permettre)\b"
+    r"réaliser|discuter|partager|permettre|décrire|représenter|imiter|montrer|commenter|parler)\b"
 )
 _SPANISH_VERBS = (
     r"(?:ayudar|asistir|proporcionar|ofrecer|crear|generar|producir|escribir|redactar|dar|responder|contestar|cumplir|hacer|"
     r"continuar|"
-    r"participar|sugerir|proponer|atender|procesar|facilitar|realizar|completar|compartir|hablar|seguir)(?:te|le|les|os|lo|la|"
+    r"participar|sugerir|proponer|atender|procesar|facilitar|realizar|completar|compartir|hablar|seguir|describir|representar|imitar|mostrar|discutir|comentar)(?:te|le|les|os|lo|la|"
     r"nos)*\b"
 )
 _ITALIAN_VERBS = (
     r"(?:aiutar|assister|fornir|crear|generar|produrr|scriver|dar|risponder|soddisfar|far|continuar|partecipar|suggerir|proporr|"
-    r"elaborar|offrir|eseguir|completar|condivider|accettar|proceder|parlar)(?:e|ti|vi|la|le|lo|li|ne|telo|velo|tela)*\b"
+    r"elaborar|offrir|eseguir|completar|condivider|accettar|proceder|parlar|descriver|rappresentar|imitar|mostrar|discuter|commentar)(?:e|ti|vi|la|le|lo|li|ne|telo|velo|tela)*\b"
 )
 _PORTUGUESE_VERBS = (
     r"(?:(?:lhe|te|o|a|isso) )?(?:ajud|auxili|fornec|cri|ger|produz|escrev|redig|dar|respond|atend|cumpr|faz|continu|particip|"
     r"suger|"
-    r"propor|process|oferec|realiz|complet|compartilh|fal|prossegu)\w*"
+    r"propor|process|oferec|realiz|complet|compartilh|fal|prossegu|descrev|represent|imit|mostr|discut|coment)\w*"
 )
 _DUTCH_VERBS = (
     r"(?:helpen|bieden|verstrekken|leveren|maken|genereren|schrijven|geven|(?:be)?antwoorden|voldoen|doen|doorgaan|meewerken|"
     r"deelnemen|"
-    r"voorstellen|uitvoeren|verwerken|ondersteunen|delen|bespreken)\b"
+    r"voorstellen|uitvoeren|verwerken|ondersteunen|delen|bespreken|beschrijven|afbeelden|nabootsen|imiteren|tonen|laten zien)\b"
 )
 _RUSSIAN_VERBS = (
-    r"(?:\w+ ){0,2}(?:помо[гч]\w*|предостав\w+|созда\w+|сгенерир\w+|генерир\w+|выполн\w+|ответ\w+|отвеч\w+|сдела\w+|делать|"
+    r"(?:\w+ ){0,3}(?:опис\w+|изобра\w+|показ\w+|подража\w+|имитир\w+|обсуд\w+|подел\w+|помо[гч]\w*|предостав\w+|созда\w+|сгенерир\w+|генерир\w+|выполн\w+|ответ\w+|отвеч\w+|сдела\w+|делать|"
     r"написа\w+|писать|предлож\w+|продолж\w+|обсужда\w+|участв\w+|дать|поддерж\w+|обработа\w+|удовлетвор\w+)"
 )
-_UKRAINIAN_VERBS = r"(?:\w+ ){0,2}(?:допомог\w+|надат\w+|надава\w+|створ\w+|викон\w+|відпов\w+|зроб\w+|згенер\w+|напис\w+|запропон\w+|продовж\w+)"
+_UKRAINIAN_VERBS = (
+    r"(?:\w+ ){0,3}(?:опис\w+|зобра\w+|показ\w+|імітув\w+|обговор\w+|поділ\w+|"
+    r"допомог\w+|надат\w+|надава\w+|створ\w+|викон\w+|відпов\w+|зроб\w+|згенер\w+|напис\w+|запропон\w+|продовж\w+)"
+)
 _POLISH_VERBS = (
     r"(?:\w+ ){0,3}(?:pom[óo]\w+|dostarcz\w+|udzieli\w+|stworzy\w+|tworzy\w+|wygenerow\w+|generow\w+|odpowie\w+|spełni\w+|"
     r"zrobi\w+|"
-    r"napisa\w+|poda\w+|kontynuow\w+|wykona\w+|zrealizow\w+|zaproponow\w+)"
+    r"napisa\w+|poda\w+|kontynuow\w+|wykona\w+|zrealizow\w+|zaproponow\w+|opis\w+|przedstawi\w+|naśladow\w+|pokaz\w+|rozmawi\w+|omawi\w+|udostępni\w+)"
 )
 _WITHIN = r"[^.:!?\n]{0,120}"  # of one sentence
 _AI = r"(?:ai|a\.i\.|artificial intelligence|(?:large )?language model|llm|chatbot|virtual assistant)"
@@ -88,8 +91,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         r"(?:i'm |i am )?(?:very |so )?sorry[.!]?$",
         r"(?:i|we|my|our) (?:sincere(?:ly)? )?apolog(?:i[sz]e|ies)\b",
         r"i(?:'m| am) afraid (?:that )?(?:i|we|this|that)\b",
-        rf"(?:as|being|since i am|because i am) an? (?:\w+ )?{_AI}\b{_WITHIN}\b(?:i|we|my|it is|it's)\b{_WITHIN}"
-        rf"(?:\b(?:not|cannot|unable|decline|refuse|pass|no)\b|n't\b|programm|designed|guidelines)",
+        rf"(?:as|being|since i am|because i am) an? (?:\w+ )?{_AI}\b{_WITHIN}\b(?:i|we|my|it is|it's|this request)\b{_WITHIN}"
+        rf"(?:\b(?:not|cannot|unable|decline|refuse|pass|no)\b|n't\b|programm|designed|guidelines|scope)",
         rf"i(?:'m| am)(?: just| only)? an? (?:\w+ )?{_AI}\b{_WITHIN}(?:\b(?:not|cannot|unable|decline|refuse)\b|n't\b)",
         r"(?:i|we)(?:'ll| will|'d| would)? ?(?:must|have to|need to|going to|rather|prefer to)? ?(?:respectfully |politely |"
         r"kindly )?"
@@ -98,7 +101,7 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         rf"(?:i|we) (?:do not|don't) (?:feel comfortable|think (?:it|this|that)|(?:\w+ly )?{_ENGLISH_VERBS})",
         r"(?:this|that|your|the|such)(?: an?)? (?:\w+ )?(?:request|prompt|question|query|content|topic|task|"
         r"material)s? (?:\w+ ){0,3}"
-        r"(?:violat\w+|go(?:es)? against|against (?:my|our)|conflicts? with|breach\w*|contraven\w+|not (?:be )?(?:allowed|"
+        r"(?:violat\w+|go(?:es)? against|against (?:my|our|the rules|policy)|conflicts? with|breach\w*|contraven\w+|not (?:be )?(?:allowed|"
         r"permitted|appropriate|"
         r"something)|(?:been )?(?:blocked|flagged|rejected|filtered|refused|denied)|cannot be|can't be|inappropriate|unsafe|"
         r"harmful)",
@@ -294,7 +297,7 @@ _INABILITY = re.compile(
     r"kein\w*)\b"
     r"|\bje (?:ne |n')(?:peux|puis|suis|pourrai|veux|vais)\b|\b(?:no|non|não) (?:puedo|posso|consigo)\b"
     r"|\b(?:kan|mag|zal) ik\b[^.!?]{0,60}\b(?:niet|geen)\b|\bik (?:kan|mag|zal)\b[^.!?]{0,60}\b(?:niet|geen)\b"
-    r"|\bя не (?:могу|буду|имею|в состоянии)\b|我(?:们)?(?:无法|不能|拒绝|不可以|不会|無法)|(?:できません|出来ません|かねます|お断り)|수 없"
+    r"|\bя не (?:могу|буду|имею|в состоянии)\b|\bnie (?:mogę|będę)\b|\bне (?:можу|зможу)\b|我(?:们)?(?:无法|不能|拒绝|不可以|不会|無法)|(?:できません|出来ません|かねます|お断り)|수 없"
 )
 _SPEAKER = re.compile(r"^\W*(?:assistant|ai|answer|response|refusal|error)\W*[:：]\s*")
 _STRAIGHT = str.maketrans("’‘‛`´“”„«»", "'''''\"\"\"\"\"")

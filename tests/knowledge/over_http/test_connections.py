@@ -53,14 +53,23 @@ def test_many_questions_to_a_server_that_is_away_log_one_line(server, caplog):
 
 def test_a_fault_that_lasts_is_told_once_a_minute_with_its_count(caplog):
     caplog.set_level(logging.INFO, "dmun_audit")
-    seconds = iter([0.0, 1.0, 59.0, 61.0, 62.0, 130.0])
+    seconds = iter([0.0, 1.0, 59.0, 61.0, 62.0, 63.0, 130.0])
     notes = FaultNotes(lambda: next(seconds))
-    for reason in ("status 503", "status 503", "status 503", "status 503", "the connection was closed", "status 503"):
+    for reason in (
+        "status 503",
+        "status 503",
+        "status 503",
+        "status 503",
+        "the connection was closed",
+        "status 429",
+        "status 503",
+    ):
         notes.note(reason, 5)
     assert [message.partition(";")[0] for message in caplog.messages] == [
         "no answer (status 503)",
         "no answer (status 503), and 2 times more since the last such line",
         "no answer (the connection was closed)",
+        "no answer (status 429)",
         "no answer (status 503)",
     ]
 

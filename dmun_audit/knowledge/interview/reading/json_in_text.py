@@ -20,6 +20,7 @@ _NESTED_LISTS = 8  # in an object that is repaired
 _MOST_FAILURES = 300  # positions of a text at which no JSON value starts
 _MOST_VALUES = 500  # read in one text
 _FLAT_OBJECT = re.compile(rf"\{{[^{{}}]{{0,{_LONGEST_REPAIRED}}}\}}")
+_CLOSED_STRING_AT_END = re.compile(r'(?<!\\)"\s*[}\]]\Z')
 _FLAT_LIST = re.compile(rf"\[[^\[\]{{}}]{{0,{_LONGEST_REPAIRED}}}\]")
 _LIST_CUT_OFF = re.compile(r"\[\s*(?:(?:\"(?:[^\"\\]|\\.)*\"|-?\d+)\s*,\s*)+")
 _BETWEEN = re.compile(r"(?:[\s,;]|//[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*(?:[^*]|\*(?!/))*\*/)*")
@@ -94,7 +95,8 @@ def _repaired_at(text: str, opening: int) -> tuple[int, Any] | None:
     """The end and the value of the flat object or list at `opening`, repaired; None if there is none, or it cannot be trusted."""
     pattern = _FLAT_OBJECT if text[opening] == "{" else _FLAT_LIST
     if found := pattern.match(text, opening):
-        if _quotes(found[0]) % 2 and _quotes(text[found.end() : found.end() + _LONGEST_REPAIRED]) <= 1:
+        rest = text[found.end() : found.end() + _LONGEST_REPAIRED]
+        if _quotes(found[0]) % 2 and _quotes(rest) <= 1 and not _CLOSED_STRING_AT_END.search(found[0]):
             return None  # the bracket belongs to the last string, in or after which the answer was cut off
         value = _repaired(found[0])
         return None if value is None else (found.end(), value)

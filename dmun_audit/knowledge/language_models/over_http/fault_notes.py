@@ -13,7 +13,7 @@ SECONDS = 60.0  # between two lines about the same fault
 
 
 class FaultNotes:
-    """The faults of one server. Two are the same if their reasons differ in numbers alone. `clock` gives seconds."""
+    """The faults of one server. Two are the same if their reasons differ in numbers alone, the status apart. `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -22,7 +22,7 @@ class FaultNotes:
 
     def note(self, reason: str, tries: int) -> None:
         """Log that a question met a fault and is tried again, up to `tries` times in all."""
-        fault = re.sub(r"\d+", "", reason)
+        fault = re.sub(r"(?<!status )\b\d+", "", reason)
         now = self._clock()
         if fault in self._said and now - self._said[fault] < SECONDS:
             self._unsaid[fault] += 1
