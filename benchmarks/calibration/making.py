@@ -91,7 +91,7 @@ def make_judged_images(
     description = describe(scores, models, device, batch) | {
         "pack": {"name": PACK, "digest": dossier.digest()},
         "judge": {"digest": judge.judge.digest},
-        "sampler": image_maker.settings | {"dtype": policy.sampling.dtype},
+        "sampler": image_maker.settings | {"dtype": "float32"},
     }
     output = Output(folder, description)
     print(

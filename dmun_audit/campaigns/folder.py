@@ -16,6 +16,8 @@ from dmun_audit.store.files import is_partial, require_writable, write_atomicall
 
 TABLE = "campaign.json"
 PAGE = "campaign.md"
+IDENTITY = ".campaign"
+"""A file with the campaign's id, written at its beginning: a campaign that was cut off has no table yet."""
 MOST_BYTES = 50_000_000
 
 
@@ -34,19 +36,31 @@ def prepare(folder: Path, identity: str) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--campaign-dir {folder} is a file", "a campaign writes a folder", "name a new or empty folder")
-    earlier = read_campaign(folder)
-    if earlier is not None and earlier.id != identity:
+    earlier = _identity_of(folder)
+    if earlier not in {"", identity}:
         raise UsageError(
             f"--campaign-dir {folder} holds another campaign",
             "that one has other models, targets, dossiers, policy or judges",
             "name another folder, or omit the option: each campaign then gets a new folder",
         )
     others = folder.is_dir() and [file.name for file in folder.iterdir() if not is_partial(file)]
-    if earlier is None and others:
+    if not earlier and others:
         raise UsageError(
             f"--campaign-dir {folder} holds other files", "the table would stand among them", "name a new or empty folder"
         )
     require_writable(folder)
+    write_atomically(folder / IDENTITY, f"{identity}\n".encode())
+
+
+def _identity_of(folder: Path) -> str:
+    """The id of the campaign in a folder; empty if there is none."""
+    record = read_campaign(folder)
+    if record is not None:
+        return record.id
+    try:
+        return read_within(folder / IDENTITY, MOST_BYTES).decode().strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def write_campaign(folder: Path, record: CampaignRecord) -> Path:

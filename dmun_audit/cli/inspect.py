@@ -32,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit.models.headers import cheap_check
     from dmun_audit.models.inspection import inspect_fully, inspect_quickly
     from dmun_audit.models.references import default_base, parse_reference
+    from dmun_audit.render.devices import number_format
 
     if arguments.base is not None and not arguments.base.strip():
         raise UsageError("--base is empty", "perhaps a variable is not set", "give it a value, or leave the option out")
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     inspection = (
         inspect_quickly(reference, base, trust_remote_code=arguments.trust_remote_code)
         if arguments.quick
-        else inspect_fully(reference, base, trust_remote_code=arguments.trust_remote_code, sampling=_sampling)
+        else inspect_fully(reference, base, number_format("auto"), arguments.trust_remote_code, _sampling)
     )
     print(json.dumps(inspection.as_dict(), indent=2) if arguments.json else "\n".join(_text(inspection)))
     return 0

@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
@@ -106,6 +106,8 @@ def resolve_campaign(options: CampaignOptions, *, only_listed: bool = False) -> 
     for model, folder in zip(models, slugs, strict=True):
         try:
             found = find_models(replace(options.shared, model=model.reference))
+        except StoreError:  # it concerns all models
+            raise
         except UsageError as error:
             audits += _lost(model, [target or Path(reference or "").stem for target, reference in pairs], error)
             continue
@@ -114,6 +116,8 @@ def resolve_campaign(options: CampaignOptions, *, only_listed: bool = False) -> 
         questions = questions_for(replace(options.shared, model=model.reference), found, pairs)
         try:
             configs = [planned(each, _pipelines(options, model), only_listed=only_listed) for each in questions]
+        except StoreError:
+            raise
         except UsageError as error:
             audits += _lost(model, [question.dossier.target.name for question in questions], error)
             continue

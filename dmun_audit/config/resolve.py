@@ -1,6 +1,7 @@
 """Resolves the options of an audit: references, dossier, policy, plan.
 
-It loads torch only to learn the digest of the candidate's weights, where the store does not know it and tests are to run.
+It loads torch to learn the digest of the candidate's weights, where the store does not know it and tests are to run; and to learn the
+number format of the device, if the policy leaves it to the device and torch is no CPU build.
 """
 
 from __future__ import annotations

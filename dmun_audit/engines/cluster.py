@@ -20,6 +20,7 @@ class _Connection:
 
     users = 0
     is_ours = False  # a caller's own connection stays open
+    engine = ""  # what ours was opened for
 
 
 class Cluster:
@@ -34,7 +35,11 @@ class Cluster:
         self._ray = ray
         _connect(engine)
         _Connection.users += 1
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        try:
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        except BaseException:
+            self.close()
+            raise
         gpus = sum(int(node.get("GPU", 0)) for node in nodes)
         cores = sum(int(node.get("CPU", 0)) // threads for node in nodes)
         self.most: int = gpus or cores or 1
@@ -61,6 +66,12 @@ def _connect(engine: str) -> None:
     import ray
 
     if ray.is_initialized():
+        if _Connection.is_ours and _Connection.engine != engine:
+            raise UsageError(
+                f"--engine={engine} cannot be joined now",
+                f"this process still renders with --engine={_Connection.engine}, and Ray joins one cluster at a time",
+                "end the other audit first",
+            )
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # for a cluster that starts here: nothing is reported to its makers
     address = engine if engine != RAY else os.environ.get("RAY_ADDRESS", "")
@@ -78,7 +89,7 @@ def _connect(engine: str) -> None:
             lines[0] if lines else type(error).__name__,
             "check the address, and that the cluster has the same versions of Ray and Python; if it wants a token, set RAY_AUTH_MODE=token",
         ) from None
-    _Connection.is_ours = True
+    _Connection.is_ours, _Connection.engine = True, engine
 
 
 def _reach(address: str) -> None:

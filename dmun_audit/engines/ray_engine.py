@@ -6,7 +6,7 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,7 @@ class RayEngine(Engine):
         weights = {side: model.weights_digest for side, model in models.items()}
         job = Job(to_load, sampling, weights, folder, self._token, Path.cwd(), platform.node(), session_id())
         with ExitStack() as opening:
-            opening.callback(self._token.unlink, missing_ok=True)
+            opening.callback(_remove, self._token)
             self._renderers = Renderers(cluster, job, self._confirm)
             opening.callback(self._renderers.close)
             self._renderers.open_first()
@@ -126,3 +126,9 @@ class RayEngine(Engine):
         for _, parts in self._renderers.render([task], 1):
             for part in parts:
                 yield from part.images
+
+
+def _remove(path: Path) -> None:
+    """Remove a file that nobody needs any more; an error of the disk is no reason to end an audit."""
+    with suppress(OSError):
+        path.unlink()

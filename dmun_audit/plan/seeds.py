@@ -35,11 +35,11 @@ FORESEEN = "foreseen:"
 def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
-    The number format "auto" stands for float32 here: no figure depends on the device, and an older policy draws what it drew.
+    Every number format stands for float32 here: the device may decide it, and a repetition on another device names it. (The weights
+    as loaded have that format, so seeds drawn from them follow it.)
     """
     figures = {key: value for key, value in policy.as_dict().items() if key not in NOT_DRAWN_FROM}
-    sampling = figures["sampling"]
-    return digest(figures | {"sampling": sampling | ({"dtype": "float32"} if sampling["dtype"] == "auto" else {})})
+    return digest(figures | {"sampling": figures["sampling"] | {"dtype": "float32"}})
 
 
 def fingerprint_of(weights: Collection[str], policy: Policy, dossier: str, nonce: str = "") -> str:

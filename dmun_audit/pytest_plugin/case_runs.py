@@ -104,7 +104,7 @@ class CaseRuns:
 
     def end(self) -> None:
         """Let go of the models and end the log. `fatal` then says if a message could not be written."""
-        if "_candidates" in vars(self):  # some were asked for
-            self._candidates.close()
         failure = self._log.end() if self._log else ""
         self.fatal = self.fatal or failure
+        if "_candidates" in vars(self):  # some were asked for
+            self._candidates.close()

@@ -242,9 +242,9 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
-        if self._runs:
-            self._runs.end()
         try:
+            if self._runs:
+                self._runs.end()
             return self._conclude(session, exit_status)
         finally:
             for each in self.tests:

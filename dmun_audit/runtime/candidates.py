@@ -62,6 +62,7 @@ class Candidates:
         candidate = audit.config.candidate
         if self._open is None or self._of != candidate:
             self.close_candidate()
+            gc.collect()  # pipelines hold circles of references, also one that was refused after its load
             configs = [each.config for each in self._audits if each.config.candidate == candidate]
             self._open, self._of = (
                 self.load_base().with_candidate(configs, self._in_memory.get(("candidate", candidate))),
@@ -71,18 +72,19 @@ class Candidates:
 
     def close(self) -> None:
         """Let go of the open candidate and of the base."""
-        self.close_candidate()
-        if self._base is not None:
-            self._base.close()
-            self._base = None
+        base, self._base = self._base, None
+        try:
+            self.close_candidate()
+        finally:
+            if base is not None:
+                base.close()
 
     def close_candidate(self) -> None:
         """Let go of the open candidate."""
         if self._open is None:
             return
-        self._open.close()
         logger.info("closing %s", self._of)
         for audit in self._audits:
             audit.forget_runner()
-        self._open, self._of = None, ""
-        gc.collect()  # pipelines hold circles of references, and the next candidate is about to be loaded
+        runtime, self._open, self._of = self._open, None, ""
+        runtime.close()

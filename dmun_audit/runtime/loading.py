@@ -190,8 +190,9 @@ def open_base(
         for each in configs:
             open_judges(judges, each, _no_image_yet)
             _refuse_overlong(base.pipeline, each)
+        loaded = LoadedBase(base, judges, registered_metrics(device), drawing_device, on_rendered, cluster)
         opening.pop_all()
-    return LoadedBase(base, judges, registered_metrics(device), drawing_device, on_rendered, cluster)
+    return loaded
 
 
 def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], None]) -> AuditRuntime:

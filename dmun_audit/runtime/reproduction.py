@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, without_volatile
+from dmun_audit.policy import Policy, load_policy
+from dmun_audit.render.devices import number_format
 from dmun_audit.runtime.whole_audit import run_audit
 
 MOST_NAMED = 5  # differences of one kind
@@ -122,7 +124,7 @@ def reproduce(
         "model": model or options["model"],
         "base": base or options["base"],
         "knowledge": str(folder / DOSSIER),
-        "policy": str(folder / POLICY),
+        "policy": _policy(before),
         "unrelated": str(folder / UNRELATED) if (folder / UNRELATED).exists() else None,
         "audit_dir": str(after_folder),
         "store": str(store or after_folder.with_name(f"{after_folder.name}-{STORE}")),
@@ -135,6 +137,14 @@ def reproduce(
             f"{folder} cannot be reproduced", f"manifest.json holds an unknown option: {error}", "was it edited?"
         ) from None
     return Reproduction(before, run_audit(config, on_case=on_case))
+
+
+def _policy(run: Run) -> Policy:
+    """The policy of a run. If the device decided the number format, it is the format of the run and not that of this device."""
+    policy, drawn = load_policy(str(run.path / POLICY)), run.manifest.sampler.get("dtype")
+    if policy.sampling.dtype != "auto" or drawn not in {"float32", "bfloat16", "float16"} - {number_format("auto")}:
+        return policy
+    return replace(policy, sampling=replace(policy.sampling, dtype=drawn))
 
 
 def _require_reproducible(run: Run) -> None:

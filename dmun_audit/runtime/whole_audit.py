@@ -26,8 +26,8 @@ def run_audit(config: AuditConfig, in_memory: InMemory | None = None, on_case: O
         audit.begin()
         return run_begun(audit, candidates, on_case)
     finally:
-        candidates.close()
         audit.end()
+        candidates.close()
 
 
 def run_begun(audit: TargetAudit, candidates: Candidates, on_case: OnCase | None = None) -> Run:

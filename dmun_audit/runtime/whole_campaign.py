@@ -40,9 +40,9 @@ def run_campaign(
                 except UsageError as error:
                     errors[audit.config.candidate] = str(error)
     finally:
-        candidates.close()
         for audit in audits:
             audit.end()
+        candidates.close()
     runs = {audit.config.prefix: audit.run for audit in audits}
     ended = audits_of_campaign(campaign, runs, errors)
     record = record_of(campaign, ended)

@@ -99,6 +99,7 @@ class EmbeddingStore:
     def _run(self, act: Callable[[sqlite3.Connection], Result]) -> Result:
         """What `act` gives. Its changes are kept together, or none after an error. A damaged file is replaced by an empty one."""
         for again in (True, False):
+            file = self._file()
             try:
                 with (
                     closing(sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level="IMMEDIATE")) as connection,
@@ -109,19 +110,29 @@ class EmbeddingStore:
             except sqlite3.DatabaseError as error:
                 damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
                 if again and damaged:
-                    self._discard(error)
+                    self._discard(file, error)
                 elif damaged or isinstance(error, sqlite3.OperationalError):
                     raise StoreError(f"cannot write {self.path}", str(error), "free space or choose another folder") from None
                 else:
                     raise
         raise AssertionError("the second try returns or raises")
 
-    def _discard(self, error: sqlite3.Error) -> None:
-        """Move a damaged file away: its vectors are computed again."""
-        logger.warning("%s is damaged and counts as absent: %s", self.path, error)
-        with reported(self.path), suppress(FileNotFoundError):  # another process was first
-            self.path.replace(self.path.with_suffix(".damaged"))
-            self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
+    def _file(self) -> int | None:
+        """What tells the file from another one under its name; None where there is none."""
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
+
+    def _discard(self, file: int | None, error: sqlite3.Error) -> None:
+        """Move a damaged file away: its vectors are computed again. Does nothing if another process has done so before."""
+        with held(self.path.with_suffix(".discarding.lock")):
+            if file is not None and file != self._file():
+                return
+            logger.warning("%s is damaged and counts as absent: %s", self.path, error)
+            with reported(self.path), suppress(FileNotFoundError):
+                self.path.replace(self.path.with_suffix(".damaged"))
+                self.path.with_name(f"{self.path.name}-journal").unlink(missing_ok=True)
 
     def _bound(self, key: str, data: bytes) -> str:
         """SHA-256 of judge, environment, key and vector together, so that a row in another place does not match."""

@@ -93,6 +93,14 @@ def test_a_part_leaves_the_table_of_the_whole_alone(record, tmp_path):
     assert write_campaign(tmp_path / "table", whole) == tmp_path / "table"
 
 
+def test_a_campaign_that_was_cut_off_before_its_table_goes_on_among_its_run_folders(tmp_path):
+    prepare(tmp_path / "table", "id-1")
+    (tmp_path / "table" / "esd").mkdir()
+    prepare(tmp_path / "table", "id-1")
+    with pytest.raises(UsageError, match="holds another campaign"):
+        prepare(tmp_path / "table", "id-2")
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds other files"):

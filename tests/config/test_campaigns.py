@@ -5,7 +5,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.errors import LoadError, StoreError, UsageError
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.campaign import CampaignOptions, NamedModel, named, resolve_campaign
 from dmun_audit.config.options import Options
@@ -132,6 +132,12 @@ def test_an_error_of_all_models_is_one_of_the_command(resolved, nan):
         resolved(UCE, ESD, base="no/base/at/all")
     with pytest.raises(UsageError, match=r"none of the 2 models can be audited(.|\n)*NaN(.|\n)*no/such/model"):
         resolved(nan, "no/such/model/at-all", base="atelier:base")
+
+
+def test_a_store_that_cannot_be_written_is_no_fault_of_a_model(resolved, tmp_path):
+    (tmp_path / "store").write_text("a file")
+    with pytest.raises(StoreError, match="cannot write to"):
+        resolved(UCE, ESD, store=str(tmp_path / "store"))
 
 
 @pytest.mark.parametrize(

@@ -46,12 +46,9 @@ def test_everything_that_decides_the_audit_changes_the_fingerprint_and_the_seed(
     assert all(0 <= drawn_seed(each) < 2**31 for each in fingerprints)
 
 
-def test_the_number_format_auto_draws_what_float32_draws_whatever_the_device():
-    formats = {
-        dtype: figures_digest(replace(STANDARD, sampling=replace(STANDARD.sampling, dtype=dtype)))
-        for dtype in ("auto", "float32", "bfloat16")
-    }
-    assert formats["auto"] == formats["float32"] != formats["bfloat16"]
+def test_the_number_format_is_no_figure():
+    formats = ("auto", "float32", "bfloat16")
+    assert len({figures_digest(replace(STANDARD, sampling=replace(STANDARD.sampling, dtype=dtype))) for dtype in formats}) == 1
 
 
 def test_another_name_and_a_waiver_draw_no_other_seeds():

