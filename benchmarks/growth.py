@@ -2,9 +2,9 @@
 
     python -m benchmarks.growth [--cases 10,100,1000] [--images 1000,10000,100000]
 
-The images are small pictures of coloured fields: a stand-in for the sampler makes them, so that no time goes into rendering. Everything
-else is real: models are loaded and proven, and plan, store, judge, evidence and reports are those of an audit. Each audit of the tables
-has a warm store and a process of its own. Seconds are CPU seconds, so they hardly depend on what else the machine does. The start-up of
+The images are small pictures of coloured fields: a stand-in for the sampler makes them, so that no time goes into rendering. Nothing
+else is a stand-in. The audit loads and proves its models; it uses the store, the judge and the reports of every audit. Each audit of the
+tables has a warm store and a process of its own. Seconds are CPU seconds, so they hardly depend on what else the machine does. The start-up of
 pytest with this plugin comes last. It takes a few minutes on two cores and prints Markdown tables.
 """
 
@@ -71,7 +71,7 @@ def audit(cases: int, store: Path, folder: Path) -> None:
 
 
 def fill(store: Path, start: int, end: int) -> None:
-    """Put images into the store, and an embedding of each beside those of the judge."""
+    """Store images under the numbers from `start` to `end`. The judge's file gets an embedding for each."""
     from dmun_audit._util.hashing import digest
     from dmun_audit.store.embeddings import EmbeddingStore
     from dmun_audit.store.images import ImageStore

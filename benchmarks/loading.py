@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.inspect_headers import build_base
 
@@ -45,13 +46,13 @@ with redirect_stdout(StringIO()):
 """
 
 
-def write_candidate(pipeline: object, path: Path) -> None:
+def write_candidate(pipeline: Any, path: Path) -> None:
     """Write new weights for the cross-attentions of the pipeline's UNet to `path`."""
     import torch
     from safetensors.torch import save_file
 
     torch.manual_seed(1)
-    state = pipeline.unet.state_dict()  # type: ignore[attr-defined]
+    state = pipeline.unet.state_dict()
     save_file({name: value + 0.01 * torch.randn_like(value) for name, value in state.items() if "attn2" in name}, path)
 
 

@@ -35,13 +35,13 @@ PARTS: dict[str, list[tuple[type, str]]] = {
     "locks": [(filelock.BaseFileLock, "acquire"), (filelock.BaseFileLock, "release")],
     "evidence": [(RunFolder, "append"), (RunFolder, "keep_image"), (RunFolder, "conclude"), (RunFolder, "seal")],
 }
-"""The methods of each part. None of them calls one of another part, but those of the evidence, which nothing else calls."""
+"""The methods of each part. Only methods of the evidence call methods of another part."""
 
 OVERHEAD = tuple(PARTS)[2:]
 
 
 def timed(function: Callable[..., Any], part: str, seconds: dict[str, float]) -> Callable[..., Any]:
-    """`function`, which adds its CPU seconds to those of `part`."""
+    """Wrap `function`: each call adds its CPU seconds to `seconds[part]`."""
 
     def call(*arguments: Any, **named: Any) -> Any:
         started = time.process_time()

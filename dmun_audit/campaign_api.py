@@ -100,7 +100,8 @@ def campaign(
 
     Args:
         models: The models after unlearning, or a mapping of their names in the table to them.
-        targets: The concepts; every model is audited for each. By default those of the dossiers, else each model's own.
+        targets: The concepts. Every model is audited for every one. The default is the targets of the dossiers; without dossiers,
+            each model's own target.
         base: The model before unlearning, the same for all models.
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.

@@ -295,7 +295,7 @@ def _is_retained(case: Case) -> bool:
 
 
 def _tied_at_the_cut(plan: Plan) -> list[NearbyConcept]:
-    """The concepts of one similarity of which some are tested and others are not; empty if similarity decides."""
+    """The concepts that are as similar as the last tested one. Empty if all of them are tested: then similarity decides."""
     last = plan.nearby[-1].similarity
     tied = [concept for concept in plan.dossier.concepts if concept.role != "erase" and concept.similarity == last]
     return tied if any(concept not in plan.nearby for concept in tied) else []

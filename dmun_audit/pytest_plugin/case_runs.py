@@ -102,9 +102,12 @@ class CaseRuns:
             folder = tests.audit.folder.path if tests.audit.folder else folder_of_run(tests.config)
             self._log = open_log(folder, self._worker, self._log_level)
 
-    def end(self) -> None:
-        """Let go of the models and end the log. `fatal` then says if a message could not be written."""
+    def end_log(self) -> None:
+        """End the log. `fatal` then says if a message could not be written."""
         failure = self._log.end() if self._log else ""
         self.fatal = self.fatal or failure
+
+    def close(self) -> None:
+        """Let go of the models, and of a cluster that renders."""
         if "_candidates" in vars(self):  # some were asked for
             self._candidates.close()

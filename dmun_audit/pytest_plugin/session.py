@@ -242,13 +242,15 @@ class Session:
 
     def finish(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits on the controller and return the exit code."""
+        if self._runs:
+            self._runs.end_log()
         try:
-            if self._runs:
-                self._runs.end()
             return self._conclude(session, exit_status)
         finally:
             for each in self.tests:
                 each.audit.end()
+            if self._runs:
+                self._runs.close()
 
     def _conclude(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits that began, unless they cannot continue. Returns the exit code."""

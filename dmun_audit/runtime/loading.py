@@ -237,7 +237,7 @@ def _confirm_weights(config: AuditConfig, candidate: LoadedModel, base: referenc
         candidate.reference,
         base,
         config.source_digests,
-        devices.number_format(config.policy.sampling.dtype),
+        _sampling(config).dtype,
         config.trust_remote_code,
         config.store_folder,
     )

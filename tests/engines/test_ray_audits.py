@@ -10,22 +10,18 @@ from pathlib import Path
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 import dmun_audit
 from dmun_audit.evidence.schema import without_volatile
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 ROOT = processes.TESTS.parent
-FIGURES = {
-    "steps": 1, "batch": 4, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
-    "images": 8, "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
-    return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", **FIGURES)
+    return coarse_policy(tmp_path_factory.mktemp("policy") / "quick.toml", **FEW_IMAGES)
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def _outputs(arguments: argparse.Namespace, names: list[str]) -> list[Path]:
     if given and in_folder and given.exists() and not given.is_dir():
         raise UsageError(f"{given} is a file", f"{len(names)} targets make {len(names)} dossiers", "name a folder with -o")
     if given and len(names) > 1 and text.endswith(".json") and not given.is_dir():
-        why = f"{len(names)} targets make {len(names)} dossiers, and a name that ends in .json is that of one file"
+        why = f"{len(names)} targets make {len(names)} dossiers, and a name with .json is a file"
         raise UsageError(f"-o {text} names one file", why, f"name a folder, such as -o {text.removesuffix('.json')}/")
     files = [Path(f"{_file_name(name)}.json") for name in names]
     outputs = [given / file if in_folder else given for file in files] if given else files
