@@ -204,7 +204,7 @@ def test_the_files_of_a_folder_of_questions_that_are_ignored_are_named(tmp_path,
         (["Van Gogh", "Monet", "-o", "file.json"], "file.json is a file"),
         (
             ["Van Gogh", "Monet", "-o", "both.json"],
-            "-o both.json names one file\n  why:  2 targets make 2 dossiers, and a name that",
+            "-o both.json names one file\n  why:  2 targets make 2 dossiers, and a name with .json is a file",
         ),
         (["Van Gogh", "Monet", "-o", "both.json"], "name a folder, such as -o both/"),
         (
