@@ -1,12 +1,17 @@
 """What several packages of tests share stands beside this file; `pythonpath` in pyproject.toml makes it importable by name."""
 
 import os
+import sys
+
+# Commands that tests start import hundreds of modules: they are compiled once, not by each command.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # One thread for each process, set before anything imports torch: threads of two workers would wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import pytest
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def _run_module(module, arguments, folder, environment, out, err):
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.dont_write_bytecode = False  # a server that was started with -B passes it on
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

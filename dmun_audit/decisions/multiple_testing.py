@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from scipy import stats
-
 from dmun_audit.claim_groups.validation import ADVERSARIAL
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
@@ -102,6 +100,8 @@ def _combine_distances(records: list[CaseRecord]) -> None:
     Concepts have pairs of their own, so their p-values are independent and Fisher's method combines them (Fisher, Statistical
     Methods for Research Workers, 1932, §21.1).
     """
+    from scipy import stats  # here, because its import is slow
+
     place = next((at for at, record in enumerate(records) if record.pooled and record.claim and _is_accuracy(record.claim)), None)
     if place is None:
         return

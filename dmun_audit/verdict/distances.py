@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
 from dmun_audit.verdict.checks import check_count, finite_matrix
 
@@ -93,6 +92,8 @@ def cmmd_kernel(x: ArrayLike, y: ArrayLike) -> NDArray[np.float64]:
         [[1000.0]]
     """
     left, right = _same_width(x, y)
+    from scipy.spatial.distance import cdist  # here, because its import is slow
+
     return np.asarray(CMMD_SCALE * np.exp(-cdist(left, right, "sqeuclidean") / (2.0 * CMMD_BANDWIDTH**2)), dtype=np.float64)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special
+from scipy import special
 
 from dmun_audit.verdict.concepts_needed import concepts_to_tell_apart
 from dmun_audit.verdict.ordering import average_ranks
@@ -182,4 +182,6 @@ def _p_value(difference: float, ends: Callable[[float], tuple[float, float]]) ->
         return 1.0
     if _nearest(difference, ends(_FURTHEST)) > 0.0:
         return LEAST_P_VALUE
+    from scipy import optimize  # here, because its import is slow
+
     return float(2.0 * special.ndtr(-optimize.brentq(lambda z: _nearest(difference, ends(z)), 0.0, _FURTHEST)))
