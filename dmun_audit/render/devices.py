@@ -36,6 +36,13 @@ def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> L
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
+def acceleration(level: Literal["auto", "none", "layout", "compiled"]) -> Literal["none", "layout", "compiled"]:
+    """How pipelines are made faster on this machine: `level`, or what suits the device if it is "auto"."""
+    if level != "auto":
+        return level
+    return "none" if version("torch").endswith("+cpu") or choose_device() != "cuda" else "layout"
+
+
 def use_threads(count: int) -> None:
     """Render with `count` threads in this process. On a CPU, another number of threads gives other last bits."""
     import torch

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,10 +17,12 @@ from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
+from dmun_audit.render.acceleration import common_level, keep_compiled_code
 from dmun_audit.render.devices import choose_device, describe_hardware, number_format
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
+from dmun_audit.render.writing import Writer
 from dmun_audit.store.environment import rendering_environment
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
@@ -45,7 +49,8 @@ class Engine:
         on_rendered: Callable[[int], None] = lambda count: None,
     ) -> None:
         self.models = models
-        self.sampling = sampling
+        self.acceleration = common_level(sampling.acceleration, models.values())
+        self.sampling = sampling = replace(sampling, acceleration=self.acceleration)
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
@@ -53,6 +58,8 @@ class Engine:
         self._device = choose_device()
         self.dtype = number_format(sampling.dtype)
         self._environment = rendering_environment(self._device)
+        if self.acceleration == "compiled":
+            keep_compiled_code(store.folder / "compiled")
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
@@ -81,6 +88,10 @@ class Engine:
         candidate = self.models["candidate"]
         return own_differences(self.models["base"], candidate, self.sampling) if candidate.image_source is None else None
 
+    @property
+    def _drawing(self) -> dict[str, str]:
+        return {"acceleration": self.acceleration} if self.acceleration != "none" else {}
+
     def _model(self, side: Side) -> LoadedModel:
         return self.models["candidate" if side == OWN_SETTINGS else side]
 
@@ -106,6 +117,7 @@ class Engine:
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,
+                drawing={} if external else self._drawing,
             )
             self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
@@ -173,7 +185,7 @@ class Engine:
         sampler = self._sampler(side)
         if isinstance(sampler, ExternalSampler):
             return sampler.repeats
-        return "exactly" if self._device == "cpu" else "alike"
+        return "exactly" if self._device == "cpu" and self.acceleration != "compiled" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []
@@ -186,25 +198,44 @@ class Engine:
         return missing
 
     def _render_batches(self, batches: Sequence[tuple[ImageRequest, ...]], wait: bool) -> list[tuple[ImageRequest, ...]]:
-        """Render these batches. Returns those that other processes render now; with `wait` it waits for them."""
-        return [batch for batch in batches if not self._render_locked(batch, wait)]
+        """Render these batches, each while the one before is written. Returns those that other processes render now.
+
+        With `wait` it waits for them.
+        """
+        with Writer() as writer:
+            return [batch for batch in batches if not self._render_locked(batch, wait, writer)]
 
     def _lock(self, batch: Sequence[ImageRequest]) -> Path:
         return self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
 
-    def _render_locked(self, batch: Sequence[ImageRequest], wait: bool) -> bool:
-        with held(self._lock(batch), wait=wait) as acquired:
-            if not acquired:
-                return False
+    def _render_locked(self, batch: Sequence[ImageRequest], wait: bool, writer: Writer) -> bool:
+        """Draw one batch, and let `writer` store its images and then release its lock. Returns False where the lock is taken."""
+        lock = ExitStack()
+        if not lock.enter_context(held(self._lock(batch), wait=wait)):
+            lock.close()
+            return False
+        works: list[Callable[[], None]] = []
+        try:
             for slots, new in self.parts(batch, self._missing(batch)):
                 started = time.monotonic()
-                for request, image, place in self.drawn(slots):
-                    if request in new:
-                        self.write(request, image, place)
-                    else:
-                        self._compare(request, image, place)
+                drawn = list(self.drawn(slots))
+                self._stored.update(self.key(request) for request in new)  # a later batch need not draw them
+                works += [partial(self._keep, *each, each[0] in new) for each in drawn]
                 self._count(slots, new, time.monotonic() - started)
+        finally:
+            writer.hand_over(*works, lock.close)
         return True
+
+    def _keep(self, request: ImageRequest, image: np.ndarray, place: str, is_new: bool) -> None:
+        """Store an image that was drawn just now at its `place`, or compare it with the stored one."""
+        if not is_new:
+            self._compare(request, image, place)
+            return
+        try:
+            self.write(request, image, place)
+        except BaseException:
+            self._stored.discard(self.key(request))
+            raise
 
     def parts(
         self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest]

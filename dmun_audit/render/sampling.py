@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,8 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
+from dmun_audit.render import devices
+from dmun_audit.render.acceleration import accelerated, compiler_errors
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
 from dmun_audit.render.prompts import Prompts
 from dmun_audit.render.rechecks import Repeats
@@ -81,6 +84,8 @@ class PipelineSampler:
     ) -> None:
         self._model = model
         self._batch = sampling.batch
+        self._level = devices.acceleration(sampling.acceleration)
+        self._like = like
         self._pipeline = _with_scheduler(model.pipeline, sampling)
         self._takes = call_defaults(self._pipeline)
         self.size = like.size if like is not None else wanted_size(self._pipeline, sampling)
@@ -95,6 +100,13 @@ class PipelineSampler:
         """The class of the network that removes the noise."""
         return type(denoiser(self._pipeline)).__name__
 
+    @cached_property
+    def _drawn_with(self) -> Any:
+        """The pipeline that draws, at the level of the policy."""
+        base = (self._like._model.pipeline, self._like._drawn_with) if isinstance(self._like, PipelineSampler) else None
+        pixels = self._batch * self.size[0] * self.size[1]
+        return _with_this_scheduler(accelerated(self._model, self._level, pixels, base), self._pipeline.scheduler)
+
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image for every prompt and its seed, at most `sampling.batch` of them: (n, height, width, 3) uint8.
 
@@ -108,12 +120,13 @@ class PipelineSampler:
         missing = self._batch - len(prompts)
         texts, numbers = [*prompts, *[prompts[-1]] * missing], [*seeds, *[seeds[-1]] * missing]
         height, width = self.size
-        with torch.inference_mode(), warnings.catch_warnings():
+        pipeline = self._drawn_with  # made outside of inference mode: its weights must stay plain tensors
+        with torch.inference_mode(), warnings.catch_warnings(), compiler_errors(self._level):
             warnings.simplefilter("ignore")  # libraries warn about themselves; nobody who runs an audit can act on that
             arguments = self._prompts.arguments(texts)
             if self._model.set_prompts is not None:
                 self._model.set_prompts(texts)
-            output = self._pipeline(
+            output = pipeline(
                 **arguments,
                 **{name: False for name in SWITCHED_OFF if name in self._takes},
                 generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
@@ -183,7 +196,10 @@ def differences(base: Sampler, candidate: Sampler) -> list[str]:
 
 
 def _with_scheduler(pipeline: Any, sampling: Sampling) -> Any:
-    scheduler = replacement(pipeline.scheduler, sampling.scheduler)
+    return _with_this_scheduler(pipeline, replacement(pipeline.scheduler, sampling.scheduler))
+
+
+def _with_this_scheduler(pipeline: Any, scheduler: Any) -> Any:
     if scheduler is pipeline.scheduler:
         return pipeline
     with_scheduler = copy.copy(pipeline)

@@ -104,6 +104,7 @@ class AuditRuntime:
             | {
                 "size": list(self.engine.size),
                 "dtype": self.engine.dtype,
+                "acceleration": self.engine.acceleration,
                 "batch": sampling.batch,
                 "threads": sampling.threads,
             },
@@ -201,9 +202,13 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
 
 
 def _sampling(config: AuditConfig) -> Sampling:
-    """How images are made, with the number format of this machine: renderers on other machines use it too."""
+    """How images are made, with this machine's number format and acceleration: renderers on other machines use them too."""
     sampling = config.policy.sampling
-    return replace(sampling, dtype=devices.number_format(sampling.dtype))
+    return replace(
+        sampling,
+        dtype=devices.number_format(sampling.dtype),
+        acceleration=devices.acceleration(sampling.acceleration),
+    )
 
 
 def _models_to_load(configs: Sequence[AuditConfig]) -> ModelsToLoad:
