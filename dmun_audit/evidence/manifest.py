@@ -92,7 +92,7 @@ class Manifest(Record):
     )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
     sampler: JsonObject = Field(
-        default_factory=dict, description="Scheduler, steps, guidance, size, dtype, acceleration, batch, threads."
+        default_factory=dict, description="Scheduler, steps, guidance, size, dtype, acceleration, batch, threads, offload."
     )
     candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
     hardware: JsonObject = Field(default_factory=dict)

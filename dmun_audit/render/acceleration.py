@@ -1,12 +1,8 @@
-"""The pipeline that a sampler draws with: as the model was loaded, or made faster for a GPU.
+"""Makes a pipeline faster on a GPU. The loop over steps stays diffusers'.
 
 "layout" stores the weights of convolutions (UNet, autoencoder) as channels last, which tensor cores read without a copy, and lets the
 autoencoder decode large batches image by image. "compiled" does that too, and compiles the repeated blocks of the denoiser and the
 decoder of the autoencoder. Both may change the last bits of an image, so the level is part of its key.
-
-The model's own pipeline stays as it was loaded and probed: candidates are laid over it, and digests name its weights by where they lie
-in memory. A copy is made faster. It shares the memory of every weight that keeps its layout. A model with code of its own is no
-safe copy, so its own pipeline is made faster in place; nothing is laid over such a pipeline.
 
 Queries, keys and values are not fused into one product (`fuse_qkv_projections`): that makes new weights, so base and candidate would
 share no attention weights any more, and saves a few launches of kernels that compiled blocks save too.
@@ -20,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.render import devices
@@ -33,25 +28,28 @@ if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
 
 Level = Literal["none", "layout", "compiled"]
+Asked = Literal["auto", "none", "layout", "compiled"]
 
 SLICED_OVER = 4 * 1024 * 1024  # pixels of a batch: decoding needs about 3 kB for each in half precision
 VARIANTS = (
     64  # compiled forms of one block: its sizes in the network, times the batches with and without guidance; torch allows 8
 )
 
-_FASTER: WeakKeyDictionary[LoadedModel, dict[tuple[Level, bool], Any]] = WeakKeyDictionary()
-
 logger = logging.getLogger(__name__)
 
 
-def common_level(asked: Literal["auto", "none", "layout", "compiled"], models: Iterable[LoadedModel]) -> Level:
+def common_level(asked: Asked, models: Iterable[LoadedModel], *, is_offloaded: bool = False) -> Level:
     """The level of all `models` of an audit: `asked`, as this machine resolves it.
 
-    Code of a model's own may change from call to call, so no model is compiled beside one that has some.
+    Code of a model's own may change from call to call, so no model is compiled beside one that has some. Neither are models that
+    are offloaded: moving weights takes longer than compiled code could save.
     """
     level = devices.acceleration(asked)
-    if level == "compiled" and any(model.beyond_weights for model in models):
-        logger.warning('a model has code of its own, so no model is compiled: acceleration is "layout"')
+    if level != "compiled":
+        return level
+    why = "models are offloaded" if is_offloaded else "a model has code of its own"
+    if is_offloaded or any(model.beyond_weights for model in models):
+        logger.warning('%s, so no model is compiled: acceleration is "layout"', why)
         return "layout"
     return level
 
@@ -61,26 +59,24 @@ def keep_compiled_code(folder: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute()))
 
 
-def accelerated(model: LoadedModel, level: Level, pixels: int, base: tuple[Any, Any] | None = None) -> Any:
-    """The pipeline to draw batches of `pixels` pixels with. It is made once for each model.
+def large(pixels: int) -> bool:
+    """Whether a batch of so many pixels is decoded image by image."""
+    return pixels > SLICED_OVER
 
-    `base` is the base's pipeline as loaded, and the one that it is drawn with: weights that `model` shares with the first one are
-    taken from the second one.
+
+def accelerate(pipeline: Any, level: Level, sliced: bool, base: tuple[Any, Any] | None = None) -> None:
+    """Make a pipeline faster. With `sliced` its autoencoder decodes image by image.
+
+    `base` is the base's pipeline as loaded, and the one that was made faster: convolutions that `pipeline` shares with the first
+    one are taken from the second one.
     """
     if level == "none":
-        return model.pipeline
-    from dmun_audit.models.in_memory import copy_to_draw_with
-
-    made, sliced = _FASTER.setdefault(model, {}), pixels > SLICED_OVER
-    if (level, sliced) not in made:
-        pipeline = copy_to_draw_with(model) if model.may_be_copied else model.pipeline
-        _use_channels_last(pipeline, {} if base is None else _laid_out_before(*base))
-        if sliced and hasattr(getattr(pipeline, "vae", None), "use_slicing"):
-            pipeline.vae.enable_slicing()
-        if level == "compiled":
-            _compile(pipeline)
-        made[level, sliced] = pipeline
-    return made[level, sliced]
+        return
+    _use_channels_last(pipeline, {} if base is None else _laid_out_before(*base))
+    if sliced and hasattr(getattr(pipeline, "vae", None), "use_slicing"):
+        pipeline.vae.enable_slicing()
+    if level == "compiled":
+        _compile(pipeline)
 
 
 @contextmanager
@@ -125,7 +121,11 @@ def _laid_out_before(loaded: Any, drawn_with: Any) -> dict[MemoryPlace, torch.Te
     laid_out = {}
     for name, network in _convolutional(loaded).items():
         faster = getattr(drawn_with, name).state_dict()
-        laid_out |= {memory_place(tensor): faster[key] for key, tensor in network.state_dict().items() if tensor.dim() == 4}
+        laid_out |= {
+            memory_place(tensor): faster[key]
+            for key, tensor in network.state_dict().items()
+            if tensor.dim() == 4 and not faster[key].is_meta  # where layers are offloaded, hooks hold the numbers
+        }
     return laid_out
 
 

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import get_args
@@ -17,8 +16,10 @@ from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
-from dmun_audit.render.acceleration import common_level, keep_compiled_code
+from dmun_audit.render.acceleration import keep_compiled_code
 from dmun_audit.render.devices import choose_device, describe_hardware, number_format
+from dmun_audit.render.drawing import manner_of
+from dmun_audit.render.offloading import Offload
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 class Engine:
     """Renders for one base and one candidate, which share steps, guidance and size: the values of the base's sampler.
 
+    `offload` is for cards that hold no whole model: the models lie on the CPU then (`offloading`).
+
     The side `OWN_SETTINGS` is the candidate with its own steps, guidance and scheduler.
 
     `on_rendered` is called with the number of new images after each batch. Raises UsageError where the sampling does not suit a
@@ -47,10 +50,11 @@ class Engine:
         sampling: Sampling,
         store: ImageStore,
         on_rendered: Callable[[int], None] = lambda count: None,
+        offload: Offload | None = None,
     ) -> None:
         self.models = models
-        self.acceleration = common_level(sampling.acceleration, models.values())
-        self.sampling = sampling = replace(sampling, acceleration=self.acceleration)
+        self.sampling = sampling
+        self.manner = manner_of(sampling.acceleration, offload, models.values())
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
@@ -58,15 +62,15 @@ class Engine:
         self._device = choose_device()
         self.dtype = number_format(sampling.dtype)
         self._environment = rendering_environment(self._device)
-        if self.acceleration == "compiled":
+        if self.manner.acceleration == "compiled":
             keep_compiled_code(store.folder / "compiled")
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
         self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
-        base = open_sampler(models["base"], sampling, self._device)
+        base = open_sampler(models["base"], sampling, self._device, manner=self.manner)
         self.samplers: dict[Side, Sampler] = {
-            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base)
+            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base, manner=self.manner)
             for side, model in models.items()
         }
         self.sampler = base.settings
@@ -88,10 +92,6 @@ class Engine:
         candidate = self.models["candidate"]
         return own_differences(self.models["base"], candidate, self.sampling) if candidate.image_source is None else None
 
-    @property
-    def _drawing(self) -> dict[str, str]:
-        return {"acceleration": self.acceleration} if self.acceleration != "none" else {}
-
     def _model(self, side: Side) -> LoadedModel:
         return self.models["candidate" if side == OWN_SETTINGS else side]
 
@@ -100,7 +100,9 @@ class Engine:
         if side == OWN_SETTINGS and side not in self.samplers:
             own = own_sampling(self._model(side), self.sampling)
             base = self.samplers["base"]
-            self.samplers[side] = open_sampler(self._model(side), own, self._device, like=base, only_size=True)
+            self.samplers[side] = open_sampler(
+                self._model(side), own, self._device, like=base, only_size=True, manner=self.manner
+            )
         return self.samplers[side]
 
     def key(self, request: ImageRequest) -> str:
@@ -117,7 +119,7 @@ class Engine:
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,
-                drawing={} if external else self._drawing,
+                drawing={} if external else self.manner.facts,
             )
             self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
@@ -185,7 +187,7 @@ class Engine:
         sampler = self._sampler(side)
         if isinstance(sampler, ExternalSampler):
             return sampler.repeats
-        return "exactly" if self._device == "cpu" and self.acceleration != "compiled" else "alike"
+        return "exactly" if self._device == "cpu" and self.manner.acceleration != "compiled" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []

@@ -104,10 +104,11 @@ class AuditRuntime:
             | {
                 "size": list(self.engine.size),
                 "dtype": self.engine.dtype,
-                "acceleration": self.engine.acceleration,
+                "acceleration": self.engine.manner.acceleration,
                 "batch": sampling.batch,
                 "threads": sampling.threads,
-            },
+            }
+            | ({"offload": config.offload} if config.offload else {}),
             "candidate_sampler": samplers["candidate"].settings,
             "hardware": self.engine.hardware,
             "warnings": [
@@ -123,7 +124,8 @@ class AuditRuntime:
 class LoadedBase:
     """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it.
 
-    `cluster` renders for this process, if there is one. This process then draws nothing, and `device` is the CPU.
+    `cluster` renders for this process, if there is one. This process then draws nothing, and `device` is the CPU. It also is where
+    models are offloaded.
     """
 
     model: LoadedModel
@@ -150,7 +152,7 @@ class LoadedBase:
         models: dict[Side, LoadedModel] = {"base": self.model, "candidate": candidate}
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
-            engine = Engine(models, sampling, store, self.on_rendered)
+            engine = Engine(models, sampling, store, self.on_rendered, config.offload)
             return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
         from dmun_audit.engines.ray_engine import RayEngine
 
@@ -184,7 +186,7 @@ def open_base(
     device = devices.choose_device()
     with ExitStack() as opening:
         cluster = opening.enter_context(closing(_cluster(config))) if config.engine != LOCAL else None
-        drawing_device = device if cluster is None else "cpu"
+        drawing_device = device if cluster is None and config.offload is None else "cpu"
         base = _models_to_load(configs).load_base(drawing_device, in_memory)
         confirm_probe(base, config.store_folder, drawing_device)
         judges = JudgeLoader(device)

@@ -18,7 +18,7 @@ from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, without_volatile
 from dmun_audit.policy import Policy, load_policy
-from dmun_audit.render.devices import acceleration, number_format
+from dmun_audit.render.devices import acceleration, number_format, sees_gpu
 from dmun_audit.runtime.whole_audit import run_audit
 
 MOST_NAMED = 5  # differences of one kind
@@ -131,6 +131,7 @@ def reproduce(
         "audit_dir": str(after_folder),
         "store": str(store or after_folder.with_name(f"{after_folder.name}-{STORE}")),
         "allow_sensitive": allow_sensitive,
+        "offload": options.get("offload") if sees_gpu() else None,
     }
     try:
         config = resolve(Options(**options))

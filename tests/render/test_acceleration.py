@@ -17,8 +17,9 @@ from dmun_audit.models.loading import load_candidate, load_pipeline
 from dmun_audit.models.references import parse_reference
 from dmun_audit.policy import Sampling
 from dmun_audit.render import acceleration
-from dmun_audit.render.acceleration import accelerated, common_level, keep_compiled_code
+from dmun_audit.render.acceleration import common_level, keep_compiled_code
 from dmun_audit.render.defaults import denoiser
+from dmun_audit.render.drawing import Manner, drawing
 from dmun_audit.render.rechecks import ALIKE
 from dmun_audit.render.sampling import PipelineSampler
 
@@ -47,19 +48,13 @@ def edited(base, tmp_path):
     return lambda: load_candidate(parse_reference(str(tmp_path / "edited.safetensors")), base)
 
 
-def sampling(level, **settings):
-    return Sampling(
-        **{
-            "steps": 2,
-            "guidance": 5.0,
-            "batch": 2,
-            "threads": 1,
-            "dtype": "float32",
-            "size": 32,
-            "acceleration": level,
-            **settings,
-        }
-    )
+def sampler_of(model, level, device="cpu", like=None, **settings):
+    figures = {"steps": 2, "guidance": 5.0, "batch": 2, "threads": 1, "dtype": "float32", "size": 32} | settings
+    return PipelineSampler(model, Sampling(**figures), device, like, manner=Manner(level))
+
+
+def drawn_with(model, level, pixels=1):
+    return drawing(model, Manner(level), pixels, "cpu").pipeline
 
 
 def convolutions(pipeline):
@@ -68,14 +63,13 @@ def convolutions(pipeline):
 
 
 def test_another_layout_draws_the_same_images_up_to_rounding(base):
-    plain, faster = (PipelineSampler(base, sampling(level), "cpu").sample(PROMPTS, SEEDS) for level in ("none", "layout"))
+    plain, faster = (sampler_of(base, level).sample(PROMPTS, SEEDS) for level in ("none", "layout"))
     assert np.abs(plain.astype(int) - faster).max() <= 1
-    drawn_with = accelerated(base, "layout", 2 * 32 * 32)
-    assert all(tensor.is_contiguous(memory_format=LAYOUT) for tensor in convolutions(drawn_with).values())
+    assert all(tensor.is_contiguous(memory_format=LAYOUT) for tensor in convolutions(drawn_with(base, "layout")).values())
 
 
 def test_the_models_own_pipeline_and_its_digest_stay_as_they_were_loaded(base):
-    PipelineSampler(base, sampling("layout"), "cpu").sample(PROMPTS, SEEDS)
+    sampler_of(base, "layout").sample(PROMPTS, SEEDS)
     assert weights_digest(base.pipeline) == base.weights_digest
     assert all(tensor.is_contiguous() for tensor in convolutions(base.pipeline).values())
     assert base.pipeline.vae.use_slicing is False
@@ -83,9 +77,9 @@ def test_the_models_own_pipeline_and_its_digest_stay_as_they_were_loaded(base):
 
 def test_candidates_have_the_same_digest_and_proof_before_and_after_their_base_was_drawn_faster(base, edited):
     before = edited()
-    sampler = PipelineSampler(base, sampling("layout"), "cpu")
+    sampler = sampler_of(base, "layout")
     sampler.sample(PROMPTS, SEEDS)
-    PipelineSampler(before, sampling("layout"), "cpu", like=sampler).sample(PROMPTS, SEEDS)
+    sampler_of(before, "layout", like=sampler).sample(PROMPTS, SEEDS)
     after = edited()
     assert (before.weights_digest, before.tensors_digest, before.proof) == (
         after.weights_digest,
@@ -96,27 +90,27 @@ def test_candidates_have_the_same_digest_and_proof_before_and_after_their_base_w
 
 
 def test_base_and_candidate_share_every_weight_that_the_file_leaves(base, edited):
-    samplers = [PipelineSampler(base, sampling("layout"), "cpu")]
-    samplers.append(PipelineSampler(edited(), sampling("layout"), "cpu", like=samplers[0]))
+    samplers = [sampler_of(base, "layout")]
+    samplers.append(sampler_of(edited(), "layout", like=samplers[0]))
     for sampler in samplers:
         sampler.sample(PROMPTS, SEEDS)
-    one, other = (modules(sampler._drawn_with)["unet"].state_dict() for sampler in samplers)
+    one, other = (modules(sampler.drawing.pipeline)["unet"].state_dict() for sampler in samplers)
     own = {name for name in one if one[name].data_ptr() != other[name].data_ptr()}
     assert own == {"conv_in.weight", "time_embedding.linear_1.weight"}
 
 
 def test_only_large_batches_are_decoded_image_by_image(base, monkeypatch):
-    assert accelerated(base, "layout", acceleration.SLICED_OVER).vae.use_slicing is False
-    assert accelerated(base, "layout", acceleration.SLICED_OVER + 1).vae.use_slicing is True
+    assert drawn_with(base, "layout", acceleration.SLICED_OVER).vae.use_slicing is False
+    assert drawn_with(base, "layout", acceleration.SLICED_OVER + 1).vae.use_slicing is True
     monkeypatch.setattr(acceleration, "SLICED_OVER", 1)
-    plain, sliced = (PipelineSampler(base, sampling(level), "cpu").sample(PROMPTS, SEEDS) for level in ("none", "layout"))
+    plain, sliced = (sampler_of(base, level).sample(PROMPTS, SEEDS) for level in ("none", "layout"))
     assert np.abs(plain.astype(int) - sliced).max() <= 1
 
 
 def test_a_scheduler_of_the_policy_draws_with_the_faster_networks_too(base):
-    own, named = (PipelineSampler(base, sampling("layout", scheduler=name), "cpu") for name in ("model", "euler"))
-    assert type(named._drawn_with.scheduler).__name__ == "EulerDiscreteScheduler"
-    assert named._drawn_with.unet is own._drawn_with.unet
+    own, named = (sampler_of(base, "layout", scheduler=name) for name in ("model", "euler"))
+    assert type(named.drawing.pipeline.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert named.drawing.pipeline.unet is own.drawing.pipeline.unet
     assert not np.array_equal(own.sample(PROMPTS, SEEDS), named.sample(PROMPTS, SEEDS))
 
 
@@ -125,17 +119,18 @@ def test_no_model_is_compiled_beside_one_with_code_of_its_own(base, caplog):
     assert common_level("compiled", [base, base]) == "compiled"
     assert common_level("compiled", [base, own]) == "layout"
     assert "code of its own" in caplog.text
+    assert common_level("compiled", [base], is_offloaded=True) == "layout"
 
 
 def test_a_model_with_code_of_its_own_is_made_faster_in_place(base):
     own = dataclasses.replace(base, beyond_weights="a" * 64)
-    assert accelerated(own, "layout", 1) is own.pipeline
+    assert drawn_with(own, "layout") is own.pipeline
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_repeated_blocks_and_the_decoder_are_compiled(family, folder):
     model = load_pipeline(parse_reference(str(folder(family))))
-    pipeline = accelerated(model, "compiled", 1)
+    pipeline = drawn_with(model, "compiled")
     compiled = {type(each).__name__ for each in denoiser(pipeline).modules() if each._compiled_call_impl is not None}
     blocks = type(denoiser(pipeline))
     assert compiled
@@ -150,7 +145,7 @@ def test_a_compiled_model_draws_the_same_images_up_to_rounding(folder, tmp_path,
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     keep_compiled_code(tmp_path / "compiled")
     base = load_pipeline(parse_reference(str(folder("sd1"))), device="cuda")
-    plain, faster = (PipelineSampler(base, sampling(level), "cuda").sample(PROMPTS, SEEDS) for level in ("none", "compiled"))
+    plain, faster = (sampler_of(base, level, "cuda").sample(PROMPTS, SEEDS) for level in ("none", "compiled"))
     assert np.abs(plain.astype(int) - faster).mean() < ALIKE / 4
     assert any((tmp_path / "compiled").iterdir())
 
@@ -161,7 +156,7 @@ def test_what_cannot_be_compiled_is_one_clear_error(base, tmp_path, monkeypatch)
     monkeypatch.setattr("torch._inductor.config.fx_graph_cache", False)
     torch.compiler.reset()
     with pytest.raises(UsageError, match=r'(?s)cannot be compiled on this machine.*sampling.acceleration = "layout"'):
-        PipelineSampler(base, sampling("compiled"), "cpu").sample(PROMPTS, SEEDS)
+        sampler_of(base, "compiled").sample(PROMPTS, SEEDS)
 
 
 def test_the_users_own_folder_for_compiled_code_is_kept(tmp_path, monkeypatch):
