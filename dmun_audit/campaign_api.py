@@ -89,6 +89,7 @@ def campaign(
     audit_seed: int | None = None,
     nonce: str | None = None,
     engine: str = "local",
+    offload: str | None = None,
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -106,8 +107,8 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, keep_going:
-            As in `audit`, for all audits.
+        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, offload,
+            keep_going: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
     Returns:
@@ -144,6 +145,7 @@ def campaign(
         audit_seed=audit_seed,
         nonce=nonce,
         engine=engine,
+        offload=offload,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -120,6 +120,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "ray://HOST:PORT (default: local)",
         },
     ),
+    (
+        "offload",
+        {
+            "metavar": "WAY",
+            "help": "for cards that hold no whole model: model (one network at a time on the GPU) or sequential (one layer at a time, "
+            "much slower) (default: whole models on the GPU)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),

@@ -39,6 +39,7 @@ class Options:
     audit_seed: int | None = None
     nonce: str | None = None
     engine: str = LOCAL
+    offload: str | None = None
     keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False

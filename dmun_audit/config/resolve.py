@@ -20,7 +20,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import Options, refuse_empty, store_of
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
-from dmun_audit.engines.choice import check_engine
+from dmun_audit.engines.choice import check_engine, check_offload
 from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
 from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
@@ -124,6 +124,7 @@ def planned(
     """
     options, models, dossier, policy = question.options, question.models, question.dossier, question.policy
     check_engine(options.engine, in_memory or {})
+    check_offload(options.offload, options.engine, models.candidate.kind)
     let_idle_threads_sleep()  # before torch may be loaded
     to_load, pipelines = _weights_to_load(options, policy, models), in_memory or {}
     weights = to_load.known() if only_listed else to_load.digest(pipelines.get("candidate"), pipelines.get("base"))
@@ -164,6 +165,7 @@ def planned(
         tensors_digest=weights,
         nonce=options.nonce or "",
         engine=options.engine,
+        offload=options.offload,
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),

@@ -1,4 +1,4 @@
-"""What `--engine` may say. Imports neither torch nor Ray."""
+"""What `--engine` and `--offload` may say. Imports neither torch nor Ray."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 from collections.abc import Collection
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.render import devices
 
 LOCAL = "local"
 RAY = "ray"
 _ADDRESS = re.compile(r"ray://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}")
+OFFLOADS = ("model", "sequential")
 REMEDY = "pip install 'dmun_audit[ray]', or leave --engine out"
 
 
@@ -29,6 +31,32 @@ def check_engine(engine: str, in_memory: Collection[str] = ()) -> None:
             f"--engine={engine} cannot render a pipeline in memory",
             f"the {min(in_memory)} is an object of this process, and other processes cannot open it",
             "save it with save_pretrained and give the folder, or leave the engine out",
+        )
+
+
+def check_offload(offload: str | None, engine: str, kind: str) -> None:
+    """Raise UsageError for an `--offload` that cannot be done here. `kind` is that of the candidate's reference."""
+    if offload is None:
+        return
+    if offload not in OFFLOADS:
+        raise UsageError(f"--offload={offload} is no way to offload", "", f"write {' or '.join(OFFLOADS)}")
+    if engine != LOCAL:
+        raise UsageError(
+            f"--offload={offload} and --engine={engine} are given together",
+            "renderers of a cluster hold whole models on their devices",
+            "leave one of them out",
+        )
+    if kind == "hook":
+        raise UsageError(
+            f"--offload={offload} cannot offload a Python function",
+            "its code may hold weights that nobody else can move",
+            "call enable_model_cpu_offload() in a function draw(prompts, seeds) of yours, and leave --offload out",
+        )
+    if not devices.sees_gpu():
+        raise UsageError(
+            f"--offload={offload} needs a GPU",
+            "torch sees none here, and models are in main memory already",
+            "leave --offload out, or install torch with CUDA or ROCm",
         )
 
 

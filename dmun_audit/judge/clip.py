@@ -11,6 +11,7 @@ from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.judge.batches import encode_in_batches
 from dmun_audit.judge.open_clip_models import open_model
+from dmun_audit.judge.preprocessing import preparation
 from dmun_audit.judge.reference import clip_parts
 
 BATCH_SIZE = 32
@@ -26,32 +27,28 @@ class ClipJudge:
 
     def __init__(self, reference: str, device: str = "cpu") -> None:
         torchvision_compatibility.make_importable()
-        import torch
-
         self.reference = reference
-        self._torch = torch
         self._device = device
-        self._model, self._preprocess, self._tokenizer = open_model(reference, *clip_parts(reference), device)
+        self._model, transform, self._tokenizer = open_model(reference, *clip_parts(reference), device)
+        self._prepare = preparation(transform, device)
         self._model.eval()
         self.digest = self._digest()
         self.scale = float(self._model.logit_scale.exp().clamp(max=100).item())
         self._texts: dict[str, np.ndarray] = {}
 
     def _digest(self) -> str:
-        """SHA-256 of everything that decides an embedding: weights as loaded, by name; layers, preprocessing, tokenization."""
+        """SHA-256 of everything that decides an embedding: weights as loaded, by name; layers, preparation, tokenization."""
         probe = self._tokenizer(["A painting, 1888: sunflowers & cypresses – l'été à Arles"]).tolist()
-        parts = [repr((self._model, self._preprocess, probe)).encode()]
+        parts = [repr((self._model, self._prepare, probe)).encode()]
         for name, tensor in sorted(self._model.state_dict().items()):
             parts.append(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest([digest_bytes(part) for part in parts])
 
     def embed_images(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Unit vectors (n, d) float32 of n ≥ 1 images (height, width, 3) uint8."""
-        from PIL import Image
 
         def encode(batch: list[np.ndarray]) -> Any:
-            pixels = self._torch.stack([self._preprocess(Image.fromarray(image)) for image in batch])
-            return self._model.encode_image(pixels.to(self._device), normalize=True)
+            return self._model.encode_image(self._prepare(batch), normalize=True)
 
         return encode_in_batches(encode, images, BATCH_SIZE)
 

@@ -18,8 +18,8 @@ HASHING_THREADS = 8
 PLAIN_TENSORS = (torch.Tensor, torch.nn.Parameter, torch.nn.Buffer)
 
 TensorName = tuple[str, str]  # component, name
-Place = tuple[str, int, str, tuple[int, ...], tuple[int, ...]]  # device, address, dtype, shape, stride
-Hashed = Mapping[Place, str]
+MemoryPlace = tuple[str, int, str, tuple[int, ...], tuple[int, ...]]  # device, address, dtype, shape, stride
+Hashed = Mapping[MemoryPlace, str]
 """SHA-256 of tensors by where they lie in memory."""
 
 
@@ -78,7 +78,7 @@ def hash_tensors(pipeline: Any, known: Hashed | None = None) -> dict[TensorName,
     kept = known or {}
 
     def of(tensor: torch.Tensor) -> str:
-        return kept.get(_place(tensor)) or tensor_digest(tensor)
+        return kept.get(memory_place(tensor)) or tensor_digest(tensor)
 
     with ThreadPoolExecutor(min(HASHING_THREADS, os.cpu_count() or 1)) as pool:
         return dict(zip(tensors, pool.map(of, tensors.values()), strict=True))
@@ -86,14 +86,17 @@ def hash_tensors(pipeline: Any, known: Hashed | None = None) -> dict[TensorName,
 
 def by_memory(pipeline: Any, hashes: Mapping[TensorName, str]) -> Hashed:
     """`hashes` by where the tensors lie in memory. They hold as long as the pipeline exists and nobody changes its weights."""
-    return {_place(tensor): hashes[name] for name, tensor in _tensors(pipeline).items() if name in hashes and tensor.numel()}
+    return {
+        memory_place(tensor): hashes[name] for name, tensor in _tensors(pipeline).items() if name in hashes and tensor.numel()
+    }
 
 
 def _tensors(pipeline: Any) -> dict[TensorName, torch.Tensor]:
     return {(part, name): value for part, network in modules(pipeline).items() for name, value in network.state_dict().items()}
 
 
-def _place(tensor: torch.Tensor) -> Place:
+def memory_place(tensor: torch.Tensor) -> MemoryPlace:
+    """Where a tensor lies in memory: tensors of one place hold the same numbers, as long as one of them exists."""
     return str(tensor.device), tensor.data_ptr(), str(tensor.dtype), tuple(tensor.shape), tensor.stride()
 
 

@@ -124,6 +124,11 @@ def sibling(model: LoadedModel) -> OpenedPipeline:
     return OpenedPipeline(pipeline, report, model.beyond_weights, hashed=model.hashed)
 
 
+def copy_to_draw_with(model: LoadedModel) -> Any:
+    """A pipeline like a loaded one, on its device, that shares tokenizers and the memory of its weights. See `sibling`."""
+    return _copy(model.pipeline, model.reference.text, dtype=None, own_storage=False)
+
+
 def _copy(pipeline: Any, name: str, dtype: torch.dtype | None, own_storage: bool, own_tokenizers: bool | None = None) -> Any:
     """A pipeline of the same parts in evaluation mode, without a safety checker. Weights are in `dtype`, or keep their types.
 

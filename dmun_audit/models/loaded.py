@@ -58,6 +58,11 @@ class LoadedModel:
     tensors_digest: str = ""
     hashed: Hashed = field(default_factory=dict)
 
+    @property
+    def may_be_copied(self) -> bool:
+        """Whether a copy of the pipeline is the same model: code of a folder's own may keep things in memory."""
+        return self.reference.kind == "memory" or not self.beyond_weights
+
 
 def finish(
     reference: ModelReference,

@@ -137,8 +137,7 @@ def _fresh(model: Model | LoadedModel, dtype: str, trust_remote_code: bool) -> O
 
 
 def _may_share(model: Model | LoadedModel) -> TypeGuard[LoadedModel]:
-    """Whether a model is loaded, and is all weights and configuration: code of a folder's own may keep things in memory."""
-    return isinstance(model, LoadedModel) and (model.reference.kind == "memory" or not model.beyond_weights)
+    return isinstance(model, LoadedModel) and model.may_be_copied
 
 
 def _open(model: Model, dtype: str, trust_remote_code: bool, editable: bool = False) -> OpenedPipeline:

@@ -8,6 +8,7 @@ after the weights are final prevents that. One figure after another on the same 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from dmun_audit._util.hashing import digest, seed_of
 from dmun_audit.policy import Policy
@@ -35,11 +36,12 @@ FORESEEN = "foreseen:"
 def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
-    Every number format stands for float32 here: the device may decide it, and a repetition on another device names it. (The weights
-    as loaded have that format, so seeds drawn from them follow it.)
+    Every number format stands for float32 here, and every acceleration for the default: the device may decide both, and a repetition
+    on another device names them. (The weights as loaded have that format, so seeds drawn from them follow it.)
     """
-    figures = {key: value for key, value in policy.as_dict().items() if key not in NOT_DRAWN_FROM}
-    return digest(figures | {"sampling": figures["sampling"] | {"dtype": "float32"}})
+    sampling = replace(policy.sampling, dtype="float32", acceleration="auto")
+    figures = replace(policy, sampling=sampling).as_dict()
+    return digest({key: value for key, value in figures.items() if key not in NOT_DRAWN_FROM})
 
 
 def fingerprint_of(weights: Collection[str], policy: Policy, dossier: str, nonce: str = "") -> str:

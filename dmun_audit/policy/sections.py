@@ -77,6 +77,11 @@ class Sampling:
     """At least this many stored images of each model are rendered again and compared, if an audit uses that many, in each process.
     One that differs ends the audit with an error."""
 
+    acceleration: Literal["auto", "none", "layout", "compiled"] = "auto"
+    """How the networks are made faster. "layout" arranges the weights of convolutions for GPUs and decodes large batches image by
+    image. "compiled" also compiles the denoiser's blocks and the decoder, which takes minutes once. "auto" is "layout" on an NVIDIA
+    or AMD GPU, and "none" on every other device. Each may change the last bits of an image."""
+
 
 @dataclass(frozen=True, config=SECTION)
 class Controls:

@@ -69,6 +69,7 @@ DIRECTIONS: dict[str, AtLeastAsStrict | str] = {
     "sampling.batch": "changes the last bits of an image",
     "sampling.threads": "changes the last bits of an image",
     "sampling.dtype": "the controls are drawn with the same settings",
+    "sampling.acceleration": "changes the last bits of an image",
     "sampling.recheck_images": higher,
     "sampling.negative_prompt": same,  # it may ask for images without the target
     "controls.sensitivity_floor": higher,

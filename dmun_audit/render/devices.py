@@ -22,18 +22,27 @@ def choose_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:
-    """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto".
+def sees_gpu() -> bool:
+    """Whether torch sees an NVIDIA or AMD GPU. A CPU build of torch says so in its version, and is not imported for that."""
+    return not version("torch").endswith("+cpu") and choose_device() == "cuda"
 
-    A CPU build of torch says so in its version, and is not imported for that.
-    """
+
+def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:
+    """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto"."""
     if dtype != "auto":
         return dtype
-    if version("torch").endswith("+cpu") or choose_device() != "cuda":
+    if not sees_gpu():
         return "float32"
     import torch
 
     return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+
+
+def acceleration(level: Literal["auto", "none", "layout", "compiled"]) -> Literal["none", "layout", "compiled"]:
+    """How pipelines are made faster on this machine: `level`, or what suits the device if it is "auto"."""
+    if level != "auto":
+        return level
+    return "layout" if sees_gpu() else "none"
 
 
 def use_threads(count: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
 from typing import get_args
 
@@ -15,10 +16,14 @@ from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
+from dmun_audit.render.acceleration import keep_compiled_code
 from dmun_audit.render.devices import choose_device, describe_hardware, number_format
+from dmun_audit.render.drawing import manner_of
+from dmun_audit.render.offloading import Offload
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
+from dmun_audit.render.writing import Writer
 from dmun_audit.store.environment import rendering_environment
 from dmun_audit.store.files import held
 from dmun_audit.store.images import ImageStore, image_key
@@ -30,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 class Engine:
     """Renders for one base and one candidate, which share steps, guidance and size: the values of the base's sampler.
+
+    `offload` is for cards that hold no whole model: the models lie on the CPU then (`offloading`).
 
     The side `OWN_SETTINGS` is the candidate with its own steps, guidance and scheduler.
 
@@ -43,9 +50,11 @@ class Engine:
         sampling: Sampling,
         store: ImageStore,
         on_rendered: Callable[[int], None] = lambda count: None,
+        offload: Offload | None = None,
     ) -> None:
         self.models = models
         self.sampling = sampling
+        self.manner = manner_of(sampling.acceleration, offload, models.values())
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
@@ -53,13 +62,15 @@ class Engine:
         self._device = choose_device()
         self.dtype = number_format(sampling.dtype)
         self._environment = rendering_environment(self._device)
+        if self.manner.acceleration == "compiled":
+            keep_compiled_code(store.folder / "compiled")
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
         self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
-        base = open_sampler(models["base"], sampling, self._device)
+        base = open_sampler(models["base"], sampling, self._device, manner=self.manner)
         self.samplers: dict[Side, Sampler] = {
-            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base)
+            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base, manner=self.manner)
             for side, model in models.items()
         }
         self.sampler = base.settings
@@ -89,7 +100,9 @@ class Engine:
         if side == OWN_SETTINGS and side not in self.samplers:
             own = own_sampling(self._model(side), self.sampling)
             base = self.samplers["base"]
-            self.samplers[side] = open_sampler(self._model(side), own, self._device, like=base, only_size=True)
+            self.samplers[side] = open_sampler(
+                self._model(side), own, self._device, like=base, only_size=True, manner=self.manner
+            )
         return self.samplers[side]
 
     def key(self, request: ImageRequest) -> str:
@@ -106,6 +119,7 @@ class Engine:
                 batch=self.sampling.batch,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,
+                drawing={} if external else self.manner.facts,
             )
             self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
@@ -173,7 +187,7 @@ class Engine:
         sampler = self._sampler(side)
         if isinstance(sampler, ExternalSampler):
             return sampler.repeats
-        return "exactly" if self._device == "cpu" else "alike"
+        return "exactly" if self._device == "cpu" and self.manner.acceleration != "compiled" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []
@@ -186,25 +200,44 @@ class Engine:
         return missing
 
     def _render_batches(self, batches: Sequence[tuple[ImageRequest, ...]], wait: bool) -> list[tuple[ImageRequest, ...]]:
-        """Render these batches. Returns those that other processes render now; with `wait` it waits for them."""
-        return [batch for batch in batches if not self._render_locked(batch, wait)]
+        """Render these batches, each while the one before is written. Returns those that other processes render now.
+
+        With `wait` it waits for them.
+        """
+        with Writer() as writer:
+            return [batch for batch in batches if not self._render_locked(batch, wait, writer)]
 
     def _lock(self, batch: Sequence[ImageRequest]) -> Path:
         return self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
 
-    def _render_locked(self, batch: Sequence[ImageRequest], wait: bool) -> bool:
-        with held(self._lock(batch), wait=wait) as acquired:
-            if not acquired:
-                return False
+    def _render_locked(self, batch: Sequence[ImageRequest], wait: bool, writer: Writer) -> bool:
+        """Draw one batch, and let `writer` store its images and then release its lock. Returns False where the lock is taken."""
+        lock = ExitStack()
+        if not lock.enter_context(held(self._lock(batch), wait=wait)):
+            lock.close()
+            return False
+        works: list[Callable[[], None]] = []
+        try:
             for slots, new in self.parts(batch, self._missing(batch)):
                 started = time.monotonic()
-                for request, image, place in self.drawn(slots):
-                    if request in new:
-                        self.write(request, image, place)
-                    else:
-                        self._compare(request, image, place)
+                drawn = list(self.drawn(slots))
+                self._stored.update(self.key(request) for request in new)  # a later batch need not draw them
+                works += [partial(self._keep, *each, each[0] in new) for each in drawn]
                 self._count(slots, new, time.monotonic() - started)
+        finally:
+            writer.hand_over(*works, lock.close)
         return True
+
+    def _keep(self, request: ImageRequest, image: np.ndarray, place: str, is_new: bool) -> None:
+        """Store an image that was drawn just now at its `place`, or compare it with the stored one."""
+        if not is_new:
+            self._compare(request, image, place)
+            return
+        try:
+            self.write(request, image, place)
+        except BaseException:
+            self._stored.discard(self.key(request))
+            raise
 
     def parts(
         self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest]

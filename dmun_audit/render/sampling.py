@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,13 +15,16 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.models.external_images import DrawingFunction, ImageFolder
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
+from dmun_audit.render.acceleration import compiler_errors
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
+from dmun_audit.render.drawing import Drawing, Manner, drawing
 from dmun_audit.render.prompts import Prompts
 from dmun_audit.render.rechecks import Repeats
 from dmun_audit.render.schedulers import replacement
 
 # Some pipelines would change the size that was asked for, or would clean prompts where certain libraries are installed.
 SWITCHED_OFF = ("use_resolution_binning", "clean_caption")
+AS_LOADED = Manner()
 
 
 class Sampler(Protocol):
@@ -38,16 +43,22 @@ class Sampler(Protocol):
 
 
 def open_sampler(
-    model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None, *, only_size: bool = False
+    model: LoadedModel,
+    sampling: Sampling,
+    device: str,
+    like: Sampler | None = None,
+    *,
+    only_size: bool = False,
+    manner: Manner = AS_LOADED,
 ) -> Sampler:
     """The sampler of `model`. `like` is the sampler of the base, where `model` is its candidate.
 
-    With `only_size`, the candidate shares the base's size alone, and its steps and guidance come from `sampling`. Raises
-    UsageError where the sampling does not suit the model.
+    `manner` says how pipelines are drawn with. With `only_size`, the candidate shares the base's size alone, and its steps and
+    guidance come from `sampling`. Raises UsageError where the sampling does not suit the model.
     """
     if model.image_source is not None:
         return ExternalSampler(model.image_source, like.size if like is not None else (0, 0))
-    return PipelineSampler(model, sampling, device, like, only_size=only_size)
+    return PipelineSampler(model, sampling, device, like, only_size=only_size, manner=manner)
 
 
 class ExternalSampler:
@@ -77,23 +88,46 @@ class PipelineSampler:
     """
 
     def __init__(
-        self, model: LoadedModel, sampling: Sampling, device: str, like: Sampler | None = None, *, only_size: bool = False
+        self,
+        model: LoadedModel,
+        sampling: Sampling,
+        device: str,
+        like: Sampler | None = None,
+        *,
+        only_size: bool = False,
+        manner: Manner = AS_LOADED,
     ) -> None:
         self._model = model
         self._batch = sampling.batch
+        self._device = device
+        self._manner = manner
+        self._negative = sampling.negative_prompt
+        self._like = like
         self._pipeline = _with_scheduler(model.pipeline, sampling)
         self._takes = call_defaults(self._pipeline)
         self.size = like.size if like is not None else wanted_size(self._pipeline, sampling)
         check_size(self._pipeline, self.size)
         shared = like.settings if like is not None and not only_size else {}
         self.settings = describe_sampler(self._pipeline, sampling) | {key: shared[key] for key in SHARED if key in shared}
+        self._output_type = "pt" if _gives_tensors(self._pipeline) else "np"
         self._check_negative(sampling.negative_prompt)
-        self._prompts = Prompts(self._pipeline, device, sampling.negative_prompt)
 
     @property
     def denoiser(self) -> str:
         """The class of the network that removes the noise."""
         return type(denoiser(self._pipeline)).__name__
+
+    @cached_property
+    def drawing(self) -> Drawing:
+        """What draws. It is made when the first image is drawn: on a cluster, other processes draw."""
+        like = self._like
+        base = (like._model.pipeline, like.drawing.pipeline) if isinstance(like, PipelineSampler) else None
+        made = drawing(self._model, self._manner, self._batch * self.size[0] * self.size[1], self._device, base)
+        return replace(made, pipeline=_with_this_scheduler(made.pipeline, self._pipeline.scheduler))
+
+    @cached_property
+    def _prompts(self) -> Prompts:
+        return Prompts(self.drawing.pipeline, self._device, self._negative)
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image for every prompt and its seed, at most `sampling.batch` of them: (n, height, width, 3) uint8.
@@ -108,12 +142,13 @@ class PipelineSampler:
         missing = self._batch - len(prompts)
         texts, numbers = [*prompts, *[prompts[-1]] * missing], [*seeds, *[seeds[-1]] * missing]
         height, width = self.size
-        with torch.inference_mode(), warnings.catch_warnings():
+        pipeline = self.drawing.pipeline  # made outside of inference mode: its weights must stay plain tensors
+        with torch.inference_mode(), warnings.catch_warnings(), compiler_errors(self._manner.acceleration):
             warnings.simplefilter("ignore")  # libraries warn about themselves; nobody who runs an audit can act on that
             arguments = self._prompts.arguments(texts)
             if self._model.set_prompts is not None:
                 self._model.set_prompts(texts)
-            output = self._pipeline(
+            output = pipeline(
                 **arguments,
                 **{name: False for name in SWITCHED_OFF if name in self._takes},
                 generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
@@ -121,9 +156,10 @@ class PipelineSampler:
                 guidance_scale=self.settings["guidance"],
                 height=height,
                 width=width,
-                output_type="np",
+                output_type=self._output_type,
             )
-        return (np.asarray(output.images[: len(prompts)]) * 255).round().astype(np.uint8)
+            self.drawing.put_back()
+            return _pixels(output.images[: len(prompts)])
 
     def _check_negative(self, negative: str) -> None:
         """Raise UsageError for a negative prompt that the pipeline would ignore: the manifest would name it without an effect."""
@@ -137,6 +173,25 @@ class PipelineSampler:
 
 
 SHARED = ("steps", "guidance")
+
+
+def _gives_tensors(pipeline: Any) -> bool:
+    """Whether the output "pt" of a pipeline is that of diffusers' image processor: numbers from 0 to 1, (n, 3, height, width)."""
+    from diffusers.image_processor import VaeImageProcessor
+
+    return type(pipeline).__module__.startswith("diffusers.") and isinstance(
+        getattr(pipeline, "image_processor", None), VaeImageProcessor
+    )
+
+
+def _pixels(images: Any) -> np.ndarray:
+    """(n, height, width, 3) uint8 of numbers from 0 to 1: tensors are rounded on their device, so that bytes leave it."""
+    import torch
+
+    if isinstance(images, torch.Tensor):
+        levels = (images.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return np.asarray(levels.cpu().numpy())
+    return (np.asarray(images) * 255).round().astype(np.uint8)
 
 
 def wanted_size(pipeline: Any, sampling: Sampling) -> tuple[int, int]:
@@ -183,7 +238,10 @@ def differences(base: Sampler, candidate: Sampler) -> list[str]:
 
 
 def _with_scheduler(pipeline: Any, sampling: Sampling) -> Any:
-    scheduler = replacement(pipeline.scheduler, sampling.scheduler)
+    return _with_this_scheduler(pipeline, replacement(pipeline.scheduler, sampling.scheduler))
+
+
+def _with_this_scheduler(pipeline: Any, scheduler: Any) -> Any:
     if scheduler is pipeline.scheduler:
         return pipeline
     with_scheduler = copy.copy(pipeline)

@@ -64,7 +64,10 @@ def _settings(run: Run) -> str:
         return ""
     size = "×".join(str(side) for side in sampler.get("size", []))
     dtype = f", in {one_line(sampler['dtype'])}" if sampler.get("dtype") else ""
+    level = sampler.get("acceleration", "none")
+    faster = f", acceleration {one_line(level)}" if level != "none" else ""
+    faster += f", offloaded ({one_line(sampler['offload'])})" if sampler.get("offload") else ""
     return (
         f"Drawn with {one_line(sampler.get('scheduler', 'an unknown scheduler'))}, {number(sampler.get('steps'))} steps, "
-        f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}."
+        f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}{faster}."
     )

@@ -104,9 +104,11 @@ class AuditRuntime:
             | {
                 "size": list(self.engine.size),
                 "dtype": self.engine.dtype,
+                "acceleration": self.engine.manner.acceleration,
                 "batch": sampling.batch,
                 "threads": sampling.threads,
-            },
+            }
+            | ({"offload": config.offload} if config.offload else {}),
             "candidate_sampler": samplers["candidate"].settings,
             "hardware": self.engine.hardware,
             "warnings": [
@@ -122,7 +124,8 @@ class AuditRuntime:
 class LoadedBase:
     """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it.
 
-    `cluster` renders for this process, if there is one. This process then draws nothing, and `device` is the CPU.
+    `cluster` renders for this process, if there is one. This process then draws nothing, and `device` is the CPU. It also is where
+    models are offloaded.
     """
 
     model: LoadedModel
@@ -149,7 +152,7 @@ class LoadedBase:
         models: dict[Side, LoadedModel] = {"base": self.model, "candidate": candidate}
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
-            engine = Engine(models, sampling, store, self.on_rendered)
+            engine = Engine(models, sampling, store, self.on_rendered, config.offload)
             return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
         from dmun_audit.engines.ray_engine import RayEngine
 
@@ -183,7 +186,7 @@ def open_base(
     device = devices.choose_device()
     with ExitStack() as opening:
         cluster = opening.enter_context(closing(_cluster(config))) if config.engine != LOCAL else None
-        drawing_device = device if cluster is None else "cpu"
+        drawing_device = device if cluster is None and config.offload is None else "cpu"
         base = _models_to_load(configs).load_base(drawing_device, in_memory)
         confirm_probe(base, config.store_folder, drawing_device)
         judges = JudgeLoader(device)
@@ -201,9 +204,13 @@ def open_runtime(configs: Sequence[AuditConfig], on_rendered: Callable[[int], No
 
 
 def _sampling(config: AuditConfig) -> Sampling:
-    """How images are made, with the number format of this machine: renderers on other machines use it too."""
+    """How images are made, with this machine's number format and acceleration: renderers on other machines use them too."""
     sampling = config.policy.sampling
-    return replace(sampling, dtype=devices.number_format(sampling.dtype))
+    return replace(
+        sampling,
+        dtype=devices.number_format(sampling.dtype),
+        acceleration=devices.acceleration(sampling.acceleration),
+    )
 
 
 def _models_to_load(configs: Sequence[AuditConfig]) -> ModelsToLoad:

@@ -18,11 +18,13 @@ from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, without_volatile
 from dmun_audit.policy import Policy, load_policy
-from dmun_audit.render.devices import number_format
+from dmun_audit.render.devices import acceleration, number_format, sees_gpu
 from dmun_audit.runtime.whole_audit import run_audit
 
 MOST_NAMED = 5  # differences of one kind
 STORE = "store"
+DECIDED_BY_DEVICE = {"dtype": {"float32", "bfloat16", "float16"}, "acceleration": {"none", "layout", "compiled"}}
+"""Keys of the sampling that may be "auto", and what the manifest may say of each."""
 
 Place = tuple[str, str, int]  # model, prompt, index
 
@@ -129,6 +131,7 @@ def reproduce(
         "audit_dir": str(after_folder),
         "store": str(store or after_folder.with_name(f"{after_folder.name}-{STORE}")),
         "allow_sensitive": allow_sensitive,
+        "offload": options.get("offload") if sees_gpu() else None,
     }
     try:
         config = resolve(Options(**options))
@@ -140,11 +143,15 @@ def reproduce(
 
 
 def _policy(run: Run) -> Policy:
-    """The policy of a run. If the device decided the number format, it is the format of the run and not that of this device."""
-    policy, drawn = load_policy(str(run.path / POLICY)), run.manifest.sampler.get("dtype")
-    if policy.sampling.dtype != "auto" or drawn not in {"float32", "bfloat16", "float16"} - {number_format("auto")}:
-        return policy
-    return replace(policy, sampling=replace(policy.sampling, dtype=drawn))
+    """The policy of a run. What the device decided (number format, acceleration) is that of the run and not that of this device."""
+    policy, drawn = load_policy(str(run.path / POLICY)), run.manifest.sampler
+    here = {"dtype": number_format("auto"), "acceleration": acceleration("auto")}
+    kept = {
+        key: drawn[key]
+        for key, known in DECIDED_BY_DEVICE.items()
+        if getattr(policy.sampling, key) == "auto" and drawn.get(key) in known - {here[key]}
+    }
+    return replace(policy, sampling=replace(policy.sampling, **kept))
 
 
 def _require_reproducible(run: Run) -> None:

@@ -61,8 +61,11 @@ def require_writable(folder: Path) -> None:
 
 @contextmanager
 def held(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock file at `path` and yield True. Without `wait`, yield False at once where another process holds it."""
-    lock = FileLock(str(path))
+    """Hold the lock file at `path` and yield True. Without `wait`, yield False at once where another process holds it.
+
+    Another thread than the one that entered may leave the context.
+    """
+    lock = FileLock(str(path), thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=-1 if wait else 0)

@@ -42,27 +42,28 @@ def image_key(
     batch: int,
     threads: int,
     environment: Mapping[str, str],
+    drawing: Mapping[str, str] | None = None,
 ) -> str:
     """The key of one image: SHA-256 (64 hex digits) of everything that decides its pixels.
 
     `weights` is the digest of the weights as loaded, and `size` is (height, width) in pixels. `batch` is the number of slots of
     the batch, and `threads` the number of threads that render it: both change the last bits of an image. `environment` holds
     versions and device (`environment.rendering_environment`); it is empty for images that the audit does not render.
+    `drawing` says how the pipeline was changed to draw faster, or with less memory, by name; empty where it was not.
     """
-    return digest(
-        {
-            "format": FORMAT,
-            "weights": weights,
-            "prompt": prompt,
-            "seed": seed,
-            "sampler": sampler,
-            "size": list(size),
-            "dtype": dtype,
-            "batch": batch,
-            "threads": threads,
-            "environment": dict(environment),
-        }
-    )
+    facts = {
+        "format": FORMAT,
+        "weights": weights,
+        "prompt": prompt,
+        "seed": seed,
+        "sampler": sampler,
+        "size": list(size),
+        "dtype": dtype,
+        "batch": batch,
+        "threads": threads,
+        "environment": dict(environment),
+    }
+    return digest(facts | ({"drawing": dict(drawing)} if drawing else {}))
 
 
 @dataclass(frozen=True, eq=False)

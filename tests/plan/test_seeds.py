@@ -46,9 +46,10 @@ def test_everything_that_decides_the_audit_changes_the_fingerprint_and_the_seed(
     assert all(0 <= drawn_seed(each) < 2**31 for each in fingerprints)
 
 
-def test_the_number_format_is_no_figure():
-    formats = ("auto", "float32", "bfloat16")
-    assert len({figures_digest(replace(STANDARD, sampling=replace(STANDARD.sampling, dtype=dtype))) for dtype in formats}) == 1
+@pytest.mark.parametrize(("key", "values"), [("dtype", ("float32", "bfloat16")), ("acceleration", ("none", "layout"))])
+def test_what_the_device_may_decide_is_no_figure(key, values):
+    changed = (replace(STANDARD, sampling=replace(STANDARD.sampling, **{key: value})) for value in values)
+    assert {figures_digest(each) for each in changed} == {figures_digest(STANDARD)}
 
 
 def test_another_name_and_a_waiver_draw_no_other_seeds():

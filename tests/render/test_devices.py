@@ -20,17 +20,17 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("facts", "device", "dtype"),
+    ("facts", "device", "dtype", "level"),
     [
-        ({"build": "2.13.0+cpu", "cuda": True}, "cuda", "float32"),  # a CPU build is not asked what it sees
-        ({}, "cpu", "float32"),
-        ({"cuda": True, "bfloat16": True}, "cuda", "bfloat16"),
-        ({"cuda": True}, "cuda", "float16"),
-        ({"mps": True}, "mps", "float32"),
-        ({"cuda": True, "bfloat16": True, "mps": True}, "cuda", "bfloat16"),
+        ({"build": "2.13.0+cpu", "cuda": True}, "cuda", "float32", "none"),  # a CPU build is not asked what it sees
+        ({}, "cpu", "float32", "none"),
+        ({"cuda": True, "bfloat16": True}, "cuda", "bfloat16", "layout"),
+        ({"cuda": True}, "cuda", "float16", "layout"),
+        ({"mps": True}, "mps", "float32", "none"),
+        ({"cuda": True, "bfloat16": True, "mps": True}, "cuda", "bfloat16", "layout"),
     ],
 )
-def test_auto_is_the_format_that_suits_the_device(machine, facts, device, dtype):
+def test_auto_is_the_format_and_the_acceleration_that_suit_the_device(machine, facts, device, dtype, level):
     machine(**facts)
-    assert (devices.choose_device(), devices.number_format("auto")) == (device, dtype)
-    assert devices.number_format("float16") == "float16"
+    assert (devices.choose_device(), devices.number_format("auto"), devices.acceleration("auto")) == (device, dtype, level)
+    assert (devices.number_format("float16"), devices.acceleration("compiled")) == ("float16", "compiled")

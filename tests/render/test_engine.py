@@ -102,6 +102,12 @@ def test_a_batch_is_rendered_as_a_whole_and_once(new_engine):
     assert engine.rendered == 4
 
 
+def test_only_faster_networks_change_keys_and_only_those_of_images_that_they_draw(tmp_path, monkeypatch):
+    one, _ = requests(2)
+    keys = {level: engine_maker(tmp_path, monkeypatch, acceleration=level)().key(one) for level in ("auto", "none", "layout")}
+    assert keys["auto"] == keys["none"] != keys["layout"]
+
+
 def test_every_batch_is_logged(new_engine, caplog):
     with caplog.at_level(logging.INFO, "dmun_audit.render.engine"):
         new_engine().ensure([*requests(3), *requests(1, "candidate")])

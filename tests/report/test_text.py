@@ -11,6 +11,7 @@ import pytest
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import ClaimRecord
 from dmun_audit.report.formatting import claim_text, hundredths, number, one_line, percent, printable, thousandths
+from dmun_audit.report.scope import scope_lines
 from dmun_audit.report.text import failure_text, summary_lines, wrapped
 
 
@@ -36,6 +37,11 @@ def test_a_summary_without_any_case_still_gives_the_verdict(folder: Any) -> None
     lines = summary_lines(read_run(folder.close()))
     assert "VERDICT INCOMPLETE: The judge cannot see the target." in lines
     assert any(line.strip().startswith("Tried: nothing but the controls.") for line in lines)
+
+
+def test_the_settings_name_an_acceleration_where_there_was_one(folder: Any) -> None:
+    folder.manifest["sampler"]["acceleration"] = "layout"
+    assert "in float32, acceleration layout." in scope_lines(read_run(folder.close()))[0]
 
 
 def test_a_failure_text_holds_everything_in_100_columns(example: Path) -> None:

@@ -1,4 +1,4 @@
-"""A repetition on another device draws in the number format of the run, so that seeds and fresh prompts are those of the run."""
+"""A repetition on another device draws in the number format of the run, and as fast: seeds and prompts are those of the run."""
 
 from dataclasses import replace
 
@@ -13,14 +13,25 @@ from dmun_audit.runtime.reproduction import _policy
 
 
 @pytest.mark.parametrize(
-    ("written", "drawn", "repeated"),
-    [("auto", "bfloat16", "bfloat16"), ("auto", "float32", "auto"), ("float16", "float16", "float16")],
+    ("key", "written", "drawn", "repeated"),
+    [
+        ("dtype", "auto", "bfloat16", "bfloat16"),
+        ("dtype", "auto", "float32", "auto"),
+        ("dtype", "float16", "float16", "float16"),
+        ("acceleration", "auto", "layout", "layout"),
+        ("acceleration", "auto", "none", "auto"),
+        ("acceleration", "auto", None, "auto"),  # a run of before
+        ("acceleration", "compiled", "layout", "compiled"),  # both models would be compiled, if one had no code of its own
+    ],
 )
-def test_the_format_that_a_device_decided_is_kept(tmp_path, written, drawn, repeated):
+def test_what_a_device_decided_is_kept(tmp_path, key, written, drawn, repeated):
     folder = WrittenRun(tmp_path / "run")
-    folder.manifest["sampler"]["dtype"] = drawn
+    folder.manifest["sampler"][key] = drawn
     text = (BUILT_IN / "smoke.toml").read_text()
-    (folder.path / POLICY).write_text(text.replace('dtype = "auto"', f'dtype = "{written}"'))
+    figures = {"dtype": "auto"} | {key: written}
+    (folder.path / POLICY).write_text(
+        text.replace('dtype = "auto"', "\n".join(f'{name} = "{value}"' for name, value in figures.items()))
+    )
     policy = _policy(read_run(folder.close()))
-    assert policy == replace(load_policy("smoke"), sampling=replace(load_policy("smoke").sampling, dtype=repeated))
+    assert policy == replace(load_policy("smoke"), sampling=replace(load_policy("smoke").sampling, **{key: repeated}))
     assert figures_digest(policy) == figures_digest(load_policy("smoke"))

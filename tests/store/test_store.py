@@ -40,6 +40,7 @@ def pixels():
         {"sampler": {"steps": 21}},
         {"size": (8, 16)},
         {"dtype": "bfloat16"},
+        {"drawing": {"acceleration": "layout"}},
         {"batch": 8},
         {"threads": 2},
         {"environment": {"torch": "2.10", "device": "cpu"}},
@@ -48,6 +49,10 @@ def pixels():
 )
 def test_whatever_changes_the_pixels_changes_the_key(change):
     assert image_key(**FACTS) != image_key(**FACTS | change)
+
+
+def test_a_pipeline_that_was_not_changed_has_the_keys_of_before():
+    assert image_key(**FACTS, drawing={}) == image_key(**FACTS)
 
 
 def test_images_come_back_bit_for_bit(tmp_path, pixels):

@@ -117,7 +117,7 @@ class SpmAdapter:
         tokenizer, encoder = self._pipeline.tokenizer, self._pipeline.text_encoder
         read = tokenizer(texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt")
         with torch.inference_mode():
-            hidden = encoder(read.input_ids.to(encoder.device)).last_hidden_state
+            hidden = encoder(read.input_ids.to(self._pipeline._execution_device)).last_hidden_state  # also where it is offloaded
         return hidden.float(), read.input_ids.tolist()
 
     def _hook(self, module: Any, pair: LowRank, contents: Contents) -> Any:

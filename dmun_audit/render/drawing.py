@@ -1,0 +1,68 @@
+"""The pipeline that a sampler draws with: the model's own, or one that was made faster or offloaded.
+
+The model's own pipeline stays as it was loaded and probed: candidates are laid over it, and digests name its weights by where they lie
+in memory. A copy is changed. It shares the memory of every weight that stays as it is. A model with code of its own is no safe copy,
+so its own pipeline is changed; nothing is laid over such a pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from dmun_audit.render.acceleration import Asked, Level, accelerate, common_level, large
+from dmun_audit.render.offloading import Offload, offload
+
+if TYPE_CHECKING:
+    from dmun_audit.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How all models of an audit are drawn with. Each part may change the last bits of an image."""
+
+    acceleration: Level = "none"
+    offload: Offload | None = None
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What differs from a pipeline that is drawn with as it was loaded: a part of every image's key."""
+        level = {"acceleration": self.acceleration} if self.acceleration != "none" else {}
+        return level | ({"offload": self.offload} if self.offload else {})
+
+
+def manner_of(asked: Asked, offload: Offload | None, models: Iterable[LoadedModel]) -> Manner:
+    """The manner for these models, where the policy asks for an acceleration."""
+    return Manner(common_level(asked, models, is_offloaded=offload is not None), offload)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A pipeline to draw with. Call `put_back` after each call of it."""
+
+    pipeline: Any
+    put_back: Callable[[], None]
+
+
+_MADE: WeakKeyDictionary[LoadedModel, dict[tuple[Manner, bool], Drawing]] = WeakKeyDictionary()
+
+
+def drawing(model: LoadedModel, manner: Manner, pixels: int, device: str, base: tuple[Any, Any] | None = None) -> Drawing:
+    """What draws batches of `pixels` pixels of a model on `device`. It is made once for each model.
+
+    `base` is the base's pipeline as loaded, and the one that it is drawn with: weights that `model` shares with the first one are
+    taken from the second one.
+    """
+    if manner == Manner():
+        return Drawing(model.pipeline, lambda: None)
+    from dmun_audit.models.in_memory import copy_to_draw_with
+
+    made, sliced = _MADE.setdefault(model, {}), large(pixels)
+    if (manner, sliced) not in made:
+        pipeline = copy_to_draw_with(model) if model.may_be_copied else model.pipeline
+        accelerate(pipeline, manner.acceleration, sliced, base)
+        put_back = offload(pipeline, manner.offload, device) if manner.offload else lambda: None
+        made[manner, sliced] = Drawing(pipeline, put_back)
+    return made[manner, sliced]
