@@ -133,6 +133,7 @@ def audit(
     audit_seed: int | None = None,
     nonce: str | None = None,
     engine: str = "local",
+    profile: str = "fidelity",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -163,6 +164,8 @@ def audit(
             seeds and fresh prompts follow from it too.
         engine: Where images are rendered: "local"; "ray", the Ray cluster at hand or one on this machine for this audit; or
             "ray://HOST:PORT".
+        profile: "fidelity" draws as the policy says. "fast" draws with half of the steps and a quicker solver, and is no release
+            evidence.
         keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
@@ -204,6 +207,7 @@ def audit(
         audit_seed=audit_seed,
         nonce=nonce,
         engine=engine,
+        profile=profile,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -89,6 +89,7 @@ def campaign(
     audit_seed: int | None = None,
     nonce: str | None = None,
     engine: str = "local",
+    profile: str = "fidelity",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -106,7 +107,8 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, keep_going:
+        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, profile,
+            keep_going:
             As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
@@ -144,6 +146,7 @@ def campaign(
         audit_seed=audit_seed,
         nonce=nonce,
         engine=engine,
+        profile=profile,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -44,6 +44,10 @@ class AuditConfig:
     model_name: str = field(default="", compare=False)  # the candidate's name in tables of several models; empty for one model
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     engine: str = field(default=LOCAL, compare=False)  # where images are rendered: they are the same everywhere
+    batch_origin: str = field(
+        default="", compare=False
+    )  # where the number of images in a batch comes from, if not from the policy
+    batch_warning: str = field(default="", compare=False)  # if the policy's number did not fit into memory
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None

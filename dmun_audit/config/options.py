@@ -15,6 +15,10 @@ from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
 
+FIDELITY = "fidelity"
+PROFILES = (FIDELITY, "fast")
+"""What --profile may say."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -39,6 +43,7 @@ class Options:
     audit_seed: int | None = None
     nonce: str | None = None
     engine: str = LOCAL
+    profile: str = FIDELITY
     keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False

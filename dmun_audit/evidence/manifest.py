@@ -91,7 +91,9 @@ class Manifest(Record):
         default_factory=dict, description="Reference, files, digests and load proof of base and candidate."
     )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
-    sampler: JsonObject = Field(default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch, threads.")
+    sampler: JsonObject = Field(
+        default_factory=dict, description="Scheduler, steps, guidance, size, dtype, batch and where it comes from, threads."
+    )
     candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
     hardware: JsonObject = Field(default_factory=dict)
     versions: JsonObject = Field(default_factory=dict, description="Versions of Python and of the packages.")

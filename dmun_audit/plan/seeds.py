@@ -36,10 +36,12 @@ def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
     Every number format stands for float32 here: the device may decide it, and a repetition on another device names it. (The weights
-    as loaded have that format, so seeds drawn from them follow it.)
+    as loaded have that format, so seeds drawn from them follow it.) The profile draws no other seeds either: so the images of two
+    profiles can be compared one by one.
     """
     figures = {key: value for key, value in policy.as_dict().items() if key not in NOT_DRAWN_FROM}
-    return digest(figures | {"sampling": figures["sampling"] | {"dtype": "float32"}})
+    sampling = {key: value for key, value in figures["sampling"].items() if key != "profile"}
+    return digest(figures | {"sampling": sampling | {"dtype": "float32"}})
 
 
 def fingerprint_of(weights: Collection[str], policy: Policy, dossier: str, nonce: str = "") -> str:

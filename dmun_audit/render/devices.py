@@ -22,14 +22,23 @@ def choose_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:
-    """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto".
+def gpu() -> str:
+    """torch's name of the GPU that draws in this process; empty for a CPU, whose memory is not measured.
 
     A CPU build of torch says so in its version, and is not imported for that.
     """
+    device = "cpu" if version("torch").endswith("+cpu") else choose_device()
+    return "" if device == "cpu" else device
+
+
+def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:
+    """The number format of weights and activations on this machine: `dtype`, or what suits the device if it is "auto".
+
+    A CPU build of torch is not imported for that.
+    """
     if dtype != "auto":
         return dtype
-    if version("torch").endswith("+cpu") or choose_device() != "cuda":
+    if gpu() != "cuda":
         return "float32"
     import torch
 
