@@ -7,17 +7,18 @@ from dmun_audit.config import batch_size
 
 
 class SmallCard:
-    """Notes how many rows every denoiser of this process was given. Above `most` rows it has no memory."""
+    """Notes how many rows every denoiser of this process was given. Above `most` rows it has no memory, or fails with another `error`."""
 
     def __init__(self, most):
         self.most = most
         self.rows = []
+        self.error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
     def __call__(self, module, arguments):
         if type(module).__name__ == "UNet2DConditionModel":
             self.rows.append(len(arguments[0]))
             if len(arguments[0]) > self.most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+                raise self.error
 
 
 @pytest.fixture

@@ -96,9 +96,9 @@ class BatchTrial:
         require_writable(self.store)  # before the load, which may take minutes
         import torch
 
-        from dmun_audit.render.batch_size import drawing, largest_fit, measure, memory_meter, release_memory
+        from dmun_audit.render.batch_size import release_memory
 
-        known, name, sampling = BatchSizes(self.store), environment["device"], self.policy.sampling
+        name = environment["device"]
         try:
             models = self._load(device)
         except torch.OutOfMemoryError as error:
@@ -106,17 +106,31 @@ class BatchTrial:
                 f"the two models do not fit into the memory of {name}", str(error).partition(". ")[0], "free memory on the GPU"
             ) from None
         try:
-            if wanted is None:
-                sizes = measure(drawing({"base": models["base"]}, sampling, device), memory_meter(device))
-                wanted = sizes[-1].size if sizes else 1
-                facts = {"base": self.to_load.base, "device": name, "measured": [asdict(each) for each in sizes]}
-                known.put(self._measured(environment), wanted, facts)
-                logger.info("%d images in a batch: measured on %s", wanted, name)
-            draw = drawing(models, sampling, device, own_settings=self.policy.own_settings is not None)
-            fits = largest_fit(draw, wanted)
+            wanted, fits = self._drawn(models, device, environment, wanted)
+        except UsageError:
+            raise
+        except Exception as error:  # of a pipeline with code of its own: the audit meets it again and reports it
+            logger.warning("no batch could be tried on %s: %s: %s", name, type(error).__name__, error)
+            wanted = fits = wanted or self.policy.sampling.batch_size
         finally:
             models.clear()
             release_memory()
+        return wanted, fits
+
+    def _drawn(
+        self, models: Mapping[Side, LoadedModel], device: str, environment: Mapping[str, str], wanted: int | None
+    ) -> tuple[int, int]:
+        """`_try` with loaded models. It keeps what it finds."""
+        from dmun_audit.render.batch_size import drawing, largest_fit, measure, memory_meter
+
+        known, name, sampling = BatchSizes(self.store), environment["device"], self.policy.sampling
+        if wanted is None:
+            sizes = measure(drawing({"base": models["base"]}, sampling, device), memory_meter(device))
+            wanted = sizes[-1].size if sizes else 1
+            facts = {"base": self.to_load.base, "device": name, "measured": [asdict(each) for each in sizes]}
+            known.put(self._measured(environment), wanted, facts)
+            logger.info("%d images in a batch: measured on %s", wanted, name)
+        fits = largest_fit(drawing(models, sampling, device, own_settings=self.policy.own_settings is not None), wanted)
         if not fits:
             raise UsageError(
                 f"not even one image fits into the memory of {name}",

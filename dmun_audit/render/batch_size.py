@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from dmun_audit._util.errors import UsageError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import Side
 from dmun_audit.policy import Sampling
@@ -114,15 +113,11 @@ def release_memory() -> None:
 
 
 def _fits(draw: Draw, size: int) -> bool:
-    """Whether a batch fits into memory. A pipeline that fails otherwise counts as fitting: the audit reports its error."""
+    """Whether a batch fits into memory. Raises whatever else the pipelines raise."""
     import torch
 
     try:
         draw(size)
     except torch.OutOfMemoryError:
         return False
-    except UsageError:
-        raise
-    except Exception as error:
-        logger.warning("a batch of %d images could not be tried: %s: %s", size, type(error).__name__, error)
     return True

@@ -95,6 +95,14 @@ def test_a_device_that_takes_no_image_or_no_model_ends_in_one_error(resolved, sm
         resolved("4")
 
 
+def test_another_error_of_a_pipeline_is_left_to_the_audit(resolved, small_card, tmp_path, caplog):  # noqa: F811
+    small_card.error = ValueError("an error of the pipeline")
+    assert resolved("4").policy.sampling.batch == 4
+    assert "no batch could be tried on cpu" in caplog.text
+    assert "ValueError: an error of the pipeline" in caplog.text
+    assert not (tmp_path / "store" / "batch-sizes").exists()
+
+
 def test_images_made_elsewhere_are_not_measured(resolved, small_card, tmp_path):  # noqa: F811
     small_card.most = 100
     (tmp_path / "images").mkdir()

@@ -41,11 +41,7 @@ def test_no_size_fits_if_not_even_one_image_does(models, small_card):  # noqa: F
     assert largest_fit(drawing(models, SAMPLING, "cpu"), 4) == 0
 
 
-def test_another_error_of_a_pipeline_is_left_to_the_audit_and_a_wrong_policy_is_said(models):
-    def broken(size):
-        raise ValueError("an error of the pipeline")
-
-    assert largest_fit(broken, 4) == 4
+def test_a_policy_that_does_not_suit_the_model_is_said(models):
     wrong = Sampling(steps=20, guidance=2.0, batch=16, threads=1, dtype="float32", size=33)
     with pytest.raises(UsageError, match="cannot draw images of 33 by 33"):
         largest_fit(drawing(models, wrong, "cpu"), 4)
