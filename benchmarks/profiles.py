@@ -1,6 +1,6 @@
 """What the profile fast gains and what it changes: the same audits under both profiles.
 
-    python -m benchmarks.profiles [MODEL …] [--policy=smoke] [--steps=N]
+    python -m benchmarks.profiles [MODEL …] [--policy=smoke] [--batch=4]
 
 It audits each MODEL (four of the atelier, if none is given) under fidelity and under fast, in an empty store. A row says how many CPU
 seconds the pipelines take for an image, how near the images of the same prompt and seed are (PSNR), and which verdicts differ.
@@ -62,11 +62,10 @@ def compared(model: str, policy: Policy, folder: Path, seconds: dict[str, float]
     verdicts = [{case.case_id: case.verdict for case in runs[profile].cases} for profile in PROFILES]
     both = verdicts[0].keys() & verdicts[1].keys()
     differing = sorted(case_id for case_id in both if verdicts[0][case_id] != verdicts[1][case_id])
-    print(f"{model}: other verdicts: {', '.join(differing) or 'none'}", flush=True)
     slow, quick = costs.values()
     return (
         f"| {model} | {slow:.2f} s | {quick:.2f} s | {slow / quick:.2f} | {statistics.median(near):.1f} dB of {len(near)} "
-        f"| {runs['fidelity'].verdict} | {runs['fast'].verdict} | {len(differing)} of {len(both)} |"
+        f"| {runs['fidelity'].verdict} | {runs['fast'].verdict} | {len(differing)} of {len(both)} {' '.join(differing)} |"
     )
 
 
@@ -75,17 +74,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--policy", default="smoke")
-    parser.add_argument("--steps", type=int, help="instead of the policy's")
+    parser.add_argument(
+        "--batch", type=int, default=4, help="instead of the policy's: a batch is always drawn whole (default: 4)"
+    )
     arguments = parser.parse_args()
     policy = load_policy(arguments.policy)
-    if arguments.steps:
-        policy = replace(policy, sampling=replace(policy.sampling, steps=arguments.steps))
+    policy = replace(policy, sampling=replace(policy.sampling, batch=arguments.batch))
     seconds: dict[str, float] = defaultdict(float)
     setattr(PipelineSampler, "sample", timed(PipelineSampler.sample, "rendering", seconds))  # noqa: B010
     print("| model | fidelity, per image | fast | ratio | PSNR, median | fidelity | fast | cases with another verdict |")
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as made:
-        rows = [compared(model, policy, Path(made), seconds) for model in arguments.models]
-    print("\n".join(["|---|---|---|---|---|---|---|---|", *rows]))
+        for model in arguments.models:
+            print(compared(model, policy, Path(made), seconds), flush=True)
 
 
 if __name__ == "__main__":
