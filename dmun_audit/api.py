@@ -134,6 +134,7 @@ def audit(
     nonce: str | None = None,
     engine: str = "local",
     offload: str | None = None,
+    profile: str = "fidelity",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -165,6 +166,8 @@ def audit(
         engine: Where images are rendered: "local"; "ray", the Ray cluster at hand or one on this machine for this audit; or
             "ray://HOST:PORT".
         offload: For cards that hold no whole model: "model" has one network at a time on the GPU, "sequential" one layer at a time.
+        profile: "fidelity" draws as the policy says. "fast" draws with half of the steps and a quicker solver, and is no release
+            evidence.
         keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
@@ -207,6 +210,7 @@ def audit(
         nonce=nonce,
         engine=engine,
         offload=offload,
+        profile=profile,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -90,6 +90,7 @@ def campaign(
     nonce: str | None = None,
     engine: str = "local",
     offload: str | None = None,
+    profile: str = "fidelity",
     keep_going: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
@@ -108,7 +109,7 @@ def campaign(
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
         policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, offload,
-            keep_going: As in `audit`, for all audits.
+            profile, keep_going: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
     Returns:
@@ -146,6 +147,7 @@ def campaign(
         nonce=nonce,
         engine=engine,
         offload=offload,
+        profile=profile,
         keep_going=keep_going,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,

@@ -128,6 +128,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "much slower) (default: whole models on the GPU)",
         },
     ),
+    (
+        "profile",
+        {
+            "metavar": "PROFILE",
+            "help": "fidelity draws as the policy says; fast draws with half of the steps and a quicker solver, and is no release evidence "
+            "(default: fidelity)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
@@ -176,6 +184,27 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """The header of the audits."""
     return config.stash[KEY].header() if KEY in config.stash else []
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """The number of workers that `-n auto` starts, if tests use an audit."""
+    from dmun_audit.pytest_plugin.discovery import asks_for_audit
+
+    if not asks_for_audit(config.args, config.invocation_params.dir, config.getini("python_files")):
+        return None
+    from dmun_audit.pytest_plugin.workers import number_of_workers
+
+    return number_of_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Any) -> None:
+    """Give each worker of an audit a GPU of its own."""
+    if config.stash[KEY].tests:
+        from dmun_audit.pytest_plugin.workers import share_gpus
+
+        share_gpus(config, specs)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -56,6 +56,10 @@ class WrittenObservations:
         assert wanted is None or set(wanted) <= set(row), "an image is drawn in a row that does not hold it"
         self.drawn.update(row if wanted is None else wanted)
 
+    def draw_rows(self, rows):
+        for row, wanted in rows:
+            self.draw(row, wanted)
+
     def draw_base_of_neighbours(self, wanted):
         self.drawn.update(wanted)
 

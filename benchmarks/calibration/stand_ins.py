@@ -41,8 +41,13 @@ class ResampledObservations:
         """See `Observations.draw`."""
         requests = row if wanted is None else wanted
         if not self.drawn.issuperset(requests):
-            for batch in covering(row, requests, self.plan.policy.sampling.batch):
+            for batch in covering(row, requests, self.plan.policy.sampling.batch_size):
                 self.drawn.update(batch)
+
+    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+        """See `Observations.draw_rows`."""
+        for row, wanted in rows:
+            self.draw(row, wanted)
 
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
         """See `Observations.draw_base_of_neighbours`."""

@@ -53,6 +53,10 @@ class Observations(Protocol):
         """Draw the `wanted` images of a row (all, if not given). A row fixes which images share a batch."""
         ...
 
+    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+        """Draw several rows, each with its wanted images. Processes that need the same rows share the work."""
+        ...
+
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
         """Draw base images of nearby concepts in the same batches as the retention cases."""
         ...

@@ -170,7 +170,7 @@ class Fresh(RateGroup):
         assert plan.policy.fresh is not None
         units = list(_units(plan.policy.fresh, FreshPrompts(plan.dossier), plan.audit_seed, plan.fingerprint))
         base, candidate = [unit.base for unit in units], [unit.candidate for unit in units]
-        step, working, end = plan.policy.sampling.batch, list[Unit](), 0
+        step, working, end = plan.policy.sampling.batch_size, list[Unit](), 0
         for start in range(0, len(units), step):
             batch, end = units[start : start + step], min(start + step, len(units))
             observations.draw(base, [unit.base for unit in batch])

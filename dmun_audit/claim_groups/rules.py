@@ -208,7 +208,7 @@ class Rules:
     def schedule(self, group: DecidedGroup, planned: int, upto: int | None = None) -> list[int]:
         """The rounds after which there is a look: whole cycles, about a batch apart, up to round `upto`."""
         cycle, members = group.cycle(self.plan), max(1, len(self.plan.of_group(group.name)))
-        step = cycle * max(1, self.plan.policy.sampling.batch // (members * cycle))
+        step = cycle * max(1, self.plan.policy.sampling.batch_size // (members * cycle))
         first = cycle * math.ceil(self._limits(group).first_look / cycle)
         return [end for end in sequential.look_schedule(planned, first, step) if upto is None or end <= upto]
 
@@ -232,7 +232,7 @@ class Rules:
     def images_per_step(self, group: DecidedGroup) -> int:
         """The number of images (pairs) between two looks at a case that continues alone: whole cycles, about a batch."""
         cycle = group.cycle(self.plan)
-        return cycle * math.ceil(self.plan.policy.sampling.batch / cycle)
+        return cycle * math.ceil(self.plan.policy.sampling.batch_size / cycle)
 
     # Limits of the policy.
 

@@ -12,7 +12,7 @@ from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.config.options import Options, refuse_empty
+from dmun_audit.config.options import FIDELITY, Options, refuse_empty
 from dmun_audit.config.resolve import Models, find_models, planned
 from dmun_audit.config.targets import placed, prefixes, questions_for, resolve_all, targets_with_knowledge
 from dmun_audit.models.references import ATELIER, IMAGES, PIPELINE, WEIGHTS_SUFFIXES, ModelReference
@@ -205,7 +205,8 @@ def _id(options: CampaignOptions, models: Sequence[NamedModel], base: Models | N
     shared = options.shared
     policy = shared.policy if shared.policy is None or isinstance(shared.policy, str) else shared.policy.as_dict()
     given = [policy, shared.judge, shared.detector, shared.second_judge, shared.composition_judge, shared.audit_seed]
-    return digest([asked, given, base.base.text if base else ""])
+    profile = [shared.profile] if shared.profile != FIDELITY else []
+    return digest([asked, given, base.base.text if base else "", *profile])
 
 
 def _folder(options: CampaignOptions, campaign: str) -> Path:

@@ -30,6 +30,9 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
     lines += ["  " + line for line in shortfalls(config.plan)]
     if config.by_default:
         lines.append("  no --model given: this audits the atelier, small demonstration models that ship with the package")
+    if config.batch_warning or config.batch_origin:
+        size = config.policy.sampling.batch_size
+        lines.append(f"  {config.batch_warning or f'{size} images in a batch: {config.batch_origin}'}")
     lines += [f"  {line}" for line in waiver_header(config.plan, config.day)]
     if changes := alterations(config.policy):
         built_in = baseline(config.policy)

@@ -15,6 +15,10 @@ from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
 
+FIDELITY = "fidelity"
+PROFILES = (FIDELITY, "fast")
+"""What --profile may say."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -40,6 +44,7 @@ class Options:
     nonce: str | None = None
     engine: str = LOCAL
     offload: str | None = None
+    profile: str = FIDELITY
     keep_going: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False

@@ -1,13 +1,13 @@
 """Resolves the options of an audit: references, dossier, policy, plan.
 
 It loads torch to learn the digest of the candidate's weights, where the store does not know it and tests are to run; and to learn the
-number format of the device, if the policy leaves it to the device and torch is no CPU build.
+number format and the batch size of a GPU, if torch is no CPU build.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +17,12 @@ from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
-from dmun_audit.config.options import Options, refuse_empty, store_of
+from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
-from dmun_audit.engines.choice import check_engine, check_offload
+from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
+from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.judge.kinds import check_judge, check_others, parse_judge
 from dmun_audit.judge.prompt_judge import check_prompt_judge
 from dmun_audit.judge.reference import ATELIER_JUDGE
@@ -119,15 +121,20 @@ def planned(
     """The audit that answers a question, with its plan. Raises UsageError for bad input.
 
     `in_memory` are the models that are pipelines in memory, by side. The digest of the candidate's weights as loaded is needed
-    for the seeds: where the store does not have it, the candidate is loaded, which raises LoadError if it cannot be. With
-    `only_listed` the tests are not run: nothing is loaded, and the seed may be unknown.
+    for the seeds: where the store does not have it, the candidate is loaded, which raises LoadError if it cannot be. On a GPU, both
+    models are loaded to try a batch, where the store does not know how many images fit. With `only_listed` the tests are not run:
+    nothing is loaded, and the seed may be unknown.
     """
-    options, models, dossier, policy = question.options, question.models, question.dossier, question.policy
+    options, models, dossier = question.options, question.models, question.dossier
     check_engine(options.engine, in_memory or {})
     check_offload(options.offload, options.engine, models.candidate.kind)
     let_idle_threads_sleep()  # before torch may be loaded
-    to_load, pipelines = _weights_to_load(options, policy, models), in_memory or {}
+    to_load, pipelines = _weights_to_load(options, question.policy, models), in_memory or {}
     weights = to_load.known() if only_listed else to_load.digest(pipelines.get("candidate"), pipelines.get("base"))
+    both = ModelsToLoad(models.base.text, models.candidate.text, models.files, to_load.dtype, options.trust_remote_code)
+    trial = BatchTrial(question.policy, both, to_load.store, pipelines)
+    batch = trial.settle(drawn_here=options.engine == LOCAL and options.offload is None, only_listed=only_listed)
+    policy = batch.policy
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
     plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated)
@@ -166,6 +173,8 @@ def planned(
         nonce=options.nonce or "",
         engine=options.engine,
         offload=options.offload,
+        batch_origin=batch.origin,
+        batch_warning=batch.warning,
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
@@ -175,7 +184,11 @@ def planned(
 
 
 def _policy(options: Options) -> Policy:
-    return options.policy if isinstance(options.policy, Policy) else load_policy(options.policy or "standard")
+    """The policy, under the profile of the options. Raises UsageError for a profile that does not exist."""
+    if options.profile not in PROFILES:
+        raise UsageError(f"--profile={options.profile} is no profile", "", f"write {' or '.join(PROFILES)}")
+    policy = options.policy if isinstance(options.policy, Policy) else load_policy(options.policy or "standard")
+    return policy if options.profile == FIDELITY else replace(policy, sampling=replace(policy.sampling, profile="fast"))
 
 
 def _composition_judge(options: Options, policy: Policy) -> dict[str, str]:
@@ -245,5 +258,6 @@ def requests_of(options: Options) -> list[ImageRequest]:
     policy = _policy(options)
     if policy.seeds == "after fingerprint" and options.audit_seed is None:
         raise no_seed_yet(policy)
+    policy = replace(policy, sampling=replace(policy.sampling, batch=policy.sampling.batch_size))
     fingerprint = fingerprint_without_candidate(options, policy, dossier.digest())
     return candidate_requests(make_plan(dossier, policy, options.audit_seed or 0, fingerprint, _own_prompts(options, policy)))

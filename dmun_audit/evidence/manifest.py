@@ -92,7 +92,8 @@ class Manifest(Record):
     )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
     sampler: JsonObject = Field(
-        default_factory=dict, description="Scheduler, steps, guidance, size, dtype, acceleration, batch, threads, offload."
+        default_factory=dict,
+        description="Scheduler, steps, guidance, size, dtype, acceleration, batch and where it comes from, threads, offload.",
     )
     candidate_sampler: JsonObject = Field(default_factory=dict, description="The candidate's own scheduler settings.")
     hardware: JsonObject = Field(default_factory=dict)

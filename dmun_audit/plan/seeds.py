@@ -37,9 +37,10 @@ def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
     Every number format stands for float32 here, and every acceleration for the default: the device may decide both, and a repetition
-    on another device names them. (The weights as loaded have that format, so seeds drawn from them follow it.)
+    on another device names them. (The weights as loaded have that format, so seeds drawn from them follow it.) The profile draws no
+    other seeds either: so the images of two profiles can be compared one by one.
     """
-    sampling = replace(policy.sampling, dtype="float32", acceleration="auto")
+    sampling = replace(policy.sampling, dtype="float32", acceleration="auto", profile="fidelity")
     figures = replace(policy, sampling=sampling).as_dict()
     return digest({key: value for key, value in figures.items() if key not in NOT_DRAWN_FROM})
 

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from dmun_audit.verdict.vocabulary import SCORE_CLIP, Burden, Stopping
 
 SECTION = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+AUTO_BATCH = 16  # images in a batch that is "auto" where nothing is measured: the throughput of a CPU hardly depends on it
 SMALLEST_SHARE = 1e-6  # to prove a smaller ceiling takes more images than anybody draws
 
 
@@ -54,8 +55,9 @@ class Sampling:
     guidance: Annotated[float, Field(strict=True, ge=0, le=1_000)] | Literal["model"]
     """The scale of classifier-free guidance. "model" takes the scale from the base's model card or its pipeline."""
 
-    batch: Batch
-    """The number of images in a batch. Another number may give other images."""
+    batch: Batch | Literal["auto"]
+    """The number of images in a batch. Another number may give other images. "auto" is 16 on a CPU. On a GPU it is measured once for
+    each base and kind of device, and kept in the store. A number that does not fit into the memory of the GPU is halved, which reports say."""
 
     threads: Threads
     """The number of CPU threads of each rendering process. Another number may give other images."""
@@ -81,6 +83,19 @@ class Sampling:
     """How the networks are made faster. "layout" arranges the weights of convolutions for GPUs and decodes large batches image by
     image. "compiled" also compiles the denoiser's blocks and the decoder, which takes minutes once. "auto" is "layout" on an NVIDIA
     or AMD GPU, and "none" on every other device. Each may change the last bits of an image."""
+
+    profile: Literal["fidelity", "fast"] = "fidelity"
+    """How steps and scheduler are used: as they stand ("fidelity"), or with half of the steps and a solver that needs fewer ("fast"). The
+    option --profile=fast comes first. "fast" is never release evidence."""
+
+    cache: Literal["none", "first-block"] = "none"
+    """Whether a transformer skips the rest of a step if its first block changes little ("first-block", as in diffusers). It is an
+    approximation. Pipelines without diffusers' `enable_cache` refuse it."""
+
+    @property
+    def batch_size(self) -> int:
+        """The number of images in a batch. An audit on a GPU puts what it measured in the place of "auto" before it is planned."""
+        return AUTO_BATCH if self.batch == "auto" else self.batch
 
 
 @dataclass(frozen=True, config=SECTION)

@@ -56,7 +56,8 @@ DIRECTIONS: dict[str, AtLeastAsStrict | str] = {
     "release_evidence": "what the policy says of itself decides nothing",
     "waivers": "the run says which waivers applied: their cases are no release evidence",
     "groups": "further claims can only add failures",
-    "erasure.ceiling": lower,  # these three first: messages name the first ones
+    "sampling.profile": one_of("fast", "fidelity"),  # these four first: messages name the first ones
+    "erasure.ceiling": lower,
     "adversarial.ceiling": lower,
     "retention.margin": lower,
     "alpha": lower,
@@ -71,6 +72,7 @@ DIRECTIONS: dict[str, AtLeastAsStrict | str] = {
     "sampling.dtype": "the controls are drawn with the same settings",
     "sampling.acceleration": "changes the last bits of an image",
     "sampling.recheck_images": higher,
+    "sampling.cache": one_of("first-block", "none"),
     "sampling.negative_prompt": same,  # it may ask for images without the target
     "controls.sensitivity_floor": higher,
     "controls.sensitivity_images": higher,

@@ -22,9 +22,18 @@ def choose_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def gpu() -> str:
+    """torch's name of the GPU that draws in this process; empty for a CPU, whose memory is not measured.
+
+    A CPU build of torch says so in its version, and is not imported for that.
+    """
+    device = "cpu" if version("torch").endswith("+cpu") else choose_device()
+    return "" if device == "cpu" else device
+
+
 def sees_gpu() -> bool:
-    """Whether torch sees an NVIDIA or AMD GPU. A CPU build of torch says so in its version, and is not imported for that."""
-    return not version("torch").endswith("+cpu") and choose_device() == "cuda"
+    """Whether torch sees an NVIDIA or AMD GPU."""
+    return gpu() == "cuda"
 
 
 def number_format(dtype: Literal["auto", "float32", "bfloat16", "float16"]) -> Literal["float32", "bfloat16", "float16"]:

@@ -116,7 +116,7 @@ class Engine:
                 sampler=self._sampler(request.side).settings,
                 size=self._sampler(request.side).size,
                 dtype=self.dtype,
-                batch=self.sampling.batch,
+                batch=self.sampling.batch_size,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,
                 drawing={} if external else self.manner.facts,
@@ -131,7 +131,11 @@ class Engine:
         as a whole. So cases and processes share batches, whatever comes first. A lock for each batch keeps two processes from
         rendering the same one; batches that another process renders are left for last.
         """
-        batches = covering(row, row if wanted is None else wanted, self.sampling.batch)
+        self.ensure_rows([(row, row if wanted is None else wanted)])
+
+    def ensure_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+        """`ensure` for several rows, each with its wanted images: while one is rendered elsewhere, the others are rendered here."""
+        batches = [batch for row, wanted in rows for batch in covering(row, wanted, self.sampling.batch_size)]
         for batch in batches:
             for request in batch:
                 self._batches.setdefault(request, batch)

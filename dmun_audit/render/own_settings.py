@@ -20,7 +20,7 @@ def own_sampling(model: LoadedModel, sampling: Sampling) -> Sampling:
     card = stated_in_card(folder) if isinstance(folder, Path) and folder.is_dir() else {}
     steps = card.get("num_inference_steps", default_steps(model.pipeline))
     guidance = card.get("guidance_scale", default_guidance(model.pipeline))
-    return replace(sampling, steps=max(1, int(steps)), guidance=max(0.0, float(guidance)), scheduler="model")
+    return replace(sampling, steps=max(1, int(steps)), guidance=max(0.0, float(guidance)), scheduler="model", profile="fidelity")
 
 
 def own_differences(base: LoadedModel, candidate: LoadedModel, sampling: Sampling) -> tuple[str, ...]:

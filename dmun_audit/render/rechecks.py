@@ -38,7 +38,7 @@ class Rechecks:
     def __init__(self, store: ImageStore, sampling: Sampling) -> None:
         self.checked = 0
         self._store = store
-        self._batches = math.ceil(sampling.recheck_images / sampling.batch)  # of each side; 0 for no rechecks at all
+        self._batches = math.ceil(sampling.recheck_images / sampling.batch_size)  # of each side; 0 for no rechecks at all
         self._met: dict[str, int] = {}  # side → stored batches so far
         self._looked_at: set[tuple[ImageRequest, ...]] = set()
         self._opened = time.time() - COARSEST_CLOCK

@@ -18,6 +18,7 @@ from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import compiler_errors
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
 from dmun_audit.render.drawing import Drawing, Manner, drawing
+from dmun_audit.render.profiles import BlockCache, in_profile
 from dmun_audit.render.prompts import Prompts
 from dmun_audit.render.rechecks import Repeats
 from dmun_audit.render.schedulers import replacement
@@ -97,8 +98,10 @@ class PipelineSampler:
         only_size: bool = False,
         manner: Manner = AS_LOADED,
     ) -> None:
+        sampling = in_profile(model.pipeline, sampling)
         self._model = model
-        self._batch = sampling.batch
+        self._cache = BlockCache(model.pipeline, sampling.cache)
+        self._batch = sampling.batch_size
         self._device = device
         self._manner = manner
         self._negative = sampling.negative_prompt
@@ -143,7 +146,12 @@ class PipelineSampler:
         texts, numbers = [*prompts, *[prompts[-1]] * missing], [*seeds, *[seeds[-1]] * missing]
         height, width = self.size
         pipeline = self.drawing.pipeline  # made outside of inference mode: its weights must stay plain tensors
-        with torch.inference_mode(), warnings.catch_warnings(), compiler_errors(self._manner.acceleration):
+        with (
+            torch.inference_mode(),
+            warnings.catch_warnings(),
+            compiler_errors(self._manner.acceleration),
+            self._cache.enabled(pipeline),
+        ):
             warnings.simplefilter("ignore")  # libraries warn about themselves; nobody who runs an audit can act on that
             arguments = self._prompts.arguments(texts)
             if self._model.set_prompts is not None:
@@ -200,7 +208,7 @@ def wanted_size(pipeline: Any, sampling: Sampling) -> tuple[int, int]:
 
 
 def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
-    """Scheduler with its settings, steps, guidance and, where there is one, the negative prompt, as plain values."""
+    """Scheduler with its settings, steps, guidance and, where there are any, negative prompt and cache, as plain values."""
     scheduler = pipeline.scheduler
     settings = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
     guidance = default_guidance(pipeline) if sampling.guidance == "model" else sampling.guidance
@@ -209,7 +217,9 @@ def describe_sampler(pipeline: Any, sampling: Sampling) -> dict[str, Any]:
         "settings": {key: value if isinstance(value, str | int | bool) else str(value) for key, value in settings.items()},
         "steps": default_steps(pipeline) if sampling.steps == "model" else sampling.steps,
         "guidance": float(guidance),
-    } | ({"negative_prompt": sampling.negative_prompt} if sampling.negative_prompt else {})
+        **({"negative_prompt": sampling.negative_prompt} if sampling.negative_prompt else {}),
+        **({"cache": sampling.cache} if sampling.cache != "none" else {}),
+    }
 
 
 def differences(base: Sampler, candidate: Sampler) -> list[str]:

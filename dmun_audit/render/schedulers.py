@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
 
@@ -14,6 +14,7 @@ CLASSES = {
     "dpmsolver++": "DPMSolverMultistepScheduler",
     "flow-euler": "FlowMatchEulerDiscreteScheduler",
 }
+DISTILLED = frozenset({"LCMScheduler", "TCDScheduler"})
 # Settings that latent diffusion needs, with other defaults in some classes: latents are not confined to [-1, 1], and Stable
 # Diffusion's PNDM takes no Runge-Kutta steps. A model's configuration does not state them if its own scheduler has none of them.
 FOR_LATENTS = {"clip_sample": False, "skip_prk_steps": True}
@@ -37,6 +38,18 @@ def replacement(own: Any, name: str) -> Any:
     by_default = set(own.config.get("_use_default_values", ()))
     stated = {key: value for key, value in own.config.items() if key not in by_default}
     return getattr(diffusers, CLASSES[name]).from_config({**FOR_LATENTS, **stated})
+
+
+def quick(own: Any) -> Literal["dpmsolver++", "flow-euler", "model"]:
+    """The name of the solver that needs few steps, for a model with this scheduler of its `own`; "model" where none is better.
+
+    DPM-Solver++ is for models that predict noise or velocity. The scheduler of a distilled model belongs to its few steps.
+    """
+    name, kind = type(own).__name__, _kind(own)
+    if kind == "flow matching":
+        return "flow-euler"
+    predicts = own.config.get("prediction_type", "epsilon") in {"epsilon", "v_prediction"}
+    return "dpmsolver++" if kind == "diffusion" and predicts and name not in DISTILLED else "model"
 
 
 def _kind(scheduler: Any) -> str:

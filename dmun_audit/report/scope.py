@@ -6,6 +6,10 @@ from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import number, one_line, percent
 
+FAST = (
+    "The images were drawn with the profile fast, in half of the steps and with a quicker solver: this is no release evidence. The "
+    "profile fidelity draws as the policy says."
+)
 MANY_EMPTY = 0.2
 """Reports warn of empty images from this share on."""
 
@@ -41,9 +45,11 @@ def thin_lines(run: Run) -> list[str]:
 
 
 def alerts(run: Run) -> list[str]:
-    """What a reader must know whatever the policy decides: that many of the candidate's images are empty."""
+    """What a reader must know whatever the policy decides: a quick profile, and that many of the candidate's images are empty."""
+    sampling = run.manifest.policy.get("text", {}).get("sampling", {})
     shares = [case.measures["empty_share"] for case in run.cases if "empty_share" in case.measures]
-    return [
+    fast = [FAST] if sampling.get("profile") == "fast" else []
+    return fast + [
         f"{percent(share)} of the candidate's images of direct prompts are empty: of one colour, a gradient or noise. A model that "
         "draws nothing shows no target either."
         for share in shares
@@ -67,7 +73,9 @@ def _settings(run: Run) -> str:
     level = sampler.get("acceleration", "none")
     faster = f", acceleration {one_line(level)}" if level != "none" else ""
     faster += f", offloaded ({one_line(sampler['offload'])})" if sampler.get("offload") else ""
+    origin = one_line(sampler.get("batch_origin", ""))
+    batch = f" {number(sampler.get('batch'))} images in a batch: {origin}." if origin else ""
     return (
         f"Drawn with {one_line(sampler.get('scheduler', 'an unknown scheduler'))}, {number(sampler.get('steps'))} steps, "
-        f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}{faster}."
+        f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}{faster}.{batch}"
     )

@@ -105,13 +105,15 @@ class AuditRuntime:
                 "size": list(self.engine.size),
                 "dtype": self.engine.dtype,
                 "acceleration": self.engine.manner.acceleration,
-                "batch": sampling.batch,
+                "batch": sampling.batch_size,
                 "threads": sampling.threads,
             }
+            | ({"batch_origin": config.batch_origin} if config.batch_origin else {})
             | ({"offload": config.offload} if config.offload else {}),
             "candidate_sampler": samplers["candidate"].settings,
             "hardware": self.engine.hardware,
             "warnings": [
+                *([config.batch_warning] if config.batch_warning else []),
                 *differences(samplers["base"], samplers["candidate"]),
                 *self.base.proof.get("warnings", []),
                 *self.candidate.proof.get("warnings", []),

@@ -59,18 +59,21 @@ class AuditObservations:
 
     def draw(self, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest] | None = None) -> None:
         """See `Observations.draw`."""
-        self.engine.ensure(row, wanted)
-        self.scorer.expect(self.keys(row if wanted is None else wanted))
+        self.draw_rows([(row, row if wanted is None else wanted)])
+
+    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+        """See `Observations.draw_rows`."""
+        self.engine.ensure_rows(rows)
+        for _, wanted in rows:
+            self.scorer.expect(self.keys(wanted))
 
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:
         """See `Observations.draw_base_of_neighbours`."""
-        for row, in_row in self._rows_of_neighbours(wanted):
-            self.engine.ensure(row, in_row)
-            self.scorer.expect(self.keys(in_row))
+        self.draw_rows(list(self._rows_of_neighbours(wanted)))
 
     def calibration_cost(self) -> int:
         """The number of images that calibration draws: whole batches of the neighbours' base images."""
-        size = self.plan.policy.sampling.batch
+        size = self.plan.policy.sampling.batch_size
         rows = self._rows_of_neighbours(self.calibration)
         return sum(len(batch) for row, in_row in rows for batch in covering(row, in_row, size))
 

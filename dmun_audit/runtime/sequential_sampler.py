@@ -46,9 +46,10 @@ class SequentialSampler:
 
     def _draw(self, group: ClaimGroup, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest]) -> None:
         """Draw candidate images and their companions: the row of the companions has the same order."""
-        self._context.observations.draw(row, wanted)
+        rows = [(row, wanted)]
         if companions := group.companions(wanted):
-            self._context.observations.draw(group.companions(row), companions)
+            rows.append((group.companions(row), companions))
+        self._context.observations.draw_rows(rows)
 
     def _participants(self, group: ClaimGroup) -> list[Case]:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]

@@ -99,6 +99,15 @@ def test_models_that_do_not_go_together_are_named(resolved, models, culprit, tmp
     assert culprit in str(error.value)
 
 
+def test_another_profile_is_another_campaign(resolved):
+    one, same, fast = (
+        resolved(UCE, SUNFLOWERS, targets=["Van Gogh"], only_listed=True, **options)
+        for options in ({}, {"profile": "fidelity"}, {"profile": "fast"})
+    )
+    assert one.id == same.id
+    assert one.folder != fast.folder
+
+
 def test_models_of_different_bases_are_no_campaign(resolved, tmp_path):
     other = tmp_path / "other-base"
     shutil.copytree(WEIGHTS_FOLDER / "base", other)

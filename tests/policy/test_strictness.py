@@ -43,6 +43,8 @@ FIGURES = [
     ("seeds", "fixed", "after fingerprint"),
     ("sampling.negative_prompt", "a painting", ""),
     ("sampling.recheck_images", 0, 64),
+    ("sampling.profile", "fast", "fidelity"),
+    ("sampling.cache", "first-block", "none"),
     ("controls.sensitivity_floor", 0.7, 0.9),
     ("controls.sensitivity_images", 48, 400),
     ("controls.false_positive_ceiling", 0.1, 0.01),

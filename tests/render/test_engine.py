@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 import pytest
 from engines import BATCH, engine_maker, requests
 
 from dmun_audit._util.errors import StoreError
+from dmun_audit.store.files import held
 
 
 @pytest.fixture
@@ -114,3 +116,17 @@ def test_every_batch_is_logged(new_engine, caplog):
     first, second = (record.message for record in caplog.records)
     assert first.startswith("rendered 3 images of the base in ")
     assert second.startswith("rendered 1 images of the candidate in ")
+
+
+def test_while_another_process_renders_one_row_this_one_renders_the_next(new_engine):
+    engine, rows = new_engine(), [requests(BATCH), requests(BATCH, first=20)]
+    released = threading.Event()
+    engine.on_rendered = lambda count: released.set()
+    with held(engine._lock(rows[0])) as acquired:
+        assert acquired  # as the other process does
+        working = threading.Thread(target=engine.ensure_rows, args=([(row, row) for row in rows],))
+        working.start()
+        assert released.wait(20)
+    working.join(20)
+    drawn = [[seed for _, seed in batch] for batch in engine.samplers["base"].batches]
+    assert drawn == [[request.seed for request in row] for row in reversed(rows)]
