@@ -1,4 +1,4 @@
-"""A renderer: a process of a cluster that holds the models of an audit and draws batches."""
+"""A renderer: a process of a cluster that holds the models of an audit, draws batches, and embeds images for the CLIP judge."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from dmun_audit import __version__
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.engines.models_to_load import ModelsToLoad
+from dmun_audit.judge.views import View, view_all
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render import devices
@@ -20,6 +21,7 @@ from dmun_audit.render import devices
 if TYPE_CHECKING:
     import numpy as np
 
+    from dmun_audit.judge.clip import ClipJudge
     from dmun_audit.models.probe import Probe
     from dmun_audit.render.engine import Engine
 
@@ -45,14 +47,26 @@ class Job:
 
 @dataclass(frozen=True)
 class Opened:
-    """A renderer that is ready. `probes` are those of the models, where there are any."""
+    """A renderer that is ready. `environment` decides its pixels, and `judging` its embeddings.
+
+    `probes` are those of the models, where there are any.
+    """
 
     host: str
     device: str
     environment: Mapping[str, str]
+    judging: Mapping[str, str]
     hardware: Mapping[str, object]
     probes: Mapping[Side, Probe]
     shares_store: bool
+
+
+@dataclass(frozen=True)
+class JudgeToOpen:
+    """A CLIP judge, with the digest that it has in the deciding process."""
+
+    reference: str
+    digest: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +89,7 @@ class Renderer:
         self._job = job
         self._engine: Engine | None = None
         self._shares_store = False
+        self._judges: dict[str, ClipJudge] = {}  # by reference
 
     def is_there(self) -> bool:
         """An answer, as soon as the process runs."""
@@ -96,6 +111,19 @@ class Renderer:
         except UsageError as error:
             return self._placed(error)
 
+    def embed(
+        self, judge: JudgeToOpen, keys: Sequence[str], views: Sequence[View], images: Sequence[np.ndarray] | None
+    ) -> np.ndarray | UsageError | None:
+        """Unit vectors (n, d) float32 of the images of `keys`, each changed by the `views` in turn.
+
+        The images are read from the store if they are not given. None where it lacks one of them. The error is a LoadError where
+        the judge cannot be opened, or is not that of the deciding process.
+        """
+        try:
+            return self._embed(judge, keys, views, images)
+        except UsageError as error:
+            return self._placed(error)
+
     def _open(self) -> Opened:
         job = self._job
         if job.version != __version__:
@@ -109,7 +137,7 @@ class Renderer:
         devices.let_idle_threads_sleep()
         from dmun_audit.models.external_images import join_session
         from dmun_audit.render.engine import Engine
-        from dmun_audit.store.environment import rendering_environment
+        from dmun_audit.store.environment import judging_environment, rendering_environment
         from dmun_audit.store.images import ImageStore
 
         devices.use_threads(job.sampling.threads)
@@ -127,7 +155,13 @@ class Renderer:
         self._shares_store = job.token.is_file()
         probes = {side: model.probe for side, model in models.items() if model.probe is not None}
         return Opened(
-            platform.node(), device, rendering_environment(device), devices.describe_hardware(), probes, self._shares_store
+            platform.node(),
+            device,
+            rendering_environment(device),
+            judging_environment(device),
+            devices.describe_hardware(),
+            probes,
+            self._shares_store,
         )
 
     def _render(
@@ -152,6 +186,31 @@ class Renderer:
                     returned.append((request, image, place))
             parts.append(Part(slots, new, time.monotonic() - started, returned))
         return parts
+
+    def _embed(
+        self, judge: JudgeToOpen, keys: Sequence[str], views: Sequence[View], images: Sequence[np.ndarray] | None
+    ) -> np.ndarray | None:
+        assert self._engine is not None
+        read = [self._engine.store.read(key) for key in keys] if images is None else images
+        seen = [image for image in read if image is not None]
+        if len(seen) < len(keys):
+            return None
+        return self._judge(judge).embed_images(view_all(views, seen))
+
+    def _judge(self, wanted: JudgeToOpen) -> ClipJudge:
+        """The judge, opened when it is first asked."""
+        if wanted.reference not in self._judges:
+            from dmun_audit.judge.clip import ClipJudge
+
+            judge = ClipJudge(wanted.reference, devices.choose_device())
+            if judge.digest != wanted.digest:
+                raise LoadError(
+                    f"judge {wanted.reference!r} is another one for a renderer than for this process",
+                    f"digest {judge.digest[:16]}… there, {wanted.digest[:16]}… here",
+                    "put the same files on all machines, and install the same versions there",
+                )
+            self._judges[wanted.reference] = judge
+        return self._judges[wanted.reference]
 
     def _placed(self, error: UsageError) -> UsageError:
         """The error, with the name of the machine where it is another one than the user's."""

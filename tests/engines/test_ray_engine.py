@@ -1,4 +1,4 @@
-"""The Ray engine beside the local one: stored images are drawn again and compared, and lost ones come back."""
+"""The Ray engine beside the local one: stored images are drawn again and compared, lost ones come back, all are embedded."""
 
 import dataclasses
 import os
@@ -11,6 +11,7 @@ from dmun_audit._util.errors import LoadError, StoreError
 from dmun_audit.engines import ray_engine
 from dmun_audit.engines.cluster import Cluster
 from dmun_audit.engines.ray_engine import RayEngine
+from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
@@ -22,7 +23,7 @@ LONG_AGO = (1_000_000_000, 1_000_000_000)
 
 
 @pytest.mark.slow
-def test_rechecks_and_lost_images_are_those_of_the_local_engine(ray_address, here, tmp_path):
+def test_rechecks_lost_images_and_embeddings_are_those_of_the_local_engine(ray_address, here, tmp_path):
     to_load, models = here
     store = ImageStore(tmp_path)
     local = Engine(models, SAMPLING, store)
@@ -42,6 +43,10 @@ def test_rechecks_and_lost_images_are_those_of_the_local_engine(ray_address, her
         store.path(keys[1]).unlink()
         assert all(np.array_equal(one, other) for one, other in zip(engine.images(ROW[:2]), images[:2], strict=True))
         assert (engine.rendered, rendered) == (1, [1])
+        judge = ClipJudge("atelier:judge")
+        store.path(keys[0]).unlink()  # no renderer can read it: it is drawn again and sent
+        assert np.array_equal(engine.embed(judge, keys[:2], ()), judge.embed_images(images[:2]))
+        assert engine.rendered == 2
         store.write(keys[3], np.roll(images[3], 8, axis=0), {"place": store.stored(keys[3]).facts["place"]})
         os.utime(store.path(keys[3]), LONG_AGO)
         with pytest.raises(StoreError, match="is not what the base draws"):
@@ -50,6 +55,9 @@ def test_rechecks_and_lost_images_are_those_of_the_local_engine(ray_address, her
         with pytest.raises(LoadError, match="draw different images") as caught:
             engine._confirm(other)
         assert caught.value.why.endswith("and '9' on another")
+        other = dataclasses.replace(engine._opened, host="another", judging={"torchvision": "9"})
+        with pytest.raises(LoadError, match="judge images differently"):
+            engine._confirm(other)
 
 
 @pytest.mark.slow
