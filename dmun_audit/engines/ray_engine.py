@@ -58,11 +58,15 @@ class RayEngine(Engine):
         self._opened: Opened | None = None  # the first renderer
         folder = store.folder.absolute()
         self._token = folder / "nodes" / uuid.uuid4().hex
-        write_atomically(self._token, b"")
+        write_atomically(self._token, b"{}")
         weights = {side: model.weights_digest for side, model in models.items()}
-        job = Job(to_load, sampling, weights, folder, self._token, Path.cwd(), platform.node(), session_id())
+        name, url = self._token.relative_to(folder).as_posix(), store.remote.url if store.remote else ""
+        job = Job(to_load, sampling, weights, folder, self._token, Path.cwd(), platform.node(), session_id(), url)
         with ExitStack() as opening:
             opening.callback(_remove, self._token)
+            if store.remote:
+                opening.callback(store.remote.remove, name)
+                store.remote.write({name: b"{}"})
             self._renderers = Renderers(cluster, job, self._confirm)
             opening.callback(self._renderers.close)
             self._renderers.open_first()

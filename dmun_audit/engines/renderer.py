@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from dmun_audit.judge.clip import ClipJudge
     from dmun_audit.models.probe import Probe
     from dmun_audit.render.engine import Engine
+    from dmun_audit.store.images import ImageStore
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Job:
     """What a renderer needs to draw for an audit.
 
     `weights` are the digests of the weights as the deciding process loaded them. `folder` is that process's current folder.
-    `token` is the file that it wrote into the store, with a random name. `session` is its `external_images.session_id`.
+    `token` is the file that it wrote into the store, with a random name. `url` is that of the store's remote part, if it has one, and
+    holds the token too. `session` is its `external_images.session_id`.
     """
 
     models: ModelsToLoad
@@ -42,6 +47,7 @@ class Job:
     folder: Path
     host: str
     session: str
+    url: str = ""
     version: str = __version__
 
 
@@ -138,7 +144,6 @@ class Renderer:
         from dmun_audit.models.external_images import join_session
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.environment import judging_environment, rendering_environment
-        from dmun_audit.store.images import ImageStore
 
         devices.use_threads(job.sampling.threads)
         join_session(job.session)
@@ -151,8 +156,8 @@ class Renderer:
                     f"digest {model.weights_digest[:16]}… there, {job.weights[side][:16]}… here",
                     "put the same files on all machines",
                 )
-        self._engine = Engine(models, job.sampling, ImageStore(job.store))
-        self._shares_store = job.token.is_file()
+        store, self._shares_store = self._store()
+        self._engine = Engine(models, job.sampling, store)
         probes = {side: model.probe for side, model in models.items() if model.probe is not None}
         return Opened(
             platform.node(),
@@ -163,6 +168,22 @@ class Renderer:
             probes,
             self._shares_store,
         )
+
+    def _store(self) -> tuple[ImageStore, bool]:
+        """The store, and whether it is that of the deciding process: the same folder, or the same URL."""
+        from dmun_audit.store.images import ImageStore
+        from dmun_audit.store.remote import local_part
+
+        job = self._job
+        if job.url and not job.token.is_file():
+            try:
+                store = ImageStore(local_part(job.url))
+                name = f"{job.token.parent.name}/{job.token.name}"
+                if store.remote and name in store.remote.read([name]):
+                    return store, True
+            except UsageError as error:
+                logger.warning("this renderer cannot open %s, and sends its images: %s", job.url, error.in_a_line)
+        return ImageStore(job.store), job.token.is_file()
 
     def _render(
         self, batch: Sequence[ImageRequest], missing: Sequence[ImageRequest], keys: Sequence[str], stores: bool

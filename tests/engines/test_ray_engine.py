@@ -16,6 +16,7 @@ from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore
+from dmun_audit.store.remote import local_part
 
 SAMPLING = Sampling(steps=1, guidance=1.0, batch=2, threads=1, dtype="float32", recheck_images=8)
 ROW = [ImageRequest("base", "a house", seed, seed) for seed in range(4)]
@@ -58,6 +59,30 @@ def test_rechecks_lost_images_and_embeddings_are_those_of_the_local_engine(ray_a
         other = dataclasses.replace(engine._opened, host="another", judging={"torchvision": "9"})
         with pytest.raises(LoadError, match="judge images differently"):
             engine._confirm(other)
+
+
+@pytest.mark.slow
+def test_renderers_of_another_machine_write_and_judge_images_at_the_url_of_the_store(ray_address, here, tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_engine, "write_atomically", lambda path, data: None)  # the file that renderers look for in the folder
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "this-machine"))
+    to_load, models = here
+    store, local = (
+        ImageStore(local_part(f"file://{tmp_path / 'bucket'}")),
+        Engine(models, SAMPLING, ImageStore(tmp_path / "local")),
+    )
+    judge = ClipJudge("atelier:judge")
+    with closing(Cluster("ray", 1)) as cluster, closing(RayEngine(cluster, to_load, models, SAMPLING, store)) as engine:
+        assert engine._opened.shares_store
+        engine.ensure(ROW)
+        keys = [engine.key(request) for request in ROW]
+        assert not (store.folder / "images").exists()
+        vectors = engine.embed(judge, keys, ())
+        assert not (store.folder / "images").exists()
+        images = engine.images(ROW)
+    local.ensure(ROW)
+    assert all(np.array_equal(one, other) for one, other in zip(images, local.images(ROW), strict=True))
+    assert np.array_equal(vectors, judge.embed_images(images))
+    assert not list((tmp_path / "bucket" / "nodes").iterdir())
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore
+from dmun_audit.store.remote import local_part
 
 SAMPLING = Sampling(steps=1, guidance=1.0, batch=2, threads=1, dtype="float32")
 BATCH = tuple(ImageRequest(side, "a house", seed, seed) for side in ("base", "candidate") for seed in (1,))
@@ -63,6 +64,31 @@ def test_a_renderer_that_does_not_see_the_store_returns_the_images(job, local):
     local.ensure(BATCH)
     assert all(np.array_equal(one, other) for one, other in zip(images, local.images(BATCH), strict=True))
     assert not (job.store / "images").exists()
+
+
+def test_a_renderer_on_another_machine_writes_to_the_url_of_the_store(job, local, tmp_path, monkeypatch):
+    url = f"file://{tmp_path / 'bucket'}"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "this-machine"))
+    here = ImageStore(local_part(url))
+    here.remote.write({"nodes/token": b"{}"})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another-machine"))
+    renderer = Renderer(dataclasses.replace(job, store=here.folder, token=here.folder / "nodes" / "token", url=url))
+    assert renderer.open().shares_store
+    parts = renderer.render(BATCH, BATCH, keys(local), True)
+    assert [part.images for part in parts] == [[], []]
+    local.ensure(BATCH)
+    here.fetch(keys(local))
+    assert [here.path(key).read_bytes() for key in keys(local)] == [local.store.path(key).read_bytes() for key in keys(local)]
+
+
+def test_a_renderer_that_cannot_open_the_url_returns_the_images(job, local, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    job.token.unlink()
+    renderer = Renderer(dataclasses.replace(job, url="nothing-opens-this://bucket"))
+    assert not renderer.open().shares_store
+    assert "cannot open nothing-opens-this://bucket, and sends its images" in caplog.text
+    parts = renderer.render(BATCH, BATCH, keys(local), True)
+    assert [len(part.images) for part in parts] == [1, 1]
 
 
 def test_a_renderer_embeds_stored_images_in_a_view_as_this_process_would(job, local):
