@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 
 import fsspec
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.store import remote
+from dmun_audit.store.attempts import Attempt, AttemptLog
 from dmun_audit.store.images import ImageStore
 from dmun_audit.store.probes import ProbeStore
 from dmun_audit.store.remote import is_url, local_part, remote_of
 
+ATTEMPT = Attempt("1" * 64, "2026-11-20T10:00:00Z", "run", "Van Gogh", "release", "p" * 64, "d" * 64, 5, "after fingerprint")
 KEYS = [f"{number:064x}" for number in range(3)]
 
 
@@ -129,6 +132,16 @@ def test_machines_share_the_first_probe_of_a_digest(machine, url):
     first, other = np.arange(3, dtype=np.float32), np.ones(3, np.float32)
     ProbeStore(machine("here", url).folder).first("digest", {}, first)
     assert np.array_equal(ProbeStore(machine("there", url).folder).first("digest", {}, other), first)
+
+
+def test_machines_share_the_log_of_attempts_on_the_same_weights(machine, url):
+    logs = [AttemptLog(machine(name, url).folder, "a" * 64) for name in ("here", "there")]
+    attempts = [replace(ATTEMPT, audit_hash=letter * 64, began=began) for letter, began in (("b", "earlier"), ("c", "later"))]
+    for log, attempt in zip(logs, attempts, strict=True):
+        log.append(attempt)
+    logs[1].append(replace(attempts[1], verdict="PASS"))
+    for log in logs:
+        assert log.attempts() == [attempts[0], replace(attempts[1], verdict="PASS")]
 
 
 def test_a_folder_is_no_url_and_a_url_names_a_place(tmp_path):
