@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from dmun_audit._util.hashing import digest, digest_bytes
-from dmun_audit.store.files import require_writable, write_atomically
+from dmun_audit.store.files import reported, require_writable, write_atomically
 from dmun_audit.store.remote import remote_of
 
 FORMAT = 2  # raise it when the same key would stand for other pixels, or a file would say something else about itself
@@ -138,6 +138,7 @@ class ImageStore:
         left = [key for key in keys if _name(key) not in names and self.written(key) < listed and self._is_whole(key)]
         for start in range(0, len(left), _AT_ONCE):
             self.remote.write({_name(key): self.path(key).read_bytes() for key in left[start : start + _AT_ONCE]})
+        names.update(map(_name, left))
 
     def fetch(self, keys: Sequence[str]) -> None:
         """Fetch those of these images that this machine lacks, if the remote part has them."""
@@ -151,7 +152,8 @@ class ImageStore:
             return
         for name, data in self.remote.read(map(_name, keys)).items():
             write_atomically(self.folder / name, data)
-            os.utime(self.folder / name, (self._opened - _EARLIER, self._opened - _EARLIER))
+            with reported(self.folder / name):
+                os.utime(self.folder / name, (self._opened - _EARLIER, self._opened - _EARLIER))
 
     def read(self, key: str) -> np.ndarray | None:
         """The pixels of `key`, or None where there are none. See `stored`."""

@@ -37,12 +37,18 @@ def is_url(text: str) -> bool:
 def local_part(url: str) -> Path:
     """The folder of this machine for the store at `url`. It is in the user's cache folder, and is made if it does not exist.
 
-    Raises UsageError for a URL without a bucket or folder, and where the package for it is not installed.
+    Raises UsageError for a URL without a bucket or folder, or with a password, and where the package for it is not installed.
     """
     url = url.rstrip("/")
     found = _URL.fullmatch(url)
     if found is None or not found[2].strip("/"):
         raise UsageError(f"--store={url} names no place", "a bucket or a folder is missing", "write s3://BUCKET/PREFIX")
+    if re.match(r"[^/]*:[^/]*@", found[2]):
+        raise UsageError(
+            f"--store={found[1]}://… holds a password",
+            "the URL of the store stands in the run folder",
+            "leave the password out, and give it as the tools of the storage expect it",
+        )
     package = PACKAGES.get(found[1].lower(), "fsspec")
     if importlib.util.find_spec(package) is None:
         raise UsageError(
@@ -159,6 +165,8 @@ class Remote:
 def _remedy(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "create the bucket, or correct its name"
+    if isinstance(error, ImportError | ValueError):
+        return "write a URL that fsspec can open, such as s3://BUCKET/PREFIX, and install the package for it"
     if isinstance(error, PermissionError) or "credential" in f"{type(error).__name__} {error}".lower():
         return "give credentials that may list, read and write there, as the tools of the storage expect them"
     return "check the network, the address of the storage and your credentials"

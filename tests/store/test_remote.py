@@ -155,6 +155,9 @@ def test_a_folder_is_no_url_and_a_url_names_a_place(tmp_path):
     ]
     with pytest.raises(UsageError, match="names no place"):
         local_part("s3://")
+    with pytest.raises(UsageError, match="holds a password") as caught:
+        local_part("ftp://me:hunter2@host/folder")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_kind_of_storage_whose_package_is_missing_is_one_error(monkeypatch):
@@ -185,6 +188,13 @@ def test_an_error_of_the_storage_is_told_once_with_what_to_do(s3, tmp_path, url,
     assert last.startswith(f"dmun_audit._util.errors.StoreError: cannot write to {url}")
     assert words in last
     assert remedy in last
+
+
+@pytest.mark.parametrize("url", ["nothing-opens-this://bucket/x", "abfs://bucket/x"])
+def test_a_url_that_nothing_here_opens_is_one_error(machine, url):
+    with pytest.raises(StoreError, match="cannot write to") as caught:
+        machine("here", url).require_writable()
+    assert caught.value.remedy.startswith("write a URL that fsspec can open")
 
 
 def test_a_store_that_is_a_folder_imports_no_fsspec(tmp_path):
