@@ -1,5 +1,6 @@
 """A real S3 server on this machine, for stores in object storage."""
 
+import logging
 import os
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ def s3_server(bucket):
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request otherwise
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     try:

@@ -63,12 +63,12 @@ def local_part(url: str) -> Path:
 
 
 def remote_of(folder: Path) -> Remote | None:
-    """The remote part of the store whose folder of this machine is `folder`; None where it has none."""
+    """The remote part of the store whose folder of this machine is `folder`; None where it has none, or cannot be read at all."""
     try:
         value = json.loads((folder / _MARK).read_bytes())
-    except FileNotFoundError:
+    except OSError:
         return None
-    except (OSError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or not isinstance(value.get("url"), str):
         raise StoreError(f"{folder / _MARK} does not hold the URL of a store", "it is damaged", "delete it and give --store=URL")
