@@ -159,7 +159,7 @@ def audit(
         unrelated: A file with plain prompts far from the target, one in each line; by default a list that ships with the
             package.
         audit_dir: The run folder; by default a folder under audit-runs/.
-        store: The store of images and embeddings; by default in the user's cache folder.
+        store: The store of images and embeddings: a folder, or a URL such as s3://BUCKET/PREFIX; by default in the user's cache folder.
         audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says. Reports say that it was chosen.
         nonce: A text from outside that nobody could know before the candidate was final, such as a public beacon's value: drawn
             seeds and fresh prompts follow from it too.

@@ -111,7 +111,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "help": "folder for the table of several models, campaign.md and campaign.json (default: audit-runs/campaign-<hash>)",
         },
     ),
-    ("store", {"metavar": "DIR", "help": "store of images and embeddings (default: in the user's cache folder)"}),
+    (
+        "store",
+        {
+            "metavar": "DIR",
+            "help": "store of images and embeddings: a folder, or a URL such as s3://BUCKET/PREFIX (default: in the user's cache folder)",
+        },
+    ),
     (
         "engine",
         {

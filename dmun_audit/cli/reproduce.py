@@ -16,7 +16,6 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--audit-dir", type=Path, help="the new run folder; default: RUN-reproduced")
     parser.add_argument(
         "--store",
-        type=Path,
         help="store of images; default: a new one beside the new run folder, so that every image is drawn anew",
     )
     parser.add_argument(

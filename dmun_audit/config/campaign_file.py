@@ -15,6 +15,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit._util.untrusted import read_within
 from dmun_audit.config.campaign import NamedModel
 from dmun_audit.config.options import Options
+from dmun_audit.store.remote import is_url
 
 MOST_BYTES = 1_000_000
 NO_KEYS = frozenset({"ini_base", "root", "world"})
@@ -113,7 +114,7 @@ def _checked(path: Path, key: str, value: Any) -> Any:
 
 
 def _path_of(folder: Path, key: str, value: Any) -> Any:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or (key == "store" and is_url(value)):
         return value
     if key in PATHS:
         return _beside(folder, value)

@@ -14,6 +14,7 @@ from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models.references import ModelReference
 from dmun_audit.policy import Policy
+from dmun_audit.store.remote import is_url, local_part
 
 FIDELITY = "fidelity"
 PROFILES = (FIDELITY, "fast")
@@ -54,13 +55,15 @@ class Options:
 
 
 def store_of(options: Options) -> Path:
-    """The folder of the store: the given one, else one in the user's cache folder."""
-    return expanded(options.store, f"--store={options.store}") if options.store else default_store()
+    """The folder of the store: the given one, that of this machine for a given URL, else one in the user's cache folder."""
+    return store_named(options.store)
 
 
-def default_store() -> Path:
-    """The store in the user's cache folder."""
-    return Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
+def store_named(text: str | None) -> Path:
+    """The folder of the store that `text` names as `--store` does. See `local_part` for errors of a URL."""
+    if text and is_url(text):
+        return local_part(text)
+    return expanded(text, f"--store={text}") if text else Path(platformdirs.user_cache_dir("dmun_audit")) / "store"
 
 
 def is_lost(value: Any) -> bool:

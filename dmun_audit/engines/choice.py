@@ -12,7 +12,7 @@ from dmun_audit.render import devices
 LOCAL = "local"
 RAY = "ray"
 _ADDRESS = re.compile(r"ray://(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d{1,5}")
-OFFLOADS = ("model", "sequential")
+OFFLOADS: dict[str, devices.Offload] = {"model": "model", "sequential": "sequential"}
 REMEDY = "pip install 'dmun_audit[ray]', or leave --engine out"
 
 
@@ -34,11 +34,12 @@ def check_engine(engine: str, in_memory: Collection[str] = ()) -> None:
         )
 
 
-def check_offload(offload: str | None, engine: str, kind: str) -> None:
-    """Raise UsageError for an `--offload` that cannot be done here. `kind` is that of the candidate's reference."""
+def check_offload(offload: str | None, engine: str, kind: str) -> devices.Offload | None:
+    """The way to offload. Raises UsageError for one that cannot be done here. `kind` is that of the candidate's reference."""
     if offload is None:
-        return
-    if offload not in OFFLOADS:
+        return None
+    way = OFFLOADS.get(offload)
+    if way is None:
         raise UsageError(f"--offload={offload} is no way to offload", "", f"write {' or '.join(OFFLOADS)}")
     if engine != LOCAL:
         raise UsageError(
@@ -58,6 +59,7 @@ def check_offload(offload: str | None, engine: str, kind: str) -> None:
             "torch sees none here, and models are in main memory already",
             "leave --offload out, or install torch with CUDA or ROCm",
         )
+    return way
 
 
 def refuse_workers(engine: str) -> None:

@@ -1,37 +1,27 @@
-"""The renderers of one audit: started as they are needed, replaced when they die, each with one batch at a time."""
+"""The renderers of one audit: started as they are needed, replaced when they die, each with one task at a time."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.engines.cluster import Cluster, loss, task_error
-from dmun_audit.engines.renderer import Job, Opened, Part, Renderer
-from dmun_audit.plan.case import ImageRequest
+from dmun_audit.engines.renderer import Job, Opened, Renderer
+from dmun_audit.engines.tasks import Task
 
-TRIES = 4  # a batch, or the start of a renderer, may be lost so often less one
+TRIES = 4  # a task, or the start of a renderer, may be lost so often less one
 PATIENCE = 600.0  # seconds until the first renderer must run: a cluster may have to start a machine
 SLICE = 5.0  # seconds between two looks at what does not answer
 
+AnyTask = TypeVar("AnyTask", bound=Task)
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False)
-class Task:
-    """A batch to draw: see `Renderer.render`. `held` is let go when the images are stored, or when the task is given up."""
-
-    batch: tuple[ImageRequest, ...]
-    missing: list[ImageRequest]
-    keys: list[str]
-    stores: bool
-    held: ExitStack = field(default_factory=ExitStack)
-    tries: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +41,7 @@ class Renderers:
         self._confirm = confirm
         self._free: list[Any] = []
         self._opening: dict[Any, _Opening] = {}  # by the future of `open`
-        self._drawing: dict[Any, tuple[Any, Task]] = {}  # renderer and task by the future of `render`
+        self._busy: dict[Any, tuple[Any, Task]] = {}  # renderer and task by the future of the result
         self._lost_starts = 0  # since a renderer opened last
 
     def open_first(self) -> None:
@@ -60,63 +50,63 @@ class Renderers:
             self._start(1)
             self._wait([])
 
-    def render(self, tasks: Iterable[Task], most: int) -> Iterator[tuple[Task, list[Part]]]:
-        """Draw these tasks, at most `most` of them, and yield each with its parts as soon as it is drawn.
+    def run(self, tasks: Iterable[AnyTask], most: int) -> Iterator[tuple[AnyTask, Any]]:
+        """Run these tasks, at most `most` of them, and yield each with its result as soon as it is there.
 
         A task is taken from `tasks` when a renderer is free for it, and one more ahead. Raises the errors of renderers, and
         UsageError where renderers die again and again.
         """
-        coming, waiting, mine = iter(tasks), deque[Task](), set[int]()
+        coming, waiting, mine = iter(tasks), deque[AnyTask](), dict[int, AnyTask]()
         while True:
             while self._free and (waiting or _take(coming, waiting)):
                 task = waiting.popleft()
                 actor = self._free.pop()
-                mine.add(id(task))
+                mine[id(task)] = task
                 most -= task.tries == 0
-                self._drawing[actor.render.remote(task.batch, task.missing, task.keys, task.stores)] = actor, task
+                self._busy[task.start(actor)] = actor, task
             if waiting or _take(coming, waiting):
                 self._start(max(most, len(waiting)))
-            if not waiting and not any(id(task) in mine for _, task in self._drawing.values()):
+            if not waiting and not any(id(task) in mine for _, task in self._busy.values()):
                 return
-            for task, result in self._wait(waiting):
-                if id(task) not in mine:
+            for done, result in self._wait(waiting):
+                if id(done) not in mine:
                     continue  # of an earlier call, which ended with an error
                 if isinstance(result, UsageError):
                     raise result
-                yield task, result
+                yield mine[id(done)], result
 
     def close(self) -> None:
         """End all renderers."""
         for actor in [
             *self._free,
             *(each.actor for each in self._opening.values()),
-            *(each for each, _ in self._drawing.values()),
+            *(each for each, _ in self._busy.values()),
         ]:
             self._end(actor)
-        self._free, self._opening, self._drawing = [], {}, {}
+        self._free, self._opening, self._busy = [], {}, {}
 
     def _start(self, wanted: int) -> None:
         """Start renderers until `wanted` are opening, as far as the cluster has room."""
-        while len(self._opening) < wanted and len(self._free) + len(self._opening) + len(self._drawing) < self._cluster.most:
+        while len(self._opening) < wanted and len(self._free) + len(self._opening) + len(self._busy) < self._cluster.most:
             actor = self._cluster.start(self._kind, self._job)
             running = actor.is_there.remote()  # an actor answers in order: this comes before the models are loaded
             self._opening[actor.open.remote()] = _Opening(actor, running, time.monotonic())
 
-    def _wait(self, again: deque[Task] | list[Task]) -> list[tuple[Task, list[Part] | UsageError]]:
+    def _wait(self, again: MutableSequence[Any]) -> list[tuple[Task, Any]]:
         """Wait until something happens. Returns tasks that are done; tasks that were lost go to the front of `again`."""
         import ray
 
-        done, _ = ray.wait([*self._drawing, *self._opening], num_returns=1, timeout=SLICE)
+        done, _ = ray.wait([*self._busy, *self._opening], num_returns=1, timeout=SLICE)
         if not done:
             self._refuse_to_wait_forever()
-        drawn = []
+        results = []
         for future in done:
             if future in self._opening:
                 self._opened(self._opening.pop(future).actor, future)
                 continue
-            actor, task = self._drawing.pop(future)
+            actor, task = self._busy.pop(future)
             try:
-                drawn.append((task, ray.get(future)))
+                results.append((task, ray.get(future)))
                 self._free.append(actor)
             except task_error() as error:  # what the libraries raise, as it would be raised here
                 self._free.append(actor)
@@ -124,11 +114,13 @@ class Renderers:
             except loss() as error:
                 self._end(actor)
                 task.tries += 1
-                logger.warning("a renderer was lost while it drew a batch, which is drawn again: %s", _first_line(error))
+                logger.warning(
+                    "a renderer was lost while it %s a batch, which another one does again: %s", task.done, _first_line(error)
+                )
                 if task.tries >= TRIES:
-                    raise _dying(f"{task.tries} renderers died while they drew the same batch", error) from None
+                    raise _dying(f"{task.tries} renderers died while they {task.done} the same batch", error) from None
                 again.insert(0, task)
-        return drawn
+        return results
 
     def _opened(self, actor: Any, future: Any) -> None:
         import ray
@@ -166,10 +158,10 @@ class Renderers:
         self._free.append(actor)
 
     def _refuse_to_wait_forever(self) -> None:
-        """Raise UsageError if nothing is drawn or loaded, because the cluster starts no renderer."""
+        """Raise UsageError if no renderer works or loads, because the cluster starts none."""
         import ray
 
-        if self._drawing or self._free or not self._opening:
+        if self._busy or self._free or not self._opening:
             return
         waiting = list(self._opening.values())
         running, _ = ray.wait([each.running for each in waiting], num_returns=1, timeout=0)
@@ -186,7 +178,7 @@ class Renderers:
             self._cluster.end(actor)
 
 
-def _take(coming: Iterator[Task], waiting: deque[Task]) -> bool:
+def _take(coming: Iterator[AnyTask], waiting: deque[AnyTask]) -> bool:
     """Move one task from `coming` to `waiting`. Returns whether there was one."""
     task = next(coming, None)
     if task is not None:
@@ -198,7 +190,7 @@ def _dying(what: str, error: Exception) -> UsageError:
     return UsageError(
         what,
         _first_line(error),
-        "look at Ray's logs and at the memory of the nodes: every renderer holds both models. Run again afterwards: stored images are kept",
+        "look at Ray's logs and at the memory of the nodes: every renderer holds both models and the judge. Run again afterwards: stored images are kept",
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+BATCH_SIZE = 32  # images or texts of a CLIP model
+
 
 def encode_in_batches(encode: Callable[[list[Any]], Any], items: Sequence[Any], size: int) -> np.ndarray:
     """Rows (n, …) float32 of n ≥ 1 items, encoded in batches of exactly `size`.

@@ -9,12 +9,10 @@ import numpy as np
 
 from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.hashing import digest, digest_bytes
-from dmun_audit.judge.batches import encode_in_batches
+from dmun_audit.judge.batches import BATCH_SIZE, encode_in_batches
 from dmun_audit.judge.open_clip_models import open_model
 from dmun_audit.judge.preprocessing import preparation
 from dmun_audit.judge.reference import clip_parts
-
-BATCH_SIZE = 32
 
 
 class ClipJudge:

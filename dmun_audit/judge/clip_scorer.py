@@ -11,11 +11,13 @@ import numpy as np
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
+from dmun_audit.judge.batches import BATCH_SIZE
 from dmun_audit.judge.calibration import calibrated_threshold
-from dmun_audit.judge.clip import BATCH_SIZE, ClipJudge
+from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import LOWEST_THRESHOLD, THRESHOLD_CAP, Threshold, clip_scores, label_shares
+from dmun_audit.judge.embedder import Embedder
 from dmun_audit.judge.protocol import ScoreScale, StoredImageDetector
-from dmun_audit.judge.views import View
+from dmun_audit.judge.views import View, view_all
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.store.embeddings import EmbeddingStore
 
@@ -28,7 +30,8 @@ class ClipScorer:
     """A `StoredImageDetector` that embeds each image once, and keeps the embedding in the store.
 
     If there is a `detector`, it gives the target scores; the CLIP model still classifies nearby concepts and scores prompts.
-    `read` gives the pixels (height, width, 3) uint8 of the images of some keys.
+    `read` gives the pixels (height, width, 3) uint8 of the images of some keys. If there is an `elsewhere`, it embeds in place of
+    this process, and `store` holds the embeddings of its environment.
     """
 
     def __init__(
@@ -38,15 +41,17 @@ class ClipScorer:
         store: EmbeddingStore,
         read: Callable[[Sequence[str]], list[np.ndarray]],
         detector: StoredImageDetector | None = None,
+        elsewhere: Embedder | None = None,
     ) -> None:
         self.judge = judge
         self.dossier = dossier
         self.detector = detector
         self._store = store
         self._read = read
+        self._elsewhere = elsewhere
         self._embeddings: dict[str, np.ndarray] = {}
         self._expected: dict[str, None] = {}  # keys, in order
-        self._view = ""
+        self._views: tuple[View, ...] = ()
         self._through: dict[str, ClipScorer] = {}
         target = dossier.target
         rivals = [c.label for c in dossier.concepts if c.kind == target.kind and c.role != "erase" and not c.may_contain_target]
@@ -63,22 +68,24 @@ class ClipScorer:
         if self.detector:
             return self.detector.digest
         own = digest([self.judge.digest, "labels", self._labels])
-        return digest([own, "view", self._view]) if self._view else own
+        return digest([own, "view", " ".join(view.name for view in self._views)]) if self._views else own
 
     def embeddings(self, keys: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of the n ≥ 1 images of `keys`. Raises LoadError where one is not finite."""
         new = list(dict.fromkeys(key for key in keys if key not in self._embeddings))
         if new:
             self._forget(new)
-            others = list(islice(self._expected, -len(new) % BATCH_SIZE))
+            at_once = self._elsewhere.images_at_once if self._elsewhere else BATCH_SIZE
+            others = list(islice(self._expected, -len(new) % at_once))
             self._forget(others)
-            self._embeddings |= self._store.complete([*new, *others], self._embed, BATCH_SIZE)
+            self._embeddings |= self._store.complete([*new, *others], self._embed, at_once)
         return np.stack([self._embeddings[key] for key in keys])
 
     def expect(self, keys: Sequence[str]) -> None:
         """Tell it of images that are stored now and will be asked for later.
 
         The model computes whole batches. Expected images fill the rest of a batch, which would be computed for nothing otherwise.
+        On a cluster, they fill a batch for each process.
         """
         self._expected |= dict.fromkeys(key for key in keys if key not in self._embeddings)
         for seen in self._through.values():
@@ -90,7 +97,10 @@ class ClipScorer:
 
     def _embed(self, keys: list[str]) -> np.ndarray:
         start = perf_counter()
-        vectors = self.judge.embed_images(self._read(keys))
+        if self._elsewhere:
+            vectors = self._elsewhere.embed(self.judge, keys, self._views)
+        else:
+            vectors = self.judge.embed_images(view_all(self._views, self._read(keys)))
         if not np.isfinite(vectors).all():
             raise LoadError(
                 f"judge {self.judge.reference!r} gives embeddings that are not finite",
@@ -116,8 +126,8 @@ class ClipScorer:
         if view.name not in self._through:
             store = self._store.of_judge(digest([self._store.judge, "view", view.name]))
             detector = self.detector.through(view) if self.detector else None
-            seen = ClipScorer(self.judge, self.dossier, store, view.reader(self._read), detector)
-            seen._view = f"{self._view} {view.name}".strip()
+            seen = ClipScorer(self.judge, self.dossier, store, self._read, detector, self._elsewhere)
+            seen._views = (*self._views, view)
             seen.expect(list(self._expected))
             self._through[view.name] = seen
         return self._through[view.name]

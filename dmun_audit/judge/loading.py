@@ -14,6 +14,7 @@ from dmun_audit._util.errors import LoadError
 from dmun_audit.judge.cached_detector import CachedDetector
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.clip_scorer import ClipScorer
+from dmun_audit.judge.embedder import Embedder
 from dmun_audit.judge.kinds import detector_kinds, parse_judge
 from dmun_audit.judge.prompt_judge import PromptJudge, check_prompt_judge
 from dmun_audit.judge.protocol import Network, StoredImageDetector
@@ -29,13 +30,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class JudgeLoader:
-    """Loads judges on one torch device, and keeps their networks.
+    """Loads judges on one torch device, and keeps their networks. `elsewhere` embeds images for CLIP judges in its place.
 
     In its methods, `store` is the store's folder, and `read` gives the pixels (height, width, 3) uint8 of the images of some
     keys. Every method raises LoadError where a judge cannot be loaded.
     """
 
     device: str
+    elsewhere: Embedder | None = None
     _clip_models: dict[str, ClipJudge] = field(default_factory=dict)
     _networks: dict[tuple[str, str], Network] = field(default_factory=dict)  # by kind and source
 
@@ -54,7 +56,8 @@ class JudgeLoader:
         """The CLIP model `judge` as the scorer of a dossier. If a `detector` is named, it detects the target in its place."""
         model = self.clip_model(judge)
         other = None if detector is None else self.stored_image_detector(detector, dossier, store, read)
-        return ClipScorer(model, dossier, self._embeddings(store, model.digest), read, other)
+        environment = self.elsewhere.judging_environment if self.elsewhere else judging_environment(self.device)
+        return ClipScorer(model, dossier, EmbeddingStore(store, model.digest, environment), read, other, self.elsewhere)
 
     def stored_image_detector(self, text: str, dossier: Dossier, store: Path, read: Reader) -> StoredImageDetector:
         """The judge of any kind that `text` names, as a detector of the dossier's target."""
@@ -63,7 +66,8 @@ class JudgeLoader:
             return self.clip_scorer(reference.source, dossier, store, read)
         detector = self.network(reference).detector(reference, dossier.target)
         _LOG.debug("detector %r of %r has the digest %s", text, dossier.target.name, detector.digest[:16])
-        return CachedDetector(detector, self._embeddings(store, detector.digest), read)
+        scores = EmbeddingStore(store, detector.digest, judging_environment(self.device))
+        return CachedDetector(detector, scores, read)
 
     def second_judge(self, text: str, scorer: ClipScorer, store: Path, read: Reader) -> StoredImageDetector:
         """The second judge beside `scorer`. Raises LoadError where both are the same judge."""
@@ -81,10 +85,6 @@ class JudgeLoader:
         reference = parse_judge(text)
         check_prompt_judge(reference)
         return PromptJudge(reference, self.network(reference), prompts, store, read, judging_environment(self.device))
-
-    def _embeddings(self, store: Path, digest: str) -> EmbeddingStore:
-        """The stored embeddings or scores of the judge with that digest, on this device."""
-        return EmbeddingStore(store, digest, judging_environment(self.device))
 
     def network(self, reference: JudgeReference) -> Network:
         """The opened network of a reference of any kind but CLIP."""

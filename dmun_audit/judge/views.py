@@ -36,6 +36,14 @@ class View:
         return lambda keys: [self.change(image) for image in read(keys)]
 
 
+def view_all(views: Sequence[View], images: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The images (height, width, 3) uint8, each changed by the `views` in turn."""
+    changed = list(images)
+    for view in views:
+        changed = [view.change(image) for image in changed]
+    return changed
+
+
 def clear_view(image: np.ndarray) -> np.ndarray:
     """The image with its contrast stretched if it has little, and smoothed before if it is grainy; (height, width, 3) uint8.
 

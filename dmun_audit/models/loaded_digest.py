@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.hashing import digest
 from dmun_audit.models.references import ModelReference
-from dmun_audit.store.files import require_writable, write_atomically
+from dmun_audit.store.files import write_atomically
 
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
@@ -70,7 +70,9 @@ class WeightsToLoad:
             return candidate.tensors_digest
         if self.candidate.kind in UNSEEN or self.known():
             return self.known()
-        require_writable(self.store)  # before the load, which may take minutes
+        from dmun_audit.store.images import ImageStore
+
+        ImageStore(self.store).require_writable()  # before the load, which may take minutes
         from dmun_audit.models.loading import load_candidate
 
         below: Model = base or self.base

@@ -147,6 +147,7 @@ class Engine:
         An image that was lost or damaged since then is rendered again with the batch that it came from. Raises StoreError where
         the store does not keep it.
         """
+        self.store.fetch([self.key(request) for request in requests])
         stored = {request: self.store.read(self.key(request)) for request in requests}
         lost = [request for request, pixels in stored.items() if pixels is None]
         if lost:
@@ -169,6 +170,7 @@ class Engine:
         return self.images([self._requests[key] for key in keys])
 
     def _complete(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
+        self.store.share([key for batch in batches for key in map(self.key, batch) if key not in self._stored])
         waiting = [batch for batch in batches if self._missing(batch)]
         if self._rechecks.wanted:
             self._recheck([batch for batch in batches if batch not in waiting])

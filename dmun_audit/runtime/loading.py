@@ -162,7 +162,8 @@ class LoadedBase:
             ray_engine = opening.enter_context(
                 closing(RayEngine(self.cluster, to_load, models, sampling, store, self.on_rendered))
             )
-            return AuditRuntime(self.model, candidate, ray_engine, self.judges, self.metrics, opening.pop_all())
+            judges = replace(self.judges, elsewhere=ray_engine)  # the networks are the same
+            return AuditRuntime(self.model, candidate, ray_engine, judges, self.metrics, opening.pop_all())
 
     def close(self) -> None:
         """Leave the cluster, if there is one. A local cluster that was started for the audit ends."""

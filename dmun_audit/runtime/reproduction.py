@@ -110,7 +110,7 @@ def reproduce(
     model: str | None = None,
     base: str | None = None,
     audit_dir: Path | None = None,
-    store: Path | None = None,
+    store: str | None = None,
     allow_sensitive: bool = False,
     on_case: Callable[[CaseRecord], None] | None = None,
 ) -> Reproduction:

@@ -28,7 +28,6 @@ from dmun_audit.runtime.inputs import write_inputs
 from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.store.attempts import Attempt, AttemptLog
-from dmun_audit.store.files import require_writable
 from dmun_audit.store.images import ImageStore
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict
 
@@ -87,7 +86,7 @@ class TargetAudit:
         store cannot be written. Call `end` afterwards, also after an error.
         """
         folder = RunFolder(self.config.run_folder if whole else _folder_of_selected_cases(self.config.run_folder))
-        require_writable(self._store.folder)
+        self._store.require_writable()
         folder.refuse_other_content(self.config.audit_hash)  # a folder of something else gets no lock file
         self._lock = RunLock(folder.path)
         self._lock.acquire()
@@ -115,6 +114,7 @@ class TargetAudit:
         self.records[record.case_id] = record
         if self.folder:
             self.folder.append(record)
+            self._store.fetch([image.key for image in record.images])
             for image in record.images:
                 self.folder.keep_image(self._store.path(image.key))
 

@@ -1,17 +1,21 @@
 """The log of all audits of one candidate's weights: appended to, never rewritten. It lies beside the store's images.
 
 Whoever audits the same weights again and again, under one policy after another, leaves a trace here, and every report shows it.
+A store with a remote part keeps each line there too, in a file of its own: files of object storage cannot be appended to.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from uuid import uuid4
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.store.files import held
+from dmun_audit.store.remote import remote_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class AttemptLog:
 
     def __init__(self, folder: Path, weights: str) -> None:
         self.path = folder / "attempts" / f"{weights}.jsonl"
+        self._remote = remote_of(folder)
+        self._files = f"attempts/{weights}"  # in the remote part
 
     def append(self, attempt: Attempt) -> None:
         """Add a line for an attempt that begins, or that was concluded. Raises StoreError where that fails."""
@@ -49,6 +55,8 @@ class AttemptLog:
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise StoreError(f"cannot write {self.path}", reason, "free space or choose another folder") from None
+        if self._remote:
+            self._remote.write({f"{self._files}/{time.time_ns():020}-{uuid4().hex}.json": line.rstrip(b"\n")})
 
     def attempts(self) -> list[Attempt]:
         """Every audit of these weights once, by its first start. `verdict` has all different verdicts that it came to."""
@@ -64,10 +72,13 @@ class AttemptLog:
         try:
             lines = self.path.read_bytes().split(b"\n")
         except FileNotFoundError:
-            return []
+            lines = []
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError(f"cannot read {self.path}", reason, "make it readable or choose another folder") from None
+        if self._remote:
+            shared = [data for _, data in sorted(self._remote.read(self._remote.names(self._files)).items())]
+            lines = [*shared, *(line for line in lines if line not in set(shared))]
         return [attempt for attempt in map(_parsed, lines) if attempt is not None]
 
 

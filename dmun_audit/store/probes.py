@@ -10,6 +10,7 @@ import numpy as np
 
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.store.files import write_atomically
+from dmun_audit.store.remote import remote_of
 
 FORMAT = 1  # raise it when probes are made in another way
 _DIGEST_BYTES = 32
@@ -21,30 +22,36 @@ class ProbeStore:
     """Probes, vectors (n,) float32, by the digest of the weights and the environment. Safe for many processes."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "probes"
+        self._store = folder
+        self._remote = remote_of(folder)
 
     def path(self, weights: str, environment: Mapping[str, str]) -> Path:
         """The file of the probe of these weights, whether it exists or not."""
         key = digest([FORMAT, weights, dict(environment)])
-        return self._folder / key[:2] / f"{key}.f32"
+        return self._store / "probes" / key[:2] / f"{key}.f32"
 
     def first(self, weights: str, environment: Mapping[str, str], probe: np.ndarray) -> np.ndarray:
         """The probe that was first stored for these weights; `probe` itself, which is then stored, where there was none.
 
-        A damaged file, or one of another model, is logged as a warning and replaced.
+        A damaged file, or one of another model, is logged as a warning and replaced. A store with a remote part asks that part for a
+        probe which this machine does not have.
         """
         path = self.path(weights, environment)
+        name = path.relative_to(self._store).as_posix()
         try:
             stored = path.read_bytes()
         except OSError:
-            stored = b""
+            stored = self._remote.read([name]).get(name, b"") if self._remote else b""
         check, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
         if stored and check.hex() == _bound(path, data):
             return np.frombuffer(data, "<f4")
         if stored:
             logger.warning("%s does not hold the probe that was stored there, and is replaced", path)
         data = probe.astype("<f4").tobytes()
-        write_atomically(path, bytes.fromhex(_bound(path, data)) + data)
+        content = bytes.fromhex(_bound(path, data)) + data
+        write_atomically(path, content)
+        if self._remote:
+            self._remote.write({name: content})
         return probe
 
 

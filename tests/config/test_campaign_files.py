@@ -67,6 +67,10 @@ def test_outside_of_the_current_folder_paths_are_absolute(file, tmp_path, monkey
     assert content.options["store"] == str(tmp_path / "campaigns/store")
 
 
+def test_a_url_of_a_store_is_no_path(file):
+    assert read_campaign_file(file('store = "s3://audits/van-gogh"')).options["store"] == "s3://audits/van-gogh"
+
+
 def test_one_text_stands_for_a_list_of_one(file):
     content = read_campaign_file(file('model = "atelier:noop"\ntarget = "Van Gogh"'))
     assert ([model.text for model in content.models], content.targets) == (["atelier:noop"], ("Van Gogh",))

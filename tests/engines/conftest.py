@@ -8,13 +8,17 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def ray_address():
-    """The address of a cluster that runs as long as the tests; this process is connected to it."""
+def ray_address(tmp_path_factory):
+    """The address of a cluster that runs as long as the tests; this process is connected to it.
+
+    The cache folder of its actors is another one than that of the tests, as on another machine.
+    """
     import ray
 
     settings = {"num_cpus": 2, "object_store_memory": 100 * 2**20, "include_dashboard": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("another-machine")))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)  # for the actors
         context = ray.init(address="local", **settings, log_to_driver=False, logging_level=logging.ERROR)
     yield context.address_info["address"]

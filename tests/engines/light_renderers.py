@@ -1,4 +1,4 @@
-"""Real actors without models: they open at once, and draw, fail or die as the prompt of a request says."""
+"""Real actors without models: they open at once, and draw, judge, fail or die as a prompt or a key says."""
 
 from __future__ import annotations
 
@@ -22,14 +22,10 @@ class LightRenderer(Renderer):
     """`die FILE` dies unless the file exists, and makes it; `die` always dies; `fail` and `refuse` raise an error of each kind."""
 
     def open(self):
-        return Opened("here", "cpu", {}, {}, {}, False)
+        return Opened("here", "cpu", {}, {}, {}, {}, False)
 
     def _render(self, batch, missing, keys, stores):
-        word, _, rest = batch[0].prompt.partition(" ")
-        if word == "die" and not (rest and Path(rest).exists()):
-            if rest:
-                Path(rest).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+        word = _obeyed(batch[0].prompt)
         if word == "fail":
             raise ZeroDivisionError("by a library")
         if word == "refuse":
@@ -37,6 +33,21 @@ class LightRenderer(Renderer):
         time.sleep(0.3)
         image = np.full((2, 2, 3), batch[0].seed, np.uint8)
         return [Part(list(batch), list(missing), 0.0, [(each, image, str(os.getpid())) for each in batch])]
+
+    def _embed(self, judge, keys, views, images):
+        _obeyed(keys[0])
+        time.sleep(0.1)
+        return np.array([[len(key), os.getpid()] for key in keys], np.float32)
+
+
+def _obeyed(text):
+    """The first word of a text, after `die` was obeyed."""
+    word, _, rest = text.partition(" ")
+    if word == "die" and not (rest and Path(rest).exists()):
+        if rest:
+            Path(rest).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return word
 
 
 class DyingRenderer(Renderer):

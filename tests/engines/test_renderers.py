@@ -11,7 +11,9 @@ from light_renderers import DyingRenderer, LightRenderer, request
 from dmun_audit._util.errors import LoadError, StoreError, UsageError
 from dmun_audit.engines import renderers as pool
 from dmun_audit.engines.cluster import Cluster
-from dmun_audit.engines.renderers import Renderers, Task
+from dmun_audit.engines.renderer import JudgeToOpen
+from dmun_audit.engines.renderers import Renderers
+from dmun_audit.engines.tasks import Drawing, Judging
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +42,12 @@ def renderers(opened):
 
 
 def tasks(*prompts):
-    return [Task((request(prompt, seed),), [request(prompt, seed)], ["key"], False) for seed, prompt in enumerate(prompts)]
+    return [Drawing((request(prompt, seed),), [request(prompt, seed)], ["key"], False) for seed, prompt in enumerate(prompts)]
 
 
 def drawn(renderers, tasks):
     """The places of the images, which name the renderer, by their seeds."""
-    images = [image for _, parts in renderers.render(tasks, len(tasks)) for part in parts for image in part.images]
+    images = [image for _, parts in renderers.run(tasks, len(tasks)) for part in parts for image in part.images]
     return {request.seed: place for request, _, place in images}
 
 
@@ -63,7 +65,7 @@ def test_a_batch_is_taken_only_when_a_renderer_is_free_for_it(renderers):
             taken.append(task)
             yield task
 
-    for _ in renderers.render(coming(), 8):
+    for _ in renderers.run(coming(), 8):
         assert len(taken) - done <= 3  # two that are drawn, and one ahead
         done += 1
     assert done == 8
@@ -81,6 +83,14 @@ def test_an_error_of_a_renderer_is_raised_as_it_was_and_the_next_batch_is_drawn(
 def test_a_batch_whose_renderer_is_killed_is_drawn_by_another(renderers, tmp_path):
     places = drawn(renderers, tasks(f"die {tmp_path / 'one'}", "draw", f"die {tmp_path / 'two'}", "draw", "draw"))
     assert sorted(places) == list(range(5))
+
+
+def test_images_whose_renderer_is_killed_while_it_judges_them_are_judged_by_another(renderers, tmp_path):
+    batches = [[f"die {tmp_path / 'judging'}", "one"], ["another"], ["the", "last"]]
+    done = {}
+    for task, vectors in renderers.run([Judging(JudgeToOpen("a judge", "its digest"), keys, ()) for keys in batches], 3):
+        done |= zip(task.keys, vectors[:, 0].tolist(), strict=True)
+    assert done == {key: len(key) for keys in batches for key in keys}
 
 
 def test_a_batch_that_kills_every_renderer_is_one_clear_error(renderers, monkeypatch):

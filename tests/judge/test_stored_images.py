@@ -122,6 +122,36 @@ def test_a_number_that_is_no_score_is_an_error_and_is_not_stored(score, read, tm
     assert not store.read(KEYS[:1])
 
 
+class _Elsewhere:
+    """An embedder on machines of another kind. `asked` are the keys and views of each call."""
+
+    judging_environment = {"device": "cuda elsewhere"}  # noqa: RUF012
+    images_at_once = 64
+
+    def __init__(self, read):
+        self._read = read
+        self.asked = []
+
+    def embed(self, judge, keys, views):
+        self.asked.append((keys, views))
+        return judge.embed_images(self._read(keys))
+
+
+def test_embeddings_of_other_processes_belong_to_their_environment_and_fill_a_batch_of_each(dossier, images, tmp_path):
+    elsewhere, stored = _Elsewhere(lambda keys: [stored[key] for key in keys]), {f"{n}": images[n % 19] for n in range(70)}
+    loader = JudgeLoader("cpu", elsewhere)
+    scorer = loader.clip_scorer("atelier:judge", dossier, tmp_path, lambda keys: pytest.fail("this process reads no image"))
+    scorer.expect(list(stored))
+    first = scorer.embeddings(["5"])
+    assert [(len(keys), views) for keys, views in elsewhere.asked] == [(64, ())]
+    assert np.array_equal(first, scorer.judge.embed_images([images[5]]))
+    kept = EmbeddingStore(tmp_path, scorer.judge.digest, _Elsewhere.judging_environment)
+    assert len(kept.read(list(stored))) == 64
+    assert [path.name for path in (tmp_path / "embeddings").glob("*.sqlite")] == [kept.path.name]
+    scorer.through(CLEAR).embeddings(["5"])
+    assert elsewhere.asked[1][1] == (CLEAR,)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_embeddings_that_are_not_finite_are_an_error_wherever_they_come_from(value, dossier, read, images, tmp_path):
     loader = JudgeLoader("cpu")

@@ -6,9 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit._util.paths import expanded
 from dmun_audit.cli.dossier.language_model_options import add_vlm_to, print_progress, with_preflight
-from dmun_audit.config.options import default_store
+from dmun_audit.config.options import store_named
 from dmun_audit.knowledge.build import LanguageModelAccess
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.interview.expected_questions import expected_looks
@@ -51,8 +50,7 @@ def open_engine(arguments: argparse.Namespace, dossier: Dossier, base: ModelRefe
     from dmun_audit.runtime.loading import base_engine
 
     print_progress(f"the vision-language model needs {image_ordering_budget(dossier):,} images of {base.text}")
-    store = expanded(arguments.store, f"--store={arguments.store}") if arguments.store else default_store()
-    return base_engine(base, load_policy(arguments.policy).sampling, store)
+    return base_engine(base, load_policy(arguments.policy).sampling, store_named(arguments.store))
 
 
 def ordered_by_images(arguments: argparse.Namespace, dossier: Dossier, engine: Engine, access: LanguageModelAccess) -> Dossier:
