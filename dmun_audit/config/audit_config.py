@@ -12,6 +12,7 @@ from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy, policy_from_table
+from dmun_audit.render.devices import Offload
 
 
 @dataclass(frozen=True)
