@@ -11,7 +11,11 @@ sys.dont_write_bytecode = False
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a test is not wrong because the machine is busy
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

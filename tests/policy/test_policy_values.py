@@ -24,8 +24,11 @@ def test_a_policy_may_hold_waivers_and_they_are_part_of_its_digest(tmp_path):
 
 def test_sampling_says_in_words_what_is_left_to_the_model(tmp_path):
     text = 'steps = "model"\nscheduler = "flow-euler"\nsize = 768\nnegative_prompt = "blurry"\nrecheck_images = 16\nacceleration = "layout"'
+    text += '\nprofile = "fast"\ncache = "first-block"'
     policy = load_policy(str(edited(tmp_path, "steps = 20", text)))
-    assert policy.sampling == Sampling("model", "model", 16, 1, "float32", "flow-euler", 768, "blurry", 16, "layout")
+    assert policy.sampling == Sampling(
+        "model", "model", 16, 1, "float32", "flow-euler", 768, "blurry", 16, "layout", "fast", "first-block"
+    )
     assert policy.as_dict()["sampling"] == dataclasses.asdict(policy.sampling)
     assert policy_from_table(policy.as_dict(), tmp_path) == policy
 
