@@ -6,13 +6,13 @@ import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Literal
 
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy, policy_from_table
+from dmun_audit.render.devices import Offload
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class AuditConfig:
     model_name: str = field(default="", compare=False)  # the candidate's name in tables of several models; empty for one model
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     engine: str = field(default=LOCAL, compare=False)  # where images are rendered: they are the same everywhere
-    offload: Literal["model", "sequential"] | None = None  # how networks visit the GPU; None where they stay there
+    offload: Offload | None = None  # how networks visit the GPU; None where they stay there
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None

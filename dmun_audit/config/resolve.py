@@ -124,7 +124,7 @@ def planned(
     """
     options, models, dossier, policy = question.options, question.models, question.dossier, question.policy
     check_engine(options.engine, in_memory or {})
-    check_offload(options.offload, options.engine, models.candidate.kind)
+    offload = check_offload(options.offload, options.engine, models.candidate.kind)
     let_idle_threads_sleep()  # before torch may be loaded
     to_load, pipelines = _weights_to_load(options, policy, models), in_memory or {}
     weights = to_load.known() if only_listed else to_load.digest(pipelines.get("candidate"), pipelines.get("base"))
@@ -165,7 +165,7 @@ def planned(
         tensors_digest=weights,
         nonce=options.nonce or "",
         engine=options.engine,
-        offload=options.offload,
+        offload=offload,
         keep_going=options.keep_going,
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),

@@ -34,10 +34,10 @@ def check_engine(engine: str, in_memory: Collection[str] = ()) -> None:
         )
 
 
-def check_offload(offload: str | None, engine: str, kind: str) -> None:
-    """Raise UsageError for an `--offload` that cannot be done here. `kind` is that of the candidate's reference."""
+def check_offload(offload: str | None, engine: str, kind: str) -> devices.Offload | None:
+    """What `--offload` says. Raises UsageError if it cannot be done here. `kind` is that of the candidate's reference."""
     if offload is None:
-        return
+        return None
     if offload not in OFFLOADS:
         raise UsageError(f"--offload={offload} is no way to offload", "", f"write {' or '.join(OFFLOADS)}")
     if engine != LOCAL:
@@ -58,6 +58,7 @@ def check_offload(offload: str | None, engine: str, kind: str) -> None:
             "torch sees none here, and models are in main memory already",
             "leave --offload out, or install torch with CUDA or ROCm",
         )
+    return "model" if offload == "model" else "sequential"
 
 
 def refuse_workers(engine: str) -> None:

@@ -118,7 +118,7 @@ def _laid_out_before(loaded: Any, drawn_with: Any) -> dict[MemoryPlace, torch.Te
     """The weights of a pipeline's convolutions in their new layout, by where they lie in the pipeline as loaded."""
     from dmun_audit.models.fingerprint import memory_place
 
-    laid_out = {}
+    laid_out: dict[MemoryPlace, torch.Tensor] = {}
     for name, network in _convolutional(loaded).items():
         faster = getattr(drawn_with, name).state_dict()
         laid_out |= {

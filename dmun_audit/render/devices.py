@@ -7,6 +7,9 @@ from typing import Literal
 
 from dmun_audit.store.environment import version
 
+Offload = Literal["model", "sequential"]
+"""What visits the GPU at a time, where models lie in main memory: a network, or a layer."""
+
 
 def let_idle_threads_sleep() -> None:
     """Make idle OpenMP threads sleep instead of spin. Call it before torch is imported. A user's own setting is kept."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from dmun_audit.render.acceleration import Asked, Level, accelerate, common_level, large
-from dmun_audit.render.offloading import Offload, offload
+from dmun_audit.render.devices import Offload
+from dmun_audit.render.offloading import offload
 
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel

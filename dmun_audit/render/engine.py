@@ -17,9 +17,8 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
-from dmun_audit.render.devices import choose_device, describe_hardware, number_format
+from dmun_audit.render.devices import Offload, choose_device, describe_hardware, number_format
 from dmun_audit.render.drawing import manner_of
-from dmun_audit.render.offloading import Offload
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler

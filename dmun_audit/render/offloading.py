@@ -11,11 +11,10 @@ and candidate go on sharing what they shared, and nothing is held twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 from dmun_audit.models.fingerprint import modules
-
-Offload = Literal["model", "sequential"]
+from dmun_audit.render.devices import Offload
 
 
 def offload(pipeline: Any, mode: Offload, device: str) -> Callable[[], None]:

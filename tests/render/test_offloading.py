@@ -88,8 +88,8 @@ def gpu(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["model", "sequential"])
 def test_both_ways_of_offloading_are_taken_on_a_gpu(mode, gpu):
-    check_offload(mode, "local", "folder")
-    check_offload(None, "ray", "hook")
+    assert check_offload(mode, "local", "folder") == mode
+    assert check_offload(None, "ray", "hook") is None
 
 
 @pytest.mark.parametrize(
