@@ -6,13 +6,13 @@ One run measures, for each family:
 
 - the rate of large products of matrices in the same number format (the share of it that each line reaches stands beside the line)
 - images a second of a loop that calls the pipeline once for each prompt, as peers do; of plain batched calls; of the engine with its
-  store; of the engine with each optimisation alone, and with all together (the first batch, which compiles, is timed apart)
+  store, at each level of `sampling.acceleration` (the first batch, which compiles, is timed apart); of variants that no level has
 - seconds outside denoising, by kind; the peak of memory
 - the same for judging alone
 
-On a GPU the pipelines are whole, in bfloat16. On a CPU they are narrow, in float32, so that the script can be rehearsed in a minute or
-two: those figures say nothing of real models. No weights are downloaded. It prints Markdown tables, and writes `rendering.json` into
-FOLDER. A family that comes after `--minutes` are over is left out, and so is an optimisation; the table says so.
+On a GPU the pipelines are whole, in bfloat16. On a CPU they are narrow, in float32, and nothing is compiled, so that the script can be
+rehearsed in a minute or two: those figures say nothing of real models. No weights are downloaded. It prints Markdown tables, and writes `rendering.json` into
+FOLDER. A family that comes after `--minutes` are over is left out, and so is a line; the table says so.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.rendering.families import FAMILIES, Family, weights_of
-from benchmarks.rendering.optimisations import OPTIMISATIONS
 from benchmarks.rendering.timing import by_kind, finish, flop_of, matrix_rate, peak_memory, reset_memory
+from benchmarks.rendering.variants import VARIANTS
+from dmun_audit.judge.preprocessing import WithPillow, preparation
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.models.references import ModelReference
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
+from dmun_audit.render.acceleration import Level, accelerate, keep_compiled_code, large
 from dmun_audit.render.devices import choose_device, describe_hardware, use_threads
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore
@@ -91,7 +94,7 @@ class Bench:
         }
 
 
-def measure(family: Family, device: str, over: Callable[[], bool], images: int, optimisations: list[str]) -> dict[str, Any]:
+def measure(family: Family, device: str, over: Callable[[], bool], images: int, variants: list[str]) -> dict[str, Any]:
     """All lines of one family."""
     whole = device == "cuda"
     dtype = torch.bfloat16 if whole else torch.float32
@@ -113,7 +116,7 @@ def measure(family: Family, device: str, over: Callable[[], bool], images: int, 
     )
     bench.flop = _flop(bench)
     bench.call(bench.prompts(1), num_inference_steps=1)  # warm
-    lines = list(_lines(bench, over, images, optimisations))
+    lines = list(_lines(bench, over, images, variants))
     parameters = sum(
         each.numel() for part in pipeline.components.values() if isinstance(part, torch.nn.Module) for each in part.parameters()
     )
@@ -139,7 +142,7 @@ def _flop(bench: Bench) -> float:
     return two + (three - two) * (bench.steps - 2)
 
 
-def _lines(bench: Bench, over: Callable[[], bool], images: int, optimisations: list[str]) -> Iterator[dict[str, Any]]:
+def _lines(bench: Bench, over: Callable[[], bool], images: int, variants: list[str]) -> Iterator[dict[str, Any]]:
     few = max(2, images // 8)
     reset_memory(bench.device)
     started = time.perf_counter()
@@ -152,27 +155,39 @@ def _lines(bench: Bench, over: Callable[[], bool], images: int, optimisations: l
     bench.call(bench.prompts(bench.batch))
     finish(bench.device)
     yield bench.line("a batched call", bench.batch, time.perf_counter() - started)
-    yield _engine("the engine", bench, bench.pipeline, images)
-    for name in optimisations:
-        if over():
-            yield {"how": f"… {name}", "left_out": "the time was over"}
-            continue
-        torch.compiler.reset()
-        optimised = copy.deepcopy(bench.pipeline)
-        try:
-            OPTIMISATIONS[name](optimised)
-            yield _engine(f"… {name}", bench, optimised, images)
-        except Exception as error:  # a way that this family or device does not take
-            yield {"how": f"… {name}", "left_out": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
-        del optimised
+    levels: tuple[Level, ...] = ("none", "layout", "compiled")
+    for level in levels:
+        yield _line(f'the engine, acceleration = "{level}"', over, partial(_engine, bench, bench.pipeline, images, level))
+    for name in variants:
+        yield _line(f"… layout, {name}", over, partial(_variant, bench, name, images))
+
+
+def _line(name: str, over: Callable[[], bool], measured: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """The line of that name, or why it is left out."""
+    if over():
+        return {"how": name, "left_out": "the time was over"}
+    torch.compiler.reset()
+    try:
+        return measured(name)
+    except Exception as error:  # a way that this family or device does not take
+        return {"how": name, "left_out": f"{type(error).__name__}: {str(error).splitlines()[0][:150]}"}
+    finally:
         gc.collect()
 
 
-def _engine(name: str, bench: Bench, pipeline: Any, images: int) -> dict[str, Any]:
+def _variant(bench: Bench, variant: str, images: int, name: str) -> dict[str, Any]:
+    """The engine with a pipeline that was changed before."""
+    pipeline = copy.deepcopy(bench.pipeline)
+    accelerate(pipeline, "layout", large(bench.batch * bench.side**2))
+    VARIANTS[variant](pipeline)
+    return _engine(bench, pipeline, images, "none", name)
+
+
+def _engine(bench: Bench, pipeline: Any, images: int, level: Level, name: str) -> dict[str, Any]:
     """The engine with its store: prompts read once each, PNG files written."""
     reset_memory(bench.device)
     dtype: Any = "bfloat16" if bench.device == "cuda" else "float32"
-    sampling = Sampling(bench.steps, bench.family.guidance, bench.batch, 1, dtype, size=bench.side)
+    sampling = Sampling(bench.steps, bench.family.guidance, bench.batch, 1, dtype, size=bench.side, acceleration=level)
     model = LoadedModel(ModelReference(bench.family.name, "memory", None, ""), pipeline, "", name, {})
     with tempfile.TemporaryDirectory() as place:
         engine = Engine({"base": model}, sampling, ImageStore(Path(place)))
@@ -194,7 +209,7 @@ def _engine(name: str, bench: Bench, pipeline: Any, images: int) -> dict[str, An
 def _kinds(bench: Bench) -> dict[str, float]:
     """Seconds of one batch in the engine by kind of work, and the rest: schedulers, PNG files, the store."""
     with by_kind(bench.pipeline, bench.device) as seconds:
-        whole = _engine("kinds", bench, bench.pipeline, bench.batch)
+        whole = _engine(bench, bench.pipeline, bench.batch, "none", "kinds")
     batches = 2  # `_engine` draws one batch before it measures
     total = whole["seconds"] + whole["first_batch_seconds"]
     return {kind: value / batches for kind, value in seconds.items()} | {"rest": (total - sum(seconds.values())) / batches}
@@ -209,21 +224,26 @@ def judging(device: str, images: int) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, _, preprocess = open_clip.create_model_and_transforms(name, device=device)
-    pixels = np.random.default_rng(0).integers(0, 256, (images, 512, 512, 3), np.uint8)
-    from PIL import Image
+    pixels = list(np.random.default_rng(0).integers(0, 256, (images, 512, 512, 3), np.uint8))
+
+    def seconds(work: Callable[[], Any]) -> float:
+        work()  # warm
+        finish(device)
+        started = time.perf_counter()
+        work()
+        finish(device)
+        return time.perf_counter() - started
 
     with torch.inference_mode():
-        started = time.perf_counter()
-        tensors = [preprocess(Image.fromarray(each)) for each in pixels]
-        prepared = time.perf_counter() - started
-        batch = torch.stack(tensors).to(device)
-        model.encode_image(batch[:1])
-        finish(device)
-        started = time.perf_counter()
-        model.encode_image(batch)
-        finish(device)
-        encoded = time.perf_counter() - started
-    return {"model": name, "images": images, "preparing_seconds": prepared, "encoding_seconds": encoded}
+        pillow, own = WithPillow(preprocess, "cpu"), preparation(preprocess, device)
+        batch = own(pixels)
+        return {
+            "model": name,
+            "images": images,
+            "pillow_seconds": seconds(lambda: pillow(pixels)),
+            "preparing_seconds": seconds(lambda: own(pixels)),
+            "encoding_seconds": seconds(lambda: model.encode_image(batch)),
+        }
 
 
 def show(result: dict[str, Any]) -> None:
@@ -256,13 +276,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where torch sees a GPU")
     parser.add_argument("--families", default="sd15,sdxl,flux")
-    parser.add_argument("--optimisations", default=",".join(OPTIMISATIONS), help="which, in order (default: %(default)s)")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="which, in order (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=8.0, help="nothing further begins after them")
-    parser.add_argument("--images", type=int, default=32, help="images that the engine draws for a line")
+    parser.add_argument("--images", type=int, default=32, help="images that the engine draws for a line (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path())
     chosen = parser.parse_args()
-    device = chosen.device or choose_device()
+    with tempfile.TemporaryDirectory() as folder:
+        keep_compiled_code(Path(folder))  # the first batch compiles everything, whatever was compiled before this run
+        _measure_all(chosen, chosen.device or choose_device())
+
+
+def _measure_all(chosen: argparse.Namespace, device: str) -> None:
     use_threads(1)
+    if device == "cpu":
+        torch.compiler.set_stance("force_eager")
     end = time.monotonic() + 60 * chosen.minutes
 
     def over() -> bool:
@@ -272,8 +299,7 @@ def main() -> None:
     print(f"{report['hardware']}, torch {torch.__version__}, {device}")
     for family in FAMILIES:
         if family.name in chosen.families.split(",") and not over():
-            images = chosen.images if device == "cuda" else 8
-            result = measure(family, device, over, images, list(filter(None, chosen.optimisations.split(","))))
+            result = measure(family, device, over, chosen.images, list(filter(None, chosen.variants.split(","))))
             report["families"].append(result)
             show(result)
             gc.collect()
@@ -281,7 +307,8 @@ def main() -> None:
     report["judging"] = judging(device, 256 if device == "cuda" else 8)
     judged = report["judging"]
     print(
-        f"\nJudging with {judged['model']}: {judged['images'] / judged['preparing_seconds']:.3g} images/s prepared on one core, "
+        f"\nJudging with {judged['model']}: {judged['images'] / judged['pillow_seconds']:.3g} images/s prepared with Pillow on one "
+        f"core, {judged['images'] / judged['preparing_seconds']:.3g} images/s prepared as the judge does on this device, "
         f"{judged['images'] / judged['encoding_seconds']:.3g} images/s encoded."
     )
     (chosen.out / "rendering.json").write_text(json.dumps(report, indent=1) + "\n")

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.rendering.optimisations import denoiser
+from dmun_audit.render.defaults import denoiser
 
 
 def finish(device: str) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from dmun_audit.store.environment import version
 
 Offload = Literal["model", "sequential"]
-"""How networks visit the GPU: one network at a time, or one layer at a time."""
+"""What visits the GPU at a time, where models lie in main memory: a network, or a layer."""
 
 
 def let_idle_threads_sleep() -> None:

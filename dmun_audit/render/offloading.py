@@ -13,12 +13,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.models.fingerprint import modules
 from dmun_audit.render.devices import Offload
 
 
 def offload(pipeline: Any, mode: Offload, device: str) -> Callable[[], None]:
-    """Offload a pipeline that lies on the CPU. Returns what puts its weights back after a call."""
+    """Offload a pipeline that lies on the CPU. Returns what puts its weights back after a call.
+
+    Raises UsageError where the pipeline cannot be offloaded.
+    """
+    try:
+        return _offload(pipeline, mode, device)
+    except (ValueError, NotImplementedError) as error:  # as diffusers says it
+        raise UsageError(
+            f"{type(pipeline).__name__} cannot be offloaded by --offload={mode}",
+            str(error),
+            "leave --offload out" if mode == "sequential" else "take --offload=sequential",
+        ) from error
+
+
+def _offload(pipeline: Any, mode: Offload, device: str) -> Callable[[], None]:
     if mode == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)  # its hooks keep the weights where they are, and load copies
         return lambda: None

@@ -73,6 +73,13 @@ def test_layers_that_are_offloaded_share_the_memory_of_the_base_and_the_candidat
     assert memory_place(one) == memory_place(other) == memory_place(pair[0].pipeline.unet.conv_out.weight)
 
 
+def test_a_pipeline_that_diffusers_cannot_offload_is_one_clear_error(pair, monkeypatch):
+    monkeypatch.setattr(type(pair[0].pipeline), "model_cpu_offload_seq", None)
+    sampler = PipelineSampler(pair[0], SAMPLING, "cpu", manner=Manner(offload="model"))
+    with pytest.raises(UsageError, match=r"(?s)cannot be offloaded by --offload=model.*take --offload=sequential"):
+        sampler.sample(PROMPTS, SEEDS)
+
+
 def test_an_offloaded_image_has_a_key_of_its_own():
     facts = [manner.facts for manner in (Manner(), Manner("layout"), *MANNERS)]
     assert facts[0] == {}
@@ -88,8 +95,8 @@ def gpu(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["model", "sequential"])
 def test_both_ways_of_offloading_are_taken_on_a_gpu(mode, gpu):
-    check_offload(mode, "local", "folder")
-    check_offload(None, "ray", "hook")
+    assert check_offload(mode, "local", "folder") == mode
+    assert check_offload(None, "ray", "hook") is None
 
 
 @pytest.mark.parametrize(

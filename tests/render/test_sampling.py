@@ -117,6 +117,16 @@ def test_a_family_that_is_not_known_gets_the_prompts_as_texts(load):
     assert np.array_equal(sampler.sample(PROMPTS, SEEDS), drawn_by_diffusers(pipeline, PROMPTS, SEEDS))
 
 
+def test_a_pipeline_of_another_package_is_asked_for_floats_and_draws_the_same(load):
+    model = load("sd1")
+    own = PipelineSampler(model, sampling(), "cpu")
+    pixels = own.sample(PROMPTS[:1], SEEDS[:1])
+    model.pipeline.__class__ = type("Pipeline", (type(model.pipeline),), {"__module__": "mine"})
+    other = PipelineSampler(model, sampling(), "cpu")
+    assert np.array_equal(other.sample(PROMPTS[:1], SEEDS[:1]), pixels)
+    assert (own._output_type, other._output_type) == ("pt", "np")
+
+
 def test_more_prompts_than_a_batch_holds_are_refused(load):
     with pytest.raises(ValueError, match="2 prompts for a batch of 1"):
         PipelineSampler(load("sd1"), sampling(), "cpu").sample(PROMPTS, SEEDS)
