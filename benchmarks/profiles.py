@@ -56,15 +56,16 @@ def compared(model: str, policy: Policy, folder: Path, seconds: dict[str, float]
             audit_dir=folder / f"{model.rpartition(':')[2]}-{profile}",
             keep_going=True,
         )
-        runs[profile], costs[profile] = result.run, seconds["rendering"] / result.manifest.images["rendered"]
+        runs[profile], costs[profile] = result.run, seconds["rendering"] / max(1, result.manifest.images["rendered"])
     one, other = (pixels(runs[profile]) for profile in PROFILES)
     near = [psnr(one[place], other[place]) for place in one.keys() & other.keys()]
     verdicts = [{case.case_id: case.verdict for case in runs[profile].cases} for profile in PROFILES]
     both = verdicts[0].keys() & verdicts[1].keys()
     differing = sorted(case_id for case_id in both if verdicts[0][case_id] != verdicts[1][case_id])
     slow, quick = costs.values()
+    speed = f"{slow:.2f} s | {quick:.2f} s | {slow / quick:.2f}" if quick else "same images as before | |"
     return (
-        f"| {model} | {slow:.2f} s | {quick:.2f} s | {slow / quick:.2f} | {statistics.median(near):.1f} dB of {len(near)} "
+        f"| {model} | {speed} | {statistics.median(near):.1f} dB of {len(near)} "
         f"| {runs['fidelity'].verdict} | {runs['fast'].verdict} | {len(differing)} of {len(both)} {' '.join(differing)} |"
     )
 

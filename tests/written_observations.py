@@ -56,7 +56,7 @@ class WrittenObservations:
         assert wanted is None or set(wanted) <= set(row), "an image is drawn in a row that does not hold it"
         self.drawn.update(row if wanted is None else wanted)
 
-    def draw_rows(self, rows):
+    def draw_rows(self, rows, spare=()):
         for row, wanted in rows:
             self.draw(row, wanted)
 

@@ -14,7 +14,7 @@ from dmun_audit.evidence.schema import CalibrationImage, ImageRecord
 from dmun_audit.judge.detection import Threshold, calibrate
 from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan.case import ImageRequest, Side
+from dmun_audit.plan.case import ImageRequest, Row, Side
 from dmun_audit.render.engine import covering
 
 OTHER_LABEL = ""
@@ -44,7 +44,7 @@ class ResampledObservations:
             for batch in covering(row, requests, self.plan.policy.sampling.batch_size):
                 self.drawn.update(batch)
 
-    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+    def draw_rows(self, rows: Sequence[Row], spare: Sequence[Row] = ()) -> None:
         """See `Observations.draw_rows`."""
         for row, wanted in rows:
             self.draw(row, wanted)

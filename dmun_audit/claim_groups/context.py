@@ -14,7 +14,7 @@ from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.evidence.schema import CalibrationImage, CaseRecord, ImageRecord
 from dmun_audit.judge.views import View
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan.case import Case, ImageRequest
+from dmun_audit.plan.case import Case, ImageRequest, Row
 from dmun_audit.plan.plan import Plan
 
 if TYPE_CHECKING:
@@ -53,8 +53,11 @@ class Observations(Protocol):
         """Draw the `wanted` images of a row (all, if not given). A row fixes which images share a batch."""
         ...
 
-    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
-        """Draw several rows, each with its wanted images. Processes that need the same rows share the work."""
+    def draw_rows(self, rows: Sequence[Row], spare: Sequence[Row] = ()) -> None:
+        """Draw several rows, each with its wanted images. Processes that need the same rows share the work.
+
+        Images of `spare` rows are wanted later: they are drawn only as long as this process would wait for another one.
+        """
         ...
 
     def draw_base_of_neighbours(self, wanted: Sequence[ImageRequest]) -> None:

@@ -25,6 +25,10 @@ class ImageRequest:
     seed: int
 
 
+Row = tuple[Sequence[ImageRequest], Sequence[ImageRequest]]
+"""A row, which decides which images share a batch, and the wanted images in it."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One test. `group` names the claim group that plans and decides it; `kind` distinguishes the cases of the group.

@@ -14,7 +14,7 @@ import numpy as np
 
 from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
-from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Side
+from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Row, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
 from dmun_audit.render.devices import Offload, choose_device, describe_hardware, number_format
@@ -132,13 +132,19 @@ class Engine:
         """
         self.ensure_rows([(row, row if wanted is None else wanted)])
 
-    def ensure_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
-        """`ensure` for several rows, each with its wanted images: while one is rendered elsewhere, the others are rendered here."""
+    def ensure_rows(self, rows: Sequence[Row], spare: Sequence[Row] = ()) -> None:
+        """`ensure` for several rows, each with its wanted images: while one is rendered elsewhere, the others are rendered here.
+
+        The images of `spare` rows are wanted later. They are rendered only as long as this process would wait.
+        """
+        self._complete(self._batches_of(rows), self._batches_of(spare))
+
+    def _batches_of(self, rows: Sequence[Row]) -> list[tuple[ImageRequest, ...]]:
         batches = [batch for row, wanted in rows for batch in covering(row, wanted, self.sampling.batch_size)]
         for batch in batches:
             for request in batch:
                 self._batches.setdefault(request, batch)
-        self._complete(batches)
+        return batches
 
     def images(self, requests: Sequence[ImageRequest]) -> list[np.ndarray]:
         """The stored images of `requests`, each (height, width, 3) uint8. `ensure` must have been called for them before.
@@ -168,13 +174,17 @@ class Engine:
         """The stored images of `keys`, which came from `key`. See `images`."""
         return self.images([self._requests[key] for key in keys])
 
-    def _complete(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
-        self.store.share([key for batch in batches for key in map(self.key, batch) if key not in self._stored])
+    def _complete(self, batches: Sequence[tuple[ImageRequest, ...]], spare: Sequence[tuple[ImageRequest, ...]] = ()) -> None:
+        self.store.share([key for batch in [*batches, *spare] for key in map(self.key, batch) if key not in self._stored])
         waiting = [batch for batch in batches if self._missing(batch)]
         if self._rechecks.wanted:
             self._recheck([batch for batch in batches if batch not in waiting])
-        for wait in (False, True):
-            waiting = self._render_batches(waiting, wait)
+        waiting = self._render_batches(waiting, wait=False)
+        for batch in spare:
+            waiting = [each for each in waiting if self._missing(each)]
+            if waiting and self._missing(batch):
+                self._render_batches([batch], wait=False)
+        self._render_batches(waiting, wait=True)
 
     def _recheck(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         """Render a sample of these stored batches again. Raises StoreError where a stored image is not what its model draws."""

@@ -14,7 +14,7 @@ from dmun_audit.judge.detection import Threshold
 from dmun_audit.judge.viewed import ViewedJudge
 from dmun_audit.judge.views import VIEWS, View
 from dmun_audit.knowledge.dossier import NearbyConcept
-from dmun_audit.plan.case import ImageRequest
+from dmun_audit.plan.case import ImageRequest, Row
 from dmun_audit.plan.plan import Plan
 from dmun_audit.render.engine import Engine, covering
 
@@ -61,9 +61,9 @@ class AuditObservations:
         """See `Observations.draw`."""
         self.draw_rows([(row, row if wanted is None else wanted)])
 
-    def draw_rows(self, rows: Sequence[tuple[Sequence[ImageRequest], Sequence[ImageRequest]]]) -> None:
+    def draw_rows(self, rows: Sequence[Row], spare: Sequence[Row] = ()) -> None:
         """See `Observations.draw_rows`."""
-        self.engine.ensure_rows(rows)
+        self.engine.ensure_rows(rows, spare)
         for _, wanted in rows:
             self.scorer.expect(self.keys(wanted))
 

@@ -31,7 +31,8 @@ class SequentialSampler:
         group = claim_group(case.group)
         if not self._context.rules().stops_early(group):
             planned = group.planned(case, self._context)
-            self._draw(group, self._row_of(group, planned), planned)
+            every = [request for each in self._plan.of_group(group.name) for request in group.planned(each, self._context)]
+            self._draw(group, self._row_of(group, planned), planned, every)
             return planned
         if case.group not in self._drawn:
             self._drawn[case.group] = self._draw_group(group)
@@ -44,12 +45,22 @@ class SequentialSampler:
             return self._context.rules().most_alone(group, group.rounds(self._plan, len(self._participants(group))))
         return len(group.planned(case, self._context))
 
-    def _draw(self, group: ClaimGroup, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest]) -> None:
-        """Draw candidate images and their companions: the row of the companions has the same order."""
-        rows = [(row, wanted)]
-        if companions := group.companions(wanted):
-            rows.append((group.companions(row), companions))
-        self._context.observations.draw_rows(rows)
+    def _draw(
+        self,
+        group: ClaimGroup,
+        row: Sequence[ImageRequest],
+        wanted: Sequence[ImageRequest],
+        later: Sequence[ImageRequest] = (),
+    ) -> None:
+        """Draw candidate images and their companions: the row of the companions has the same order.
+
+        `later` are images that other cases want in any event.
+        """
+        of_companions = group.companions(row)
+        rows, spare = (
+            [(row, images), *([(of_companions, group.companions(images))] if of_companions else [])] for images in (wanted, later)
+        )
+        self._context.observations.draw_rows(rows, spare)
 
     def _participants(self, group: ClaimGroup) -> list[Case]:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]

@@ -130,3 +130,23 @@ def test_while_another_process_renders_one_row_this_one_renders_the_next(new_eng
     working.join(20)
     drawn = [[seed for _, seed in batch] for batch in engine.samplers["base"].batches]
     assert drawn == [[request.seed for request in row] for row in reversed(rows)]
+
+
+def test_while_another_process_renders_what_is_wanted_this_one_renders_what_is_wanted_later(new_engine):
+    engine, row = new_engine(), requests(3 * BATCH)
+    first, second = row[:BATCH], row[BATCH : 2 * BATCH]
+    released = threading.Event()
+    engine.on_rendered = lambda count: released.set()
+    with held(engine._lock(first)):
+        working = threading.Thread(target=engine.ensure_rows, args=([(row, first)], [(row, second)]))
+        working.start()
+        assert released.wait(20)
+    working.join(20)
+    drawn = [batch[0][1] for batch in engine.samplers["base"].batches]
+    assert drawn == [second[0].seed, first[0].seed]
+
+
+def test_a_process_that_does_not_wait_renders_only_what_is_wanted(new_engine):
+    engine, row = new_engine(), requests(3 * BATCH)
+    engine.ensure_rows([(row, row[:1])], [(row, row)])
+    assert engine.rendered == BATCH
