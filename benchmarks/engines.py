@@ -58,6 +58,10 @@ def measured(engine: Engine, judge: ClipJudge, images: int, renderers: int, open
 
     warm = row(max(engine.sampling.batch_size, BATCH_SIZE) * renderers, 0)
     engine.ensure(warm)
+    rows = 0
+    while isinstance(engine, RayEngine) and len(engine._renderers._free) < renderers:  # one of them still loads the models
+        rows += 1
+        engine.ensure(row(engine.sampling.batch, 1_000 * rows))
     embed(warm)
     ready = time.monotonic()
     requests = row(images, 1_000_000)
@@ -68,7 +72,7 @@ def measured(engine: Engine, judge: ClipJudge, images: int, renderers: int, open
 
 
 def compare(model: str, sampling: Sampling, images: int, repeats: int) -> dict[str, list[Measured]]:
-    """The measurements by engine. Raises AssertionError where an engine's embeddings are not those of the other."""
+    """The measurements by engine, each printed as it is there. Raises AssertionError where an engine's embeddings are not those of the other."""
     device = devices.choose_device()
     sampling = replace(sampling, dtype=devices.number_format(sampling.dtype))
     planned = {side: read_source(parse_reference(model)) for side in ("base", "candidate")}
@@ -86,16 +90,22 @@ def compare(model: str, sampling: Sampling, images: int, repeats: int) -> dict[s
                 store, started = ImageStore(Path(made, f"ray-{place}")), time.monotonic()
                 ray_engine = opened.enter_context(closing(RayEngine(cluster, to_load, models, sampling, store)))
                 found["ray"].append(measured(ray_engine, judge, images, cluster.most, started))
+            for engine, runs in found.items():
+                last = runs[-1]
+                print(
+                    f"{engine}: loading {last.loading:.1f} s, drawing {last.drawing:.1f} s, judging {last.judging:.1f} s",
+                    flush=True,
+                )
             assert np.array_equal(found["local"][-1].embeddings, found["ray"][-1].embeddings) or device != "cpu"
     return found
 
 
 def main() -> None:
-    """Print a table."""
+    """Print each run, and a table of medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="atelier:base")
     parser.add_argument("--policy", default="standard", help="its section [sampling] says how images are made")
-    parser.add_argument("--images", type=int, default=256)
+    parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     devices.let_idle_threads_sleep()
