@@ -17,7 +17,7 @@ from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.models.references import IMAGES
 from dmun_audit.plan.case import Side
 from dmun_audit.policy import Policy
-from dmun_audit.render.devices import gpu
+from dmun_audit.render.devices import acceleration, gpu
 from dmun_audit.store.batch_sizes import BatchSizes
 from dmun_audit.store.files import require_writable
 
@@ -89,7 +89,8 @@ class BatchTrial:
         return ["fits", size, sources, *self._format(), self.policy.sampling.guidance, own, dict(environment)]
 
     def _format(self) -> tuple[object, ...]:
-        return self.to_load.dtype, self.policy.sampling.size
+        sampling = self.policy.sampling
+        return self.to_load.dtype, sampling.size, acceleration(sampling.acceleration)
 
     def _try(self, device: str, environment: Mapping[str, str], wanted: int | None) -> tuple[int, int]:
         """Load the models and draw. Returns the wanted number, measured if it is not given, and the largest number that fits."""

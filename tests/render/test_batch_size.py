@@ -1,5 +1,7 @@
 """The number of images in a batch: halved until it fits into memory, and measured until it gains nothing."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_card import small_card  # noqa: F401
@@ -34,6 +36,20 @@ def test_a_batch_that_one_of_the_models_alone_cannot_draw_is_halved(models):
     handle = candidate.register_forward_pre_hook(hook)
     assert largest_fit(drawing(models, SAMPLING, "cpu"), 8) == 4
     handle.remove()
+
+
+@pytest.mark.parametrize(("level", "lies_so"), [("none", False), ("layout", True), ("compiled", True)])
+def test_a_batch_is_tried_with_weights_as_they_will_lie_in_the_audit(models, level, lies_so):
+    layouts = []
+
+    def hook(module, arguments):
+        if type(module).__name__ == "UNet2DConditionModel":
+            layouts.append(module.conv_in.weight.is_contiguous(memory_format=torch.channels_last))
+
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(hook)
+    drawing(models, replace(SAMPLING, acceleration=level), "cpu")(1)
+    handle.remove()
+    assert layouts == [lies_so] * 4
 
 
 def test_no_size_fits_if_not_even_one_image_does(models, small_card):  # noqa: F811
