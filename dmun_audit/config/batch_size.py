@@ -131,7 +131,9 @@ class BatchTrial:
             facts = {"base": self.to_load.base, "device": name, "measured": [asdict(each) for each in sizes]}
             known.put(self._measured(environment), wanted, facts)
             logger.info("%d images in a batch: measured on %s", wanted, name)
-        fits = largest_fit(drawing(models, sampling, device, own_settings=self.policy.own_settings is not None), wanted)
+        fits = largest_fit(
+            drawing(models, sampling, device, own_settings=self.policy.own_settings is not None), wanted, memory_meter(device)
+        )
         if not fits:
             raise UsageError(
                 f"not even one image fits into the memory of {name}",

@@ -114,6 +114,7 @@ class RayEngine(Engine):
                             self.write(request, image, place)
                         else:
                             self._compare(request, image, place)
+                    self._stored.update(map(self.key, part.new))
                     self._count(part.slots, part.new, part.seconds + time.monotonic() - started)
                 task.held.close()
         return left

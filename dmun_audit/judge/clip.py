@@ -28,6 +28,7 @@ class ClipJudge:
         self.reference = reference
         self._device = device
         self._model, transform, self._tokenizer = open_model(reference, *clip_parts(reference), device)
+        self._transform = transform
         self._prepare = preparation(transform, device)
         self._model.eval()
         self.digest = self._digest()
@@ -35,9 +36,9 @@ class ClipJudge:
         self._texts: dict[str, np.ndarray] = {}
 
     def _digest(self) -> str:
-        """SHA-256 of everything that decides an embedding: weights as loaded, by name; layers, preparation, tokenization."""
+        """SHA-256 of everything that decides an embedding: weights as loaded, by name; layers, preprocessing, tokenization."""
         probe = self._tokenizer(["A painting, 1888: sunflowers & cypresses – l'été à Arles"]).tolist()
-        parts = [repr((self._model, self._prepare, probe)).encode()]
+        parts = [repr((self._model, self._transform, probe)).encode()]
         for name, tensor in sorted(self._model.state_dict().items()):
             parts.append(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest([digest_bytes(part) for part in parts])

@@ -2,7 +2,8 @@
 
 On a GPU the bytes are moved first. Resizing with antialiasing, cropping and normalising then take the parameters of open_clip's
 transform, and torch computes them. Pillow rounds to bytes after each direction and torch after both, so some grey levels differ by one or
-two, and by a few more at edges of images that are enlarged. The preparation is therefore a part of the judge's digest.
+two, and by a few more at edges of images that are enlarged. So embeddings of a GPU are kept apart (`store.environment`). The judge is
+the same one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Preparation = Callable[[Sequence[np.ndarray]], Any]
 
 
 def preparation(transform: Any, device: str) -> Preparation:
-    """What prepares images for a network on `device`. Its `repr` stands for everything that decides a prepared image."""
+    """What prepares images for a network on `device`."""
     if device.startswith("cuda") and (steps := _known_steps(transform)) is not None:
         return OnDevice(steps, device)
     return WithPillow(transform, device)
@@ -33,9 +34,6 @@ class WithPillow:
         self._transform = transform
         self._device = device
         self._threads = 1 if device == "cpu" else THREADS
-
-    def __repr__(self) -> str:
-        return repr(self._transform)
 
     def __call__(self, images: Sequence[np.ndarray]) -> Any:
         import torch
@@ -56,9 +54,6 @@ class OnDevice:
     def __init__(self, steps: Sequence[Any], device: str) -> None:
         *self._shaping, self._normalise = steps
         self._device = device
-
-    def __repr__(self) -> str:
-        return f"on the device: {[*self._shaping, self._normalise]}"
 
     def __call__(self, images: Sequence[np.ndarray]) -> Any:
         import torch

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from dmun_audit._util.hashing import digest, seed_of
 from dmun_audit.policy import Policy
+from dmun_audit.policy.sections import AUTO_BATCH
 
 NOT_DRAWN_FROM = ("name", "release_evidence", "waivers")
 """Keys of a policy that decide no figure. Another name or a waiver draws no other seeds, and images are reused."""
@@ -36,11 +37,11 @@ FORESEEN = "foreseen:"
 def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
-    Every number format stands for float32 here, and every acceleration for the default: the device may decide both, and a repetition
-    on another device names them. (The weights as loaded have that format, so seeds drawn from them follow it.) The profile draws no
-    other seeds either: so the images of two profiles can be compared one by one.
+    Every number format stands for float32 here, every acceleration for the default, and every size of a batch for that of `AUTO_BATCH`: the
+    device may decide them, and free memory draws no other seeds. (The weights as loaded have that format, so seeds drawn from them
+    follow it.) The profile draws no other seeds either: so the images of two profiles can be compared one by one.
     """
-    sampling = replace(policy.sampling, dtype="float32", acceleration="auto", profile="fidelity")
+    sampling = replace(policy.sampling, dtype="float32", acceleration="auto", profile="fidelity", batch=AUTO_BATCH)
     figures = replace(policy, sampling=sampling).as_dict()
     return digest({key: value for key, value in figures.items() if key not in NOT_DRAWN_FROM})
 

@@ -40,7 +40,7 @@ def number_of_workers(config: pytest.Config) -> int | None:
 
 
 def visible_gpus(environment: Mapping[str, str], count: Callable[[], int]) -> list[str]:
-    """The GPUs that this process may see, in its order and as the caller names them. `count` gives their number if nothing names them."""
+    """The GPUs that this process may see, in its order and as the caller names them. `count` gives the number that torch sees."""
     named = environment.get(variable(environment))
     if named is None:
         return [str(place) for place in range(count())]
@@ -49,7 +49,7 @@ def visible_gpus(environment: Mapping[str, str], count: Callable[[], int]) -> li
         if not name or name.startswith("-"):  # CUDA reads the list up to the first entry that is no device
             break
         gpus.append(name)
-    return gpus
+    return gpus[: count()] if gpus else gpus
 
 
 def variable(environment: Mapping[str, str]) -> str:

@@ -58,10 +58,11 @@ def drawing(models: Mapping[Side, LoadedModel], sampling: Sampling, device: str,
     return draw
 
 
-def largest_fit(draw: Draw, wanted: int) -> int:
-    """`wanted`, halved until one batch fits into memory; 0 if not even one image does."""
+def largest_fit(draw: Draw, wanted: int, memory: Callable[[], float] = lambda: 0.0) -> int:
+    """`wanted`, halved until one batch fits into memory and leaves some of it; 0 if not even one image does. `memory` is as in `measure`."""
     size = wanted
-    while size and not _fits(draw, size):
+    memory()
+    while size and not (_fits(draw, size) and memory() <= MOST_MEMORY):
         release_memory()
         logger.info("a batch of %d images does not fit into memory", size)
         size //= 2

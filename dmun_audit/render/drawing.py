@@ -62,6 +62,7 @@ def drawing(model: LoadedModel, manner: Manner, pixels: int, device: str, base: 
 
     made, sliced = _MADE.setdefault(model, {}), large(pixels)
     if (manner, sliced) not in made:
+        made.clear()  # another copy takes memory too
         pipeline = copy_to_draw_with(model) if model.may_be_copied else model.pipeline
         accelerate(pipeline, manner.acceleration, sliced, base)
         put_back = offload(pipeline, manner.offload, device) if manner.offload else lambda: None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
-from dmun_audit._util.errors import StoreError
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Row, Side
 from dmun_audit.policy import Sampling
@@ -140,7 +140,7 @@ class Engine:
         self._complete(self._batches_of(rows), self._batches_of(spare))
 
     def _batches_of(self, rows: Sequence[Row]) -> list[tuple[ImageRequest, ...]]:
-        batches = [batch for row, wanted in rows for batch in covering(row, wanted, self.sampling.batch_size)]
+        batches = list(dict.fromkeys(batch for row, wanted in rows for batch in covering(row, wanted, self.sampling.batch_size)))
         for batch in batches:
             for request in batch:
                 self._batches.setdefault(request, batch)
@@ -217,10 +217,16 @@ class Engine:
     def _render_batches(self, batches: Sequence[tuple[ImageRequest, ...]], wait: bool) -> list[tuple[ImageRequest, ...]]:
         """Render these batches, each while the one before is written. Returns those that other processes render now.
 
-        With `wait` it waits for them.
+        With `wait` it waits for them, one by one: whoever waits for a lock must hold no other.
         """
+        if wait:
+            return [batch for batch in batches if not self._render_alone(batch)]
         with Writer() as writer:
             return [batch for batch in batches if not self._render_locked(batch, wait, writer)]
+
+    def _render_alone(self, batch: Sequence[ImageRequest]) -> bool:
+        with Writer() as writer:
+            return self._render_locked(batch, True, writer)
 
     def _lock(self, batch: Sequence[ImageRequest]) -> Path:
         return self.store.folder / "locks" / f"{self.key(batch[0])}.lock"
@@ -284,9 +290,25 @@ class Engine:
         """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
         keys = [self.key(request) for request in slots]
         sampler = self._sampler(slots[0].side)
-        pixels = sampler.sample([request.prompt for request in slots], [request.seed for request in slots])
+        with _memory_errors(len(slots)):
+            pixels = sampler.sample([request.prompt for request in slots], [request.seed for request in slots])
         for slot, (request, image) in enumerate(zip(slots, pixels, strict=True)):
             yield request, image, place_of(keys, slot)
+
+
+@contextmanager
+def _memory_errors(images: int) -> Iterator[None]:
+    """Turn torch's error about a device that is out of memory into a UsageError."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(
+            f"the device ran out of memory while {images} images were drawn",
+            str(error).partition(". ")[0],
+            "free memory on it, lower sampling.batch or sampling.size in the policy, or draw with --offload=model",
+        ) from error
 
 
 def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[tuple[ImageRequest, ...]]:

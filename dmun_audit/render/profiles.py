@@ -16,11 +16,14 @@ from dmun_audit.render.schedulers import quick
 FEWEST_STEPS = 4  # that "fast" leaves: models that need no more are distilled
 
 
-def in_profile(pipeline: Any, sampling: Sampling) -> Sampling:
-    """`sampling` with the steps and the scheduler of its profile. "fast" takes half of the steps, and a solver that needs fewer."""
+def in_profile(pipeline: Any, sampling: Sampling, base: Any = None) -> Sampling:
+    """`sampling` with the steps and the scheduler of its profile. "fast" takes half of the steps, and a solver that needs fewer.
+
+    Where `pipeline` shares the steps of a pipeline `base`, these count.
+    """
     if sampling.profile == "fidelity":
         return sampling
-    steps = default_steps(pipeline) if sampling.steps == "model" else sampling.steps
+    steps = default_steps(base or pipeline) if sampling.steps == "model" else sampling.steps
     if steps <= FEWEST_STEPS:
         return replace(sampling, steps=steps)
     return replace(sampling, steps=max(FEWEST_STEPS, (steps + 1) // 2), scheduler=quick(pipeline.scheduler))

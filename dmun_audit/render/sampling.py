@@ -98,7 +98,8 @@ class PipelineSampler:
         only_size: bool = False,
         manner: Manner = AS_LOADED,
     ) -> None:
-        sampling = in_profile(model.pipeline, sampling)
+        shared_with = like._model.pipeline if isinstance(like, PipelineSampler) and not only_size else None
+        sampling = in_profile(model.pipeline, sampling, shared_with)
         self._model = model
         self._cache = BlockCache(model.pipeline, sampling.cache)
         self._batch = sampling.batch_size

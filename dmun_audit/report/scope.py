@@ -7,8 +7,8 @@ from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import number, one_line, percent
 
 FAST = (
-    "The images were drawn with the profile fast, in half of the steps and with a quicker solver: this is no release evidence. The "
-    "profile fidelity draws as the policy says."
+    "This audit has the profile fast, which takes fewer steps and a quicker solver where models allow it: it is no release evidence. "
+    "The profile fidelity draws as the policy says."
 )
 MANY_EMPTY = 0.2
 """Reports warn of empty images from this share on."""

@@ -163,6 +163,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "composition_judge": config.composition_judge,
         "audit_seed": config.audit_seed if config.seeds == CHOSEN else None,
         "nonce": config.nonce or None,
+        "offload": config.offload,
         "keep_going": config.keep_going,
         "trust_remote_code": config.trust_remote_code,
     }

@@ -144,7 +144,7 @@ def reproduce(
 
 def _policy(run: Run) -> Policy:
     """The policy of a run. What the device decided (number format, acceleration) is that of the run and not that of this device."""
-    policy, drawn = load_policy(str(run.path / POLICY)), run.manifest.sampler
+    policy, drawn = load_policy(str(run.path / POLICY)), {"acceleration": "none"} | run.manifest.sampler
     here = {"dtype": number_format("auto"), "acceleration": acceleration("auto")}
     kept = {
         key: drawn[key]

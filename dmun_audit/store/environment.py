@@ -22,8 +22,12 @@ def rendering_environment(device: str) -> dict[str, str]:
 
 
 def judging_environment(device: str) -> dict[str, str]:
-    """What decides an embedding or a score beside the judge and the pixels. See `rendering_environment`."""
-    return _versions(EMBEDDINGS) | _device(device)
+    """What decides an embedding or a score beside the judge and the pixels. See `rendering_environment`.
+
+    On an NVIDIA or AMD GPU, images for CLIP are prepared there (`judge.preprocessing`).
+    """
+    prepared = {"images": "prepared on the device"} if device.startswith("cuda") else {}
+    return _versions(EMBEDDINGS) | _device(device) | prepared
 
 
 @cache

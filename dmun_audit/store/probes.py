@@ -34,25 +34,34 @@ class ProbeStore:
         """The probe that was first stored for these weights; `probe` itself, which is then stored, where there was none.
 
         A damaged file, or one of another model, is logged as a warning and replaced. A store with a remote part asks that part for a
-        probe which this machine does not have.
+        probe which this machine does not have, or has damaged.
         """
         path = self.path(weights, environment)
         name = path.relative_to(self._store).as_posix()
-        try:
-            stored = path.read_bytes()
-        except OSError:
-            stored = self._remote.read([name]).get(name, b"") if self._remote else b""
-        check, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
-        if stored and check.hex() == _bound(path, data):
-            return np.frombuffer(data, "<f4")
-        if stored:
-            logger.warning("%s does not hold the probe that was stored there, and is replaced", path)
+        for read in (self._local, self._elsewhere):
+            stored = read(name)
+            check, data = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
+            if stored and check.hex() == _bound(path, data):
+                if read == self._elsewhere:
+                    write_atomically(path, stored)
+                return np.frombuffer(data, "<f4")
+            if stored:
+                logger.warning("%s does not hold the probe that was stored there, and is replaced", path)
         data = probe.astype("<f4").tobytes()
         content = bytes.fromhex(_bound(path, data)) + data
         write_atomically(path, content)
         if self._remote:
             self._remote.write({name: content})
         return probe
+
+    def _local(self, name: str) -> bytes:
+        try:
+            return (self._store / name).read_bytes()
+        except OSError:
+            return b""
+
+    def _elsewhere(self, name: str) -> bytes:
+        return self._remote.read([name]).get(name, b"") if self._remote else b""
 
 
 def _bound(path: Path, data: bytes) -> str:

@@ -95,6 +95,8 @@ class Remote:
                 paths = system.find(f"{root}/{folder}")
             except FileNotFoundError:
                 return set()
+            finally:
+                system.invalidate_cache()  # what it remembers of the listing would hide files that are written later
             start = len(f"{root}/")
             return {path[path.index(f"{root}/") + start :] for path in paths}
 

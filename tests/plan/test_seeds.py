@@ -46,7 +46,9 @@ def test_everything_that_decides_the_audit_changes_the_fingerprint_and_the_seed(
     assert all(0 <= drawn_seed(each) < 2**31 for each in fingerprints)
 
 
-@pytest.mark.parametrize(("key", "values"), [("dtype", ("float32", "bfloat16")), ("acceleration", ("none", "layout"))])
+@pytest.mark.parametrize(
+    ("key", "values"), [("dtype", ("float32", "bfloat16")), ("acceleration", ("none", "layout")), ("batch", (8, 1, "auto"))]
+)
 def test_what_the_device_may_decide_is_no_figure(key, values):
     changed = (replace(STANDARD, sampling=replace(STANDARD.sampling, **{key: value})) for value in values)
     assert {figures_digest(each) for each in changed} == {figures_digest(STANDARD)}

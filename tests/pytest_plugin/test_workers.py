@@ -20,6 +20,8 @@ MIG = "MIG-3f2b6c1e-0000-5555-aaaa-000000000001"
         ({"CUDA_VISIBLE_DEVICES": " 2, 0 "}, 8, ["2", "0"]),
         ({"CUDA_VISIBLE_DEVICES": f"GPU-8a1f,{MIG}"}, 8, ["GPU-8a1f", MIG]),
         ({"CUDA_VISIBLE_DEVICES": ""}, 8, []),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, 2, ["0", "1"]),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, 0, []),
         ({"CUDA_VISIBLE_DEVICES": "0,-1,1"}, 8, ["0"]),
         ({"CUDA_VISIBLE_DEVICES": "0", "HIP_VISIBLE_DEVICES": "5,4"}, 8, ["5", "4"]),
     ],
@@ -42,7 +44,7 @@ def test_each_worker_gets_one_gpu_and_shares_it_only_if_it_must(gpus, workers, e
 
 
 TESTS = """
-import os, sys
+import os, time
 from pathlib import Path
 import pytest
 
@@ -52,7 +54,19 @@ def test_what_a_worker_sees({argument}number, request):
     name = os.environ["PYTEST_XDIST_WORKER"] + " " + os.environ.get("CUDA_VISIBLE_DEVICES", "all") + " of "
     if number == 0 and "{crashes}":
         os._exit(3)
+    end = time.monotonic() + 60
+    while "{crashes}" and os.environ["PYTEST_XDIST_WORKER"] == "gw1" and time.monotonic() < end:
+        if any("gw2" in path.read_text() for path in seen.parent.iterdir()):  # the replacement had a test too
+            break
+        time.sleep(0.05)
     seen.write_text(name + os.environ["PYTEST_XDIST_WORKER_COUNT"])
+"""
+
+
+SEES_GPUS = """
+from dmun_audit.pytest_plugin import workers
+
+workers.count_gpus = lambda: 3
 """
 
 
@@ -64,9 +78,20 @@ def seen(tmp_path, store):
         (tmp_path / "seen").mkdir()
         (tmp_path / "test_it.py").write_text(TESTS.format(argument=argument, crashes=crashes))
         environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
-        environment |= {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
-        words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--dmun-store={store}", "test_it.py", *options]
-        done = run(words, cwd=tmp_path, env=environment)
+        environment |= {"CUDA_VISIBLE_DEVICES": gpus, "PYTHONPATH": str(tmp_path)}
+        (tmp_path / "sees_gpus.py").write_text(SEES_GPUS)  # torch sees none on this machine
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "sees_gpus",
+            f"--dmun-store={store}",
+            "test_it.py",
+        ]
+        done = run([*words, *options], cwd=tmp_path, env=environment)
         return {path.read_text() for path in (tmp_path / "seen").iterdir()}, done.stdout
 
     return workers

@@ -38,6 +38,12 @@ def test_a_batch_that_one_of_the_models_alone_cannot_draw_is_halved(models):
     handle.remove()
 
 
+def test_a_batch_that_leaves_no_memory_to_the_judges_is_halved():
+    drawn, shares = [], iter([0.2, 0.97, 0.93, 0.6])
+    assert largest_fit(drawn.append, 8, lambda: next(shares)) == 2
+    assert drawn == [8, 4, 2]
+
+
 @pytest.mark.parametrize(("level", "lies_so"), [("none", False), ("layout", True), ("compiled", True)])
 def test_a_batch_is_tried_with_weights_as_they_will_lie_in_the_audit(models, level, lies_so):
     layouts = []

@@ -7,9 +7,10 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 from engines import BATCH, engine_maker, requests
 
-from dmun_audit._util.errors import StoreError
+from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.store.files import held
 
 
@@ -30,6 +31,18 @@ def lose(engine, request):
 def damage(engine, request):
     path = engine.store.path(engine.key(request))
     path.write_bytes(path.read_bytes()[:150])
+
+
+def test_a_device_without_memory_is_one_error(new_engine, monkeypatch):
+    engine = new_engine()
+
+    def sample(prompts, seeds):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(engine.samplers["base"], "sample", sample)
+    with pytest.raises(UsageError, match="out of memory while 4 images were drawn") as told:
+        engine.ensure(requests(4))
+    assert "lower sampling.batch" in told.value.remedy
 
 
 @pytest.mark.parametrize("happens", [lose, damage])

@@ -36,6 +36,12 @@ def test_the_scheduler_of_a_distilled_model_stays():
     assert in_profile(latent_consistency(), FAST).scheduler == "model"
 
 
+def test_the_steps_of_the_base_decide_for_its_candidate():
+    few, many = dataclasses.replace(FAST, steps="model"), sd1()
+    assert in_profile(latent_consistency(), few).steps == 4
+    assert in_profile(latent_consistency(), few, many).steps == 25
+
+
 @pytest.fixture(scope="module")
 def loaded():
     torch.manual_seed(0)

@@ -5,10 +5,14 @@ from dataclasses import replace
 import pytest
 from example_runs import WrittenRun
 
+from dmun_audit.config.options import Options
+from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.inputs import POLICY
 from dmun_audit.evidence.run import read_run
 from dmun_audit.plan.seeds import figures_digest
 from dmun_audit.policy import BUILT_IN, load_policy
+from dmun_audit.runtime import reproduction
+from dmun_audit.runtime.manifest import _options
 from dmun_audit.runtime.reproduction import _policy
 
 
@@ -35,3 +39,17 @@ def test_what_a_device_decided_is_kept(tmp_path, key, written, drawn, repeated):
     policy = _policy(read_run(folder.close()))
     assert policy == replace(load_policy("smoke"), sampling=replace(load_policy("smoke").sampling, **{key: repeated}))
     assert figures_digest(policy) == figures_digest(load_policy("smoke"))
+
+
+def test_on_a_gpu_a_run_of_before_is_drawn_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "acceleration", lambda level: "layout")
+    folder = WrittenRun(tmp_path / "run")
+    (folder.path / POLICY).write_text((BUILT_IN / "smoke.toml").read_text())
+    assert "acceleration" not in folder.manifest["sampler"]
+    assert _policy(read_run(folder.close())).sampling.acceleration == "none"
+
+
+def test_how_networks_were_offloaded_is_written_for_the_repetition(tmp_path, store):
+    config = resolve(Options(target="Van Gogh", model="atelier:noop", policy="smoke", store=str(store)), only_listed=True)
+    assert "offload" not in _options(config)
+    assert _options(replace(config, offload="sequential"))["offload"] == "sequential"

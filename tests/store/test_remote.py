@@ -76,6 +76,15 @@ def test_an_image_that_was_drawn_after_the_listing_is_read_all_the_same(machine,
     assert np.array_equal(there.read(KEYS[0]), pixels)
 
 
+def test_a_listing_hides_no_image_that_comes_later_into_the_same_folder(machine, url, pixels):
+    here = machine("here", url)
+    here.write(KEYS[0], pixels, {})
+    there = machine("there", url)
+    assert [key in there for key in KEYS[:2]] == [True, False]
+    here.write(KEYS[1], pixels, {})
+    assert np.array_equal(there.read(KEYS[1]), pixels)
+
+
 def test_presence_is_one_listing_and_what_is_there_is_fetched_once(machine, tmp_path, pixels, monkeypatch):
     url = f"file://{tmp_path / 'shared'}"
     here = machine("here", url)
@@ -132,6 +141,16 @@ def test_machines_share_the_first_probe_of_a_digest(machine, url):
     first, other = np.arange(3, dtype=np.float32), np.ones(3, np.float32)
     ProbeStore(machine("here", url).folder).first("digest", {}, first)
     assert np.array_equal(ProbeStore(machine("there", url).folder).first("digest", {}, other), first)
+
+
+def test_a_damaged_probe_of_this_machine_is_mended_from_the_others(machine, url):
+    first, other = np.arange(3, dtype=np.float32), np.ones(3, np.float32)
+    here, there = ProbeStore(machine("here", url).folder), ProbeStore(machine("there", url).folder)
+    here.first("digest", {}, first)
+    there.first("digest", {}, first)
+    there.path("digest", {}).write_bytes(b"damaged")
+    assert np.array_equal(there.first("digest", {}, other), first)
+    assert there.path("digest", {}).read_bytes() == here.path("digest", {}).read_bytes()
 
 
 def test_machines_share_the_log_of_attempts_on_the_same_weights(machine, url):
