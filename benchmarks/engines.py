@@ -61,7 +61,7 @@ def measured(engine: Engine, judge: ClipJudge, images: int, renderers: int, open
     rows = 0
     while isinstance(engine, RayEngine) and len(engine._renderers._free) < renderers:  # one of them still loads the models
         rows += 1
-        engine.ensure(row(engine.sampling.batch, 1_000 * rows))
+        engine.ensure(row(engine.sampling.batch_size, 1_000 * rows))
     embed(warm)
     ready = time.monotonic()
     requests = row(images, 1_000_000)

@@ -100,7 +100,7 @@ class PipelineSampler:
     ) -> None:
         shared_with = like._model.pipeline if isinstance(like, PipelineSampler) and not only_size else None
         sampling = in_profile(model.pipeline, sampling, shared_with)
-        self._model = model
+        self._model: LoadedModel = model
         self._cache = BlockCache(model.pipeline, sampling.cache)
         self._batch = sampling.batch_size
         self._device = device

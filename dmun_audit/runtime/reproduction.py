@@ -16,7 +16,7 @@ from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, without_volatile
+from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, JsonObject, without_volatile
 from dmun_audit.policy import Policy, load_policy
 from dmun_audit.render.devices import acceleration, number_format, sees_gpu
 from dmun_audit.runtime.whole_audit import run_audit
@@ -144,7 +144,8 @@ def reproduce(
 
 def _policy(run: Run) -> Policy:
     """The policy of a run. What the device decided (number format, acceleration) is that of the run and not that of this device."""
-    policy, drawn = load_policy(str(run.path / POLICY)), {"acceleration": "none"} | run.manifest.sampler
+    policy = load_policy(str(run.path / POLICY))
+    drawn: JsonObject = {"acceleration": "none"} | run.manifest.sampler  # older runs do not say it
     here = {"dtype": number_format("auto"), "acceleration": acceleration("auto")}
     kept = {
         key: drawn[key]
