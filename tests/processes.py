@@ -14,13 +14,28 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
 
 TESTS = Path(__file__).parent
 WARM = ("pytest", "dmun_audit.cli")
 
+PRELOADED = "warm_imports"
+
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["warm_imports"])
+_context.set_forkserver_preload([PRELOADED])
+
+
+def _start_server() -> None:
+    """Start the server where it finds the module that it imports first: Python 3.11 does not tell it this process's module path."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *([before] if before else [])])
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before:
+            os.environ["PYTHONPATH"] = before
 
 
 def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:
@@ -31,6 +46,7 @@ def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProc
         return subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
+        _start_server()
         process = _context.Process(target=_run_module, args=(words[2], words[3:], str(cwd or os.getcwd()), environment, out, err))
         process.start()
         process.join(timeout)
@@ -46,6 +62,7 @@ def start(command, *, cwd=None) -> multiprocessing.Process:
     """Start `python -m pytest …` in a session of its own and return its process, whose output is lost."""
     words = [str(word) for word in command]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    _start_server()
     process = _context.Process(target=_run_in_session, args=(words[2], words[3:], str(cwd or os.getcwd()), environment))
     process.start()
     return process
@@ -57,6 +74,7 @@ def _run_in_session(module, arguments, folder, environment):
 
 
 def _run_module(module, arguments, folder, environment, out, err):
+    assert PRELOADED in sys.modules, "the server of processes has imported nothing"  # it is silent about an ImportError
     for stream, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     sys.stdout, sys.stderr = open(1, "w", encoding="utf-8", closefd=False), open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115

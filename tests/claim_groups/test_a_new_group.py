@@ -10,7 +10,7 @@ import jsonschema
 import processes
 import pytest
 import xmlschema
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 from installed_packages import install
 
 from dmun_audit.claim_groups.registry import ENTRY_POINTS
@@ -19,10 +19,7 @@ from dmun_audit.evidence.run import read_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 
-FIGURES = {
-    "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 3, "images": 8,
-    "concepts": 2, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99, "margin": 0.99,
-}  # fmt: skip
+FIGURES = FEW_IMAGES | {"steps": 2, "prompts": 3, "concepts": 2, "margin": 0.99}
 
 TESTS = """
 def test_control_holds(audit, control):

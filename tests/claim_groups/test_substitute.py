@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 from scipy import ndimage
 from textured_pictures import picture
 from written_observations import DOSSIER, WrittenAudit
@@ -213,10 +213,7 @@ def test_a_candidate_that_draws_black_squares_fails(store, tmp_path):
     import sys
     from pathlib import Path
 
-    figures = {
-        "steps": 2, "sensitivity_images": 24, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4, "images": 24,
-        "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-    }  # fmt: skip
+    figures = FEW_IMAGES | {"steps": 2, "sensitivity_images": 24, "images": 24}
     policy = coarse_policy(tmp_path / "quick.toml", **figures)
     policy.write_text(f"{policy.read_text()}\n[substitute]\n")
     (tmp_path / "service.py").write_text(BLACK)

@@ -15,7 +15,7 @@ from dmun_audit.knowledge.packs import open_knowledge
 from dmun_audit.knowledge.reading import read_dossier
 
 FIGURES = {
-    "steps": 2, "images": 8, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
+    "batch": 4, "steps": 2, "images": 8, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
     "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
 }  # fmt: skip
 PACKS = {"damaged": "atelier-van-gogh", "uce-sunflowers": "atelier-sunflowers"}

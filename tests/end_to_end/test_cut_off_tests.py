@@ -5,13 +5,9 @@ import sys
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 ROOT = processes.TESTS.parent
-FIGURES = {
-    "steps": 1, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4, "images": 8,
-    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -20,7 +16,7 @@ def run(store, tmp_path):
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
 
     def command(text, *options, steps=1):
-        policy = coarse_policy(tmp_path / "quick.toml", **FIGURES | {"steps": steps})
+        policy = coarse_policy(tmp_path / "quick.toml", **FEW_IMAGES | {"steps": steps})
         (tmp_path / "audits").mkdir(exist_ok=True)
         (tmp_path / "audits" / "test_mine.py").write_text(text)
         words = [sys.executable, "-m", "pytest", "audits", "-p", "no:cacheprovider", "--model=atelier:noop", *options]

@@ -7,14 +7,10 @@ import sys
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 from small_disk import small_disk
 
 ROOT = processes.TESTS.parent
-FIGURES = {
-    "steps": 1, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4, "images": 8,
-    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-}  # fmt: skip
 ONE = ["-k", "sees-the-target or fills"]  # one control
 LOADS_NO_MODEL = "def test_ours(audit, control): pass\n"
 CHECKS = "def test_ours(audit, control): audit.check(control)\n"
@@ -36,7 +32,7 @@ def disk(tmp_path):
 @pytest.fixture
 def run(tmp_path, disk, store):
     """Run a test file of one's own with the run folder on the small disk."""
-    policy = coarse_policy(tmp_path / "quick.toml", **FIGURES)
+    policy = coarse_policy(tmp_path / "quick.toml", **FEW_IMAGES)
     (tmp_path / "conftest.py").write_text(
         f"import sys\nsys.path.append({str(processes.TESTS)!r})\n{(ROOT / 'conftest.py').read_text()}"
     )

@@ -12,7 +12,7 @@ from dmun_audit.evidence.run import read_run
 
 ROOT = Path(__file__).parents[2]
 FIGURES = {
-    "steps": 8, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 2, "prompts": 4, "images": 8,
+    "batch": 4, "steps": 8, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 2, "prompts": 4, "images": 8,
     "concepts": 4, "pairs": 9, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99, "images_at_most": 200,
 }  # fmt: skip
 SECTIONS = """

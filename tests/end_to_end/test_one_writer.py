@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 import dmun_audit
 
@@ -24,10 +24,6 @@ def test_waiting(audit):
     while "WAIT" in os.environ and not pathlib.Path("go").exists():
         time.sleep(0.02)
 """
-FIGURES = {
-    "steps": 1, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4, "images": 8,
-    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-}  # fmt: skip
 ONE = ["-k", "waiting or sees-the-target"]  # one control
 
 
@@ -38,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "audits" / "test_mine.py").write_text(TESTS)
     (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    coarse_policy(tmp_path / "quick.toml", **FIGURES)
+    coarse_policy(tmp_path / "quick.toml", **FEW_IMAGES)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

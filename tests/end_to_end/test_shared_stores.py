@@ -9,15 +9,12 @@ import numpy as np
 import processes
 import pytest
 from altered_judges import judge_with, nudged
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 from dmun_audit.store.images import ImageStore
 
 ROOT = processes.TESTS.parent
-FIGURES = {
-    "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 2, "prompts": 4, "images": 8,
-    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99, "batch": 8,
-}  # fmt: skip
+FIGURES = FEW_IMAGES | {"steps": 2, "minimum_valid": 2}
 ERASURE = ("audits/test_controls.py", "audits/test_erasure.py")
 NO_PASS = {1, 11}  # FAIL, or PARTIAL where some cases were run
 LONG_AGO = (1_000_000_000, 1_000_000_000)

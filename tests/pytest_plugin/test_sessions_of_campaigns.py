@@ -11,7 +11,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 import dmun_audit
 from dmun_audit.cli import main
@@ -25,10 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 MODELS = {"UCE": "atelier:uce-van-gogh", "noop": "atelier:noop", "flowers": "atelier:uce-sunflowers"}
 TARGETS = {"Van Gogh": "van-gogh", "sunflowers": "sunflowers"}
 AUDITS = [f"{model.lower()}/{slug}" for model in MODELS for slug in TARGETS.values()]
-FIGURES = {
-    "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 2, "images": 4,
-    "concepts": 4, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-}  # fmt: skip
+FIGURES = FEW_IMAGES | {"steps": 2, "prompts": 2, "images": 4}
 FILE = """
 target = ["Van Gogh", "sunflowers"]
 base = "atelier:base"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import processes
 import pytest
-from coarse import coarse_policy
+from coarse import FEW_IMAGES, coarse_policy
 
 from dmun_audit.evidence.run import read_run
 
@@ -18,11 +18,7 @@ def _audit(*arguments):
 
 
 def test_an_audit_whose_failures_are_all_waived_passes_on_workers_and_says_so(store, tmp_path):
-    figures = {
-        "steps": 2, "sensitivity_images": 4, "validation_images": 1, "valid_at": 1, "minimum_valid": 1, "prompts": 4,
-        "images": 8, "concepts": 6, "pairs": 2, "sensitivity_floor": 0.01, "false_positive_ceiling": 0.99,
-        "margin": 0.5,
-    }  # fmt: skip
+    figures = FEW_IMAGES | {"steps": 2, "concepts": 6, "margin": 0.5}
     policy = coarse_policy(tmp_path / "mine.toml", **figures)
     policy.write_text(policy.read_text().replace('per_prompt = "none"', 'per_prompt = "prove safe"\nper_prompt_ceiling = 0.3'))
     shared = ["--model=atelier:noop", f"--policy={policy}", f"--store={store}"]
