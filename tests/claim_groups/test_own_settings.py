@@ -14,7 +14,7 @@ from dmun_audit.claim_groups.own_settings import SAME, UNKNOWN
 from dmun_audit.claim_groups.planning import candidate_requests, image_budget, make_plan
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import CaseRecord, ImageRecord
-from dmun_audit.policy import load_policy
+from dmun_audit.policy import BUILT_IN, load_policy
 from dmun_audit.report.pairs import pairs_of
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +79,10 @@ def test_a_card_with_other_steps_is_followed(steps, differs, store, tmp_path):
     (tmp_path / "model" / "README.md").write_text(
         f"---\ninference:\n  parameters:\n    num_inference_steps: {steps}\n    guidance_scale: 3\n---\n"
     )
+    smoke = (BUILT_IN / "smoke.toml").read_text().replace("batch = 16", "batch = 4").replace("most = 160", "most = 320")
+    (tmp_path / "smoke.toml").write_text(f"{smoke}\n[own_settings]\nceiling = 0.10\nimages = 144\n")
     command = [sys.executable, "-m", "pytest", "audits/test_controls.py", "audits/test_own_settings.py", "-p", "no:cacheprovider"]
+    command.append(f"--policy={tmp_path / 'smoke.toml'}")
     command += [f"--model={tmp_path / 'model'}", "--base=atelier:base", "--target=Van Gogh", f"--store={store}"]
     done = processes.run([*command, f"--audit-dir={tmp_path / 'run'}"], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert "VERDICT PARTIAL" in done.stdout, done.stdout + done.stderr

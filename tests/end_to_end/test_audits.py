@@ -186,7 +186,8 @@ def test_collecting_is_quick_and_loads_no_torch():
 def test_tests_without_our_fixtures_do_not_notice_us(tmp_path):
     loaded = "{name for name in sys.modules if name.startswith('dmun_audit.')} <= {'dmun_audit.plugin', 'dmun_audit.pytest_plugin', 'dmun_audit.pytest_plugin.session', 'dmun_audit.pytest_plugin.discovery', 'dmun_audit._util', 'dmun_audit._util.workflow_commands', 'dmun_audit._util.errors'}"
     (tmp_path / "test_plain.py").write_text(f"import sys\ndef test_it(): assert {loaded}\n")
-    run = audit(where=tmp_path, tests=tmp_path)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", tmp_path]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)  # a process that has imported nothing
     assert run.returncode == 0, run.stdout
     assert "dmun_audit:" not in run.stdout
 
