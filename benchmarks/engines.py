@@ -72,7 +72,7 @@ def measured(engine: Engine, judge: ClipJudge, images: int, renderers: int, open
 
 
 def compare(model: str, sampling: Sampling, images: int, repeats: int) -> dict[str, list[Measured]]:
-    """The measurements by engine, each printed as it is there. Raises AssertionError where an engine's embeddings are not those of the other."""
+    """Measure each engine in turn, and print each measurement. Raises AssertionError if two engines give different embeddings."""
     device = devices.choose_device()
     sampling = replace(sampling, dtype=devices.number_format(sampling.dtype))
     planned = {side: read_source(parse_reference(model)) for side in ("base", "candidate")}

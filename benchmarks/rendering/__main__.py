@@ -40,7 +40,7 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.models.references import ModelReference
 from dmun_audit.plan.case import ImageRequest
 from dmun_audit.policy import Sampling
-from dmun_audit.render.acceleration import Level, accelerate, keep_compiled_code, large
+from dmun_audit.render.acceleration import Level, accelerate, decodes_in_slices, keep_compiled_code
 from dmun_audit.render.devices import choose_device, describe_hardware, use_threads
 from dmun_audit.render.engine import Engine
 from dmun_audit.store.images import ImageStore
@@ -178,7 +178,7 @@ def _line(name: str, over: Callable[[], bool], measured: Callable[[str], dict[st
 def _variant(bench: Bench, variant: str, images: int, name: str) -> dict[str, Any]:
     """The engine with a pipeline that was changed before."""
     pipeline = copy.deepcopy(bench.pipeline)
-    accelerate(pipeline, "layout", large(bench.batch * bench.side**2))
+    accelerate(pipeline, "layout", decodes_in_slices(bench.batch * bench.side**2))
     VARIANTS[variant](pipeline)
     return _engine(bench, pipeline, images, "none", name)
 

@@ -46,10 +46,8 @@ class AuditConfig:
     keep_going: bool = field(default=False, compare=False)  # whether other cases are drawn although a control failed
     engine: str = field(default=LOCAL, compare=False)  # where images are rendered: they are the same everywhere
     offload: Offload | None = None  # how networks visit the GPU; None where they stay there
-    batch_origin: str = field(
-        default="", compare=False
-    )  # where the number of images in a batch comes from, if not from the policy
-    batch_warning: str = field(default="", compare=False)  # if the policy's number did not fit into memory
+    batch_origin: str = field(default="", compare=False)  # what decided the batch size, if not the policy
+    batch_warning: str = field(default="", compare=False)  # if the policy's batch size did not fit into memory
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None

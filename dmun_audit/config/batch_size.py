@@ -52,7 +52,8 @@ class BatchTrial:
     def settle(self, *, drawn_here: bool, only_listed: bool) -> Settled:
         """The number for this device. It is not tried if other processes draw (not `drawn_here`), or if tests are only listed.
 
-        It is not measured for images made elsewhere: whoever makes them must know the plan. Raises what loading the models raises, and UsageError if not even one image fits into the memory of the GPU.
+        It is not measured for images made elsewhere: whoever makes them must know the plan. Raises what loading the models raises,
+        and UsageError if not even one image fits into the memory of the GPU.
         """
         sampling, device = self.policy.sampling, gpu() if drawn_here else ""
         if not device:
@@ -122,17 +123,17 @@ class BatchTrial:
         self, models: Mapping[Side, LoadedModel], device: str, environment: Mapping[str, str], wanted: int | None
     ) -> tuple[int, int]:
         """`_try` with loaded models. It keeps what it finds."""
-        from dmun_audit.render.batch_size import drawing, largest_fit, measure, memory_meter
+        from dmun_audit.render.batch_size import drawer, largest_fit, measure, memory_meter
 
         known, name, sampling = BatchSizes(self.store), environment["device"], self.policy.sampling
         if wanted is None:
-            sizes = measure(drawing({"base": models["base"]}, sampling, device), memory_meter(device))
+            sizes = measure(drawer({"base": models["base"]}, sampling, device), memory_meter(device))
             wanted = sizes[-1].size if sizes else 1
             facts = {"base": self.to_load.base, "device": name, "measured": [asdict(each) for each in sizes]}
             known.put(self._measured(environment), wanted, facts)
             logger.info("%d images in a batch: measured on %s", wanted, name)
         fits = largest_fit(
-            drawing(models, sampling, device, own_settings=self.policy.own_settings is not None), wanted, memory_meter(device)
+            drawer(models, sampling, device, own_settings=self.policy.own_settings is not None), wanted, memory_meter(device)
         )
         if not fits:
             raise UsageError(

@@ -55,12 +55,15 @@ class Options:
 
 
 def store_of(options: Options) -> Path:
-    """The folder of the store: the given one, that of this machine for a given URL, else one in the user's cache folder."""
+    """The folder of the store on this machine. See `store_named`."""
     return store_named(options.store)
 
 
 def store_named(text: str | None) -> Path:
-    """The folder of the store that `text` names as `--store` does. See `local_part` for errors of a URL."""
+    """The folder of the store that `--store` names by `text`: a folder, or a URL with a folder of this machine in front of it.
+
+    Without `text` it lies in the user's cache folder. See `local_part` for the errors of a URL.
+    """
     if text and is_url(text):
         return local_part(text)
     return expanded(text, f"--store={text}") if text else Path(platformdirs.user_cache_dir("dmun_audit")) / "store"

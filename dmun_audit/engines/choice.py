@@ -35,7 +35,7 @@ def check_engine(engine: str, in_memory: Collection[str] = ()) -> None:
 
 
 def check_offload(offload: str | None, engine: str, kind: str) -> devices.Offload | None:
-    """The way to offload. Raises UsageError for one that cannot be done here. `kind` is that of the candidate's reference."""
+    """Check `--offload`. `kind` is the kind of the candidate's reference. Raises UsageError if this machine or model cannot be offloaded."""
     if offload is None:
         return None
     way = OFFLOADS.get(offload)

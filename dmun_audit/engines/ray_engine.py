@@ -17,7 +17,7 @@ from dmun_audit.engines.cluster import Cluster
 from dmun_audit.engines.models_to_load import ModelsToLoad
 from dmun_audit.engines.renderer import Job, JudgeToOpen, Opened
 from dmun_audit.engines.renderers import Renderers
-from dmun_audit.engines.tasks import Drawing, Judging
+from dmun_audit.engines.tasks import DrawTask, EmbedTask
 from dmun_audit.judge.batches import BATCH_SIZE
 from dmun_audit.judge.views import View
 from dmun_audit.models.external_images import session_id
@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 
 class RayEngine(Engine):
-    """Renders on a cluster, and is the `Embedder` of its CLIP judges. `models` are those of this process: they give keys and settings,
-    and draw nothing.
+    """Renders on a cluster, and embeds images there for the CLIP judges (`Embedder`).
+
+    This process holds `models` too. They give keys and settings, and draw nothing.
 
     One renderer is opened at once, because its device and libraries are part of every key; all renderers must have the same. A
     renderer that finds the file which this process wrote into the store writes its images there. The images of another one are
@@ -83,7 +84,7 @@ class RayEngine(Engine):
         return {**self._opened.hardware, "renderers": self._cluster.most}
 
     def _confirm(self, opened: Opened) -> None:
-        """Raise LoadError for a renderer whose images or embeddings would have other keys than those of the first."""
+        """Compare a renderer with the first one. Raises LoadError if its images or embeddings would have other keys."""
         first = self._opened or opened
         for one, other, what in (
             (first.environment, opened.environment, "draw different images"),
@@ -121,7 +122,7 @@ class RayEngine(Engine):
 
     def _tasks(
         self, batches: Sequence[tuple[ImageRequest, ...]], left: list[tuple[ImageRequest, ...]], locks: ExitStack
-    ) -> Iterator[Drawing]:
+    ) -> Iterator[DrawTask]:
         """The batches that lack images, each with its lock. Those that another process renders go to `left`."""
         for batch in batches:
             lock = ExitStack()
@@ -129,13 +130,13 @@ class RayEngine(Engine):
                 left.append(batch)
             elif missing := self._missing(batch):
                 locks.callback(lock.close)
-                yield Drawing(batch, missing, [self.key(request) for request in missing], True, lock)
+                yield DrawTask(batch, missing, [self.key(request) for request in missing], True, lock)
             else:
                 lock.close()
 
     def drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
         """Each request of one side's slots with its image, rendered now by a renderer, and its place in the batch."""
-        task = Drawing(tuple(slots), list(slots), [self.key(request) for request in slots], False)
+        task = DrawTask(tuple(slots), list(slots), [self.key(request) for request in slots], False)
         for _, parts in self._renderers.run([task], 1):
             for part in parts:
                 yield from part.images
@@ -157,7 +158,7 @@ class RayEngine(Engine):
         """See `Embedder.embed`. A renderer reads the images from the store. It is sent those that it cannot read."""
         to_open = JudgeToOpen(judge.reference, judge.digest)
         cut = [list(keys[start : start + BATCH_SIZE]) for start in range(0, len(keys), BATCH_SIZE)]
-        tasks = [Judging(to_open, batch, views) for batch in cut]
+        tasks = [EmbedTask(to_open, batch, views) for batch in cut]
         vectors: dict[str, np.ndarray] = {}
         while tasks:
             unread = []
@@ -166,7 +167,7 @@ class RayEngine(Engine):
                     unread.append(task)
                 else:
                     vectors |= zip(task.keys, result, strict=True)
-            tasks = [Judging(to_open, task.keys, views, self.read(task.keys)) for task in unread]
+            tasks = [EmbedTask(to_open, task.keys, views, self.read(task.keys)) for task in unread]
         return np.stack([vectors[key] for key in keys])
 
 

@@ -35,8 +35,8 @@ class Job:
     """What a renderer needs to draw for an audit.
 
     `weights` are the digests of the weights as the deciding process loaded them. `folder` is that process's current folder.
-    `token` is the file that it wrote into the store, with a random name. `url` is that of the store's remote part, if it has one, and
-    holds the token too. `session` is its `external_images.session_id`.
+    `token` is the file that it wrote into the store, with a random name. A store in object storage has a `url`, and the token lies
+    there too. `session` is its `external_images.session_id`.
     """
 
     models: ModelsToLoad
@@ -55,7 +55,7 @@ class Job:
 class Opened:
     """A renderer that is ready. `environment` decides its pixels, and `judging` its embeddings.
 
-    `probes` are those of the models, where there are any.
+    Models that could be probed have their `probes` here.
     """
 
     host: str
@@ -122,8 +122,8 @@ class Renderer:
     ) -> np.ndarray | UsageError | None:
         """Unit vectors (n, d) float32 of the images of `keys`, each changed by the `views` in turn.
 
-        The images are read from the store if they are not given. None where it lacks one of them. The error is a LoadError where
-        the judge cannot be opened, or is not that of the deciding process.
+        The renderer reads the images from the store if they are not given. It returns None if the store lacks one of them. It
+        returns a LoadError if it cannot open the judge, or if the judge has another digest here than in the deciding process.
         """
         try:
             return self._embed(judge, keys, views, images)

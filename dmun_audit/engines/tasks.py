@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-class Task:
+class Task(ABC):
     """One call of a renderer. `done` is what it does to a batch, in the past tense."""
 
     done: ClassVar[str]
@@ -22,12 +23,12 @@ class Task:
     def __init__(self) -> None:
         self.tries = 0  # how often a renderer was lost with it
 
+    @abstractmethod
     def start(self, actor: Any) -> Any:
         """Call the renderer `actor`. Returns the future of the result."""
-        raise NotImplementedError
 
 
-class Drawing(Task):
+class DrawTask(Task):
     """A batch to draw: see `Renderer.render`. `held` is let go when the images are stored, or when the task is given up."""
 
     done = "drew"
@@ -49,7 +50,7 @@ class Drawing(Task):
         return actor.render.remote(self.batch, self.missing, self.keys, self.stores)
 
 
-class Judging(Task):
+class EmbedTask(Task):
     """Images to embed: see `Renderer.embed`."""
 
     done = "judged"

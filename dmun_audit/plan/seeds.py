@@ -37,9 +37,9 @@ FORESEEN = "foreseen:"
 def figures_digest(policy: Policy) -> str:
     """SHA-256 (64 hex digits) of the policy's figures, without its name and its waivers.
 
-    Every number format stands for float32 here, every acceleration for the default, and every size of a batch for that of `AUTO_BATCH`: the
-    device may decide them, and free memory draws no other seeds. (The weights as loaded have that format, so seeds drawn from them
-    follow it.) The profile draws no other seeds either: so the images of two profiles can be compared one by one.
+    What the device may decide counts as its default here: number format, acceleration and batch size. So a repetition on another device
+    has the same seeds, whatever memory is free. (The weights as loaded have the number format, so seeds drawn from them follow it.) The
+    profile counts as "fidelity": the images of two profiles can be compared one by one.
     """
     sampling = replace(policy.sampling, dtype="float32", acceleration="auto", profile="fidelity", batch=AUTO_BATCH)
     figures = replace(policy, sampling=sampling).as_dict()

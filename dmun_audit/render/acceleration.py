@@ -31,9 +31,7 @@ Level = Literal["none", "layout", "compiled"]
 Asked = Literal["auto", "none", "layout", "compiled"]
 
 SLICED_OVER = 4 * 1024 * 1024  # pixels of a batch: decoding needs about 3 kB for each in half precision
-VARIANTS = (
-    64  # compiled forms of one block: its sizes in the network, times the batches with and without guidance; torch allows 8
-)
+VARIANTS = 64  # compiled forms of one block: its sizes in the network, with and without guidance; torch allows 8
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,7 @@ def keep_compiled_code(folder: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder.absolute()))
 
 
-def large(pixels: int) -> bool:
+def decodes_in_slices(pixels: int) -> bool:
     """Whether a batch of so many pixels is decoded image by image."""
     return pixels > SLICED_OVER
 

@@ -12,7 +12,7 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import common_level
-from dmun_audit.render.drawing import Manner
+from dmun_audit.render.drawing import Execution
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.sampling import PipelineSampler
 
@@ -37,21 +37,20 @@ class Measured:
     memory: float
 
 
-def drawing(models: Mapping[Side, LoadedModel], sampling: Sampling, device: str, *, own_settings: bool = False) -> Draw:
+def drawer(models: Mapping[Side, LoadedModel], sampling: Sampling, device: str, *, own_settings: bool = False) -> Draw:
     """What draws one batch with each of `models` that has a pipeline; with `own_settings`, also with the candidate's own settings."""
-
     is_plain = common_level(sampling.acceleration, models.values()) == "none"
-    manner = Manner("none" if is_plain else "layout")  # to compile each size of a batch would take minutes
+    execution = Execution("none" if is_plain else "layout")  # to compile each size of a batch would take minutes
 
     def draw(size: int) -> None:
         few = replace(sampling, batch=size, steps=STEPS)
-        base, candidate = PipelineSampler(models["base"], few, device, manner=manner), models.get("candidate")
+        base, candidate = PipelineSampler(models["base"], few, device, execution=execution), models.get("candidate")
         samplers = [base]
         if candidate is not None and candidate.image_source is None:
-            samplers.append(PipelineSampler(candidate, few, device, like=base, manner=manner))
+            samplers.append(PipelineSampler(candidate, few, device, like=base, execution=execution))
             if own_settings and own_differences(models["base"], candidate, few):
                 own = replace(own_sampling(candidate, few), steps=STEPS)
-                samplers.append(PipelineSampler(candidate, own, device, like=base, only_size=True, manner=manner))
+                samplers.append(PipelineSampler(candidate, own, device, like=base, only_size=True, execution=execution))
         for sampler in samplers:
             sampler.sample([PROMPT] * size, range(size))
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from dmun_audit.render.acceleration import Asked, Level, accelerate, common_level, large
+from dmun_audit.render.acceleration import Asked, Level, accelerate, common_level, decodes_in_slices
 from dmun_audit.render.devices import Offload
 from dmun_audit.render.offloading import offload
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Manner:
-    """How all models of an audit are drawn with. Each part may change the last bits of an image."""
+class Execution:
+    """How the pipelines of an audit are run. Each part may change the last bits of an image."""
 
     acceleration: Level = "none"
     offload: Offload | None = None
@@ -34,9 +34,9 @@ class Manner:
         return level | ({"offload": self.offload} if self.offload else {})
 
 
-def manner_of(asked: Asked, offload: Offload | None, models: Iterable[LoadedModel]) -> Manner:
-    """The manner for these models, where the policy asks for an acceleration."""
-    return Manner(common_level(asked, models, is_offloaded=offload is not None), offload)
+def execution_of(asked: Asked, offload: Offload | None, models: Iterable[LoadedModel]) -> Execution:
+    """How these models are run. The policy asks for an acceleration, and `--offload` for a way to offload."""
+    return Execution(common_level(asked, models, is_offloaded=offload is not None), offload)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,24 +47,26 @@ class Drawing:
     put_back: Callable[[], None]
 
 
-_MADE: WeakKeyDictionary[LoadedModel, dict[tuple[Manner, bool], Drawing]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[LoadedModel, dict[tuple[Execution, bool], Drawing]] = WeakKeyDictionary()
 
 
-def drawing(model: LoadedModel, manner: Manner, pixels: int, device: str, base: tuple[Any, Any] | None = None) -> Drawing:
+def drawing_of(
+    model: LoadedModel, execution: Execution, pixels: int, device: str, base: tuple[Any, Any] | None = None
+) -> Drawing:
     """What draws batches of `pixels` pixels of a model on `device`. It is made once for each model.
 
     `base` is the base's pipeline as loaded, and the one that it is drawn with: weights that `model` shares with the first one are
     taken from the second one.
     """
-    if manner == Manner():
+    if execution == Execution():
         return Drawing(model.pipeline, lambda: None)
     from dmun_audit.models.in_memory import copy_to_draw_with
 
-    made, sliced = _MADE.setdefault(model, {}), large(pixels)
-    if (manner, sliced) not in made:
+    made, sliced = _MADE.setdefault(model, {}), decodes_in_slices(pixels)
+    if (execution, sliced) not in made:
         made.clear()  # another copy takes memory too
         pipeline = copy_to_draw_with(model) if model.may_be_copied else model.pipeline
-        accelerate(pipeline, manner.acceleration, sliced, base)
-        put_back = offload(pipeline, manner.offload, device) if manner.offload else lambda: None
-        made[manner, sliced] = Drawing(pipeline, put_back)
-    return made[manner, sliced]
+        accelerate(pipeline, execution.acceleration, sliced, base)
+        put_back = offload(pipeline, execution.offload, device) if execution.offload else lambda: None
+        made[execution, sliced] = Drawing(pipeline, put_back)
+    return made[execution, sliced]

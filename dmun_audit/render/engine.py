@@ -18,7 +18,7 @@ from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Row, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
 from dmun_audit.render.devices import Offload, choose_device, describe_hardware, number_format
-from dmun_audit.render.drawing import manner_of
+from dmun_audit.render.drawing import execution_of
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
 from dmun_audit.render.sampling import ExternalSampler, Sampler, open_sampler
@@ -53,7 +53,7 @@ class Engine:
     ) -> None:
         self.models = models
         self.sampling = sampling
-        self.manner = manner_of(sampling.acceleration, offload, models.values())
+        self.execution = execution_of(sampling.acceleration, offload, models.values())
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
@@ -61,15 +61,15 @@ class Engine:
         self._device = choose_device()
         self.dtype = number_format(sampling.dtype)
         self._environment = rendering_environment(self._device)
-        if self.manner.acceleration == "compiled":
+        if self.execution.acceleration == "compiled":
             keep_compiled_code(store.folder / "compiled")
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
         self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
-        base = open_sampler(models["base"], sampling, self._device, manner=self.manner)
+        base = open_sampler(models["base"], sampling, self._device, execution=self.execution)
         self.samplers: dict[Side, Sampler] = {
-            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base, manner=self.manner)
+            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base, execution=self.execution)
             for side, model in models.items()
         }
         self.sampler = base.settings
@@ -100,7 +100,7 @@ class Engine:
             own = own_sampling(self._model(side), self.sampling)
             base = self.samplers["base"]
             self.samplers[side] = open_sampler(
-                self._model(side), own, self._device, like=base, only_size=True, manner=self.manner
+                self._model(side), own, self._device, like=base, only_size=True, execution=self.execution
             )
         return self.samplers[side]
 
@@ -118,7 +118,7 @@ class Engine:
                 batch=self.sampling.batch_size,
                 threads=self.sampling.threads if self._device == "cpu" else 0,
                 environment={} if external else self._environment,
-                drawing={} if external else self.manner.facts,
+                drawing={} if external else self.execution.facts,
             )
             self._requests.setdefault(self._keys[request], request)
         return self._keys[request]
@@ -202,7 +202,7 @@ class Engine:
         sampler = self._sampler(side)
         if isinstance(sampler, ExternalSampler):
             return sampler.repeats
-        return "exactly" if self._device == "cpu" and self.manner.acceleration != "compiled" else "alike"
+        return "exactly" if self._device == "cpu" and self.execution.acceleration != "compiled" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []

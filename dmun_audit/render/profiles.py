@@ -11,7 +11,7 @@ from typing import Any, Literal
 from dmun_audit._util.errors import UsageError
 from dmun_audit.policy import Sampling
 from dmun_audit.render.defaults import default_steps, denoiser
-from dmun_audit.render.schedulers import quick
+from dmun_audit.render.schedulers import quick_solver
 
 FEWEST_STEPS = 4  # that "fast" leaves: models that need no more are distilled
 
@@ -26,7 +26,7 @@ def in_profile(pipeline: Any, sampling: Sampling, base: Any = None) -> Sampling:
     steps = default_steps(base or pipeline) if sampling.steps == "model" else sampling.steps
     if steps <= FEWEST_STEPS:
         return replace(sampling, steps=steps)
-    return replace(sampling, steps=max(FEWEST_STEPS, (steps + 1) // 2), scheduler=quick(pipeline.scheduler))
+    return replace(sampling, steps=max(FEWEST_STEPS, (steps + 1) // 2), scheduler=quick_solver(pipeline.scheduler))
 
 
 class BlockCache:

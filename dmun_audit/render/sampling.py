@@ -17,7 +17,7 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import compiler_errors
 from dmun_audit.render.defaults import call_defaults, check_size, default_guidance, default_steps, denoiser, image_size
-from dmun_audit.render.drawing import Drawing, Manner, drawing
+from dmun_audit.render.drawing import Drawing, Execution, drawing_of
 from dmun_audit.render.profiles import BlockCache, in_profile
 from dmun_audit.render.prompts import Prompts
 from dmun_audit.render.rechecks import Repeats
@@ -25,7 +25,7 @@ from dmun_audit.render.schedulers import replacement
 
 # Some pipelines would change the size that was asked for, or would clean prompts where certain libraries are installed.
 SWITCHED_OFF = ("use_resolution_binning", "clean_caption")
-AS_LOADED = Manner()
+AS_LOADED = Execution()
 
 
 class Sampler(Protocol):
@@ -50,16 +50,16 @@ def open_sampler(
     like: Sampler | None = None,
     *,
     only_size: bool = False,
-    manner: Manner = AS_LOADED,
+    execution: Execution = AS_LOADED,
 ) -> Sampler:
     """The sampler of `model`. `like` is the sampler of the base, where `model` is its candidate.
 
-    `manner` says how pipelines are drawn with. With `only_size`, the candidate shares the base's size alone, and its steps and
+    `execution` says how pipelines are run. With `only_size`, the candidate shares the base's size alone, and its steps and
     guidance come from `sampling`. Raises UsageError where the sampling does not suit the model.
     """
     if model.image_source is not None:
         return ExternalSampler(model.image_source, like.size if like is not None else (0, 0))
-    return PipelineSampler(model, sampling, device, like, only_size=only_size, manner=manner)
+    return PipelineSampler(model, sampling, device, like, only_size=only_size, execution=execution)
 
 
 class ExternalSampler:
@@ -96,7 +96,7 @@ class PipelineSampler:
         like: Sampler | None = None,
         *,
         only_size: bool = False,
-        manner: Manner = AS_LOADED,
+        execution: Execution = AS_LOADED,
     ) -> None:
         shared_with = like._model.pipeline if isinstance(like, PipelineSampler) and not only_size else None
         sampling = in_profile(model.pipeline, sampling, shared_with)
@@ -104,7 +104,7 @@ class PipelineSampler:
         self._cache = BlockCache(model.pipeline, sampling.cache)
         self._batch = sampling.batch_size
         self._device = device
-        self._manner = manner
+        self._execution = execution
         self._negative = sampling.negative_prompt
         self._like = like
         self._pipeline = _with_scheduler(model.pipeline, sampling)
@@ -126,7 +126,7 @@ class PipelineSampler:
         """What draws. It is made when the first image is drawn: on a cluster, other processes draw."""
         like = self._like
         base = (like._model.pipeline, like.drawing.pipeline) if isinstance(like, PipelineSampler) else None
-        made = drawing(self._model, self._manner, self._batch * self.size[0] * self.size[1], self._device, base)
+        made = drawing_of(self._model, self._execution, self._batch * self.size[0] * self.size[1], self._device, base)
         return replace(made, pipeline=_with_this_scheduler(made.pipeline, self._pipeline.scheduler))
 
     @cached_property
@@ -150,24 +150,26 @@ class PipelineSampler:
         with (
             torch.inference_mode(),
             warnings.catch_warnings(),
-            compiler_errors(self._manner.acceleration),
+            compiler_errors(self._execution.acceleration),
             self._cache.enabled(pipeline),
         ):
             warnings.simplefilter("ignore")  # libraries warn about themselves; nobody who runs an audit can act on that
             arguments = self._prompts.arguments(texts)
             if self._model.set_prompts is not None:
                 self._model.set_prompts(texts)
-            output = pipeline(
-                **arguments,
-                **{name: False for name in SWITCHED_OFF if name in self._takes},
-                generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
-                num_inference_steps=self.settings["steps"],
-                guidance_scale=self.settings["guidance"],
-                height=height,
-                width=width,
-                output_type=self._output_type,
-            )
-            self.drawing.put_back()
+            try:
+                output = pipeline(
+                    **arguments,
+                    **{name: False for name in SWITCHED_OFF if name in self._takes},
+                    generator=[torch.Generator("cpu").manual_seed(number) for number in numbers],
+                    num_inference_steps=self.settings["steps"],
+                    guidance_scale=self.settings["guidance"],
+                    height=height,
+                    width=width,
+                    output_type=self._output_type,
+                )
+            finally:
+                self.drawing.put_back()
             return _pixels(output.images[: len(prompts)])
 
     def _check_negative(self, negative: str) -> None:

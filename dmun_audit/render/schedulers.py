@@ -40,7 +40,7 @@ def replacement(own: Any, name: str) -> Any:
     return getattr(diffusers, CLASSES[name]).from_config({**FOR_LATENTS, **stated})
 
 
-def quick(own: Any) -> Literal["dpmsolver++", "flow-euler", "model"]:
+def quick_solver(own: Any) -> Literal["dpmsolver++", "flow-euler", "model"]:
     """The name of the solver that needs few steps, for a model with this scheduler of its `own`; "model" where none is better.
 
     DPM-Solver++ is for models that predict noise or velocity. The scheduler of a distilled model belongs to its few steps.

@@ -104,7 +104,7 @@ class AuditRuntime:
             | {
                 "size": list(self.engine.size),
                 "dtype": self.engine.dtype,
-                "acceleration": self.engine.manner.acceleration,
+                "acceleration": self.engine.execution.acceleration,
                 "batch": sampling.batch_size,
                 "threads": sampling.threads,
             }

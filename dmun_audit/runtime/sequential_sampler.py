@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dmun_audit.claim_groups.context import CaseContext, Judge
 from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.registry import claim_group
-from dmun_audit.plan.case import Case, ImageRequest, by_rounds
+from dmun_audit.plan.case import Case, ImageRequest, Row, by_rounds
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
 
@@ -56,11 +56,13 @@ class SequentialSampler:
 
         `later` are images that other cases want in any event.
         """
-        of_companions = group.companions(row)
-        rows, spare = (
-            [(row, images), *([(of_companions, group.companions(images))] if of_companions else [])] for images in (wanted, later)
-        )
-        self._context.observations.draw_rows(rows, spare)
+        row_of_companions = group.companions(row)
+
+        def both_rows(images: Sequence[ImageRequest]) -> list[Row]:
+            companions = [(row_of_companions, group.companions(images))] if row_of_companions else []
+            return [(row, images), *companions]
+
+        self._context.observations.draw_rows(both_rows(wanted), both_rows(later))
 
     def _participants(self, group: ClaimGroup) -> list[Case]:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]

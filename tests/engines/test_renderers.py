@@ -13,7 +13,7 @@ from dmun_audit.engines import renderers as pool
 from dmun_audit.engines.cluster import Cluster
 from dmun_audit.engines.renderer import JudgeToOpen
 from dmun_audit.engines.renderers import Renderers
-from dmun_audit.engines.tasks import Drawing, Judging
+from dmun_audit.engines.tasks import DrawTask, EmbedTask
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,7 @@ def renderers(opened):
 
 
 def tasks(*prompts):
-    return [Drawing((request(prompt, seed),), [request(prompt, seed)], ["key"], False) for seed, prompt in enumerate(prompts)]
+    return [DrawTask((request(prompt, seed),), [request(prompt, seed)], ["key"], False) for seed, prompt in enumerate(prompts)]
 
 
 def drawn(renderers, tasks):
@@ -88,7 +88,7 @@ def test_a_batch_whose_renderer_is_killed_is_drawn_by_another(renderers, tmp_pat
 def test_images_whose_renderer_is_killed_while_it_judges_them_are_judged_by_another(renderers, tmp_path):
     batches = [[f"die {tmp_path / 'judging'}", "one"], ["another"], ["the", "last"]]
     done = {}
-    for task, vectors in renderers.run([Judging(JudgeToOpen("a judge", "its digest"), keys, ()) for keys in batches], 3):
+    for task, vectors in renderers.run([EmbedTask(JudgeToOpen("a judge", "its digest"), keys, ()) for keys in batches], 3):
         done |= zip(task.keys, vectors[:, 0].tolist(), strict=True)
     assert done == {key: len(key) for keys in batches for key in keys}
 

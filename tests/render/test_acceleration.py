@@ -19,7 +19,7 @@ from dmun_audit.policy import Sampling
 from dmun_audit.render import acceleration
 from dmun_audit.render.acceleration import common_level, keep_compiled_code
 from dmun_audit.render.defaults import denoiser
-from dmun_audit.render.drawing import Manner, drawing
+from dmun_audit.render.drawing import Execution, drawing_of
 from dmun_audit.render.rechecks import ALIKE
 from dmun_audit.render.sampling import PipelineSampler
 
@@ -50,11 +50,11 @@ def edited(base, tmp_path):
 
 def sampler_of(model, level, device="cpu", like=None, **settings):
     figures = {"steps": 2, "guidance": 5.0, "batch": 2, "threads": 1, "dtype": "float32", "size": 32} | settings
-    return PipelineSampler(model, Sampling(**figures), device, like, manner=Manner(level))
+    return PipelineSampler(model, Sampling(**figures), device, like, execution=Execution(level))
 
 
 def drawn_with(model, level, pixels=1):
-    return drawing(model, Manner(level), pixels, "cpu").pipeline
+    return drawing_of(model, Execution(level), pixels, "cpu").pipeline
 
 
 def convolutions(pipeline):

@@ -10,7 +10,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.models.loading import load_candidate, load_pipeline
 from dmun_audit.models.references import parse_reference
 from dmun_audit.policy import Sampling
-from dmun_audit.render.batch_size import MOST_IMAGES, drawing, largest_fit, measure
+from dmun_audit.render.batch_size import MOST_IMAGES, drawer, largest_fit, measure
 
 SAMPLING = Sampling(steps=20, guidance=2.0, batch=16, threads=1, dtype="float32")
 
@@ -22,7 +22,7 @@ def models():
 
 
 def test_a_batch_is_halved_until_it_fits_and_tried_in_two_steps(models, small_card):  # noqa: F811
-    assert largest_fit(drawing(models, SAMPLING, "cpu"), 16) == 2
+    assert largest_fit(drawer(models, SAMPLING, "cpu"), 16) == 2
     assert small_card.rows == [32, 16, 8, *[4] * 2, *[4] * 2]  # two steps with the base, two with the candidate
 
 
@@ -34,7 +34,7 @@ def test_a_batch_that_one_of_the_models_alone_cannot_draw_is_halved(models):
             raise torch.OutOfMemoryError
 
     handle = candidate.register_forward_pre_hook(hook)
-    assert largest_fit(drawing(models, SAMPLING, "cpu"), 8) == 4
+    assert largest_fit(drawer(models, SAMPLING, "cpu"), 8) == 4
     handle.remove()
 
 
@@ -53,26 +53,26 @@ def test_a_batch_is_tried_with_weights_as_they_will_lie_in_the_audit(models, lev
             layouts.append(module.conv_in.weight.is_contiguous(memory_format=torch.channels_last))
 
     handle = torch.nn.modules.module.register_module_forward_pre_hook(hook)
-    drawing(models, replace(SAMPLING, acceleration=level), "cpu")(1)
+    drawer(models, replace(SAMPLING, acceleration=level), "cpu")(1)
     handle.remove()
     assert layouts == [lies_so] * 4
 
 
 def test_no_size_fits_if_not_even_one_image_does(models, small_card):  # noqa: F811
     small_card.most = 1
-    assert largest_fit(drawing(models, SAMPLING, "cpu"), 4) == 0
+    assert largest_fit(drawer(models, SAMPLING, "cpu"), 4) == 0
 
 
 def test_a_policy_that_does_not_suit_the_model_is_said(models):
     wrong = Sampling(steps=20, guidance=2.0, batch=16, threads=1, dtype="float32", size=33)
     with pytest.raises(UsageError, match="cannot draw images of 33 by 33"):
-        largest_fit(drawing(models, wrong, "cpu"), 4)
+        largest_fit(drawer(models, wrong, "cpu"), 4)
 
 
 def test_sizes_are_measured_up_to_the_memory(models, small_card):  # noqa: F811
     small_card.most = 8
     ticks = iter(range(100))
-    sizes = measure(drawing({"base": models["base"]}, SAMPLING, "cpu"), clock=lambda: float(next(ticks)))
+    sizes = measure(drawer({"base": models["base"]}, SAMPLING, "cpu"), clock=lambda: float(next(ticks)))
     assert [(each.size, each.images_per_second) for each in sizes] == [(1, 1.0), (2, 2.0), (4, 4.0)]
 
 
