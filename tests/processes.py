@@ -14,8 +14,11 @@ import runpy
 import subprocess
 import sys
 import tempfile
+import threading
 from multiprocessing import forkserver
 from pathlib import Path
+
+import pytest
 
 TESTS = Path(__file__).parent
 WARM = ("pytest", "dmun_audit.cli")
@@ -24,24 +27,21 @@ PRELOADED = "warm_imports"
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([PRELOADED])
+_starting = threading.Lock()  # tests run commands from several threads, and the environment is one
 
 
 def _start_server() -> None:
     """Start the server where it finds the module that it imports first: Python 3.11 does not tell it this process's module path."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(TESTS), *([before] if before else [])])
-    try:
+    with _starting, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
         forkserver.ensure_running()
-    finally:
-        del os.environ["PYTHONPATH"]
-        if before:
-            os.environ["PYTHONPATH"] = before
 
 
 def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:
     """Run a command to its end and return what it wrote, as text. The environment is this process's, if none is given."""
     words = [str(word) for word in command]
-    environment = {name: value for name, value in (env or os.environ).items() if not name.startswith("PYTEST_")}
+    with _starting:
+        environment = {name: value for name, value in (env or os.environ).items() if not name.startswith("PYTEST_")}
     if words[:2] != [sys.executable, "-m"] or words[2] not in WARM:
         return subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:

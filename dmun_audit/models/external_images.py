@@ -17,14 +17,14 @@ from dmun_audit.models.image_list import ListedImage, read_list, repeated
 from dmun_audit.models.references import IMAGE_LIST, ModelReference
 
 Draw = Callable[[list[str], list[int]], Sequence[Any]]
-_THIS_PROCESS = uuid.uuid4().hex
+_own_id: dict[int, str] = {}  # by process: a fork of this process is another session
 _joined = ""
 UNSEEN = "No weights were seen: nothing proves which model made the candidate's images."
 
 
 def session_id() -> str:
     """The same text in every process of one test run, and another text in the next: an unseen model may have changed by then."""
-    return _joined or os.environ.get("PYTEST_XDIST_TESTRUNUID") or _THIS_PROCESS
+    return _joined or os.environ.get("PYTEST_XDIST_TESTRUNUID") or _own_id.setdefault(os.getpid(), uuid.uuid4().hex)
 
 
 def join_session(text: str) -> None:

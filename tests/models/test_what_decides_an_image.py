@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import families
 import pytest
@@ -121,6 +122,19 @@ def test_a_function_that_edits_weights_alone_keeps_its_images(digest_in_run):
 def test_one_process_has_one_mark(monkeypatch):
     monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
     assert session_id() == session_id() != ""
+
+
+def test_a_fork_is_a_session_of_its_own(monkeypatch):
+    monkeypatch.delenv("PYTEST_XDIST_TESTRUNUID", raising=False)
+    before = session_id()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, session_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 100).decode() not in {"", before}
+    assert session_id() == before
 
 
 def test_how_images_without_seeds_were_handed_out(base_model, tmp_path):
