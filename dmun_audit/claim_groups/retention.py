@@ -145,14 +145,10 @@ class Retention(ClaimGroup):
         return _is_retained(case) and self._is_known(case, context)
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
-        """See `ClaimGroup.rows`: one row for each concept, or a single row, round by round, if the claim may stop early.
-
-        The base images on which concepts must be known are in rows of their own.
-        """
+        """See `ClaimGroup.rows`: a single row, round by round. The base images on which concepts must be known are a row of their own."""
         cases, pairs = plan.of_group(self.name), plan.policy.retention.pairs
-        each = [list(case.images_of(side)[:pairs]) for case in cases]
-        known = [list(_known_images(case, plan)) for case in cases] if side == "base" else []
-        return [by_rounds(each), *([by_rounds(known)] if known else [])] if Rules(plan).stops_early(self) else [*each, *known]
+        rows = [by_rounds([case.images_of(side)[:pairs] for case in cases])]
+        return [*rows, by_rounds([_known_images(case, plan) for case in cases])] if side == "base" else rows
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         """See `ClaimGroup.planned`: with the pairs of a concept that continues alone."""
