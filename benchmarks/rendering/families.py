@@ -42,7 +42,10 @@ LETTERS = [*ascii_letters, *(letter + "</w>" for letter in ascii_letters), "<|st
 
 @dataclass(frozen=True)
 class Family:
-    """One size of model: how it is built, and how it is drawn as published. `batch` fits into 80 GB."""
+    """One size of model: how it is built, and how it is drawn as published. `batch` fits into 80 GB.
+
+    `build` takes whether the model is whole. `is_small` models are whole on a CPU too.
+    """
 
     name: str
     build: Callable[[bool], Any]
@@ -50,6 +53,7 @@ class Family:
     guidance: float
     side: int  # pixels
     batch: int
+    is_small: bool = False
 
 
 @contextmanager
@@ -184,7 +188,17 @@ def flux(whole: bool) -> Any:
     )
 
 
+def atelier(whole: bool) -> Any:
+    """The base of the atelier, which ships with the package: the weights are real."""
+    from dmun_audit.models.loading import load_pipeline
+    from dmun_audit.models.references import parse_reference
+
+    dtype = str(torch.get_default_dtype()).removeprefix("torch.")
+    return load_pipeline(parse_reference("atelier:base"), dtype).pipeline
+
+
 FAMILIES = (
+    Family("atelier", atelier, steps=20, guidance=3.0, side=64, batch=16, is_small=True),
     Family("sd15", sd15, steps=50, guidance=7.5, side=512, batch=16),
     Family("sdxl", sdxl, steps=30, guidance=5.0, side=1024, batch=8),
     Family("flux", flux, steps=28, guidance=3.5, side=1024, batch=4),
