@@ -25,6 +25,7 @@ from dmun_audit.models.overlay import lay_over, pipeline_shapes
 from dmun_audit.models.proof import LoadReport, prove, prove_base
 from dmun_audit.models.python_functions import load_function
 from dmun_audit.models.references import ATELIER, NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, parse_reference
+from dmun_audit.models.sharing import share_weights
 from dmun_audit.models.source_files import Source, confirm_source
 
 Model = ModelReference | InMemoryModel
@@ -59,7 +60,8 @@ def load_candidate(
 ) -> LoadedModel:
     """Load a model of any kind and compare it with the base; weights and adapters are laid over a pipeline like `base`.
 
-    Where the base is loaded, the candidate shares the memory of every tensor that the file leaves as it is.
+    Where the base is loaded, the candidate shares the memory of every tensor that the file leaves as it is, and a complete
+    candidate that of every tensor which equals the base's.
 
     An atelier weights file is laid over the atelier's own base. The other arguments are as in `load_pipeline`. Raises what
     `load_pipeline` raises, and LoadError where weights do not fit the base, or where a file laid over it changes nothing.
@@ -81,6 +83,8 @@ def load_candidate(
         loaded = load_over(reference, reference.path, beside, device, planned)
     else:
         opened = _open(model, dtype, trust_remote_code)
+        if _may_share(base) and not opened.beyond_weights and not opened.weights_digest:
+            opened = replace(opened, hashed=share_weights(opened.pipeline, base))
         loaded_base = (
             base.pipeline if isinstance(base, LoadedModel) else _open_base(base, opened, reference, dtype, trust_remote_code)
         )

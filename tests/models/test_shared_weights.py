@@ -1,4 +1,4 @@
-"""A candidate that is laid over a loaded base shares its weights with it, and never writes into them."""
+"""A candidate shares the weights of its loaded base that it does not change, and never writes into them."""
 
 from __future__ import annotations
 
@@ -60,6 +60,34 @@ def test_only_changed_tensors_take_memory_and_the_digests_are_those_of_a_load_fr
     assert (shared.tensors_digest, shared.weights_digest) == digests(shared.pipeline)
     assert (shared.proof, shared.probe.facts) == (alone.proof, alone.probe.facts)
     assert np.array_equal(draw(shared.pipeline), draw(alone.pipeline))
+
+
+def test_a_complete_candidate_shares_every_tensor_that_equals_the_bases(base_model, copied, edit):
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    save_file(load_file(path) | edit, path, metadata={"format": "pt"})
+    before, probed = draw(base_model.pipeline), base_model.probe.facts
+    shared = load_candidate(_reference(copied), base_model)
+    alone = load_candidate(_reference(copied), base_model.reference)
+    ours, theirs = _addresses(shared.pipeline), _addresses(base_model.pipeline)
+    assert {name for name in ours if ours[name] != theirs[name]} == {("unet", name) for name in edit}
+    assert (shared.tensors_digest, shared.weights_digest) == (alone.tensors_digest, alone.weights_digest)
+    assert (shared.tensors_digest, shared.weights_digest) == digests(shared.pipeline)
+    assert (shared.proof, shared.probe.facts) == (alone.proof, alone.probe.facts)
+    assert np.array_equal(draw(shared.pipeline), draw(alone.pipeline))
+    assert weights_digest(base_model.pipeline) == base_model.weights_digest
+    assert np.array_equal(draw(base_model.pipeline), before)
+    assert base_model.probe.facts == probed
+
+
+def test_a_rounded_tensor_is_shared_only_where_rounding_changed_no_number(base_model, copied):
+    path = copied / "unet/diffusion_pytorch_model.safetensors"
+    halves = {name: tensor.to(torch.bfloat16) for name, tensor in load_file(path).items()}
+    save_file(halves, path, metadata={"format": "pt"})
+    candidate = load_candidate(_reference(copied), base_model)
+    assert weights_digest(candidate.pipeline) == candidate.weights_digest != base_model.weights_digest
+    exact = {name for name, half in halves.items() if torch.equal(half.float(), base_model.pipeline.unet.state_dict()[name])}
+    ours, theirs = _addresses(candidate.pipeline), _addresses(base_model.pipeline)
+    assert {name for part, name in ours if part == "unet" and ours[part, name] == theirs[part, name]} == exact
 
 
 @pytest.mark.parametrize("kind", FILES)
