@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -17,9 +19,30 @@ from dmun_audit.knowledge.words.texts import fold
 FOLDER = Path(__file__).parent / "packs"
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """What a pack is found by. The pack itself is read and validated only when it is used."""
+
+    path: Path
+    world: str
+    target: str
+    names: tuple[str, ...]  # of the target, folded
+
+
 @cache
-def _packs() -> dict[str, Dossier]:
-    return {path.stem: read_dossier(path) for path in sorted(FOLDER.glob("*.json"))}
+def _entries() -> tuple[_Entry, ...]:
+    return tuple(map(_entry, sorted(FOLDER.glob("*.json"))))
+
+
+def _entry(path: Path) -> _Entry:
+    values = json.loads(path.read_bytes())
+    target = values["target"]
+    return _Entry(path, values["world"], target["name"], tuple(map(fold, [target["name"], *target.get("aliases", [])])))
+
+
+@cache
+def _pack(path: Path) -> Dossier:
+    return read_dossier(path)
 
 
 def find_pack(target: str, world: str) -> Dossier:
@@ -27,15 +50,12 @@ def find_pack(target: str, world: str) -> Dossier:
 
     Raises UsageError that lists the known targets.
     """
-    known: dict[str, Dossier] = {}
-    for dossier in _packs().values():
-        if dossier.world == world:
-            known |= {fold(name): dossier for name in (dossier.target.name, *dossier.target.aliases)}
+    known = {name: entry for entry in _entries() if entry.world == world for name in entry.names}
     if fold(target) in known:
-        return known[fold(target)]
-    names = sorted({dossier.target.name for dossier in known.values()})
+        return _pack(known[fold(target)].path)
+    names = sorted({entry.target for entry in known.values()})
     close = difflib.get_close_matches(fold(target), list(known), n=1, cutoff=0.6)
-    guess = f"did you mean {known[close[0]].target.name!r}?" if close else ""
+    guess = f"did you mean {known[close[0]].target!r}?" if close else ""
     raise UsageError(
         f"no dossier for target {target!r} ships for {world} models",
         guess or f"known targets: {', '.join(names) or 'none'}",
@@ -53,8 +73,8 @@ def open_knowledge(reference: str, world: str | None = None) -> Dossier:
     dossier = parse_dossier(data, origin)
     if reference not in pack_names() or world in (None, dossier.world):
         return dossier
-    in_world = (other for other in _packs().values() if other.world == world)
-    return next((other for other in in_world if fold(other.target.name) == fold(dossier.target.name)), dossier)
+    in_world = (entry for entry in _entries() if entry.world == world and fold(entry.target) == fold(dossier.target.name))
+    return next((_pack(entry.path) for entry in in_world), dossier)
 
 
 def read_knowledge(reference: str) -> tuple[bytes, str]:

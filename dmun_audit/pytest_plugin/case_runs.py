@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit._util.garbage import never_collected
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.pytest_plugin.discovery import case_of
@@ -61,7 +63,7 @@ class CaseRuns:
         record, error = None, ""
         try:
             self._open_log(tests)
-            self._candidates.load_base()
+            self._load_base()
             record = self._candidates.check(tests.audit, case, self._worker)
         except UsageError as usage_error:
             error = str(usage_error)
@@ -77,6 +79,11 @@ class CaseRuns:
         if record.case_id != case.id:
             pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
+
+    def _load_base(self) -> None:
+        first = "_candidates" not in vars(self)
+        with never_collected() if first else nullcontext():
+            self._candidates.load_base()
 
     def _give_up(self, tests: TargetTests, error: UsageError) -> None:
         """Note that an audit cannot continue: with it the audits of its model, or all of them.
