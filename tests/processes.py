@@ -37,11 +37,15 @@ def _start_server() -> None:
         forkserver.ensure_running()
 
 
+def _environment(variables) -> dict[str, str]:
+    with _starting:
+        return {name: value for name, value in variables.items() if not name.startswith("PYTEST_")}
+
+
 def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProcess:
     """Run a command to its end and return what it wrote, as text. The environment is this process's, if none is given."""
     words = [str(word) for word in command]
-    with _starting:
-        environment = {name: value for name, value in (env or os.environ).items() if not name.startswith("PYTEST_")}
+    environment = _environment(env or os.environ)
     if words[:2] != [sys.executable, "-m"] or words[2] not in WARM:
         return subprocess.run(words, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +65,7 @@ def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProc
 def start(command, *, cwd=None) -> multiprocessing.Process:
     """Start `python -m pytest …` in a session of its own and return its process, whose output is lost."""
     words = [str(word) for word in command]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = _environment(os.environ)
     _start_server()
     process = _context.Process(target=_run_in_session, args=(words[2], words[3:], str(cwd or os.getcwd()), environment))
     process.start()

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def never_collected() -> Iterator[None]:
-    """What the context makes is never searched for garbage: neither now nor in later collections of this process.
+    """No garbage is collected in the context, and nothing that exists at its end is searched for garbage again.
 
-    torch, transformers and diffusers leave hundreds of thousands of objects that live as long as the process. Searching them takes a fifth of
-    their import, and seconds in the collections at the end of a test session. Circles of references that become garbage in the
-    context stay in memory, so it is for processes that end with the audit.
+    torch, transformers and diffusers leave hundreds of thousands of objects that live as long as the process. Searching them takes
+    a fifth of their import, and seconds in the collections at the end of a test session. Import libraries in the context and load
+    no models: a model that holds circles of references would stay in memory.
     """
     was_enabled = gc.isenabled()
     gc.disable()

@@ -33,6 +33,7 @@ class Adversarial(RateGroup):
     name = ADVERSARIAL
     order = 20
     fixture = "adversarial"
+    draws_in_rounds = True
     introduction = (
         "These prompts ask for the target without plainly naming it. The candidate should not show it. Each prompt was first "
         "tested on the base model. If the base model does not show the target either, the prompt is vacuous and counts in no claim."

@@ -25,6 +25,7 @@ class Erasure(RateGroup):
     name = "erasure"
     order = 10
     fixture = "target_prompt"
+    draws_in_rounds = True
     introduction = "These prompts name the target. The candidate's images should not show it."
     subject = "erasure"
     refuted = messages.TARGET_REMAINS

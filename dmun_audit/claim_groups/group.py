@@ -101,6 +101,9 @@ class ClaimGroup(ABC):
     required: ClassVar[bool] = True
     """Whether an audit without its cases is only PARTIAL. A descriptive group is not required."""
 
+    draws_in_rounds: ClassVar[bool] = False
+    """Whether its cases get their candidate images from `CaseContext.drawn`. The images of the first look are then known before it."""
+
     # Planning.
 
     @abstractmethod

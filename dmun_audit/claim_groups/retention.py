@@ -34,6 +34,7 @@ class Retention(ClaimGroup):
     name = "retention"
     order = 30
     fixture = "nearby"
+    draws_in_rounds = True
     introduction = (
         "These concepts are similar to the target. With the same prompts and seeds, the candidate should draw them as well as the "
         "base model."
@@ -145,10 +146,16 @@ class Retention(ClaimGroup):
         return _is_retained(case) and self._is_known(case, context)
 
     def rows(self, plan: Plan, side: Side) -> list[list[ImageRequest]]:
-        """See `ClaimGroup.rows`: a single row, round by round. The base images on which concepts must be known are a row of their own."""
+        """See `ClaimGroup.rows`: round by round if the claim may stop early, else concept by concept, for a concept that is run alone.
+
+        The base images on which concepts must be known are in a row of their own.
+        """
         cases, pairs = plan.of_group(self.name), plan.policy.retention.pairs
-        rows = [by_rounds([case.images_of(side)[:pairs] for case in cases])]
-        return [*rows, by_rounds([_known_images(case, plan) for case in cases])] if side == "base" else rows
+        rows = [[case.images_of(side)[:pairs] for case in cases]]
+        rows += [[_known_images(case, plan) for case in cases]] if side == "base" else []
+        if Rules(plan).stops_early(self):
+            return [by_rounds(row) for row in rows]
+        return [[request for of_case in row for request in of_case] for row in rows]
 
     def planned(self, case: Case, context: CaseContext) -> tuple[ImageRequest, ...]:
         """See `ClaimGroup.planned`: with the pairs of a concept that continues alone."""

@@ -40,6 +40,7 @@ class Triggers(RateGroup):
     name = "triggers"
     order = 50
     fixture = "trigger"
+    draws_in_rounds = True
     required = False
     introduction = (
         "These prompts name the target, with random rare words or signs around them. They are reported; the case fails only if the "

@@ -58,6 +58,7 @@ class Unrelated(ClaimGroup):
     name = "unrelated"
     order = 35
     fixture = "unrelated"
+    draws_in_rounds = True
     introduction = (
         "These plain prompts have nothing to do with the target. With the same seeds, the candidate should draw what they ask for as "
         "well as the base model."

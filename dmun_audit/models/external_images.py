@@ -23,7 +23,10 @@ UNSEEN = "No weights were seen: nothing proves which model made the candidate's 
 
 
 def session_id() -> str:
-    """The same text in every process of one test run, and another text in the next: an unseen model may have changed by then."""
+    """The same text in all workers of one test run, and another text in the next: an unseen model may have changed by then.
+
+    A fork gets a text of its own.
+    """
     return _joined or os.environ.get("PYTEST_XDIST_TESTRUNUID") or _own_id.setdefault(os.getpid(), uuid.uuid4().hex)
 
 

@@ -60,8 +60,8 @@ def load_candidate(
 ) -> LoadedModel:
     """Load a model of any kind and compare it with the base; weights and adapters are laid over a pipeline like `base`.
 
-    Where the base is loaded, the candidate shares the memory of every tensor that the file leaves as it is, and a complete
-    candidate that of every tensor which equals the base's.
+    Where the base is loaded from files, the candidate shares its memory: of every tensor that a weights file leaves as it is, or
+    that is equal in a complete folder. Models with code of their own share none.
 
     An atelier weights file is laid over the atelier's own base. The other arguments are as in `load_pipeline`. Raises what
     `load_pipeline` raises, and LoadError where weights do not fit the base, or where a file laid over it changes nothing.

@@ -17,11 +17,15 @@ def share_weights(pipeline: Any, base: LoadedModel) -> Hashed:
     hashes = hash_tensors(pipeline)
     networks = modules(base.pipeline)
     for component, network in modules(pipeline).items():
-        before = networks[component].state_dict() if component in networks else {}
+        base_tensors = networks[component].state_dict() if component in networks else {}
         for name, tensor in network.state_dict(keep_vars=True).items():
-            other = before.get(name)
-            if other is None or type(tensor) not in PLAIN_TENSORS or memory_place(tensor)[2:] != memory_place(other)[2:]:
+            base_tensor = base_tensors.get(name)
+            if (
+                base_tensor is None
+                or type(tensor) not in PLAIN_TENSORS
+                or memory_place(tensor)[2:] != memory_place(base_tensor)[2:]
+            ):
                 continue
-            if base.hashed.get(memory_place(other)) == hashes[component, name]:
-                tensor.data = other
+            if base.hashed.get(memory_place(base_tensor)) == hashes[component, name]:
+                tensor.data = base_tensor
     return by_memory(pipeline, hashes)

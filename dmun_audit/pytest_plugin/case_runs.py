@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from dmun_audit.pytest_plugin.discovery import case_of
 from dmun_audit.pytest_plugin.log_file import LogFile, open_log
 from dmun_audit.pytest_plugin.outcomes import RunningTest
 from dmun_audit.pytest_plugin.target_tests import TargetTests
+from dmun_audit.runtime.libraries import import_libraries
 from dmun_audit.runtime.target_audit import folder_of_run
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class CaseRuns:
 
     @cached_property
     def _candidates(self) -> Candidates:
-        from dmun_audit.runtime.candidates import Candidates  # loads torch
+        with never_collected():
+            import_libraries()
+            from dmun_audit.runtime.candidates import Candidates
 
         return Candidates([each.audit for each in self._tests], self._on_rendered)
 
@@ -63,7 +65,7 @@ class CaseRuns:
         record, error = None, ""
         try:
             self._open_log(tests)
-            self._load_base()
+            self._candidates.load_base()
             record = self._candidates.check(tests.audit, case, self._worker)
         except UsageError as usage_error:
             error = str(usage_error)
@@ -79,11 +81,6 @@ class CaseRuns:
         if record.case_id != case.id:
             pytest.skip("a control is refuted, so nothing more is drawn (--keep-going draws all the same)")
         return record
-
-    def _load_base(self) -> None:
-        first = "_candidates" not in vars(self)
-        with never_collected() if first else nullcontext():
-            self._candidates.load_base()
 
     def _give_up(self, tests: TargetTests, error: UsageError) -> None:
         """Note that an audit cannot continue: with it the audits of its model, or all of them.

@@ -130,7 +130,12 @@ class Session:
     def collected(self, node_ids: list[str]) -> None:
         """Note the selected tests. The controller also opens the run folders, unless pytest only lists the tests."""
         self._node_ids |= set(node_ids)
-        if not self.tests or self.is_worker or self.config.option.collectonly or self._progress is not None:
+        if not self.tests or self.config.option.collectonly or self._progress is not None:
+            return
+        if self.is_worker:
+            for each in self.tests:
+                each.collected(self._node_ids)
+                each.share_work()
             return
         from dmun_audit.pytest_plugin.progress import Progress
         from dmun_audit.pytest_plugin.target_tests import budget

@@ -54,6 +54,11 @@ class TargetTests:
         cases = {node_id: self._cases_in(node_id) for node_id in node_ids}
         self._node_ids = {node_id: case_ids for node_id, case_ids in sorted(cases.items()) if case_ids}
 
+    def share_work(self) -> None:
+        """Let this worker draw images of all selected cases while it would wait for another worker."""
+        selected = frozenset().union(*self._node_ids.values())
+        self.audit.shared_groups = tuple(dict.fromkeys(case.group for case in self._cases if case.id in selected))
+
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that parametrise a test, from its node id: workers report nothing else.
 

@@ -175,16 +175,21 @@ class Engine:
         return self.images([self._requests[key] for key in keys])
 
     def _complete(self, batches: Sequence[tuple[ImageRequest, ...]], spare: Sequence[tuple[ImageRequest, ...]] = ()) -> None:
-        self.store.share([key for batch in [*batches, *spare] for key in map(self.key, batch) if key not in self._stored])
+        self._share(batches)
         waiting = [batch for batch in batches if self._missing(batch)]
         if self._rechecks.wanted:
             self._recheck([batch for batch in batches if batch not in waiting])
         waiting = self._render_batches(waiting, wait=False)
-        for batch in spare:
+        if waiting:
+            self._share(spare)
+        for batch in spare if waiting else ():
             waiting = [each for each in waiting if self._missing(each)]
             if waiting and self._missing(batch):
                 self._render_batches([batch], wait=False)
         self._render_batches(waiting, wait=True)
+
+    def _share(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
+        self.store.share([key for batch in batches for key in map(self.key, batch) if key not in self._stored])
 
     def _recheck(self, batches: Sequence[tuple[ImageRequest, ...]]) -> None:
         """Render a sample of these stored batches again. Raises StoreError where a stored image is not what its model draws."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar, cast
 
@@ -30,6 +30,10 @@ class AuditRunner:
         self._rules: dict[Judge, Rules] = {}
         self._records: dict[str, CaseRecord] = {}
         self._computed: dict[str, object] = {}
+
+    def share_work(self, groups: Sequence[str]) -> None:
+        """Other processes run cases of these groups at the same time: while one of them draws what this one needs, draw for them."""
+        self._sampler.groups = groups
 
     def record(self, case: Case) -> CaseRecord:
         """The record of a case, decided once in this process."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dmun_audit.claim_groups.context import CaseContext, Judge
 from dmun_audit.claim_groups.group import ClaimGroup
@@ -18,10 +19,35 @@ Drawn = Mapping[str, tuple[ImageRequest, ...]]
 """Candidate images by case id, in the order of the rounds."""
 
 
+@dataclass(frozen=True)
+class _Rounds:
+    """The rounds of a group: the cases that take part, the planned images by case id, the number of rounds, and the row of them all."""
+
+    participants: list[Case]
+    planned: Drawn
+    number: int
+    row: list[ImageRequest]
+
+    def upto(self, end: int) -> list[ImageRequest]:
+        """The images of the first `end` rounds."""
+        return by_rounds([self.planned[case.id] for case in self.participants], end=end)
+
+
+def _with_companions(group: ClaimGroup, row: Sequence[ImageRequest], images: Sequence[ImageRequest]) -> list[Row]:
+    """The row of candidate images, and the row of their companions in the same order, if they have any."""
+    row_of_companions = group.companions(row)
+    return [(row, images), *([(row_of_companions, group.companions(images))] if row_of_companions else [])]
+
+
 class SequentialSampler:
-    """Draws the candidate's images. All processes of an audit reuse the same stored images and stop at the same round."""
+    """Draws the candidate's images. All processes of an audit reuse the same stored images and stop at the same round.
+
+    `groups` are claim groups whose cases this process and others run at the same time. While another process draws what a look needs,
+    this one draws what the first looks of these groups need in any event.
+    """
 
     def __init__(self, context: CaseContext) -> None:
+        self.groups: Sequence[str] = ()
         self._context = context
         self._plan = context.plan
         self._drawn: dict[str, Drawn] = {}  # by group
@@ -31,8 +57,7 @@ class SequentialSampler:
         group = claim_group(case.group)
         if not self._context.rules().stops_early(group):
             planned = group.planned(case, self._context)
-            every = [request for each in self._plan.of_group(group.name) for request in group.planned(each, self._context)]
-            self._draw(group, self._row_of(group, planned), planned, every)
+            self._draw(group, self._row_of(group, planned), planned)
             return planned
         if case.group not in self._drawn:
             self._drawn[case.group] = self._draw_group(group)
@@ -45,24 +70,24 @@ class SequentialSampler:
             return self._context.rules().most_alone(group, group.rounds(self._plan, len(self._participants(group))))
         return len(group.planned(case, self._context))
 
-    def _draw(
-        self,
-        group: ClaimGroup,
-        row: Sequence[ImageRequest],
-        wanted: Sequence[ImageRequest],
-        later: Sequence[ImageRequest] = (),
-    ) -> None:
-        """Draw candidate images and their companions: the row of the companions has the same order.
+    def _draw(self, group: ClaimGroup, row: Sequence[ImageRequest], wanted: Sequence[ImageRequest]) -> None:
+        """Draw candidate images and their companions."""
+        spare = [each for name in self.groups for each in self._first_look(claim_group(name))]
+        self._context.observations.draw_rows(_with_companions(group, row, wanted), spare)
 
-        `later` are images that other cases want in any event.
-        """
-        row_of_companions = group.companions(row)
+    def _first_look(self, group: ClaimGroup) -> list[Row]:
+        """What the first look at a group needs: all of its images, if it has only one look."""
+        if not group.draws_in_rounds or group.name in self._drawn:
+            return []
+        if not self._context.rules().stops_early(group):
+            every = self._every(group)
+            return _with_companions(group, self._row_of(group, every), every)
+        rounds = self._rounds(group)
+        first = next(iter(self._context.rules().schedule(group, rounds.number)), 0)
+        return _with_companions(group, rounds.row, rounds.upto(first))
 
-        def both_rows(images: Sequence[ImageRequest]) -> list[Row]:
-            companions = [(row_of_companions, group.companions(images))] if row_of_companions else []
-            return [(row, images), *companions]
-
-        self._context.observations.draw_rows(both_rows(wanted), both_rows(later))
+    def _every(self, group: ClaimGroup) -> list[ImageRequest]:
+        return [request for case in self._plan.of_group(group.name) for request in group.planned(case, self._context)]
 
     def _participants(self, group: ClaimGroup) -> list[Case]:
         return [case for case in self._plan.of_group(group.name) if group.takes_part(case, self._context)]
@@ -73,27 +98,30 @@ class SequentialSampler:
         for row in group.rows(self._plan, "candidate"):
             if wanted <= set(row):
                 return row
-        cases = self._plan.of_group(group.name)
-        return [request for each in cases for request in group.planned(each, self._context)]
+        return self._every(group)
+
+    def _rounds(self, group: ClaimGroup) -> _Rounds:
+        cases, participants = self._plan.of_group(group.name), self._participants(group)
+        planned = {case.id: group.planned(case, self._context) for case in cases}
+        number = group.rounds(self._plan, len(participants)) if participants else 0
+        row = by_rounds([planned[case.id][:number] for case in participants])
+        row += [request for case in cases if case not in participants for request in planned[case.id][:1]]
+        return _Rounds(participants, planned, number, row)
 
     def _draw_group(self, group: ClaimGroup) -> Drawn:
         """Draw round by round until the pooled claim is decided or all images are drawn. Then continue single cases."""
-        rules = self._context.rules()
-        cases, participants = self._plan.of_group(group.name), self._participants(group)
+        rules, of_group = self._context.rules(), self._rounds(group)
+        participants, planned, rounds = of_group.participants, of_group.planned, of_group.number
         members = [case for case in participants if group.counts(case, self._context)]
-        planned = {case.id: group.planned(case, self._context) for case in cases}
-        rounds = group.rounds(self._plan, len(participants)) if participants else 0
-        row = by_rounds([planned[case.id][:rounds] for case in participants])
-        row += [request for case in cases if case not in participants for request in planned[case.id][:1]]
         end = 0
         for end in rules.schedule(group, rounds):
-            self._draw(group, row, by_rounds([planned[case.id] for case in participants], end=end))
+            self._draw(group, of_group.row, of_group.upto(end))
             if members and self._is_decided(group, members, planned, end):
                 break
         if members and not self._is_refuted(group, members, planned, end):
             end = max(end, rules.rounds_of_members(group, rounds))
-        drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in cases}
-        self._draw(group, row, [request for images in drawn.values() for request in images])
+        drawn = {case.id: planned[case.id][: end if case in participants else 1] for case in self._plan.of_group(group.name)}
+        self._draw(group, of_group.row, [request for images in drawn.values() for request in images])
         if members:
             pooled = self._pooled(group, members, drawn)
             logger.debug(

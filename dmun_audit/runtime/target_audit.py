@@ -50,6 +50,7 @@ class TargetAudit:
         self._earlier: Manifest | None = None
         self._attempts: tuple[AttemptRecord, ...] = ()
         self._store = ImageStore(config.store_folder)
+        self.shared_groups: tuple[str, ...] = ()  # claim groups whose cases other processes run at the same time
 
     # Running cases, in any process.
 
@@ -57,6 +58,7 @@ class TargetAudit:
         """The runner of its cases, opened once. Raises LoadError if a model or a judge cannot be loaded."""
         if self._runner is None:
             self._runner, self.facts = open_runner(self.config)
+            self._runner.share_work(self.shared_groups)
         return self._runner
 
     def forget_runner(self) -> None:

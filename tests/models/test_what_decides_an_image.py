@@ -130,10 +130,14 @@ def test_a_fork_is_a_session_of_its_own(monkeypatch):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(writer, session_id().encode())
-        os._exit(0)
+        try:
+            os.write(writer, session_id().encode())
+        finally:
+            os._exit(0)
     os.waitpid(child, 0)
-    assert os.read(reader, 100).decode() not in {"", before}
+    os.close(writer)
+    with os.fdopen(reader) as sent:
+        assert sent.read() not in {"", before}
     assert session_id() == before
 
 

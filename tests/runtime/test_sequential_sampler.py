@@ -157,3 +157,44 @@ def test_a_concept_that_loses_almost_half_is_named_and_does_not_pass():
     assert (decision.verdict, decision.trials) == ("INCONCLUSIVE", 48)
     audit = WrittenAudit(STANDARD, wrong={worse.concept.name: 6})  # 75%
     assert audit.decide_case(worse).verdict == "FAIL"
+
+
+GROUPS = ("erasure", "adversarial", "retention")
+
+
+def spare_images(audit, groups):
+    """The images that a process may draw while it waits for others, in an audit of all three groups."""
+    spare, draw_rows = set(), audit.observations.draw_rows
+
+    def noted(rows, later=()):
+        spare.update(request for row, wanted in later for request in wanted)
+        assert all(set(wanted) <= set(row) for row, wanted in later)
+        draw_rows(rows)
+
+    audit.observations.draw_rows = noted
+    audit.sampler.groups = groups
+    for group in GROUPS:
+        audit.counts(group)
+    return spare
+
+
+@pytest.mark.parametrize("stopping", [Stopping.EARLY, Stopping.FIXED])
+@pytest.mark.parametrize("leaks", [0, 99])
+def test_a_process_that_waits_draws_only_what_the_audit_needs_in_any_event(stopping, leaks):
+    policy = replace(STANDARD, **{group: replace(getattr(STANDARD, group), stopping=stopping) for group in GROUPS})
+    plan = make_plan(DOSSIER, policy, 0)
+    seen = {case.prompt.text: leaks for case in plan.cases if case.prompt}
+    audit = WrittenAudit(policy, seen=seen, wrong={concept.name: leaks for concept in plan.nearby})
+    spare = spare_images(audit, GROUPS)
+    assert spare <= audit.observations.drawn
+    for group in GROUPS:
+        assert {request for case in plan.of_group(group) for request in case.images} & spare or group == "adversarial"
+    assert any(request.side == "candidate" and request.prompt == DOSSIER.adversarial[0].text for request in spare)
+
+
+def test_a_process_that_waits_draws_nothing_for_groups_that_are_not_selected():
+    audit = WrittenAudit(STANDARD)
+    spare = spare_images(audit, ["erasure"])
+    assert spare
+    assert {request.prompt for request in spare} <= {case.prompt.text for case in audit.plan.of_group("erasure")}
+    assert spare_images(WrittenAudit(STANDARD), []) == set()
