@@ -127,8 +127,9 @@ class TargetAudit:
         """
         assert self.folder is not None
         interruptions, plan = interruptions or Interruptions(), self.config.plan
-        pooled = pooled_records(plan, self.records)
-        adjusted = with_holm([*self.records.values(), *pooled])
+        single = {case.id: self.records[case.id] for case in plan.cases if case.id in self.records}  # workers end in any order
+        pooled = pooled_records(plan, single)
+        adjusted = with_holm([*single.values(), *pooled])
         records = {record.case_id: record for record in with_waivers(plan, adjusted, self.config.day)}
         self.folder.conclude(records[case.id] for case in plan.cases if case.id in records)
         self.pooled = tuple(records[record.case_id] for record in pooled)

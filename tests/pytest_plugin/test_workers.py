@@ -70,13 +70,26 @@ workers.count_gpus = lambda: 3
 """
 
 
+SHARED = """
+from pathlib import Path
+from dmun_audit.plugin import KEY
+
+def test_erased(audit, target_prompt, request):
+    (tests,) = request.config.stash[KEY].tests
+    Path("seen", target_prompt.id).write_text(" ".join(tests.audit.shared_groups))
+
+def test_kept(audit, nearby):
+    pass
+"""
+
+
 @pytest.fixture
 def seen(tmp_path, store):
     """Runs tests on workers; returns what each worker saw, and what the session wrote."""
 
-    def workers(*options, gpus, argument="audit, ", crashes=""):
+    def workers(*options, gpus, argument="audit, ", crashes="", tests=""):
         (tmp_path / "seen").mkdir()
-        (tmp_path / "test_it.py").write_text(TESTS.format(argument=argument, crashes=crashes))
+        (tmp_path / "test_it.py").write_text(tests or TESTS.format(argument=argument, crashes=crashes))
         environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
         environment |= {"CUDA_VISIBLE_DEVICES": gpus, "PYTHONPATH": str(tmp_path)}
         (tmp_path / "sees_gpus.py").write_text(SEES_GPUS)  # torch sees none on this machine
@@ -132,3 +145,13 @@ def test_without_a_gpu_auto_follows_the_threads_of_the_policy(seen, tmp_path):
 def test_a_session_without_an_audit_keeps_the_defaults(seen):
     saw, _ = seen("-n", "2", "--maxschedchunk=1", gpus="5,2,7", argument="")
     assert saw == {"gw0 5,2,7 of 2", "gw1 5,2,7 of 2"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "groups"),
+    [(["-n", "2"], "erasure retention"), (["-n", "2", "-k", "erased"], "erasure"), ([], "")],
+)
+def test_workers_draw_for_the_groups_of_selected_cases_while_they_wait(seen, options, groups):
+    saw, _ = seen(*options, "--dmun-policy=smoke", gpus="", tests=SHARED)
+    assert saw == {groups}

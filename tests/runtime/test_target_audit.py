@@ -1,6 +1,8 @@
 """The records that an audit keeps: a refuted control comes once for each case that it leaves out."""
 
+import numpy as np
 import pytest
+from case_records import measured, records_of
 
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
@@ -39,3 +41,24 @@ def test_a_case_after_a_refuted_control_gets_the_record_of_the_control(audit):
     assert audit.check(erasure, Runner(), lambda: (0, 0)).case_id == erasure.id
     first = audit.config.plan.of_group("controls")[0]
     assert audit.check(first, Runner(control), lambda: (0, 0)).case_id == first.id
+
+
+def test_the_order_in_which_workers_end_changes_no_figure(tmp_path):
+    """The combined p-value was a sum in the order of the workers: its last digit differed from run to run."""
+    written = []
+    for number in range(4):
+        folder, mixed = tmp_path / f"run{number}", np.random.default_rng(number)
+        audit = TargetAudit(resolve(Options(policy="smoke", store=str(tmp_path / "store"), audit_dir=str(folder))))
+        plan = audit.config.plan
+        p_values = {case.id: 0.1**place for place, case in enumerate(plan.of_group("retention"))}
+        records = [
+            measured(each, kid_p_value=p_values.get(each.case_id, 1.0)) for each in records_of(plan).values() if not each.pooled
+        ]
+        audit.begin()
+        for place in mixed.permutation(len(records)):
+            audit.keep(records[place])
+        audit.conclude()
+        audit.end()
+        written.append((folder / "evidence.jsonl").read_text())
+    assert "kid_p_combined" in written[0]
+    assert len(set(written)) == 1
