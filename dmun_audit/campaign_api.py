@@ -108,8 +108,8 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated, store, audit_seed, nonce, engine, offload,
-            profile, keep_going: As in `audit`, for all audits.
+        policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
+        store, audit_seed, nonce, engine, offload, profile, keep_going: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
     Returns:

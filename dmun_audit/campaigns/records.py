@@ -10,6 +10,8 @@ from pydantic import Field
 
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import JsonObject, Number, Record
+from dmun_audit.report.formatting import one_line
+from dmun_audit.report.standing import release_lines
 from dmun_audit.report.waivers import headline
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
@@ -41,6 +43,8 @@ class AuditRow(Record):
     )
     reasons: tuple[str, ...] = ()
     claims: dict[str, Figures] = Field(default_factory=dict, description="The pooled claims by group.")
+    standing: tuple[str, ...] = Field(default=(), description="Whether the audit is release evidence, in sentences.")
+    warnings: tuple[str, ...] = Field(default=(), description="What the audit warns of, in sentences.")
     rendered: int = Field(default=0, description="Images that were drawn for it.")
     reused: int = Field(default=0, description="Images that the store had already.")
     seconds: Number | None = None
@@ -97,6 +101,8 @@ class AuditOfCampaign:
             headline=headline(self.run),
             reasons=self.run.reasons,
             claims=_claims(self.run),
+            standing=tuple(release_lines(self.run)),
+            warnings=tuple(map(one_line, manifest.warnings)),
             rendered=manifest.images.get("rendered", 0),
             reused=manifest.images.get("reused", 0),
             seconds=manifest.seconds,

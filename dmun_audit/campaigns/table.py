@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 from dmun_audit._util import terminal
 from dmun_audit.campaigns.records import GROUPS, AuditRow, CampaignRecord, Figures
@@ -41,6 +42,8 @@ def table_lines(record: CampaignRecord) -> list[str]:
         lines += ["", *terminal.wrapped(head, COLUMNS)]
         short = [terminal.shortened(reason, OF_A_REASON) for reason in reasons]
         lines += [line for reason in short for line in terminal.wrapped(reason, COLUMNS, "  - ", "    ")]
+    for note in notes_of(record):
+        lines += ["", *terminal.wrapped(note, COLUMNS)]
     return lines
 
 
@@ -57,6 +60,8 @@ def markdown(record: CampaignRecord) -> str:
     lines += ["", f"Base {_escaped(record.base)}, policy {_escaped(record.policy)}."]
     for head, reasons in reasons_of(record):
         lines += ["", _escaped(head), "", *(f"- {_escaped(reason)}" for reason in reasons)]
+    for note in notes_of(record):
+        lines += ["", _escaped(note)]
     return "\n".join(lines) + "\n"
 
 
@@ -84,19 +89,37 @@ def reasons_of(record: CampaignRecord) -> Iterator[tuple[str, list[str]]]:
         yield head, reasons[:MOST_REASONS] + ([f"and {count(more, 'more reason')}: see the report"] if more > 0 else [])
 
 
+def notes_of(record: CampaignRecord) -> Iterator[str]:
+    """What else the audits say: whether they are release evidence, and their warnings. What several say is said once, with their names."""
+    for kind in ("standing", "warnings"):
+        said: dict[str, list[AuditRow]] = {}
+        for row in record.audits:
+            for sentence in getattr(row, kind):
+                said.setdefault(sentence, []).append(row)
+        concluded = sum(row.state == "concluded" for row in record.audits)
+        for sentence, rows in said.items():
+            of = (
+                ""
+                if len(rows) == concluded
+                else "; ".join(f"{one_line(row.model)}, {one_line(row.target)}" for row in rows) + ": "
+            )
+            yield f"{'warning: ' if kind == 'warnings' else ''}{of}{sentence}"
+
+
 def figures_text(figures: Figures | None) -> str:
-    """An estimate and its upper bound, such as "2% ≤ 9%"; a dash if there is none."""
+    """An estimate and its upper bound, rounded up, such as "2% ≤ 9%"; a dash if there is none."""
     if figures is None or figures.estimate is None:
         return "–"
-    bound = f" ≤ {_percent(figures.upper)}" if is_number(figures.upper) else ""
-    return f"{_percent(figures.estimate)}{bound}"
+    estimate = _percent(figures.estimate)
+    upper = _percent(figures.upper, math.ceil) if is_number(figures.upper) else ""
+    return f"{estimate} ≤ {upper}" if upper and (estimate, upper) != ("100%", "100%") else estimate
 
 
 _SHORT = {"adversarial": "advers."}
 
 
-def _percent(rate: float | None) -> str:
-    return f"{100 * rate:.0f}%" if is_number(rate) else "–"
+def _percent(rate: float | None, rounding: Callable[[float], float] = round) -> str:
+    return f"{rounding(round(100 * rate, 9)):.0f}%" if is_number(rate) else "–"
 
 
 def _cell(row: AuditRow, name: str) -> str:

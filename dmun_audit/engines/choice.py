@@ -21,7 +21,11 @@ def check_engine(engine: str, in_memory: Collection[str] = ()) -> None:
     if engine == LOCAL:
         return
     if engine != RAY and not _ADDRESS.fullmatch(engine):
-        raise UsageError(f"--engine={engine} is no engine", "", "write local, ray, or ray://HOST:PORT")
+        raise UsageError(
+            f"--engine={engine} is no engine",
+            "",
+            "write local, ray, or ray://HOST:PORT; Ray's client port is 10001 if nobody chose another",
+        )
     if importlib.util.find_spec("ray") is None:
         raise UsageError(f"--engine={engine} needs Ray", "it is not installed", REMEDY)
     if engine != RAY and importlib.util.find_spec("grpc") is None:

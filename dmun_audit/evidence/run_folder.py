@@ -65,15 +65,19 @@ class RunFolder:
                 "name another folder, or omit the option: each audit then gets a new folder",
             )
 
-    def append(self, record: CaseRecord) -> None:
-        """Append the record of a case, unless the evidence has the same findings already."""
-        contents = self.contents()
-        content, earlier = record.to_json(), contents.get(record.case_id)
-        if earlier is not None and (
+    def holds(self, record: CaseRecord) -> bool:
+        """Whether the evidence has the same findings on a case already."""
+        content, earlier = record.to_json(), self.contents().get(record.case_id)
+        return earlier is not None and (
             without_volatile(earlier) == without_volatile(content)
             or all(earlier.get(part) == content.get(part) for part in _FINDINGS)
-        ):
+        )
+
+    def append(self, record: CaseRecord) -> None:
+        """Append the record of a case, unless the evidence has the same findings already."""
+        if self.holds(record):
             return
+        contents, content = self.contents(), record.to_json()
         try:
             with self.evidence.open("a", encoding="utf-8") as stream:
                 stream.write(_line(content))

@@ -48,6 +48,7 @@ class TargetAudit:
         self._runner: AuditRunner | None = None
         self.pooled: tuple[CaseRecord, ...] = ()  # the pooled claims that this run decided
         self._earlier: Manifest | None = None
+        self._opened: Manifest | None = None  # what the manifest says once the evidence changes
         self._attempts: tuple[AttemptRecord, ...] = ()
         self._store = ImageStore(config.store_folder)
         self.shared_groups: tuple[str, ...] = ()  # claim groups whose cases other processes run at the same time
@@ -95,9 +96,17 @@ class TargetAudit:
         folder.open(self.config.audit_hash)
         self._earlier = earlier = folder.read_manifest()
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
-        folder.write_manifest(opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder)))
-        write_inputs(self.config, folder.path)
+        self._opened = opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder))
         self.folder = folder
+        if earlier is None or earlier.exit_code is None:
+            self._take_verdict_away()
+
+    def _take_verdict_away(self) -> None:
+        """Say in the run folder that the audit has not finished. A verdict that is there stays until the evidence changes."""
+        if self._opened and self.folder:
+            self.folder.write_manifest(self._opened)
+            write_inputs(self.config, self.folder.path)
+            self._opened = None
 
     def end(self) -> None:
         """Let other processes write the run folder."""
@@ -115,7 +124,9 @@ class TargetAudit:
             record = record.with_(volatile=record.volatile.model_copy(update=sums))
         self.records[record.case_id] = record
         if self.folder:
-            self.folder.append(record)
+            if not self.folder.holds(record):
+                self._take_verdict_away()
+                self.folder.append(record)
             self._store.fetch([image.key for image in record.images])
             for image in record.images:
                 self.folder.keep_image(self._store.path(image.key))
@@ -126,6 +137,7 @@ class TargetAudit:
         Raises StoreError if a file cannot be written. The manifest then says that the run has not finished.
         """
         assert self.folder is not None
+        self._take_verdict_away()
         interruptions, plan = interruptions or Interruptions(), self.config.plan
         single = {case.id: self.records[case.id] for case in plan.cases if case.id in self.records}  # workers end in any order
         pooled = pooled_records(plan, single)

@@ -26,7 +26,7 @@ def row(model="esd", target="Van Gogh", verdict="PASS", **fields):
 def record(tmp_path):
     lost = AuditOfCampaign("gone", "gone.pt", "Van Gogh", error="there is no model at gone.pt\n  do:   look")
     empty = campaign_record("id-1", "base", "smoke", [lost, AuditOfCampaign("esd", "esd", "monet")])
-    claims = {"erasure": Figures(estimate=0.02, upper=0.09), "retention": Figures(estimate=1.0, upper=1.0)}
+    claims = {"erasure": Figures(estimate=0.02, upper=0.0801), "retention": Figures(estimate=1.0, upper=1.0)}
     reasons = ("The claim is refuted: " + "many words " * 100, *(f"reason {place}" for place in range(6)))
     folder = str(tmp_path / "runs" / "esd-1")
     rows = (
@@ -42,7 +42,7 @@ def test_the_table_fits_80_columns_and_tells_verdict_numbers_images_and_folder(r
     folders = [line for line in lines if str(tmp_path) in line]
     assert [line for line in lines if display_width(line) > 80 and line not in folders] == []
     assert folders == [f"    1,234 images drawn, 5 reused, 61 s: {tmp_path / 'runs' / 'esd-1'}"]
-    assert re.fullmatch(r"esd +Van Gogh +PASS +2% ≤ 9% +– +100% ≤ 100%", lines[2]), lines[2]
+    assert re.fullmatch(r"esd +Van Gogh +PASS +2% ≤ 9% +– +100%", lines[2]), lines[2]
     assert lines[0] == "3 models × 3 targets: INCOMPLETE"
 
 
@@ -62,6 +62,18 @@ def test_the_page_holds_one_row_for_each_audit_and_all_of_a_reason(record):
     assert len(rows) == len(record.audits) + 2
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in rows} == {11}
     assert page.count("many words") == 100
+
+
+def test_what_all_audits_say_is_said_once_and_the_rest_with_its_audit(record):
+    """The table said PASS of a quick look, and kept what a model's own report warned of."""
+    weak = "No release evidence: this audit is weaker."
+    warned = row("noop", standing=(weak,), warnings=("noop does not differ from its base",))
+    record = record.model_copy(update={"audits": (warned, row(standing=(weak,)), *record.audits[2:])})
+    for text in (markdown(record), "\n".join(table_lines(record))):
+        assert text.count("No release evidence") == 1
+        assert text.count("warning: noop, Van Gogh: noop does not differ from its base") == 1
+    alone = record.model_copy(update={"audits": (warned, row(), *record.audits[2:])})
+    assert f"noop, Van Gogh: {weak}" in markdown(alone)
 
 
 @pytest.mark.parametrize("last", AuditVerdict)

@@ -6,6 +6,7 @@ from case_records import measured, records_of
 
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
+from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, Volatile
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import Verdict
@@ -62,3 +63,28 @@ def test_the_order_in_which_workers_end_changes_no_figure(tmp_path):
         written.append((folder / "evidence.jsonl").read_text())
     assert "kid_p_combined" in written[0]
     assert len(set(written)) == 1
+
+
+def test_a_finished_audit_keeps_its_verdict_until_its_evidence_changes(tmp_path):
+    """The same command with a mistyped engine made a finished PASS INCOMPLETE, and its checksums false."""
+    config = resolve(Options(policy="smoke", store=str(tmp_path / "store"), audit_dir=str(tmp_path / "run")))
+    records = [each for each in records_of(config.plan).values() if not each.pooled]
+
+    def session(kept, conclude=False):
+        audit = TargetAudit(config)
+        audit.begin()
+        for record in kept:
+            audit.keep(record)
+        if conclude:
+            audit.conclude()
+        audit.end()
+        return {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.is_file() and path.name != LOCK}
+
+    assert b"has not finished" in session(records[:3])["manifest.json"]
+    finished = session(records, conclude=True)
+    assert b"has not finished" not in finished["manifest.json"]
+    assert session([]) == finished  # its models could not be loaded
+    assert session(records[:5]) == finished  # killed while it repeated what is known
+    changed = session([records[0].with_(seen="something else", verdict=Verdict.FAIL)])
+    assert b"has not finished" in changed["manifest.json"]
+    assert b"has not finished" not in session(records, conclude=True)["manifest.json"]
