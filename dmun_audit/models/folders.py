@@ -137,7 +137,7 @@ def as_load_error(folder: Path) -> Iterator[None]:
         raise LoadError(f"{folder} could not be loaded", first_line(error), "save or download it again") from error
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -197,6 +197,13 @@ def _download(reference: ModelReference, trust_remote_code: bool) -> Path:
     except Exception as error:  # no connection, no such model, gated, disk full: the hub's errors have no common class
         raise LoadError(
             f"{reference.text} could not be fetched from the hub, and is not in the local cache",
-            f"no folder here has that name, so it was taken as a hub id: {first_line(error)}",
+            f"no folder here has that name, so it was taken as a hub id: {first_line(_root(error))}",
             "check the spelling and the connection, or name a local pipeline folder",
         ) from error
+
+
+def _root(error: BaseException) -> BaseException:
+    """What the hub's client met: its own errors speak of arguments that a user of an audit cannot give."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -10,11 +11,11 @@ EVERY = 10.0  # seconds between two lines where the terminal cannot rewrite one
 
 
 class Progress:
-    """Counts images on the controller. `budget` is the largest number of images that the plans can request."""
+    """Counts images on the controller. `images_left` gives the largest number of images that undecided cases can request."""
 
-    def __init__(self, config: pytest.Config, budget: int) -> None:
+    def __init__(self, config: pytest.Config, images_left: Callable[[], int]) -> None:
         self._config = config
-        self._budget = budget
+        self._images_left = images_left
         self._rendered = 0
         self._started = self._last_shown = time.monotonic()
 
@@ -24,8 +25,9 @@ class Progress:
         now = time.monotonic()
         if count and now - self._last_shown >= EVERY:
             self._last_shown = now
-            left = (now - self._started) / self._rendered * max(0, self._budget - self._rendered)
-            self._show(f"  {self._rendered} of at most {self._budget} images, at most {_duration(left)} left")
+            left = self._images_left()
+            seconds = (now - self._started) / self._rendered * left
+            self._show(f"  {self._rendered:,} images drawn, at most {left:,} to go, in at most {_duration(seconds)}")
 
     def _show(self, line: str) -> None:
         terminal = self._config.pluginmanager.get_plugin("terminalreporter")

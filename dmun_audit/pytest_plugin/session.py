@@ -138,7 +138,7 @@ class Session:
                 each.share_work()
             return
         from dmun_audit.pytest_plugin.progress import Progress
-        from dmun_audit.pytest_plugin.target_tests import budget
+        from dmun_audit.pytest_plugin.target_tests import images_left
 
         for each in self.tests:
             each.collected(self._node_ids)
@@ -155,7 +155,7 @@ class Session:
                 each.audit.end()
             raise pytest.UsageError(escaped(str(error))) from None
         if self._begun:
-            self._progress = Progress(self.config, budget(self._begun))
+            self._progress = Progress(self.config, lambda: images_left(self._begun))
 
     @property
     def _begun(self) -> list[TargetTests]:

@@ -12,11 +12,12 @@ import pytest
 
 from dmun_audit.campaigns.records import overall_verdict
 from dmun_audit.claim_groups.planning import image_budget, required_cases
+from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
 from dmun_audit.config.targets import SEPARATOR
 from dmun_audit.evidence.schema import CaseRecord
-from dmun_audit.plan.case import Case
+from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.pytest_plugin.outcomes import Outcomes
 from dmun_audit.runtime.target_audit import TargetAudit
@@ -56,8 +57,7 @@ class TargetTests:
 
     def share_work(self) -> None:
         """Let this worker draw images of all selected cases while it would wait for another worker."""
-        selected = frozenset().union(*self._node_ids.values())
-        self.audit.shared_groups = tuple(dict.fromkeys(case.group for case in self._cases if case.id in selected))
+        self.audit.shared_groups = tuple(dict.fromkeys(case.group for case in self._cases if case.id in self._selected))
 
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that parametrise a test, from its node id: workers report nothing else.
@@ -96,8 +96,17 @@ class TargetTests:
         self.audit.conclude(self.outcomes.interruptions(self._deselected(), stopped))
 
     def _deselected(self) -> set[str]:
-        selected = frozenset().union(*self._node_ids.values())
-        return {case.id for case in required_cases(self.config.plan)} - selected
+        return {case.id for case in required_cases(self.config.plan)} - self._selected
+
+    @property
+    def _selected(self) -> frozenset[str]:
+        return frozenset().union(*self._node_ids.values())
+
+    @property
+    def undecided(self) -> list[Case]:
+        """The selected cases that have no record yet."""
+        selected = self._selected
+        return [case for case in self._cases if case.id in selected and case.id not in self.audit.records]
 
     # Reports.
 
@@ -143,6 +152,16 @@ def made_report(file: str, name: str, outcome: Outcome, longrepr: str | tuple[st
 def budget(tests: Sequence[TargetTests]) -> int:
     """The largest number of images that these audits can request. Audits share images, so the real number may be smaller."""
     return sum(image_budget(each.config.plan) for each in tests)
+
+
+def images_left(tests: Sequence[TargetTests]) -> int:
+    """The largest number of images that the undecided cases of these audits can request. Audits share the base's images."""
+    planned, later = set[tuple[str, ImageRequest]](), 0
+    for each in tests:
+        undecided, model = each.undecided, each.config.candidate
+        planned |= {("" if image.side == "base" else model, image) for case in undecided for image in case.images}
+        later += sum(claim_group(name).later_images(each.config.plan) for name in {case.group for case in undecided})
+    return len(planned) + later
 
 
 def audits_of_test(tests: Sequence[TargetTests], node_id: str) -> list[TargetTests]:

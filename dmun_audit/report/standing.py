@@ -31,14 +31,16 @@ def release_lines(run: Run) -> list[str]:
     return [release_sentence(weaker), f"Not for what is waived: {'; '.join(waived)}."]
 
 
-def seed_lines(manifest: Manifest) -> list[str]:
+def seed_lines(run: Run) -> list[str]:
     """How the seeds were drawn, in sentences; empty if an earlier version does not say from what."""
-    seeds = manifest.seeds
+    seeds = run.manifest.seeds
     if "figures" not in seeds:
         return []
     drawn, nonce = one_line(seeds.get("drawn", "")), one_line(seeds.get("nonce") or "")
     source = "" if foreseen(one_line(seeds.get("fingerprint", ""))) else "the candidate's source"
-    return seed_sentences(seeds.get("audit_seed", 0), drawn, nonce, "the candidate's weights" if seeds.get("weights") else source)
+    source = "the candidate's weights" if seeds.get("weights") else source
+    draws_prompts = any(case.group in ("fresh", "triggers") for case in run.cases)
+    return seed_sentences(seeds.get("audit_seed", 0), drawn, nonce, source if draws_prompts else "")
 
 
 def attempt_sentence(manifest: Manifest) -> str:
@@ -64,7 +66,7 @@ def attempt_lines(manifest: Manifest) -> list[str]:
 
 def _line(attempt: OtherAttempt) -> str:
     began = one_line(attempt.began).replace("T", " ").replace("Z", " UTC")
-    verdict = one_line(attempt.verdict) or "never concluded"
+    verdict = one_line(attempt.verdict) or "not concluded"
     policy = f"policy {one_line(attempt.policy)} ({one_line(attempt.policy_digest)[:8]})"
     return f"{verdict} under {policy}, {one_line(attempt.target)}, seed {attempt.audit_seed}, {began}, {one_line(attempt.folder)}"
 

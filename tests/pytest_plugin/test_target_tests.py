@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from case_records import record_of
 from dossier_files import write_dossier
 
 from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
-from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test
+from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test, images_left
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 FILE = "audits/test_mine.py"
@@ -131,3 +132,20 @@ def test_the_cases_that_no_selected_test_is_of_are_deselected(alone):
 def test_the_order_of_verdicts_and_their_exit_codes_are_the_documented_ones():
     codes = {verdict.value: verdict.exit_code for verdict in AuditVerdict}
     assert list(codes.items()) == [("INCOMPLETE", 10), ("FAIL", 1), ("PARTIAL", 11), ("INCONCLUSIVE", 12), ("PASS", 0)]
+
+
+def test_what_is_left_to_draw_shrinks_with_every_decided_case_and_the_base_counts_once(folder):
+    one = _resolved(folder)[0]
+    other = TargetTests(replace(one.config, candidate="atelier:noop"))
+    nodes = [f"{FILE}::test[{name}]" for group in ("controls", "erasure", "retention") for name in _names(one, group)]
+    for tests in (one, other):
+        tests.collected(nodes)
+    alone, both = images_left([one]), images_left([one, other])
+    of_base = {image for case in one.undecided for image in case.images_of("base")}
+    assert both == 2 * alone - len(of_base) < 2 * alone
+    left = [alone]
+    for case in one.undecided:
+        one.audit.records[case.id] = record_of(one.config.plan, case)
+        left.append(images_left([one]))
+    assert left == sorted(left, reverse=True)
+    assert left[-1] == 0

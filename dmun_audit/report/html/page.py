@@ -132,7 +132,7 @@ def render_html(run: Run) -> str:
         waivers=run.manifest.waivers,
         release=release_lines(run),
         weaker=weaker_than_release(run.manifest),
-        seeds=seed_lines(run.manifest),
+        seeds=seed_lines(run),
         attempt=attempt_sentence(run.manifest),
         other_attempts=attempt_lines(run.manifest),
         digests=DIGESTS,
