@@ -98,7 +98,7 @@ class TargetAudit:
         self._attempts = (*(earlier.attempts if earlier else ()), AttemptRecord(started=_now()))
         self._opened = opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder))
         self.folder = folder
-        if earlier is None or earlier.exit_code is None:
+        if earlier is None or earlier.verdict == AuditVerdict.INCOMPLETE:
             self._take_verdict_away()
 
     def _take_verdict_away(self) -> None:
