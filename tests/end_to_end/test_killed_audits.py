@@ -103,7 +103,7 @@ def _is_undisturbed(folder, undisturbed):
 def _moments(seed, while_it_loads, while_it_renders):
     """So many moments in a random order: numbers of new images to wait for, each with seconds to wait after that."""
     chance = random.Random(seed)
-    moments = [(0, chance.uniform(0.2, 3)) for _ in range(while_it_loads)]
+    moments = [(0, chance.uniform(0.2, 1.2)) for _ in range(while_it_loads)]
     moments += [(chance.randint(1, 3), chance.uniform(0, 0.1)) for _ in range(while_it_renders)]
     chance.shuffle(moments)
     return moments
