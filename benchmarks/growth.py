@@ -93,7 +93,7 @@ process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
 print(json.dumps([status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
 """
-"""Starts a command: the peak of a process begins with that of the process that starts it, and this one is small."""
+"""A small process that starts a command. The system counts the memory of the starting process in the peak of the started one."""
 
 
 def measured(command: Sequence[str]) -> tuple[float, float, float]:

@@ -98,11 +98,8 @@ def notes_of(record: CampaignRecord) -> Iterator[str]:
                 said.setdefault(sentence, []).append(row)
         concluded = sum(row.state == "concluded" for row in record.audits)
         for sentence, rows in said.items():
-            of = (
-                ""
-                if len(rows) == concluded
-                else "; ".join(f"{one_line(row.model)}, {one_line(row.target)}" for row in rows) + ": "
-            )
+            names = "; ".join(f"{one_line(row.model)}, {one_line(row.target)}" for row in rows)
+            of = "" if len(rows) == concluded else f"{names}: "
             yield f"{'warning: ' if kind == 'warnings' else ''}{of}{sentence}"
 
 

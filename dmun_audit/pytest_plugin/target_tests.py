@@ -57,7 +57,8 @@ class TargetTests:
 
     def share_work(self) -> None:
         """Let this worker draw images of all selected cases while it would wait for another worker."""
-        self.audit.shared_groups = tuple(dict.fromkeys(case.group for case in self._cases if case.id in self._selected))
+        selected = self._selected
+        self.audit.shared_groups = tuple(dict.fromkeys(case.group for case in self._cases if case.id in selected))
 
     def _cases_in(self, node_id: str) -> frozenset[str]:
         """The ids of the cases that parametrise a test, from its node id: workers report nothing else.

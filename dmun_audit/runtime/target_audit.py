@@ -99,10 +99,10 @@ class TargetAudit:
         self._opened = opened_manifest(self.config, earlier, self._attempts, self._log_attempt(folder))
         self.folder = folder
         if earlier is None or earlier.verdict == AuditVerdict.INCOMPLETE:
-            self._take_verdict_away()
+            self._mark_unfinished()
 
-    def _take_verdict_away(self) -> None:
-        """Say in the run folder that the audit has not finished. A verdict that is there stays until the evidence changes."""
+    def _mark_unfinished(self) -> None:
+        """Say in the run folder that the audit has not finished, if it does not say so yet. This takes an earlier verdict away."""
         if self._opened and self.folder:
             self.folder.write_manifest(self._opened)
             write_inputs(self.config, self.folder.path)
@@ -125,7 +125,7 @@ class TargetAudit:
         self.records[record.case_id] = record
         if self.folder:
             if not self.folder.holds(record):
-                self._take_verdict_away()
+                self._mark_unfinished()  # a verdict stays until the evidence changes
                 self.folder.append(record)
             self._store.fetch([image.key for image in record.images])
             for image in record.images:
@@ -137,7 +137,7 @@ class TargetAudit:
         Raises StoreError if a file cannot be written. The manifest then says that the run has not finished.
         """
         assert self.folder is not None
-        self._take_verdict_away()
+        self._mark_unfinished()
         interruptions, plan = interruptions or Interruptions(), self.config.plan
         single = {case.id: self.records[case.id] for case in plan.cases if case.id in self.records}  # workers end in any order
         pooled = pooled_records(plan, single)

@@ -50,16 +50,24 @@ def _addresses(pipeline):
     }
 
 
-def test_only_changed_tensors_take_memory_and_the_digests_are_those_of_a_load_from_files(base_folder, base_model, edit, tmp_path):
-    save_file(edit, tmp_path / "uce.safetensors")
-    shared = load_candidate(_reference(tmp_path / "uce.safetensors"), base_model)
-    alone = load_candidate(_reference(tmp_path / "uce.safetensors"), _reference(base_folder))
-    ours, theirs = _addresses(shared.pipeline), _addresses(base_model.pipeline)
+def _is_the_base_but_for(candidate, base, edit):
+    ours, theirs = _addresses(candidate.pipeline), _addresses(base.pipeline)
     assert {name for name in ours if ours[name] != theirs[name]} == {("unet", name) for name in edit}
+
+
+def _is_what_it_is_alone(shared, alone):
     assert (shared.tensors_digest, shared.weights_digest) == (alone.tensors_digest, alone.weights_digest)
     assert (shared.tensors_digest, shared.weights_digest) == digests(shared.pipeline)
     assert (shared.proof, shared.probe.facts) == (alone.proof, alone.probe.facts)
     assert np.array_equal(draw(shared.pipeline), draw(alone.pipeline))
+
+
+def test_only_changed_tensors_take_memory_and_the_digests_are_those_of_a_load_from_files(base_folder, base_model, edit, tmp_path):
+    save_file(edit, tmp_path / "uce.safetensors")
+    shared = load_candidate(_reference(tmp_path / "uce.safetensors"), base_model)
+    alone = load_candidate(_reference(tmp_path / "uce.safetensors"), _reference(base_folder))
+    _is_the_base_but_for(shared, base_model, edit)
+    _is_what_it_is_alone(shared, alone)
 
 
 def test_a_complete_candidate_shares_every_tensor_that_equals_the_bases(base_model, copied, edit):
@@ -68,12 +76,8 @@ def test_a_complete_candidate_shares_every_tensor_that_equals_the_bases(base_mod
     before, probed = draw(base_model.pipeline), base_model.probe.facts
     shared = load_candidate(_reference(copied), base_model)
     alone = load_candidate(_reference(copied), base_model.reference)
-    ours, theirs = _addresses(shared.pipeline), _addresses(base_model.pipeline)
-    assert {name for name in ours if ours[name] != theirs[name]} == {("unet", name) for name in edit}
-    assert (shared.tensors_digest, shared.weights_digest) == (alone.tensors_digest, alone.weights_digest)
-    assert (shared.tensors_digest, shared.weights_digest) == digests(shared.pipeline)
-    assert (shared.proof, shared.probe.facts) == (alone.proof, alone.probe.facts)
-    assert np.array_equal(draw(shared.pipeline), draw(alone.pipeline))
+    _is_the_base_but_for(shared, base_model, edit)
+    _is_what_it_is_alone(shared, alone)
     assert weights_digest(base_model.pipeline) == base_model.weights_digest
     assert np.array_equal(draw(base_model.pipeline), before)
     assert base_model.probe.facts == probed

@@ -1,4 +1,4 @@
-"""The records that an audit keeps: a refuted control comes once for each case that it leaves out."""
+"""The records that an audit keeps, in whatever order they come, and how long the verdict in its run folder stays."""
 
 import numpy as np
 import pytest
