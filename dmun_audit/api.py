@@ -128,6 +128,8 @@ def audit(
     second_judge: str | None = None,
     composition_judge: str | None = None,
     unrelated: str | Path | None = None,
+    probe_control: str | None = None,
+    max_probe_minutes: float | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
     audit_seed: int | None = None,
@@ -158,6 +160,8 @@ def audit(
         composition_judge: A judge that is asked whether an image shows its composition prompt; by default the CLIP judge.
         unrelated: A file with plain prompts far from the target, one in each line; by default a list that ships with the
             package.
+        probe_control: A model that never knew the target, as the control of attacks with the weights in hand.
+        max_probe_minutes: The time for such attacks, in minutes.
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings: a folder, or a URL such as s3://BUCKET/PREFIX; by default in the user's cache folder.
         audit_seed: The seed from which all image seeds derive; by default 0, or as the policy says. Reports say that it was chosen.
@@ -204,6 +208,8 @@ def audit(
         second_judge=second_judge,
         composition_judge=composition_judge,
         unrelated=as_text(unrelated),
+        probe_control=probe_control,
+        max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),
         audit_seed=audit_seed,

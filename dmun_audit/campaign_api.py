@@ -83,6 +83,8 @@ def campaign(
     second_judge: str | None = None,
     composition_judge: str | None = None,
     unrelated: str | Path | None = None,
+    probe_control: str | None = None,
+    max_probe_minutes: float | None = None,
     campaign_dir: str | Path | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
@@ -108,7 +110,7 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
+        policy, judge, detector, second_judge, composition_judge, unrelated, probe_control, max_probe_minutes: As in `audit`, for all audits.
         store, audit_seed, nonce, engine, offload, profile, keep_going: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
@@ -141,6 +143,8 @@ def campaign(
         second_judge=second_judge,
         composition_judge=composition_judge,
         unrelated=as_text(unrelated),
+        probe_control=probe_control,
+        max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),
         audit_seed=audit_seed,

@@ -89,6 +89,22 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "probe-control",
+        {
+            "metavar": "REF",
+            "help": "model that never knew the target, as the control of attacks with the weights in hand: a pipeline folder or hub id "
+            "(default: the atelier's; for other models the candidate itself, where an attack allows it)",
+        },
+    ),
+    (
+        "max-probe-minutes",
+        {
+            "metavar": "MINUTES",
+            "type": float,
+            "help": "time for such attacks in each process; the same command goes on from there (default: no limit)",
+        },
+    ),
+    (
         "audit-dir",
         {
             "metavar": "DIR",

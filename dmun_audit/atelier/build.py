@@ -154,5 +154,10 @@ def write_index(out: Path) -> None:
         "noop": {"path": "noop.safetensors", "target": "Van Gogh", **partial},
         "damaged": {"path": "damaged.safetensors", "target": "Van Gogh", **partial},
     }
-    index = {"default": "uce-van-gogh", "judge": "judge", "models": models}
+    index = {
+        "default": "uce-van-gogh",
+        "judge": "judge",
+        "trained_without": {"Van Gogh": "retrained"},
+        "models": models,
+    }
     (out / "index.json").write_text(json.dumps(index, indent=1) + "\n")

@@ -20,6 +20,8 @@ from dmun_audit.plan.plan import Plan
 if TYPE_CHECKING:
     import numpy as np
 
+    from dmun_audit.probes.parts.bench import Bench
+
 Judge = Literal["first", "second"]
 T = TypeVar("T")
 
@@ -103,6 +105,11 @@ class Observations(Protocol):
 
     def records(self, requests: Sequence[ImageRequest]) -> tuple[ImageRecord, ...]:
         """The record of each drawn image for the evidence."""
+        ...
+
+    @property
+    def bench(self) -> Bench | None:
+        """What probes work with; None where the images are rendered elsewhere."""
         ...
 
     def own_settings(self) -> tuple[str, ...] | None:

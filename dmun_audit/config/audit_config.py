@@ -52,6 +52,8 @@ class AuditConfig:
     second_judge: str | None = None
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
+    probe_control: str | None = None  # a model that never knew the target, as the control of probes
+    max_probe_minutes: float | None = field(default=None, compare=False)  # of each process, for all probes together
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)

@@ -39,6 +39,8 @@ class Options:
     second_judge: str | None = None
     composition_judge: str | None = None
     unrelated: str | None = None
+    probe_control: str | None = None
+    max_probe_minutes: float | None = None
     audit_dir: str | None = None
     store: str | None = None
     audit_seed: int | None = None

@@ -6,6 +6,7 @@ number format and the batch size of a GPU, if torch is no CPU build.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +20,7 @@ from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
+from dmun_audit.config.probe_control import PROBES, find_control
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
@@ -145,7 +147,9 @@ def planned(
         folder.expect((request.prompt, request.seed) for request in candidate_requests(plan))
         folder.refuse_repeats()
     judge, others = question.judge, dict(question.others)
-    audit_hash = digest([plan.digest(), models.sources, judge, *([others] if others else [])])
+    control = find_control(options, dossier, models.world) if plan.of_group(PROBES) else None
+    further = others | ({"probe_control": read_source(control).digest} if control else {})
+    audit_hash = digest([plan.digest(), models.sources, judge, *([further] if further else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
     return AuditConfig(
@@ -180,7 +184,17 @@ def planned(
         second_judge=others.get("second_judge"),
         composition_judge=others.get("composition_judge"),
         unrelated=question.unrelated,
+        probe_control=control.text if control else None,
+        max_probe_minutes=_minutes(options),
     )
+
+
+def _minutes(options: Options) -> float | None:
+    """The most minutes for probes; None for no limit. Raises UsageError for a number that is no time."""
+    minutes = options.max_probe_minutes
+    if minutes is not None and not 0 <= minutes < math.inf:
+        raise UsageError(f"--max-probe-minutes={minutes:g} is no time", "", "give a number of minutes, such as 30")
+    return minutes
 
 
 def _policy(options: Options) -> Policy:

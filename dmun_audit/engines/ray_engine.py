@@ -100,7 +100,7 @@ class RayEngine(Engine):
         environment = dict(opened.environment) | {"threads": str(self.sampling.threads if opened.device == "cpu" else 0)}
         for side, probe in opened.probes.items():
             confirm_same_probe(self.models[side], probe, self.store.folder, environment)
-        self._opened, self._device, self._environment = first, first.device, dict(first.environment)
+        self._opened, self.device, self.environment = first, first.device, dict(first.environment)
 
     def _render_batches(self, batches: Sequence[tuple[ImageRequest, ...]], wait: bool) -> list[tuple[ImageRequest, ...]]:
         if wait:  # one by one: an audit that waits for a lock must hold no other

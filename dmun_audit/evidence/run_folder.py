@@ -16,7 +16,7 @@ from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, without_volatile
 from dmun_audit.store.files import is_partial, remove_partials, reported, require_writable, write_atomically
 
-_FINDINGS = ("verdict", "gating", "asked", "images", "calibration", "second")
+_FINDINGS = ("verdict", "gating", "asked", "images", "calibration", "second", "probe")
 """The fields that the conclusion of an audit does not change. It adjusts p-values and adds waivers."""
 
 
@@ -131,7 +131,13 @@ class RunFolder:
 
     def keep_image(self, source: Path) -> None:
         """Put a stored image into the run folder, as a hard link if the file system allows it, else as a copy."""
-        place = self.path / "images" / source.name
+        self._keep(source, self.path / "images" / source.name)
+
+    def keep_find(self, source: Path) -> None:
+        """Put what an attack found into the run folder, in the same way."""
+        self._keep(source, self.path / "finds" / source.name)
+
+    def _keep(self, source: Path, place: Path) -> None:
         if not source.exists() or (place.exists() and _same_content(place, source)):
             return
         try:

@@ -24,7 +24,7 @@ FIRST_WITH_CHECKSUMS = 3
 """The first format whose run folders hold SHA256SUMS, dossier and policy, so that the verdict can be derived again."""
 
 JsonObject = dict[str, Any]
-Side = Literal["base", "candidate", "candidate, own settings"]
+Side = Literal["base", "candidate", "candidate, own settings", "control model"]
 
 
 def _finite(value: float) -> float:
@@ -228,6 +228,59 @@ class Tables(Record):
     )
 
 
+class ProbeImage(ImageRecord):
+    """One image that a probe drew."""
+
+    dose: str = Field(description="The dose at which it was drawn.")
+    placebo: bool = Field(default=False, description="Whether the candidate drew it as its own control.")
+
+
+class FindRecord(Record):
+    """What an attack found on one model. The run folder holds it as finds/KEY.safetensors."""
+
+    model: Side
+    dose: str
+    key: str = Field(description="Its key in the store.")
+    sha256: str = Field(description="SHA-256 of its file.")
+    kind: str = Field(description="One of: tokens, embedding, latents, adapter, classifier.")
+    words: tuple[str, ...] = Field(default=(), description="Its tokens as text.")
+    losses: tuple[Number, ...] = Field(default=(), description="The loss of the attack at regular steps.")
+
+
+class DoseRecord(Record):
+    """The outcomes at one dose: 1 for a unit whose image shows the target, 0 for another. All lists have the order of the units.
+
+    Of a probe that stops at its first success, a unit that had shown the target at an earlier dose is not drawn again: it counts as 1.
+    """
+
+    label: str
+    gradient_steps: int = Field(default=0, description="Gradient steps of one find up to this dose.")
+    candidate: tuple[int, ...] = ()
+    control: tuple[int, ...] = ()
+    base: tuple[int, ...] = Field(default=(), description="Of the first units alone.")
+
+
+class ProbeRecord(Record):
+    """What a probe tried, what it spent and what came back."""
+
+    name: str
+    explanation: str = ""
+    source: str = Field(default="", description="Paper and section.")
+    effort: str = ""
+    success: str = Field(default="each", description='"each": every dose has a claim. "any": a unit counts if any dose shows it.')
+    control: str = Field(default="", description='"model": a model that never knew the target. "placebo": the candidate itself. Or "none".')
+    control_model: str = Field(default="", description="The reference of the control model.")
+    refusal: str = Field(default="", description="Why the probe was not tried; empty if it was.")
+    units: int = Field(default=0, description="Prompts with seeds.")
+    row: int = Field(default=0, description="Units that are drawn between two looks.")
+    examples: int = Field(default=0, description="Base images of the target that the probe learned from.")
+    without_probe: tuple[int, ...] = Field(default=(), description="The candidate's outcomes without the probe, unit by unit.")
+    doses: tuple[DoseRecord, ...] = ()
+    finds: tuple[FindRecord, ...] = ()
+    images: tuple[ProbeImage, ...] = ()
+    out_of_time: bool = Field(default=False, description="Whether --max-probe-minutes ended it.")
+
+
 class Volatile(Record):
     """What may differ between two runs of the same audit."""
 
@@ -236,6 +289,7 @@ class Volatile(Record):
     rendered: int = 0
     rechecked: int = Field(default=0, description="Stored images that were rendered again and were the same.")
     finished: str | None = None
+    gradient_steps: int = Field(default=0, description="Gradient steps that a probe took in this run.")
 
 
 class CaseRecord(Record):
@@ -261,6 +315,7 @@ class CaseRecord(Record):
     second: SecondOpinion | None = None
     waiver: WaiverRecord | None = None
     tables: Tables | None = None
+    probe: ProbeRecord | None = None
     volatile: Volatile = Volatile()
 
     @property
@@ -269,6 +324,11 @@ class CaseRecord(Record):
         if self.prompt:
             return f"“{self.prompt.text}”"
         return self.concept.name if self.concept else self.case_id
+
+    @property
+    def all_images(self) -> tuple[ImageRecord, ...]:
+        """Its images, and those that a probe drew."""
+        return (*self.images, *self.probe.images) if self.probe else self.images
 
     @property
     def is_waived(self) -> bool:

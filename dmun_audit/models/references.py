@@ -218,6 +218,12 @@ def atelier_target(reference: ModelReference) -> str | None:
     return str(target) if target else None
 
 
+def atelier_without(target: str) -> str | None:
+    """The name of the atelier model that was trained without a target; None if there is none."""
+    name = atelier_index().get("trained_without", {}).get(target)
+    return str(name) if name else None
+
+
 def atelier_judge() -> Path:
     """The folder of the atelier's judge."""
     return WEIGHTS_FOLDER / str(atelier_index()["judge"])

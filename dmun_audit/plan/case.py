@@ -10,19 +10,58 @@ from typing import Any, Literal, get_args
 from dmun_audit._util.hashing import digest, seed_of, slug
 from dmun_audit.knowledge.dossier import AdversarialPrompt, NearbyConcept
 
-Side = Literal["base", "candidate", "candidate, own settings"]
+Side = Literal["base", "candidate", "candidate, own settings", "control model"]
 OWN_SETTINGS: Side = "candidate, own settings"
 """The candidate with the steps, the guidance and the scheduler of its own card, and not with the base's."""
+CONTROL_MODEL: Side = "control model"
+"""A model that never knew the target: the control of probes."""
+
+Setting = str | int | float | bool
+"""The value of one setting of a recipe."""
 
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A request for one image: its model, its prompt, and the index and value of its seed."""
+    """A request for one image: its model, its prompt, and the index and value of its seed.
+
+    `recipe` says how a probe draws it; None for an image of the model's pipeline.
+    """
 
     side: Side
     prompt: str
     index: int
     seed: int
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a probe draws an image, where model, prompt and seed do not say it all. It decides the image together with them.
+
+    Attributes:
+        probe: The name of the probe.
+        settings: Names and values of the probe's settings, in a fixed order.
+        units: The base images whose prompts and seeds are attacked together; empty if each image stands alone.
+        examples: The base images that the probe learns from.
+        names: The names of the target, for a probe that puts something else in their place.
+    """
+
+    probe: str
+    settings: tuple[tuple[str, Setting], ...] = ()
+    units: tuple[ImageRequest, ...] = ()
+    examples: tuple[ImageRequest, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def setting(self, name: str) -> Any:
+        """The value of one setting. Raises KeyError if there is none of that name."""
+        return dict(self.settings)[name]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.probe, self.settings, self.units, self.examples, self.names))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Row = tuple[Sequence[ImageRequest], Sequence[ImageRequest]]

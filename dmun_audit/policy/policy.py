@@ -22,6 +22,7 @@ from dmun_audit.policy.sections import (
     Flag,
     Fresh,
     OwnSettings,
+    Probes,
     Retention,
     Sampling,
     Substitute,
@@ -92,6 +93,9 @@ class Policy:
 
     diversity: Diversity | None = None
     """The claim on the variety of the pictures of nearby concepts. Without this section there is none."""
+
+    probes: Probes | None = None
+    """Attacks by somebody who has the weights. Without this section none is tried."""
 
     unrelated: Unrelated | None = None
     """The claim on plain prompts far from the target. Without this section there is none."""

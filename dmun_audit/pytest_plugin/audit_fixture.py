@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dmun_audit.verdict.vocabulary import Verdict
-
 if TYPE_CHECKING:
     from dmun_audit.evidence.schema import CaseRecord
     from dmun_audit.plan.case import Case
@@ -23,7 +21,7 @@ class AuditFixture:
     def check(self, case: Case) -> CaseRecord:
         """Run `case` and return its record.
 
-        The test fails if the claim is refuted or undecided, and is skipped if the case is VACUOUS. A failure that the policy
+        The test fails if the claim is refuted or undecided, and is skipped if the case is VACUOUS or NOT APPLICABLE. A failure that the policy
         waives is an expected failure. The findings are a section of the test's report:
         pytest shows it with -rA, or if another assertion of the test fails.
         """
@@ -33,6 +31,6 @@ class AuditFixture:
             pytest.xfail(waiver)  # an expected failure; its record is evidence as well
         if record.is_failure:
             pytest.fail(tests.failure(record), pytrace=False)
-        if record.verdict == Verdict.VACUOUS:
+        if record.verdict.is_untested:
             pytest.skip(record.seen)
         return record

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.models.loaded import LoadedModel
-from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Row, Side
+from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Recipe, Row, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
 from dmun_audit.render.devices import Offload, choose_device, describe_hardware, number_format
@@ -30,6 +30,14 @@ from dmun_audit.store.images import ImageStore, image_key
 SIDES: tuple[Side, ...] = get_args(Side)
 
 logger = logging.getLogger(__name__)
+
+
+class Recipes(Protocol):
+    """What draws the images of recipes."""
+
+    def sampler(self, side: Side, recipe: Recipe) -> Sampler:
+        """The sampler of one side's images of a recipe."""
+        ...
 
 
 class Engine:
@@ -57,19 +65,20 @@ class Engine:
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
+        self.recipes: Recipes | None = None  # set where probes are run
         self._rechecks = Rechecks(store, sampling)
-        self._device = choose_device()
+        self.device = choose_device()
         self.dtype = number_format(sampling.dtype)
-        self._environment = rendering_environment(self._device)
+        self.environment = rendering_environment(self.device)
         if self.execution.acceleration == "compiled":
             keep_compiled_code(store.folder / "compiled")
         self._keys: dict[ImageRequest, str] = {}
         self._requests: dict[str, ImageRequest] = {}  # by key; of two requests with one key, the first
         self._stored: set[str] = set()  # keys of images that were read from the store once: each look reads the whole file
         self._batches: dict[ImageRequest, tuple[ImageRequest, ...]] = {}  # the batch that each image comes from
-        base = open_sampler(models["base"], sampling, self._device, execution=self.execution)
+        base = open_sampler(models["base"], sampling, self.device, execution=self.execution)
         self.samplers: dict[Side, Sampler] = {
-            side: base if side == "base" else open_sampler(model, sampling, self._device, like=base, execution=self.execution)
+            side: base if side == "base" else open_sampler(model, sampling, self.device, like=base, execution=self.execution)
             for side, model in models.items()
         }
         self.sampler = base.settings
@@ -94,30 +103,39 @@ class Engine:
     def _model(self, side: Side) -> LoadedModel:
         return self.models["candidate" if side == OWN_SETTINGS else side]
 
-    def _sampler(self, side: Side) -> Sampler:
-        """The sampler of one side. The candidate's under its own settings is opened when it is first used."""
-        if side == OWN_SETTINGS and side not in self.samplers:
-            own = own_sampling(self._model(side), self.sampling)
-            base = self.samplers["base"]
+    def sampler_of(self, side: Side) -> Sampler:
+        """The sampler of one side. Some are opened when they are first used: the candidate's under its own settings, and that of the
+        control model of probes, which must be in `models` then.
+        """
+        if side not in self.samplers:
+            own = side == OWN_SETTINGS
+            sampling = own_sampling(self._model(side), self.sampling) if own else self.sampling
             self.samplers[side] = open_sampler(
-                self._model(side), own, self._device, like=base, only_size=True, execution=self.execution
+                self._model(side), sampling, self.device, like=self.samplers["base"], only_size=own, execution=self.execution
             )
         return self.samplers[side]
+
+    def _sampler(self, request: ImageRequest) -> Sampler:
+        if request.recipe is None:
+            return self.sampler_of(request.side)
+        assert self.recipes is not None
+        return self.recipes.sampler(request.side, request.recipe)
 
     def key(self, request: ImageRequest) -> str:
         """The store's key of one image."""
         if request not in self._keys:
-            external = isinstance(self._sampler(request.side), ExternalSampler)
+            sampler = self._sampler(request)
+            external = isinstance(sampler, ExternalSampler)
             self._keys[request] = image_key(
                 weights=self._model(request.side).weights_digest,
                 prompt=request.prompt,
                 seed=request.seed,
-                sampler=self._sampler(request.side).settings,
-                size=self._sampler(request.side).size,
+                sampler=sampler.settings,
+                size=sampler.size,
                 dtype=self.dtype,
                 batch=self.sampling.batch_size,
-                threads=self.sampling.threads if self._device == "cpu" else 0,
-                environment={} if external else self._environment,
+                threads=self.sampling.threads if self.device == "cpu" else 0,
+                environment={} if external else self.environment,
                 drawing={} if external else self.execution.facts,
             )
             self._requests.setdefault(self._keys[request], request)
@@ -204,10 +222,10 @@ class Engine:
                     logger.info("rendered %d stored images of the %s again: they are the same", len(slots), side)
 
     def _repeats(self, side: Side) -> Repeats:
-        sampler = self._sampler(side)
+        sampler = self.sampler_of(side)
         if isinstance(sampler, ExternalSampler):
             return sampler.repeats
-        return "exactly" if self._device == "cpu" and self.execution.acceleration != "compiled" else "alike"
+        return "exactly" if self.device == "cpu" and self.execution.acceleration != "compiled" else "alike"
 
     def _missing(self, batch: Sequence[ImageRequest]) -> list[ImageRequest]:
         missing = []
@@ -294,7 +312,7 @@ class Engine:
     def drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:
         """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
         keys = [self.key(request) for request in slots]
-        sampler = self._sampler(slots[0].side)
+        sampler = self._sampler(slots[0])
         with _memory_errors(len(slots)):
             pixels = sampler.sample([request.prompt for request in slots], [request.seed for request in slots])
         for slot, (request, image) in enumerate(zip(slots, pixels, strict=True)):

@@ -121,6 +121,18 @@ class PipelineSampler:
         """The class of the network that removes the noise."""
         return type(denoiser(self._pipeline)).__name__
 
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler that it draws with."""
+        return self._pipeline.scheduler
+
+    def over(self, pipeline: Any) -> PipelineSampler:
+        """A sampler with the same settings that draws with `pipeline`, a changed copy of the model's."""
+        other = copy.copy(self)
+        other.__dict__.pop("_prompts", None)
+        other.__dict__["drawing"] = Drawing(_with_this_scheduler(pipeline, self.scheduler), lambda: None)
+        return other
+
     @cached_property
     def drawing(self) -> Drawing:
         """What draws. It is made when the first image is drawn: on a cluster, other processes draw."""

@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
-VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "REPORTED", "PASS")
+VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE", "REPORTED", "PASS")
 """The verdicts of cases in reports, the worst first. REPORTED is a PASS that decides nothing."""
 
 # Marks that change the writing direction can disguise a text.

@@ -20,7 +20,7 @@ _NOT_SHOWN_BY_CASES = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
 def write_junit(run: Run, path: Path) -> None:
     """Write the run as JUnit XML: a testsuite for each group, a testcase for each case, pooled ones included.
 
-    FAIL and INCONCLUSIVE are failures. VACUOUS is skipped. A case whose FAIL or INCONCLUSIVE is waived is skipped too, with the
+    FAIL and INCONCLUSIVE are failures. VACUOUS and NOT APPLICABLE are skipped. A case whose FAIL or INCONCLUSIVE is waived is skipped too, with the
     waiver as its message: it must neither fail a CI that reads this file nor look like a passed test. All waivers of the policy
     are properties of the first testsuite.
 
@@ -50,7 +50,7 @@ def _suite(group: str, cases: Sequence[CaseRecord], shown: Container[str]) -> ET
         tests=str(len(cases)),
         failures=str(sum(case.is_failure for case in cases)),
         errors="0",
-        skipped=str(sum(case.verdict == Verdict.VACUOUS or case.is_waived for case in cases)),
+        skipped=str(sum(case.verdict.is_untested or case.is_waived for case in cases)),
         time=f"{sum(_seconds(case) for case in cases):.3f}",
     )
     suite.extend(_testcase(group, case, in_full=case.case_id in shown) for case in cases)
@@ -73,8 +73,8 @@ def _testcase(group: str, case: CaseRecord, *, in_full: bool) -> ET.Element:
     elif verdict.is_failure:
         failure = ET.SubElement(element, "failure", type=str(verdict), message=f"{verdict}: {message}")
         failure.text = failure_text(case) if in_full else message
-    elif verdict == Verdict.VACUOUS:
-        ET.SubElement(element, "skipped", type="VACUOUS", message=message)
+    elif verdict.is_untested:
+        ET.SubElement(element, "skipped", type=verdict.value, message=message)
     elif in_full:
         ET.SubElement(element, "system-out").text = failure_text(case)
     return element

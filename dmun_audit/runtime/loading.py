@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
     from dmun_audit.plan.case import Side
     from dmun_audit.policy import Sampling
+    from dmun_audit.probes.parts.bench import Bench
     from dmun_audit.render.engine import Engine
 
 
@@ -65,6 +66,7 @@ class AuditRuntime:
     engine: Engine
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
+    bench: Bench | None = None
     opened: ExitStack = field(default_factory=ExitStack)
     _by_audit: dict[str, Judges] = field(default_factory=dict)  # by audit hash
 
@@ -81,7 +83,7 @@ class AuditRuntime:
     def observations(self, config: AuditConfig) -> AuditObservations:
         """The images of one target's audit, with its judges."""
         judges = self.judges_of(config)
-        return AuditObservations(config.plan, self.engine, judges.scorer, judges.second, judges.of_prompts)
+        return AuditObservations(config.plan, self.engine, judges.scorer, judges.second, judges.of_prompts, self.bench)
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
         """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
@@ -144,6 +146,7 @@ class LoadedBase:
         renderer of the cluster, or fails its load proof.
         """
         from dmun_audit.models.probe import confirm_probe
+        from dmun_audit.probes.parts.bench import Bench
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.images import ImageStore
 
@@ -155,7 +158,8 @@ class LoadedBase:
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
             engine = Engine(models, sampling, store, self.on_rendered, config.offload)
-            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics)
+            engine.recipes = bench = Bench(engine, self._control_loader(config), config.probe_control or "", config.max_probe_minutes)
+            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, bench)
         from dmun_audit.engines.ray_engine import RayEngine
 
         with ExitStack() as opening:
@@ -163,7 +167,22 @@ class LoadedBase:
                 closing(RayEngine(self.cluster, to_load, models, sampling, store, self.on_rendered))
             )
             judges = replace(self.judges, elsewhere=ray_engine)  # the networks are the same
-            return AuditRuntime(self.model, candidate, ray_engine, judges, self.metrics, opening.pop_all())
+            return AuditRuntime(self.model, candidate, ray_engine, judges, self.metrics, opened=opening.pop_all())
+
+    def _control_loader(self, config: AuditConfig) -> Callable[[], LoadedModel] | None:
+        """What loads the control model of probes; None if the audit has none."""
+        if config.probe_control is None:
+            return None
+        reference = references.parse_reference(config.probe_control)
+
+        def load() -> LoadedModel:
+            from dmun_audit.models.loading import load_candidate
+
+            return load_candidate(
+                reference, self.model, dtype=_sampling(config).dtype, device=self.device, trust_remote_code=config.trust_remote_code
+            )
+
+        return load
 
     def close(self) -> None:
         """Leave the cluster, if there is one. A local cluster that was started for the audit ends."""

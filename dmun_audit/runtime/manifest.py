@@ -50,7 +50,7 @@ def concluded_manifest(
     """
     plan, rendered = config.plan, sum(record.volatile.rendered for record in records.values())
     rechecked = sum(record.volatile.rechecked for record in records.values())
-    images = {(image.model, image.key) for record in records.values() for image in record.images}
+    images = {(image.model, image.key) for record in records.values() for image in record.all_images}
     concluded = {
         "verdict": conclusion.verdict,
         "exit_code": conclusion.verdict.exit_code,
@@ -160,6 +160,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "judge": config.judge,
         "detector": config.detector,
         "second_judge": config.second_judge,
+        "probe_control": config.probe_control,
         "composition_judge": config.composition_judge,
         "audit_seed": config.audit_seed if config.seeds == CHOSEN else None,
         "nonce": config.nonce or None,

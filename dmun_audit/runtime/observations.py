@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from dmun_audit.judge.prompt_judge import PromptJudge
     from dmun_audit.judge.protocol import StoredImageDetector
+    from dmun_audit.probes.parts.bench import Bench
 
 
 class AuditObservations:
     """Images by request; implements `claim_groups.context.Observations`.
 
     `second` is a second, independent detector of the target, or None. `prompt_judge` is the user's judge of composition prompts.
+    `bench` is what probes work with, or None.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class AuditObservations:
         scorer: ClipScorer,
         second: StoredImageDetector | None = None,
         prompt_judge: PromptJudge | None = None,
+        bench: Bench | None = None,
     ) -> None:
         self.plan = plan
+        self._bench = bench
         self.engine = engine
         self.scorer = scorer
         self.second = second
@@ -149,6 +153,11 @@ class AuditObservations:
     def labels(self, requests: Sequence[ImageRequest], concept: NearbyConcept) -> list[str]:
         """See `Observations.labels`."""
         return self.scorer.classify(self.keys(requests), concept)
+
+    @property
+    def bench(self) -> Bench | None:
+        """See `Observations.bench`."""
+        return self._bench
 
     def own_settings(self) -> tuple[str, ...] | None:
         """See `Observations.own_settings`."""

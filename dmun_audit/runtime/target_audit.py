@@ -22,6 +22,7 @@ from dmun_audit.evidence.run_lock import RunLock
 from dmun_audit.evidence.schema import CaseRecord, JsonObject, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.probes.parts.finds import FindStore
 from dmun_audit.report.attestation import statement
 from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.inputs import write_inputs
@@ -127,9 +128,11 @@ class TargetAudit:
             if not self.folder.holds(record):
                 self._mark_unfinished()  # a verdict stays until the evidence changes
                 self.folder.append(record)
-            self._store.fetch([image.key for image in record.images])
-            for image in record.images:
+            self._store.fetch([image.key for image in record.all_images])
+            for image in record.all_images:
                 self.folder.keep_image(self._store.path(image.key))
+            for find in record.probe.finds if record.probe else ():
+                self.folder.keep_find(FindStore(self.config.store_folder).path(find.key))
 
     def conclude(self, interruptions: Interruptions | None = None) -> Run:
         """Decide the pooled claims and the verdict; write evidence, reports and, last, the manifest with the verdict.

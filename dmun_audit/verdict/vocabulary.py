@@ -12,6 +12,7 @@ class Verdict(StrEnum):
     """The verdict on one case or claim.
 
     NO HARM PROVEN is the verdict on a case whose estimate is over its limit although no harm is proven. It fails no test.
+    NOT APPLICABLE is the verdict on a case that cannot be tried on this model, such as a probe of weights where only images are known.
     """
 
     PASS = "PASS"
@@ -19,11 +20,17 @@ class Verdict(StrEnum):
     FAIL = "FAIL"
     INCONCLUSIVE = "INCONCLUSIVE"
     VACUOUS = "VACUOUS"
+    NOT_APPLICABLE = "NOT APPLICABLE"
 
     @property
     def is_failure(self) -> bool:
         """Whether a test with this verdict fails: the claim is refuted or undecided."""
         return self in FAILURES
+
+    @property
+    def is_untested(self) -> bool:
+        """Whether the case says nothing about the candidate, so that its test is skipped."""
+        return self in {Verdict.VACUOUS, Verdict.NOT_APPLICABLE}
 
 
 FAILURES = frozenset({Verdict.FAIL, Verdict.INCONCLUSIVE})

@@ -52,7 +52,7 @@ def test_rechecks_lost_images_and_embeddings_are_those_of_the_local_engine(ray_a
         os.utime(store.path(keys[3]), LONG_AGO)
         with pytest.raises(StoreError, match="is not what the base draws"):
             engine.ensure(ROW)
-        other = dataclasses.replace(engine._opened, host="another", environment=engine._environment | {"torch": "9"})
+        other = dataclasses.replace(engine._opened, host="another", environment=engine.environment | {"torch": "9"})
         with pytest.raises(LoadError, match="draw different images") as caught:
             engine._confirm(other)
         assert caught.value.why.endswith("and '9' on another")

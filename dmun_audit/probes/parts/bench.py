@@ -1,0 +1,208 @@
+"""The bench: what a probe works with on one machine. It gives the networks of each side, images of the base, and the store of finds."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dmun_audit._util.hashing import digest_file
+from dmun_audit.evidence.schema import FindRecord
+from dmun_audit.plan.case import ImageRequest, Recipe, Side
+from dmun_audit.probes.parts.finds import FindStore, StoredFind
+from dmun_audit.probes.probe import Probe
+from dmun_audit.probes.registry import probe_named
+from dmun_audit.store.environment import version
+
+if TYPE_CHECKING:
+    from dmun_audit.models.loaded import LoadedModel
+    from dmun_audit.probes.parts.network import Network
+    from dmun_audit.render.engine import Engine
+    from dmun_audit.render.sampling import PipelineSampler
+
+
+@dataclass
+class Spent:
+    """What the probes of this process have spent."""
+
+    gradient_steps: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Bench:
+    """The models of one audit for probes. `load_control` loads the model that never knew the target; None if there is none.
+    `most_minutes` is the time that probes may take in this process; None for no limit.
+
+    It implements `render.engine.Recipes`.
+    """
+
+    engine: Engine
+    load_control: Callable[[], LoadedModel] | None = None
+    control_reference: str = ""
+    most_minutes: float | None = None
+    spent: Spent = field(default_factory=Spent)
+    _networks: dict[Side, Network] = field(default_factory=dict)
+    _samplers: dict[tuple[Side, Recipe], RecipeSampler] = field(default_factory=dict)
+
+    @property
+    def has_control_model(self) -> bool:
+        """Whether there is a model that never knew the target."""
+        return self.load_control is not None
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the time for probes is used up."""
+        return self.most_minutes is not None and self.spent.seconds >= 60 * self.most_minutes
+
+    def refusal(self, probe: Probe) -> str:
+        """Why a probe cannot be tried on the models of this audit; empty if it can."""
+        if self.engine.execution.offload:
+            return "The networks are offloaded from the GPU, and a probe needs them in one place: audit without --offload."
+        return next(filter(None, (probe.refusal(self.model(side)) for side in ("base", "candidate"))), "")
+
+    def model(self, side: Side) -> LoadedModel:
+        """The model of a side. The control model is loaded when it is first asked for."""
+        if side == "control model" and side not in self.engine.models:
+            assert self.load_control is not None
+            self.engine.models[side] = self.load_control()
+        return self.engine.models[side]
+
+    def network(self, side: Side) -> Network:
+        """The networks of a side's model."""
+        from dmun_audit.probes.parts.network import Network
+
+        if side not in self._networks:
+            negative = self.engine.sampling.negative_prompt
+            self._networks[side] = Network(self.model(side), self.engine.device, self.engine.size, negative)
+        return self._networks[side]
+
+    # Images.
+
+    def sampler(self, side: Side, recipe: Recipe) -> RecipeSampler:
+        """See `render.engine.Recipes`."""
+        if (side, recipe) not in self._samplers:
+            self._samplers[side, recipe] = RecipeSampler(self, side, recipe)
+        return self._samplers[side, recipe]
+
+    def plain_sampler(self, side: Side) -> PipelineSampler:
+        """The sampler of a side without a probe: its pipeline, its scheduler, and the audit's steps and guidance."""
+        from dmun_audit.render.sampling import PipelineSampler
+
+        self.model(side)
+        sampler = self.engine.sampler_of(side)
+        assert isinstance(sampler, PipelineSampler)
+        return sampler
+
+    def scheduler(self, side: Side) -> Any:
+        """A copy of the scheduler with which a side is drawn."""
+        scheduler = self.plain_sampler(side).scheduler
+        return type(scheduler).from_config(scheduler.config)
+
+    @property
+    def steps(self) -> int:
+        """The number of denoising steps of the audit."""
+        return int(self.engine.sampler["steps"])
+
+    @property
+    def guidance(self) -> float:
+        """The scale of classifier-free guidance of the audit."""
+        return float(self.engine.sampler["guidance"])
+
+    def base_images(self, requests: Sequence[ImageRequest]) -> np.ndarray:
+        """Images of the base (n, height, width, 3) uint8. They are drawn where the store lacks them."""
+        self.engine.ensure(requests)
+        return np.stack(self.engine.images(requests))
+
+    def example_images(self, recipe: Recipe) -> np.ndarray:
+        """The base images that a recipe learns from, (n, height, width, 3) uint8."""
+        return self.base_images(recipe.examples)
+
+    def base_images_of(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """The base's images of these prompts and seeds, (n, height, width, 3) uint8."""
+        return self.base_images([ImageRequest("base", prompt, 0, seed) for prompt, seed in zip(prompts, seeds, strict=True)])
+
+    def with_pipeline(self, side: Side, change: Callable[[Any], Any]) -> PipelineSampler:
+        """The plain sampler of a side over a changed deep copy of its pipeline. `change` gets the copy and returns it."""
+        from dmun_audit.models.in_memory import copy_to_draw_with
+
+        return self.plain_sampler(side).over(change(copy_to_draw_with(self.model(side))))
+
+    # Finds.
+
+    def find_key(self, side: Side, facts: Mapping[str, Any]) -> str:
+        """The key of a find on one side: what decides it besides `facts` is the model, the base and the machine."""
+        return FindStore.key(
+            {
+                "weights": self.model(side).weights_digest,
+                "base": self.model("base").weights_digest,
+                "dtype": self.engine.dtype,
+                "threads": self.engine.sampling.threads if self.engine.device == "cpu" else 0,
+                "environment": self.engine.environment,
+                **facts,
+            }
+        )
+
+    def find(self, key: str, make: Callable[[Path], tuple[dict[str, Any], dict[str, Any]]]) -> StoredFind:
+        """The find of that key; `make` makes it where the store has none."""
+        return FindStore(self.engine.store.folder).get(key, make)
+
+    def find_record(self, probe: Probe, side: Side, recipe: Recipe, dose: str) -> FindRecord | None:
+        """The record of what an attack found; None for a probe that searches nothing."""
+        find = probe.find(self, side, recipe)
+        if find is None:
+            return None
+        path = FindStore(self.engine.store.folder).path(find.key)
+        return FindRecord(
+            model=side,
+            dose=dose,
+            key=find.key,
+            sha256=digest_file(path),
+            kind=find.facts["kind"],
+            words=tuple(find.facts.get("words", ())),
+            losses=tuple(find.facts.get("losses", ())),
+        )
+
+    def stepped(self, count: int = 1) -> None:
+        """Count gradient steps that were taken."""
+        self.spent.gradient_steps += count
+
+
+class RecipeSampler:
+    """Draws the images of one recipe on one side; implements `render.sampling.Sampler`."""
+
+    def __init__(self, bench: Bench, side: Side, recipe: Recipe) -> None:
+        self._bench = bench
+        self._side: Side = side
+        self._recipe = recipe
+        self._probe = probe_named(recipe.probe)
+        self.size = bench.engine.size
+        self.settings = bench.plain_sampler(side).settings | {"recipe": recipe_facts(bench, recipe)}
+
+    def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        """One image for every prompt and its seed: (n, height, width, 3) uint8."""
+        return self._probe.draw(self._bench, self._side, self._recipe, prompts, seeds)
+
+
+def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
+    """What decides the images of a recipe besides model, prompt and seed, as plain values."""
+    probe = probe_named(recipe.probe)
+    return {
+        "probe": recipe.probe,
+        "version": probe.version,
+        "settings": [list(pair) for pair in recipe.settings],
+        "units": [[unit.prompt, unit.seed] for unit in recipe.units],
+        "examples": [bench.engine.key(example) for example in recipe.examples],
+        "names": list(recipe.names),
+        "base": bench.model("base").weights_digest,
+        "packages": {package: version(package) for package in probe.packages},
+    }
+
+
+def fresh_copy(network: Any) -> Any:
+    """A deep copy of a network: what is changed in it leaves the model as it was loaded."""
+    return copy.deepcopy(network)

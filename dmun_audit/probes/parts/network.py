@@ -1,0 +1,228 @@
+"""The networks of one Stable Diffusion pipeline, as attacks use them: encode a prompt, predict noise, decode latents.
+
+Works for Stable Diffusion 1, 2 and XL. Nothing here changes a weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dmun_audit.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the UNet knows of a batch of prompts: `states` (n, tokens, width), and for SDXL `further` conditions."""
+
+    states: torch.Tensor
+    further: dict[str, torch.Tensor]
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the UNet."""
+        return {"encoder_hidden_states": self.states} | ({"added_cond_kwargs": self.further} if self.further else {})
+
+    def joined(self, other: Conditions) -> Conditions:
+        """Both batches, this one first."""
+        further = {name: torch.cat([value, other.further[name]]) for name, value in self.further.items()}
+        return Conditions(torch.cat([self.states, other.states]), further)
+
+    def rows(self, places: Sequence[int]) -> Conditions:
+        """The conditions of some prompts."""
+        chosen = torch.as_tensor(list(places), device=self.states.device)
+        return Conditions(self.states[chosen], {name: value[chosen] for name, value in self.further.items()})
+
+
+class Network:
+    """One loaded model. `size` is (height, width) of its images in pixels."""
+
+    def __init__(self, model: LoadedModel, device: str, size: tuple[int, int], negative: str = "") -> None:
+        self.model = model
+        self.pipeline = model.pipeline
+        self.device = device
+        self.size = size
+        self._negative = negative
+        for name in ("unet", "vae", "text_encoder", "text_encoder_2"):
+            network = getattr(self.pipeline, name, None)
+            if network is not None:
+                network.requires_grad_(False)  # gradients are taken of what an attack searches
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the UNet."""
+        dtype: torch.dtype = self.pipeline.unet.dtype
+        return dtype
+
+    @property
+    def kept(self) -> torch.Tensor:
+        """The share of the signal that is left after each of the training's noise steps: (steps,), float32."""
+        kept: torch.Tensor = self.pipeline.scheduler.alphas_cumprod.to(self.device)
+        return kept
+
+    # Text.
+
+    def tokenizers(self) -> list[tuple[Any, Any]]:
+        """The tokenizers, each with its text encoder: two for SDXL."""
+        pairs = [
+            (getattr(self.pipeline, f"tokenizer{end}", None), getattr(self.pipeline, f"text_encoder{end}", None))
+            for end in ("", "_2")
+        ]
+        return [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
+
+    def conditions(self, prompts: Sequence[str]) -> Conditions:
+        """The conditions of prompts. Gradients flow through them to what `replaced_tokens` put into the text encoder."""
+        return self._encoded(prompts)[0]
+
+    def both(self, prompts: Sequence[str]) -> tuple[Conditions, Conditions]:
+        """The conditions of prompts and of the negative prompt, for classifier-free guidance."""
+        return self._encoded(prompts)
+
+    def _encoded(self, prompts: Sequence[str]) -> tuple[Conditions, Conditions]:
+        encoded = self.pipeline.encode_prompt(
+            prompt=list(prompts),
+            device=self.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            **({"negative_prompt": [self._negative] * len(prompts)} if self._negative else {}),
+        )
+        if len(encoded) == 2:
+            return Conditions(encoded[0], {}), Conditions(encoded[1], {})
+        states, negative, pooled, negative_pooled = encoded
+        times = self.pipeline._get_add_time_ids(
+            self.size,
+            (0, 0),
+            self.size,
+            dtype=states.dtype,
+            text_encoder_projection_dim=self.pipeline.text_encoder_2.config.projection_dim,
+        )
+        times = times.to(self.device).repeat(len(prompts), 1)
+        return (
+            Conditions(states, {"text_embeds": pooled, "time_ids": times}),
+            Conditions(negative, {"text_embeds": negative_pooled, "time_ids": times}),
+        )
+
+    # Latents.
+
+    def noise(self, seeds: Sequence[int]) -> torch.Tensor:
+        """Standard normal latents (n, channels, height, width), one for each seed, as the pipeline draws them."""
+        return torch.cat([self._noise(torch.Generator("cpu").manual_seed(seed)) for seed in seeds]).to(self.device)
+
+    def _noise(self, generator: torch.Generator) -> torch.Tensor:
+        scale = self.pipeline.vae_scale_factor
+        shape = (1, self.pipeline.unet.config.in_channels, self.size[0] // scale, self.size[1] // scale)
+        return torch.randn(shape, generator=generator, dtype=self.dtype)
+
+    @torch.no_grad()
+    def encode(self, images: np.ndarray) -> torch.Tensor:
+        """The latents of images (n, height, width, 3) uint8: the mean of the encoder's distribution, scaled."""
+        vae = self.pipeline.vae
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device, vae.dtype) / 127.5 - 1
+        latents = vae.encode(pixels).latent_dist.mean
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        return ((latents - shift) * vae.config.scaling_factor).to(self.dtype)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        """The images (n, height, width, 3) uint8 of latents."""
+        vae = self.pipeline.vae
+        shift = getattr(vae.config, "shift_factor", None) or 0.0
+        pixels = vae.decode((latents / vae.config.scaling_factor + shift).to(vae.dtype), return_dict=False)[0]
+        levels = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        return np.asarray(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+    # Denoising.
+
+    def predict(self, latents: torch.Tensor, times: torch.Tensor, conditions: Conditions) -> torch.Tensor:
+        """What the UNet predicts for noisy latents (n, …) at their times (n,), without guidance."""
+        predicted: torch.Tensor = self.pipeline.unet(latents, times, **conditions.arguments(), return_dict=False)[0]
+        return predicted
+
+    def noised(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """Latents with the noise of their times (n,)."""
+        kept = self.kept[times].to(latents.dtype)[:, None, None, None]
+        return kept.sqrt() * latents + (1 - kept).sqrt() * noise
+
+    def goal(self, latents: torch.Tensor, noise: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        """What a perfect UNet predicts for these noised latents: the noise, or the velocity."""
+        if self.pipeline.scheduler.config.get("prediction_type", "epsilon") == "epsilon":
+            return noise
+        kept = self.kept[times].to(latents.dtype)[:, None, None, None]
+        return kept.sqrt() * noise - (1 - kept).sqrt() * latents
+
+    def guided(self, prompts: Sequence[str], guidance: float) -> Guided:
+        """Its predictions for prompts under classifier-free guidance, for a batch of one image of each prompt."""
+        if self.model.set_prompts is not None:
+            self.model.set_prompts(prompts)
+        positive, negative = self.both(prompts)
+        return Guided(self, tuple(prompts), positive, negative, guidance)
+
+
+@dataclass(frozen=True)
+class Guided:
+    """The predictions of one network for a batch of prompts: call it with latents (n, …) and a time."""
+
+    network: Network
+    prompts: tuple[str, ...]
+    positive: Conditions
+    negative: Conditions
+    guidance: float
+
+    def __call__(self, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        """The guided prediction, as the pipelines of diffusers compute it: both halves in one batch, the negative one first."""
+        if self.network.model.set_prompts is not None:
+            self.network.model.set_prompts(self.prompts)
+        if self.guidance <= 1:
+            return self.network.predict(latents, time, self.positive)
+        both = self.network.predict(torch.cat([latents, latents]), time, self.negative.joined(self.positive))
+        without, with_prompt = both.chunk(2)
+        return without + self.guidance * (with_prompt - without)
+
+
+Predictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Latents and a time in, a prediction out; such as `Guided`."""
+
+
+@torch.no_grad()
+def denoise(
+    predictor: Callable[[int], Predictor], scheduler: Any, latents: torch.Tensor, steps: int, start: int = 0, **further: Any
+) -> torch.Tensor:
+    """Denoise latents with a scheduler of diffusers. `predictor(i)` predicts at step i.
+
+    `latents` are the scheduler's own latents at step `start`: at step 0, standard normal noise times its `init_noise_sigma`.
+    `further` are arguments of the scheduler's step, such as eta and generator.
+    """
+    scheduler.set_timesteps(steps, device=latents.device)
+    if start and hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(start)
+    for place, time in enumerate(scheduler.timesteps):
+        if place < start:
+            continue
+        predicted = predictor(place)(scheduler.scale_model_input(latents, time), time)
+        latents = scheduler.step(predicted, time, latents, **further, return_dict=False)[0]
+    return latents
+
+
+@contextmanager
+def replaced_tokens(network: Network, replace: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
+    """Replace the token embeddings of the text encoders while prompts are encoded.
+
+    `replace(encoder, ids, embedded)` gets the place of the encoder, the token ids (n, tokens) and their embeddings (n, tokens,
+    width). It returns embeddings of the same shape. Gradients flow through them.
+    """
+    hooks = []
+    for place, (_, encoder) in enumerate(network.tokenizers()):
+
+        def hook(module: Any, inputs: tuple[Any, ...], output: torch.Tensor, place: int = place) -> torch.Tensor:
+            return replace(place, inputs[0], output)
+
+        hooks.append(encoder.get_input_embeddings().register_forward_hook(hook))
+    try:
+        yield
+    finally:
+        for each in hooks:
+            each.remove()
