@@ -69,5 +69,5 @@ def remedy_of(probe: Probe, record: ProbeRecord, verdict: Verdict) -> str:
     if verdict == Verdict.FAIL:
         return BACK
     if verdict == Verdict.INCONCLUSIVE and record.without_probe:
-        return "Raise probes.units in the policy, or accept an undecided probe with probes.burden = \"prove harm\"."
+        return 'Raise probes.units in the policy, or accept an undecided probe with probes.burden = "prove harm".'
     return ""

@@ -153,9 +153,7 @@ def probes_of(figures: Figures, policy: str) -> list[Probe]:
             f"name {CHEAP}, {ALL}, or some of {', '.join(sorted(known))}",
         )
     wanted = set(figures.run)
-    return [
-        probe for probe in probes() if probe.name in wanted or ALL in wanted or (CHEAP in wanted and probe.is_cheap)
-    ]
+    return [probe for probe in probes() if probe.name in wanted or ALL in wanted or (CHEAP in wanted and probe.is_cheap)]
 
 
 def _refuse_missing_packages(probe: Probe, figures: Figures) -> None:

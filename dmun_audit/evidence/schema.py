@@ -268,7 +268,9 @@ class ProbeRecord(Record):
     source: str = Field(default="", description="Paper and section.")
     effort: str = ""
     success: str = Field(default="each", description='"each": every dose has a claim. "any": a unit counts if any dose shows it.')
-    control: str = Field(default="", description='"model": a model that never knew the target. "placebo": the candidate itself. Or "none".')
+    control: str = Field(
+        default="", description='"model": a model that never knew the target. "placebo": the candidate itself. Or "none".'
+    )
     control_model: str = Field(default="", description="The reference of the control model.")
     refusal: str = Field(default="", description="Why the probe was not tried; empty if it was.")
     units: int = Field(default=0, description="Prompts with seeds.")

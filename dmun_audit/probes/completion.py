@@ -34,7 +34,7 @@ class Completion(Probe):
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the base draws so many hundredths of the steps, at least one step."""
-        shares = (5, 15) if effort == "small" else (2, 4, 6, 10, 20)
+        shares = (10, 20, 30, 50) if effort == "small" else (2, 4, 6, 10, 20)
         return tuple(Dose(f"the first {share}% of the steps", {"share": share}) for share in shares)
 
     def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:

@@ -158,7 +158,9 @@ class LoadedBase:
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
             engine = Engine(models, sampling, store, self.on_rendered, config.offload)
-            engine.recipes = bench = Bench(engine, self._control_loader(config), config.probe_control or "", config.max_probe_minutes)
+            engine.recipes = bench = Bench(
+                engine, self._control_loader(config), config.probe_control or "", config.max_probe_minutes
+            )
             return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, bench)
         from dmun_audit.engines.ray_engine import RayEngine
 
@@ -179,7 +181,11 @@ class LoadedBase:
             from dmun_audit.models.loading import load_candidate
 
             return load_candidate(
-                reference, self.model, dtype=_sampling(config).dtype, device=self.device, trust_remote_code=config.trust_remote_code
+                reference,
+                self.model,
+                dtype=_sampling(config).dtype,
+                device=self.device,
+                trust_remote_code=config.trust_remote_code,
             )
 
         return load

@@ -5,8 +5,7 @@ Works for Stable Diffusion 1, 2 and XL. Nothing here changes a weight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,24 +74,29 @@ class Network:
         return [pair for pair in pairs if pair[0] is not None and pair[1] is not None]
 
     def conditions(self, prompts: Sequence[str]) -> Conditions:
-        """The conditions of prompts. Gradients flow through them to what `replaced_tokens` put into the text encoder."""
-        return self._encoded(prompts)[0]
+        """The conditions of prompts. Gradients flow through them to the tokens that `injected` puts into the text encoders."""
+        states, _, pooled, _ = self._encoded(prompts, guided=False)
+        return self._conditions(states, pooled)
 
     def both(self, prompts: Sequence[str]) -> tuple[Conditions, Conditions]:
         """The conditions of prompts and of the negative prompt, for classifier-free guidance."""
-        return self._encoded(prompts)
+        states, negative, pooled, negative_pooled = self._encoded(prompts, guided=True)
+        return self._conditions(states, pooled), self._conditions(negative, negative_pooled)
 
-    def _encoded(self, prompts: Sequence[str]) -> tuple[Conditions, Conditions]:
+    def _encoded(self, prompts: Sequence[str], *, guided: bool) -> tuple[Any, Any, Any, Any]:
+        """States and pooled states of prompts and of the negative prompt; None for what there is not."""
         encoded = self.pipeline.encode_prompt(
             prompt=list(prompts),
             device=self.device,
             num_images_per_prompt=1,
-            do_classifier_free_guidance=True,
-            **({"negative_prompt": [self._negative] * len(prompts)} if self._negative else {}),
+            do_classifier_free_guidance=guided,
+            **({"negative_prompt": [self._negative] * len(prompts)} if self._negative and guided else {}),
         )
-        if len(encoded) == 2:
-            return Conditions(encoded[0], {}), Conditions(encoded[1], {})
-        states, negative, pooled, negative_pooled = encoded
+        return (*encoded, None, None) if len(encoded) == 2 else encoded
+
+    def _conditions(self, states: torch.Tensor, pooled: torch.Tensor | None) -> Conditions:
+        if pooled is None:
+            return Conditions(states, {})
         times = self.pipeline._get_add_time_ids(
             self.size,
             (0, 0),
@@ -100,11 +104,12 @@ class Network:
             dtype=states.dtype,
             text_encoder_projection_dim=self.pipeline.text_encoder_2.config.projection_dim,
         )
-        times = times.to(self.device).repeat(len(prompts), 1)
-        return (
-            Conditions(states, {"text_embeds": pooled, "time_ids": times}),
-            Conditions(negative, {"text_embeds": negative_pooled, "time_ids": times}),
-        )
+        return Conditions(states, {"text_embeds": pooled, "time_ids": times.to(self.device).repeat(len(states), 1)})
+
+    def follow(self, prompts: Sequence[str]) -> None:
+        """Let an adapter of the model follow these prompts, if it has one that does."""
+        if self.model.set_prompts is not None:
+            self.model.set_prompts(prompts)
 
     # Latents.
 
@@ -156,8 +161,6 @@ class Network:
 
     def guided(self, prompts: Sequence[str], guidance: float) -> Guided:
         """Its predictions for prompts under classifier-free guidance, for a batch of one image of each prompt."""
-        if self.model.set_prompts is not None:
-            self.model.set_prompts(prompts)
         positive, negative = self.both(prompts)
         return Guided(self, tuple(prompts), positive, negative, guidance)
 
@@ -174,8 +177,7 @@ class Guided:
 
     def __call__(self, latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         """The guided prediction, as the pipelines of diffusers compute it: both halves in one batch, the negative one first."""
-        if self.network.model.set_prompts is not None:
-            self.network.model.set_prompts(self.prompts)
+        self.network.follow(self.prompts)
         if self.guidance <= 1:
             return self.network.predict(latents, time, self.positive)
         both = self.network.predict(torch.cat([latents, latents]), time, self.negative.joined(self.positive))
@@ -205,24 +207,3 @@ def denoise(
         predicted = predictor(place)(scheduler.scale_model_input(latents, time), time)
         latents = scheduler.step(predicted, time, latents, **further, return_dict=False)[0]
     return latents
-
-
-@contextmanager
-def replaced_tokens(network: Network, replace: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]) -> Iterator[None]:
-    """Replace the token embeddings of the text encoders while prompts are encoded.
-
-    `replace(encoder, ids, embedded)` gets the place of the encoder, the token ids (n, tokens) and their embeddings (n, tokens,
-    width). It returns embeddings of the same shape. Gradients flow through them.
-    """
-    hooks = []
-    for place, (_, encoder) in enumerate(network.tokenizers()):
-
-        def hook(module: Any, inputs: tuple[Any, ...], output: torch.Tensor, place: int = place) -> torch.Tensor:
-            return replace(place, inputs[0], output)
-
-        hooks.append(encoder.get_input_embeddings().register_forward_hook(hook))
-    try:
-        yield
-    finally:
-        for each in hooks:
-            each.remove()
