@@ -275,7 +275,8 @@ class Trial:
 
     def _keep_find(self, dose: Dose, request: ImageRequest) -> None:
         bench = self.context.observations.bench
-        assert bench is not None and request.recipe is not None
+        assert bench is not None
+        assert request.recipe is not None
         record = bench.find_record(self.probe, request.side, request.recipe, dose.label)
         if record and record not in self._finds:
             self._finds.append(record)

@@ -20,8 +20,8 @@ from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
-from dmun_audit.config.probe_control import PROBES, find_control
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
+from dmun_audit.config.probe_control import PROBES, find_control
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
 from dmun_audit.engines.models_to_load import ModelsToLoad

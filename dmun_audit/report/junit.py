@@ -12,7 +12,7 @@ from dmun_audit.report.formatting import one_line
 from dmun_audit.report.text import cases_in_full, failure_text, groups_of
 from dmun_audit.report.waivers import headline, waiver_text
 from dmun_audit.store.files import write_atomically
-from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
+from dmun_audit.verdict.vocabulary import AuditVerdict
 
 _NOT_SHOWN_BY_CASES = frozenset({AuditVerdict.INCOMPLETE, AuditVerdict.PARTIAL})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def means(losses: list[float], parts: int = LOSSES) -> list[float]:
     """The means over up to `parts` equal parts of a list, in order."""
     parts = min(parts, len(losses))
     ends = [round(place * len(losses) / parts) for place in range(parts + 1)] if parts else []
-    return [sum(losses[one:other]) / (other - one) for one, other in zip(ends, ends[1:], strict=False)]
+    return [sum(losses[one:other]) / (other - one) for one, other in itertools.pairwise(ends)]
 
 
 def _copy(variable: torch.Tensor) -> torch.Tensor:
