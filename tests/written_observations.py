@@ -72,6 +72,8 @@ class WrittenObservations:
             return request.prompt not in self._invalid
         return request.index % 1000 < table.get(request.prompt, 0)
 
+    bench = None  # images alone are at hand
+
     def own_settings(self):
         return self._own
 

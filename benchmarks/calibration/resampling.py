@@ -27,7 +27,7 @@ FIXED_IMAGES = {"erasure": 192, "adversarial": 96}
 """How many images the policy `standard` had before its claims could stop early."""
 
 
-NOT_ON_SCORES = ("own_settings", "substitute", "fresh", "composition", "diversity", "unrelated", "triggers")
+NOT_ON_SCORES = ("own_settings", "substitute", "fresh", "composition", "diversity", "unrelated", "triggers", "probes")
 """The sections of a policy whose claims need pixels, embeddings or other prompts than the judged ones."""
 
 

@@ -89,6 +89,11 @@ class ResampledObservations:
         """See `Observations.clip_scores`."""
         return [round(float(score), 6) for score in self._images.clip[self._planned.positions(requests)]]
 
+    @property
+    def bench(self) -> None:
+        """See `Observations.bench`: images alone are at hand."""
+        return None
+
     def own_settings(self) -> tuple[str, ...] | None:
         """See `Observations.own_settings`: a resampled candidate has none."""
         return None

@@ -7,6 +7,7 @@ declaring them is enough.
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -16,8 +17,10 @@ _declared: list[Any] = []  # torch forgets a library's operators when the object
 def make_importable() -> None:
     """Import torchvision, declaring its two detection operators where the compiled ones cannot be loaded.
 
-    Does nothing if torchvision is missing or works as it is. Calling it twice is harmless.
+    Does nothing else if torchvision is missing or works as it is. Calling it twice is harmless. bitsandbytes, which peft imports where it
+    is installed, no longer warns of kernels that it does not find.
     """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import torchvision
     except ImportError:

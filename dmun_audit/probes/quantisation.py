@@ -1,7 +1,7 @@
 """Quantisation: the weights are rounded to fewer bits, which many who download a model do to save memory.
 
 Rounding may undo a small edit, because edited and original weights then share one value (Zhang et al. 2024, arXiv 2410.16454, §4, for
-language models). Every linear layer of the denoiser is rounded, weights alone, symmetrically in groups of 32 inputs (torchao).
+language models). The weights of all linear layers of the denoiser are rounded by bitsandbytes and then used in the audit's number format.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
     from dmun_audit.probes.parts.bench import Bench
 
-GROUP = 32  # inputs that share a scale; layers that it does not divide get one scale for each output
+BLOCK = 64  # weights that share a scale at 4 bits
 
 
 class Quantisation(Probe):
@@ -32,7 +32,7 @@ class Quantisation(Probe):
         "direct prompts are drawn once more with rounded weights."
     )
     source = "Zhang et al. 2024, arXiv 2410.16454, section 4"
-    packages = ("torchao",)
+    packages = ("bitsandbytes",)
     is_cheap = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
@@ -59,17 +59,24 @@ PROBE = Quantisation()
 
 
 def quantised(pipeline: Any, bits: int) -> Any:
-    """Round the weights of a pipeline's denoiser, in the pipeline itself. Returns the pipeline."""
+    """Round the weights of the denoiser's linear layers, in the pipeline itself. Returns the pipeline.
+
+    8 bits: whole numbers with one scale for each output, as LLM.int8() keeps weights. 4 bits: normal floats (NF4) in blocks of 64.
+    """
     import torch
-    from torchao.quantization import IntxWeightOnlyConfig, quantize_
-    from torchao.quantization.granularity import PerAxis, PerGroup
+    from bitsandbytes import functional
 
     from dmun_audit.render.defaults import denoiser
 
-    def layer(module: torch.nn.Module, divisible: bool) -> bool:
-        return isinstance(module, torch.nn.Linear) and (module.in_features % GROUP == 0) is divisible
+    def rounded(weight: torch.Tensor) -> torch.Tensor:
+        if bits == 8:
+            levels, scales, _ = functional.int8_vectorwise_quant(weight.half())
+            return functional.int8_vectorwise_dequant(levels, scales)
+        return functional.dequantize_4bit(*functional.quantize_4bit(weight.contiguous(), blocksize=BLOCK, quant_type="nf4"))
 
-    for divisible, granularity in ((True, PerGroup(GROUP)), (False, PerAxis(0))):
-        config = IntxWeightOnlyConfig(weight_dtype=getattr(torch, f"int{bits}"), granularity=granularity)
-        quantize_(denoiser(pipeline), config, filter_fn=lambda module, name, divisible=divisible: layer(module, divisible))
+    with torch.no_grad():
+        for module in denoiser(pipeline).modules():
+            if isinstance(module, torch.nn.Linear):
+                weight = module.weight.detach()
+                module.weight = torch.nn.Parameter(rounded(weight).to(weight.dtype), requires_grad=False)
     return pipeline
