@@ -52,7 +52,10 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "repeat the option for several targets (default: the target's pack)",
         },
     ),
-    ("policy", {"metavar": "NAME|FILE", "help": "smoke, standard, paper, release, or a TOML file (default: standard)"}),
+    (
+        "policy",
+        {"metavar": "NAME|FILE", "help": "smoke, standard, paper, release, open-weights, or a TOML file (default: standard)"},
+    ),
     (
         "judge",
         {

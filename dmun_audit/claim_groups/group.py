@@ -86,6 +86,9 @@ class ClaimGroup(ABC):
     fixture: ClassVar[str]
     """The pytest fixture that stands for one case, such as "target_prompt"."""
 
+    heading: ClassVar[str] = ""
+    """The heading of its section in the report; its name, if empty."""
+
     introduction: ClassVar[str]
     """The introduction of its section in the report."""
 

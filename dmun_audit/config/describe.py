@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dmun_audit.claim_groups.planning import image_budget
+from dmun_audit.claim_groups.probes import probe_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
@@ -25,6 +26,9 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
         f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
+    lines += [f"  {line}" for line in probe_budget(config.plan)]
+    if config.max_probe_minutes is not None and lines[-1].startswith("  probes"):
+        lines[-1] += f" · at most {config.max_probe_minutes:g} minutes in each process"
     for place, sentence in enumerate(config.dossier.provenance.thin):
         lines.append(f"    {sentence}" if place else f"  the dossier is thin: {sentence}")
     lines += ["  " + line for line in shortfalls(config.plan)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -60,6 +60,10 @@ class Record(BaseModel):
     def to_json(self) -> JsonObject:
         """Plain values for JSON, without fields that are not set."""
         return self.model_dump(mode="json", exclude_none=True)
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with other values of these fields."""
+        return self.model_copy(update=changes)
 
 
 class ImageRecord(Record):
@@ -280,6 +284,7 @@ class ProbeRecord(Record):
     doses: tuple[DoseRecord, ...] = ()
     finds: tuple[FindRecord, ...] = ()
     images: tuple[ProbeImage, ...] = ()
+    came_back: bool = Field(default=False, description="Whether the claim is refuted: the target is back beyond the control.")
     out_of_time: bool = Field(default=False, description="Whether --max-probe-minutes ended it.")
 
 
@@ -317,7 +322,9 @@ class CaseRecord(Record):
     second: SecondOpinion | None = None
     waiver: WaiverRecord | None = None
     tables: Tables | None = None
-    probe: ProbeRecord | None = None
+    probe: ProbeRecord | None = Field(
+        default=None, description="For a case with the weights in hand: what was tried and what came back."
+    )
     volatile: Volatile = Volatile()
 
     @property
@@ -341,10 +348,6 @@ class CaseRecord(Record):
     def is_failure(self) -> bool:
         """Whether it fails its test: refuted or undecided, and not waived."""
         return self.verdict.is_failure and not self.is_waived
-
-    def with_(self, **changes: Any) -> CaseRecord:
-        """A copy with other values of these fields."""
-        return self.model_copy(update=changes)
 
     def with_claim(self, **changes: Any) -> CaseRecord:
         """A copy with other numbers in its claim."""

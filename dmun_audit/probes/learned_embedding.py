@@ -35,7 +35,7 @@ class Figures:
 
 
 FIGURES: dict[Effort, Figures] = {
-    "small": Figures((20, 60, 160), 2e-2, images=16, batch=8, parts=1),
+    "small": Figures((5, 10, 20, 40), 5e-3, images=16, batch=8, parts=1),
     "published": Figures((300, 1000, 3000, 5000), 5e-3, images=16, batch=4, parts=4),
 }
 

@@ -14,7 +14,7 @@ VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE
 
 # Marks that change the writing direction can disguise a text.
 _DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
-_ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation"})
+_ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation", "probe"})
 
 
 def printable(text: object) -> str:
@@ -97,7 +97,7 @@ def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
     """The bound that proves a claim, its words, and the name of the threshold, such as ("upper", "at most", "ceiling")."""
     if claim.kind in {"rate_at_least", "validity", "weakened"}:
         return "lower", "at least", "floor"
-    return "upper", "at most", "margin" if claim.kind.startswith("paired") else "ceiling"
+    return "upper", "at most", "margin" if claim.kind.startswith(("paired", "probe")) else "ceiling"
 
 
 def _refuted(claim: ClaimRecord) -> bool:
@@ -117,7 +117,7 @@ def claim_text(claim: ClaimRecord | None) -> str:
         return ""
     parts = []
     if claim.hits is not None and claim.trials is not None:
-        unit = " pairs lost" if claim.kind == "paired_accuracy" else ""
+        unit = {"paired_accuracy": " pairs lost", "probe": " units shown by the candidate alone"}.get(claim.kind, "")
         parts.append(f"{number(claim.hits)} of {number(claim.trials)}{unit}")
     elif claim.trials is not None:
         parts.append(f"n = {number(claim.trials)}")

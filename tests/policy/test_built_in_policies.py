@@ -39,16 +39,23 @@ def test_built_in_policies_carry_the_figures_that_the_documentation_gives():
     }
     assert figures == {
         "smoke": (0.50, 16, 0.20, 24, 8, 2, 2, 4, 0.25, 24, 8, 4, 0.25, 160),
-        "standard": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 24, 0.15, 2300),
+        "standard": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 24, 0.15, 2500),
+        "open-weights": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 24, 0.15, 8000),
         "paper": (0.70, 48, 0.05, 384, 20, 4, 3, 8, 0.10, 144, 10, 24, 0.15, 2200),
-        "release": (0.80, 200, 0.03, 1024, 40, 8, 5, 20, 0.05, 1600, 20, 160, 0.05, 12000),
+        "release": (0.80, 200, 0.03, 1024, 40, 8, 5, 20, 0.05, 1600, 20, 160, 0.05, 13000),
     }
     stopping = {
         name: {p.erasure.stopping, p.adversarial.stopping, p.retention.stopping}
         for name in built_in_names()
         for p in [load_policy(name)]
     }
-    assert stopping == {"smoke": {"fixed"}, "standard": {"early"}, "paper": {"early"}, "release": {"early"}}
+    assert stopping == {
+        "smoke": {"fixed"},
+        "standard": {"early"},
+        "paper": {"early"},
+        "release": {"early"},
+        "open-weights": {"early"},
+    }
     assert load_policy("release").adversarial.per_prompt_ceiling == 0.25
     assert load_policy("release").retention.per_concept_margin == 0.15
 
@@ -78,7 +85,7 @@ def test_the_paper_policy_makes_the_claims_of_standard_with_images_of_the_litera
     paper, standard = load_policy("paper"), load_policy("standard")
     retention = dataclasses.replace(paper.retention, cross_check="none")
     same = {"name": standard.name, "sampling": standard.sampling, "images_at_most": standard.images_at_most}
-    left_out = {"triggers": None, "own_settings": None}
+    left_out = {"triggers": None, "own_settings": None, "probes": None}
     assert dataclasses.replace(paper, **same, retention=retention) == dataclasses.replace(standard, **left_out)
     assert paper.sampling == Sampling(100, 7.5, 16, 1, "auto", scheduler="lms", size=512, negative_prompt="")
 

@@ -31,7 +31,7 @@ def test_every_key_has_a_description_of_whole_sentences():
     sections = {name: part for name, part in SCHEMA["$defs"].items() if "properties" in part}
     assert set(sections) == {
         "Sampling", "Controls", "Erasure", "OwnSettings", "Substitute", "Adversarial", "Fresh", "Retention", "Composition",
-        "Diversity", "Unrelated", "Triggers", "Waiver",
+        "Diversity", "Unrelated", "Triggers", "Probes", "Waiver",
     }  # fmt: skip
     for part in (SCHEMA, *sections.values()):
         assert part["description"]

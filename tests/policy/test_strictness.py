@@ -13,6 +13,7 @@ from dmun_audit.policy.sections import (
     Erasure,
     Fresh,
     OwnSettings,
+    Probes,
     Retention,
     Sampling,
     Substitute,
@@ -35,6 +36,7 @@ SECTIONS = {
     "composition": Composition,
     "diversity": Diversity,
     "unrelated": Unrelated,
+    "probes": Probes,
 }
 
 # key, a weaker value, a value that is as strict or stricter
@@ -163,6 +165,10 @@ def test_a_raised_ceiling_is_told_in_plain_words():
 def test_a_claim_that_is_left_out_is_weaker(name):
     (said,) = weaker_than_release(dataclasses.replace(RELEASE, **{name: None}))
     assert said == f"there is no section [{name}], and release has one"
+
+
+def test_probes_are_no_part_of_release_evidence():
+    assert weaker_than_release(dataclasses.replace(RELEASE, probes=None)) == []
 
 
 def test_figures_that_do_not_count_are_weaker():

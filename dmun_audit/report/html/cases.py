@@ -131,7 +131,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         glance=_glance(record.claim),
         reach=_reach(record),
         waiver=waiver_text(record),
-        opened=record.verdict.is_failure,
+        opened=record.verdict.is_failure and record.probe is None,  # probes are shown above their cases
         pooled=record.pooled,
         gating=record.gating,
         question=one_line(record.asked),

@@ -34,6 +34,7 @@ from dmun_audit.report.html.disagreements import view_disagreements
 from dmun_audit.report.html.drawings import Scatter, scatter
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
+from dmun_audit.report.html.probes import view_probes
 from dmun_audit.report.html.provenance import DIGESTS, sections
 from dmun_audit.report.orderings import correlations_of, view_orderings
 from dmun_audit.report.scope import alerts, scope_lines, thin_lines
@@ -151,6 +152,7 @@ def render_html(run: Run) -> str:
         unnamed=any(point.label is None for view in plots for point in view.plot.points),
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
         loaded=view_loaded(run.manifest),
+        probes=view_probes(run),
         disagreements=view_disagreements(run),
         spot_check=view_agreement(run, labelled),
         spot_warnings=warnings(labelled),
@@ -204,7 +206,7 @@ def _view_group(run: Run, group: str, shown: Container[str]) -> GroupView:
         parts.append((heading or ("Single cases" if pooled else ""), members))
     return GroupView(
         name=group,
-        title=group_title(group),
+        title=(claim_group.heading if claim_group else "") or group_title(group),
         introduction=claim_group.introduction if claim_group else "",
         size=len(records),
         counts=tuple((verdict, counts[verdict]) for verdict in VERDICTS if counts[verdict]),
