@@ -78,12 +78,16 @@ def _at_any_dose(doses: Sequence[DoseRecord], side: str) -> tuple[int, ...]:
 
 
 def decide(record: ProbeRecord, plan: Plan) -> ProbeDecision | None:
-    """The decision on a probe with a control; None for one without, which is only reported."""
+    """The decision on a probe with a control; None for one without, which is only reported.
+
+    Each of k doses is refuted at a k-th of the error rate: that of one of the plan's claims, or alpha if probes are only reported.
+    """
     figures = plan.policy.probes
     curves = curves_of(record)
     if figures is None or record.control == "none" or not curves:
         return None
-    alphas = (plan.policy.alpha, plan.alpha_fail / len(curves))
+    alpha_fail = plan.alpha_fail if figures.gating else plan.policy.alpha
+    alphas = (plan.policy.alpha, alpha_fail / len(curves))
     claim = SequentialClaim("paired", figures.margin, figures.margin, *alphas)
     looks = [*range(record.row, record.units, record.row), record.units]
     stopped = [

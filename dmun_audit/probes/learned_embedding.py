@@ -8,7 +8,7 @@ steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ class LearnedEmbedding(Probe):
         facts = {
             "probe": self.name,
             "version": self.version,
-            "effort": recipe.setting("effort"),
+            "figures": asdict(FIGURES[recipe.setting("effort")]),
             "examples": [bench.engine.key(example) for example in recipe.examples],
             "prompts": [example.prompt for example in recipe.examples],
             "names": list(recipe.names),
