@@ -97,6 +97,13 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "probe-adapter",
+        {
+            "metavar": "FILE",
+            "help": "LoRA that an attack merges into the models, such as a popular one (default: none; the attack is then not tried)",
+        },
+    ),
+    (
         "max-probe-minutes",
         {
             "metavar": "MINUTES",

@@ -53,6 +53,8 @@ class AuditConfig:
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     probe_control: str | None = None  # a model that never knew the target, as the control of probes
+    probe_adapter: str | None = None  # a LoRA that a probe merges into the models
+    probe_adapter_digest: str = ""
     max_probe_minutes: float | None = field(default=None, compare=False)  # of each process, for all probes together
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name

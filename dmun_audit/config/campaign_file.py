@@ -24,7 +24,7 @@ NO_KEYS = frozenset({"ini_base", "root", "world"})
 LISTS = ("model", "target", "knowledge")
 """Keys that take one text or a list of texts."""
 
-PATHS = frozenset({"unrelated", "audit-dir", "campaign-dir", "store"})
+PATHS = frozenset({"unrelated", "probe-adapter", "audit-dir", "campaign-dir", "store"})
 """Keys that always name a file or a folder. Other texts are paths where a file or folder of that name stands beside the file."""
 
 NAMES = frozenset({"policy", "knowledge"})

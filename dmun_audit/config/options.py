@@ -40,6 +40,7 @@ class Options:
     composition_judge: str | None = None
     unrelated: str | None = None
     probe_control: str | None = None
+    probe_adapter: str | None = None
     max_probe_minutes: float | None = None
     audit_dir: str | None = None
     store: str | None = None

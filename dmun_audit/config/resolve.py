@@ -21,6 +21,7 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
+from dmun_audit.config.probe_adapter import find_adapter
 from dmun_audit.config.probe_control import PROBES, find_control
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
@@ -149,6 +150,9 @@ def planned(
     judge, others = question.judge, dict(question.others)
     control = find_control(options, dossier, models.world) if plan.of_group(PROBES) else None
     further = others | ({"probe_control": read_source(control).digest} if control else {})
+    adapter = find_adapter(options, plan)
+    adapter_digest = read_source(adapter).digest if adapter else ""
+    further |= {"probe_adapter": adapter_digest} if adapter else {}
     audit_hash = digest([plan.digest(), models.sources, judge, *([further] if further else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -185,6 +189,8 @@ def planned(
         composition_judge=others.get("composition_judge"),
         unrelated=question.unrelated,
         probe_control=control.text if control else None,
+        probe_adapter=adapter.text if adapter else None,
+        probe_adapter_digest=adapter_digest,
         max_probe_minutes=_minutes(options),
     )
 

@@ -21,6 +21,7 @@ from dmun_audit.store.environment import version
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
     from dmun_audit.probes.parts.network import Network
+    from dmun_audit.probes.parts.user_adapter import UserAdapter
     from dmun_audit.render.engine import Engine
     from dmun_audit.render.sampling import PipelineSampler
 
@@ -36,7 +37,8 @@ class Spent:
 @dataclass
 class Bench:
     """The models of one audit for probes. `load_control` loads the model that never knew the target; None if there is none.
-    `most_minutes` is the time that probes may take in this process; None for no limit.
+    `most_minutes` is the time that probes may take in this process; None for no limit. `adapter` is the LoRA that the user names; None
+    without one.
 
     It implements `render.engine.Recipes`.
     """
@@ -45,6 +47,7 @@ class Bench:
     load_control: Callable[[], LoadedModel] | None = None
     control_reference: str = ""
     most_minutes: float | None = None
+    adapter: UserAdapter | None = None
     spent: Spent = field(default_factory=Spent)
     _networks: dict[Side, Network] = field(default_factory=dict)
     _samplers: dict[tuple[Side, Recipe], RecipeSampler] = field(default_factory=dict)
@@ -63,6 +66,8 @@ class Bench:
         """Why a probe cannot be tried on the models of this audit; empty if it can."""
         if self.engine.execution.offload:
             return "The networks are offloaded from the GPU, and a probe needs them in one place: audit without --offload."
+        if probe.needs_adapter and self.adapter is None:
+            return "No adapter was named: give the file of a LoRA with --probe-adapter."
         return next(filter(None, (probe.refusal(self.model(side)) for side in ("base", "candidate"))), "")
 
     def model(self, side: Side) -> LoadedModel:
@@ -200,6 +205,7 @@ def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
         "names": list(recipe.names),
         "base": bench.model("base").weights_digest,
         "packages": {package: version(package) for package in probe.packages},
+        **({"adapter": bench.adapter.digest} if probe.needs_adapter and bench.adapter else {}),
     }
 
 
