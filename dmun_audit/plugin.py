@@ -104,6 +104,15 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "regress",
+        {
+            "metavar": "RUN",
+            "action": "append",
+            "help": "run folder of an earlier audit: what its attacks found is tried on this candidate; repeat the option for several runs "
+            "(default: none)",
+        },
+    ),
+    (
         "max-probe-minutes",
         {
             "metavar": "MINUTES",

@@ -269,7 +269,7 @@ class Trial:
                 detected = shown = [max(pair) for pair in zip(shown, detected, strict=True)]
             self._outcomes.setdefault((dose.label, arm), []).extend(detected)
             self._images += [(arm, dose, request) for request in requests]
-            self._keep_find(dose, requests[0])
+            self._keep_find(arm, dose, requests[0])
 
     def _requests(self, arm: str, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> list[ImageRequest]:
         recipe: Recipe | None = self.probe.recipe(attack, dose, row)
@@ -280,11 +280,12 @@ class Trial:
             recipe = self.probe.placebo(attack, dose, row)
         return [replace(unit, side=side, recipe=recipe) for unit in row]
 
-    def _keep_find(self, dose: Dose, request: ImageRequest) -> None:
+    def _keep_find(self, arm: str, dose: Dose, request: ImageRequest) -> None:
         bench = self.context.observations.bench
         assert bench is not None
         assert request.recipe is not None
-        record = bench.find_record(self.probe, request.side, request.recipe, dose.label)
+        placebo = arm == "control" and request.side == "candidate"
+        record = bench.find_record(self.probe, request.side, request.recipe, dose.label, placebo=placebo)
         if record and record not in self._finds:
             self._finds.append(record)
 

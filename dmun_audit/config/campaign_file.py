@@ -21,7 +21,7 @@ MOST_BYTES = 1_000_000
 NO_KEYS = frozenset({"ini_base", "root", "world"})
 """Fields of `Options` that are no option."""
 
-LISTS = ("model", "target", "knowledge")
+LISTS = ("model", "target", "knowledge", "regress")
 """Keys that take one text or a list of texts."""
 
 PATHS = frozenset({"unrelated", "probe-adapter", "audit-dir", "campaign-dir", "store"})
@@ -61,7 +61,8 @@ def read_campaign_file(text: str) -> CampaignFile:
             key.replace("-", "_"): _path_of(here, key, value)
             for key, value in values.items()
             if key not in {*LISTS, "campaign-dir"}
-        },
+        }
+        | ({"regress": tuple(_beside(here, each) for each in values["regress"])} if "regress" in values else {}),
         folder=_path_of(here, "campaign-dir", values["campaign-dir"]) if "campaign-dir" in values else None,
     )
 

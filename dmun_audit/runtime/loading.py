@@ -163,6 +163,7 @@ class LoadedBase:
         """
         from dmun_audit.models.probe import confirm_probe
         from dmun_audit.probes.parts.bench import Bench
+        from dmun_audit.probes.parts.finds import FrozenFile
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.images import ImageStore
 
@@ -180,6 +181,12 @@ class LoadedBase:
                 config.probe_control or "",
                 config.max_probe_minutes,
                 _adapter(config, candidate),
+                {
+                    find.sha256: FrozenFile(find.path, find.key, find.sha256)
+                    for each in configs
+                    for regression in each.regressions
+                    for find in regression.finds
+                },
             )
             return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, bench)
         from dmun_audit.engines.ray_engine import RayEngine
