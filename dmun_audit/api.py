@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +129,8 @@ def audit(
     composition_judge: str | None = None,
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
+    probe_adapter: str | Path | None = None,
+    regress: Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
@@ -161,6 +163,8 @@ def audit(
         unrelated: A file with plain prompts far from the target, one in each line; by default a list that ships with the
             package.
         probe_control: A model that never knew the target, as the control of attacks with the weights in hand.
+        probe_adapter: The file of a LoRA that an attack merges into the models.
+        regress: Run folders of earlier audits. What their attacks found is tried on this candidate.
         max_probe_minutes: The time for such attacks, in minutes.
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings: a folder, or a URL such as s3://BUCKET/PREFIX; by default in the user's cache folder.
@@ -209,6 +213,8 @@ def audit(
         composition_judge=composition_judge,
         unrelated=as_text(unrelated),
         probe_control=probe_control,
+        probe_adapter=as_text(probe_adapter),
+        regress=tuple(map(str, regress)),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),

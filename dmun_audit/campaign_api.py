@@ -84,6 +84,8 @@ def campaign(
     composition_judge: str | None = None,
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
+    probe_adapter: str | Path | None = None,
+    regress: Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     campaign_dir: str | Path | None = None,
     audit_dir: str | Path | None = None,
@@ -110,7 +112,8 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated, probe_control, max_probe_minutes: As in `audit`, for all audits.
+        policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
+        probe_control, probe_adapter, regress, max_probe_minutes: As in `audit`, for all audits.
         store, audit_seed, nonce, engine, offload, profile, keep_going: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
@@ -144,6 +147,8 @@ def campaign(
         composition_judge=composition_judge,
         unrelated=as_text(unrelated),
         probe_control=probe_control,
+        probe_adapter=as_text(probe_adapter),
+        regress=tuple(map(str, regress)),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),

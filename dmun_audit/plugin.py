@@ -100,6 +100,22 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "probe-adapter",
+        {
+            "metavar": "FILE",
+            "help": "LoRA that an attack merges into the models, such as a popular one (default: none; the attack is then not tried)",
+        },
+    ),
+    (
+        "regress",
+        {
+            "metavar": "RUN",
+            "action": "append",
+            "help": "run folder of an earlier audit: what its attacks found is tried on this candidate; repeat the option for several runs "
+            "(default: none)",
+        },
+    ),
+    (
         "max-probe-minutes",
         {
             "metavar": "MINUTES",

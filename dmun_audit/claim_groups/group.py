@@ -16,6 +16,7 @@ from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ImageRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.plan.case import Case, ImageRequest, Side
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.decision import Decision
 from dmun_audit.verdict.vocabulary import Verdict
@@ -27,7 +28,8 @@ class Material:
 
     `fingerprint` follows from the candidate's weights (see `plan.seeds`): what is drawn from it cannot be known before these are
     final.
-    `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
+    `unrelated` are the user's own plain prompts; empty for the list that ships with the package. `regressions` are finds of earlier
+    audits.
     """
 
     dossier: Dossier
@@ -36,6 +38,7 @@ class Material:
     audit_seed: int
     fingerprint: str = ""
     unrelated: tuple[str, ...] = ()
+    regressions: tuple[Regression, ...] = ()
 
 
 @dataclass(frozen=True)

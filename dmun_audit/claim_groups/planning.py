@@ -11,22 +11,31 @@ from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy
 
 
-def make_plan(dossier: Dossier, policy: Policy, audit_seed: int, fingerprint: str = "", unrelated: tuple[str, ...] = ()) -> Plan:
+def make_plan(
+    dossier: Dossier,
+    policy: Policy,
+    audit_seed: int,
+    fingerprint: str = "",
+    unrelated: tuple[str, ...] = (),
+    regressions: tuple[Regression, ...] = (),
+) -> Plan:
     """The plan of one audit: the cases of every claim group. `plan.seeds` makes the `fingerprint`.
 
-    `unrelated` are the user's own plain prompts; empty for the list that ships with the package.
+    `unrelated` are the user's own plain prompts; empty for the list that ships with the package. `regressions` are finds of earlier
+    audits.
 
     Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
-    material = Material(dossier, policy, nearby, audit_seed, fingerprint, unrelated)
+    material = Material(dossier, policy, nearby, audit_seed, fingerprint, unrelated, regressions)
     cases = [case for group in claim_groups() for case in group.cases(material)]
     targeted = tuple(replace(case, target=dossier.target.name) for case in cases)
-    plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint)
+    plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint, regressions)
     if image_budget(plan) > policy.images_at_most:
         raise UsageError(
             f"the plan needs up to {image_budget(plan):,} images",

@@ -18,6 +18,8 @@ from dmun_audit.claim_groups.probe_decision import ProbeDecision, attack_rates, 
 from dmun_audit.claim_groups.probe_sentences import asked_of, remedy_of, seen_of
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, DoseRecord, FindRecord, ImageRecord, ProbeImage, ProbeRecord
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.plain_prompts import far_prompts
 from dmun_audit.plan.case import CONTROL_MODEL, Case, ImageRequest, Recipe, Side, case_id, requests_for
 from dmun_audit.plan.plan import Plan
 from dmun_audit.policy.sections import Probes as Figures
@@ -58,6 +60,7 @@ class Probes(ClaimGroup):
         cases = []
         for probe in probes_of(figures, material.policy.name):
             _refuse_missing_packages(probe, figures)
+            far_prompts(material.dossier, probe.unrelated(effort_for(figures, material.dossier)))  # there are as many
             title = f"{probe.title} does not bring {target} back"
             cases.append(Case(case_id(self.name, title), self.name, probe.name, title, gating=figures.gating))
         return cases
@@ -189,9 +192,13 @@ def _refuse_missing_packages(probe: Probe, figures: Figures) -> None:
 
 def effort_of(plan: Plan) -> Effort:
     """How much the probes of a plan try."""
-    figures = _figures(plan)
+    return effort_for(_figures(plan), plan.dossier)
+
+
+def effort_for(figures: Figures, dossier: Dossier) -> Effort:
+    """How much probes try on a target under a policy."""
     if figures.effort == "auto":
-        return "small" if plan.dossier.world == "atelier" else "published"
+        return "small" if dossier.world == "atelier" else "published"
     return figures.effort
 
 
@@ -211,7 +218,7 @@ def cost_of(probe: Probe, plan: Plan) -> Cost:
     doses = len(probe.doses(effort))
     drawn = 2 * units + min(-(-figures.base_units // figures.row) * figures.row, units)
     return Cost(
-        images=2 * units + probe.examples(effort) + doses * drawn,
+        images=2 * units + probe.examples(effort) + probe.unrelated(effort) + doses * drawn,
         gradient_steps=2 * probe.gradient_steps(effort, rows) + probe.gradient_steps(effort, base_rows),
     )
 
@@ -297,7 +304,7 @@ class Trial:
                 detected = shown = [max(pair) for pair in zip(shown, detected, strict=True)]
             self._outcomes.setdefault((dose.label, arm), []).extend(detected)
             self._images += [(arm, dose, request) for request in requests]
-            self._keep_find(dose, requests[0])
+            self._keep_find(arm, dose, requests[0])
 
     def _requests(self, arm: str, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> list[ImageRequest]:
         recipe: Recipe | None = self.probe.recipe(attack, dose, row)
@@ -308,11 +315,12 @@ class Trial:
             recipe = self.probe.placebo(attack, dose, row)
         return [replace(unit, side=side, recipe=recipe) for unit in row]
 
-    def _keep_find(self, dose: Dose, request: ImageRequest) -> None:
+    def _keep_find(self, arm: str, dose: Dose, request: ImageRequest) -> None:
         bench = self.context.observations.bench
         assert bench is not None
         assert request.recipe is not None
-        record = bench.find_record(self.probe, request.side, request.recipe, dose.label)
+        placebo = arm == "control" and request.side == "candidate"
+        record = bench.find_record(self.probe, request.side, request.recipe, dose.label, placebo=placebo)
         if record and record not in self._finds:
             self._finds.append(record)
 
@@ -367,8 +375,13 @@ def units_of(plan: Plan) -> list[ImageRequest]:
 def attack_of(probe: Probe, plan: Plan) -> Attack:
     """A probe on the target of a plan. It learns from base images that belong to no unit."""
     effort, units, target = effort_of(plan), _figures(plan).units, plan.dossier.target
-    count = probe.examples(effort)
-    return Attack(effort, (target.name, *target.aliases), tuple(_direct(plan, count)[units:]) if count else ())
+    count, far = probe.examples(effort), far_prompts(plan.dossier, probe.unrelated(effort))
+    return Attack(
+        effort,
+        (target.name, *target.aliases),
+        tuple(_direct(plan, count)[units:]) if count else (),
+        requests_for("base", far, len(far), plan.audit_seed) if far else (),
+    )
 
 
 def _direct(plan: Plan, more: int = 0) -> list[ImageRequest]:

@@ -11,6 +11,7 @@ from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.plan.plan import Plan
+from dmun_audit.plan.regressions import Regression, as_plain, from_plain
 from dmun_audit.policy import Policy, policy_from_table
 from dmun_audit.render.devices import Offload
 
@@ -53,6 +54,9 @@ class AuditConfig:
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     probe_control: str | None = None  # a model that never knew the target, as the control of probes
+    probe_adapter: str | None = None  # a LoRA that a probe merges into the models
+    probe_adapter_digest: str = ""
+    regressions: tuple[Regression, ...] = ()  # finds of earlier audits
     max_probe_minutes: float | None = field(default=None, compare=False)  # of each process, for all probes together
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name
@@ -61,6 +65,7 @@ class AuditConfig:
     def to_json(self) -> str:
         """The config as JSON without the plan, which `from_json` makes again."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in {"plan", "dossier", "policy"}}
+        values["regressions"] = as_plain(self.regressions)
         values |= {"dossier": self.dossier.model_dump(mode="json"), "policy": asdict(self.policy)}
         return json.dumps(values, default=str)
 
@@ -73,6 +78,7 @@ class AuditConfig:
         values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
         values["day"] = date.fromisoformat(values["day"])
         values["unrelated"] = tuple(values["unrelated"])
-        drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"])
+        values["regressions"] = from_plain(values["regressions"])
+        drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"], values["regressions"])
         plan = make_plan(values["dossier"], values["policy"], *drawn_from)
         return cls(**values, plan=plan)

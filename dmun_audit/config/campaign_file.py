@@ -21,10 +21,10 @@ MOST_BYTES = 1_000_000
 NO_KEYS = frozenset({"ini_base", "root", "world"})
 """Fields of `Options` that are no option."""
 
-LISTS = ("model", "target", "knowledge")
+LISTS = ("model", "target", "knowledge", "regress")
 """Keys that take one text or a list of texts."""
 
-PATHS = frozenset({"unrelated", "audit-dir", "campaign-dir", "store"})
+PATHS = frozenset({"unrelated", "probe-adapter", "audit-dir", "campaign-dir", "store"})
 """Keys that always name a file or a folder. Other texts are paths where a file or folder of that name stands beside the file."""
 
 NAMES = frozenset({"policy", "knowledge"})
@@ -61,7 +61,8 @@ def read_campaign_file(text: str) -> CampaignFile:
             key.replace("-", "_"): _path_of(here, key, value)
             for key, value in values.items()
             if key not in {*LISTS, "campaign-dir"}
-        },
+        }
+        | ({"regress": tuple(_beside(here, each) for each in values["regress"])} if "regress" in values else {}),
         folder=_path_of(here, "campaign-dir", values["campaign-dir"]) if "campaign-dir" in values else None,
     )
 

@@ -40,6 +40,8 @@ class Options:
     composition_judge: str | None = None
     unrelated: str | None = None
     probe_control: str | None = None
+    probe_adapter: str | None = None
+    regress: tuple[str, ...] = ()
     max_probe_minutes: float | None = None
     audit_dir: str | None = None
     store: str | None = None
@@ -86,7 +88,8 @@ def lost_value(option: str) -> UsageError:
 def refuse_empty(options: Options) -> None:
     """Raise UsageError for an empty option. An unset variable in a CI file must not select the default."""
     values = {field.name: getattr(options, field.name) for field in fields(options)}
-    empty = [name for name, value in values.items() if isinstance(value, str) and not value.strip()]
+    texts = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+    empty = [name for name, each in texts.items() if any(isinstance(text, str) and not text.strip() for text in each)]
     if empty:
         raise empty_value("dmun_base in the ini file" if empty[0] == "ini_base" else "--" + empty[0].replace("_", "-"))
 

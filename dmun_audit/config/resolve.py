@@ -21,7 +21,9 @@ from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
+from dmun_audit.config.probe_adapter import find_adapter
 from dmun_audit.config.probe_control import PROBES, find_control
+from dmun_audit.config.regressions import find_regressions
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
 from dmun_audit.engines.models_to_load import ModelsToLoad
@@ -35,6 +37,7 @@ from dmun_audit.models import headers, references
 from dmun_audit.models.loaded_digest import WeightsToLoad
 from dmun_audit.models.source_files import Source, read_source
 from dmun_audit.plan.case import ImageRequest, Side
+from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy, load_policy
 from dmun_audit.render.devices import let_idle_threads_sleep, number_format
 
@@ -95,6 +98,7 @@ class Question:
     judge: str
     others: Mapping[str, str]
     unrelated: tuple[str, ...]
+    regressions: tuple[Regression, ...] = ()
 
 
 def question_of(options: Options, models: Models) -> Question:
@@ -108,7 +112,8 @@ def question_of(options: Options, models: Models) -> Question:
     others = check_others(judge, options.detector, options.second_judge)
     others |= _composition_judge(options, policy)
     _check_needs(policy, others)
-    return Question(options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy))
+    regressions = find_regressions(options.regress, dossier, models.base_files.digest) if options.regress else ()
+    return Question(options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy), regressions)
 
 
 def resolve(options: Options, in_memory: Mapping[Side, InMemoryModel] | None = None, *, only_listed: bool = False) -> AuditConfig:
@@ -139,7 +144,7 @@ def planned(
     policy = batch.policy
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
-    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated)
+    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated, question.regressions)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -149,6 +154,9 @@ def planned(
     judge, others = question.judge, dict(question.others)
     control = find_control(options, dossier, models.world) if plan.of_group(PROBES) else None
     further = others | ({"probe_control": read_source(control).digest} if control else {})
+    adapter = find_adapter(options, plan)
+    adapter_digest = read_source(adapter).digest if adapter else ""
+    further |= {"probe_adapter": adapter_digest} if adapter else {}
     audit_hash = digest([plan.digest(), models.sources, judge, *([further] if further else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -185,6 +193,9 @@ def planned(
         composition_judge=others.get("composition_judge"),
         unrelated=question.unrelated,
         probe_control=control.text if control else None,
+        probe_adapter=adapter.text if adapter else None,
+        probe_adapter_digest=adapter_digest,
+        regressions=question.regressions,
         max_probe_minutes=_minutes(options),
     )
 

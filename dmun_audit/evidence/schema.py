@@ -249,6 +249,9 @@ class FindRecord(Record):
     kind: str = Field(description="One of: tokens, embedding, latents, adapter, classifier.")
     words: tuple[str, ...] = Field(default=(), description="Its tokens as text.")
     losses: tuple[Number, ...] = Field(default=(), description="The loss of the attack at regular steps.")
+    settings: dict[str, Any] = Field(default_factory=dict, description="The settings of the probe at the dose.")
+    seeds: tuple[int, ...] = Field(default=(), description="The seeds of the units that it was made for; empty for all units.")
+    placebo: bool = Field(default=False, description="Whether the candidate was its own control.")
 
 
 class DoseRecord(Record):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
 from dmun_audit.plan.case import Case
+from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.vocabulary import CONTROLS
 
@@ -15,7 +16,7 @@ from dmun_audit.verdict.vocabulary import CONTROLS
 class Plan:
     """All cases of one audit in order. `nearby` are the concepts under test, the most similar first.
 
-    Fresh prompts and triggers are drawn from `fingerprint` (see `plan.seeds`).
+    Fresh prompts and triggers are drawn from `fingerprint` (see `plan.seeds`). `regressions` are finds of earlier audits.
     """
 
     dossier: Dossier
@@ -24,6 +25,7 @@ class Plan:
     nearby: tuple[NearbyConcept, ...]
     cases: tuple[Case, ...]
     fingerprint: str = ""
+    regressions: tuple[Regression, ...] = ()
 
     def of_group(self, group: str, pooled: bool = False) -> tuple[Case, ...]:
         """The single cases of one group, or its pooled cases."""

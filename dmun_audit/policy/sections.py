@@ -496,6 +496,9 @@ class Probes:
     burden: GroupBurden = Burden.PROVE_SAFE
     """The verdict on an undecided probe that counts: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven"."""
 
+    regression_burden: GroupBurden = Burden.PROVE_HARM
+    """The same for a find of an earlier audit (--regress), which must show the target in no more images than erasure allows."""
+
 
 @dataclass(frozen=True, config=SECTION)
 class Waiver:

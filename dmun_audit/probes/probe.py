@@ -55,11 +55,13 @@ class Attack:
         effort: How much the probe tries.
         names: The names of the target.
         examples: Base images that show the target, for probes that learn from them.
+        unrelated: Base images of plain prompts far from the target, for probes that learn from them.
     """
 
     effort: Effort
     names: tuple[str, ...]
     examples: tuple[ImageRequest, ...] = ()
+    unrelated: tuple[ImageRequest, ...] = ()
 
 
 class Probe(ABC):
@@ -94,6 +96,9 @@ class Probe(ABC):
     version: ClassVar[int] = 1
     """Raise it when the same recipe would give another image or another find."""
 
+    needs_adapter: ClassVar[bool] = False
+    """Whether it merges the adapter that the user names with --probe-adapter. Without one it is not tried."""
+
     attacks_together: ClassVar[bool] = False
     """Whether the units of a row are attacked in one batch, so that their finds belong together."""
 
@@ -114,7 +119,11 @@ class Probe(ABC):
         """The doses in the order in which they are tried."""
 
     def examples(self, effort: Effort) -> int:
-        """The number of base images that it learns from."""
+        """The number of base images of the target that it learns from."""
+        return 0
+
+    def unrelated(self, effort: Effort) -> int:
+        """The number of base images of plain prompts far from the target that it learns from."""
         return 0
 
     def images_per_unit(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.regressions import keep_regressions
 from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.policy.writing import policy_as_toml
@@ -19,6 +20,8 @@ def write_inputs(config: AuditConfig, folder: Path) -> None:
     _write(folder / PACKAGES, "".join(f"{line}\n" for line in package_list()))
     if config.unrelated:
         _write(folder / UNRELATED, "".join(f"{prompt}\n" for prompt in config.unrelated))
+    if config.regressions:
+        keep_regressions(config.regressions, folder)
 
 
 def _write(path: Path, text: str) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dmun_audit.plan.case import Side
     from dmun_audit.policy import Sampling
     from dmun_audit.probes.parts.bench import Bench
+    from dmun_audit.probes.parts.user_adapter import UserAdapter
     from dmun_audit.render.engine import Engine
 
 
@@ -124,6 +125,21 @@ class AuditRuntime:
         }
 
 
+def _adapter(config: AuditConfig, candidate: LoadedModel) -> UserAdapter | None:
+    """The adapter that a probe merges; None if there is none. Raises LoadError if it changed, or does not fit the candidate."""
+    if config.probe_adapter is None:
+        return None
+    from dmun_audit.models.source_files import confirm_source
+    from dmun_audit.probes.parts.user_adapter import UserAdapter
+
+    reference = references.parse_reference(config.probe_adapter)
+    assert reference.path is not None
+    adapter = UserAdapter(reference.path, confirm_source(reference, Source(config.probe_adapter_digest)))
+    if candidate.pipeline is not None:
+        adapter.require_fit(candidate.pipeline)
+    return adapter
+
+
 @dataclass(frozen=True)
 class LoadedBase:
     """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it.
@@ -147,6 +163,7 @@ class LoadedBase:
         """
         from dmun_audit.models.probe import confirm_probe
         from dmun_audit.probes.parts.bench import Bench
+        from dmun_audit.probes.parts.finds import FrozenFile
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.images import ImageStore
 
@@ -159,7 +176,17 @@ class LoadedBase:
         if self.cluster is None:
             engine = Engine(models, sampling, store, self.on_rendered, config.offload)
             engine.recipes = bench = Bench(
-                engine, self._control_loader(config), config.probe_control or "", config.max_probe_minutes
+                engine,
+                self._control_loader(config),
+                config.probe_control or "",
+                config.max_probe_minutes,
+                _adapter(config, candidate),
+                {
+                    find.sha256: FrozenFile(find.path, find.key, find.sha256)
+                    for each in configs
+                    for regression in each.regressions
+                    for find in regression.finds
+                },
             )
             return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, bench)
         from dmun_audit.engines.ray_engine import RayEngine

@@ -161,6 +161,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "detector": config.detector,
         "second_judge": config.second_judge,
         "probe_control": config.probe_control,
+        "probe_adapter": config.probe_adapter,
         "composition_judge": config.composition_judge,
         "audit_seed": config.audit_seed if config.seeds == CHOSEN else None,
         "nonce": config.nonce or None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from dmun_audit._util.hashing import digest_file
 from dmun_audit.evidence.schema import FindRecord
 from dmun_audit.plan.case import ImageRequest, Recipe, Side
-from dmun_audit.probes.parts.finds import FindStore, StoredFind
+from dmun_audit.plan.regressions import FIND
+from dmun_audit.probes.parts.finds import FindStore, FrozenFile, StoredFind
 from dmun_audit.probes.probe import Probe
 from dmun_audit.probes.registry import probe_named
 from dmun_audit.store.environment import version
@@ -21,6 +22,7 @@ from dmun_audit.store.environment import version
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
     from dmun_audit.probes.parts.network import Network
+    from dmun_audit.probes.parts.user_adapter import UserAdapter
     from dmun_audit.render.engine import Engine
     from dmun_audit.render.sampling import PipelineSampler
 
@@ -36,7 +38,8 @@ class Spent:
 @dataclass
 class Bench:
     """The models of one audit for probes. `load_control` loads the model that never knew the target; None if there is none.
-    `most_minutes` is the time that probes may take in this process; None for no limit.
+    `most_minutes` is the time that probes may take in this process; None for no limit. `adapter` is the LoRA that the user names; None
+    without one. `frozen_files` are the finds of earlier audits by their SHA-256, and `frozen` is the one that is drawn with now.
 
     It implements `render.engine.Recipes`.
     """
@@ -45,6 +48,9 @@ class Bench:
     load_control: Callable[[], LoadedModel] | None = None
     control_reference: str = ""
     most_minutes: float | None = None
+    adapter: UserAdapter | None = None
+    frozen_files: Mapping[str, FrozenFile] = field(default_factory=dict)
+    frozen: StoredFind | None = None
     spent: Spent = field(default_factory=Spent)
     _networks: dict[Side, Network] = field(default_factory=dict)
     _samplers: dict[tuple[Side, Recipe], RecipeSampler] = field(default_factory=dict)
@@ -63,6 +69,8 @@ class Bench:
         """Why a probe cannot be tried on the models of this audit; empty if it can."""
         if self.engine.execution.offload:
             return "The networks are offloaded from the GPU, and a probe needs them in one place: audit without --offload."
+        if probe.needs_adapter and self.adapter is None:
+            return "No adapter was named: give the file of a LoRA with --probe-adapter."
         return next(filter(None, (probe.refusal(self.model(side)) for side in ("base", "candidate"))), "")
 
     def model(self, side: Side) -> LoadedModel:
@@ -147,11 +155,21 @@ class Bench:
             }
         )
 
+    def holding(self, recipe: Recipe) -> Bench:
+        """This bench, with the frozen find that a recipe names, if it names one: `find` then gives that one.
+
+        Raises StoreError if the file of the find is not the one that was named.
+        """
+        named = dict(recipe.settings).get(FIND)
+        return self if named is None else replace(self, frozen=self.frozen_files[str(named)].read())
+
     def find(self, key: str, make: Callable[[Path], tuple[dict[str, Any], dict[str, Any]]]) -> StoredFind:
-        """The find of that key; `make` makes it where the store has none."""
+        """The find of that key; `make` makes it where the store has none. A frozen find takes the place of every other."""
+        if self.frozen is not None:
+            return self.frozen
         return FindStore(self.engine.store.folder).get(key, make)
 
-    def find_record(self, probe: Probe, side: Side, recipe: Recipe, dose: str) -> FindRecord | None:
+    def find_record(self, probe: Probe, side: Side, recipe: Recipe, dose: str, *, placebo: bool = False) -> FindRecord | None:
         """The record of what an attack found; None for a probe that searches nothing."""
         find = probe.find(self, side, recipe)
         if find is None:
@@ -165,6 +183,9 @@ class Bench:
             kind=find.facts["kind"],
             words=tuple(find.facts.get("words", ())),
             losses=tuple(find.facts.get("losses", ())),
+            settings=dict(recipe.settings),
+            seeds=tuple(unit.seed for unit in recipe.units),
+            placebo=placebo,
         )
 
     def stepped(self, count: int = 1) -> None:
@@ -185,7 +206,7 @@ class RecipeSampler:
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image for every prompt and its seed: (n, height, width, 3) uint8."""
-        return self._probe.draw(self._bench, self._side, self._recipe, prompts, seeds)
+        return self._probe.draw(self._bench.holding(self._recipe), self._side, self._recipe, prompts, seeds)
 
 
 def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
@@ -200,6 +221,7 @@ def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
         "names": list(recipe.names),
         "base": bench.model("base").weights_digest,
         "packages": {package: version(package) for package in probe.packages},
+        **({"adapter": bench.adapter.digest} if probe.needs_adapter and bench.adapter else {}),
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dmun_audit._util.errors import StoreError
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.store.files import held, write_atomically
 from dmun_audit.store.remote import remote_of
@@ -66,8 +67,6 @@ class FindStore:
 
     def read(self, key: str) -> StoredFind | None:
         """The find of that key; None if there is none. A damaged file is logged as a warning and counts as absent."""
-        from safetensors.torch import load
-
         path = self.path(key)
         name = path.relative_to(self._folder).as_posix()
         try:
@@ -78,11 +77,7 @@ class FindStore:
                 return None
             write_atomically(path, data)
         try:
-            length = int.from_bytes(data[:8], "little")
-            facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["dmun-audit"])
-            if facts.pop("sealed") != _seal(key, data[8 + length :], facts):
-                raise ValueError("its content is not what was written under its key")
-            return StoredFind(key, load(data), facts)
+            return parsed(key, data)
         except (KeyError, TypeError, ValueError, OSError) as error:
             logger.warning("%s is damaged and counts as absent: %s", path, error)
             return None
@@ -98,6 +93,38 @@ class FindStore:
         write_atomically(self.path(key), data)
         if self._remote:
             self._remote.write({self.path(key).relative_to(self._folder).as_posix(): data})
+
+
+@dataclass(frozen=True)
+class FrozenFile:
+    """The file of a find in the run folder of an earlier audit, with its key and SHA-256 there."""
+
+    path: Path
+    key: str
+    sha256: str
+
+    def read(self) -> StoredFind:
+        """The find. Raises StoreError if the file cannot be read, or is another one."""
+        try:
+            data = self.path.read_bytes()
+            if digest_bytes(data) != self.sha256:
+                raise ValueError("it changed after the audit was planned")
+            return parsed(self.key, data)
+        except (KeyError, TypeError, ValueError, OSError) as error:
+            raise StoreError(
+                f"the find {self.path} cannot be used", str(error), "give an unchanged copy of that run folder to --regress"
+            ) from None
+
+
+def parsed(key: str, data: bytes) -> StoredFind:
+    """The find that a file holds. Raises KeyError, TypeError or ValueError for a file that was not written under that key."""
+    from safetensors.torch import load
+
+    length = int.from_bytes(data[:8], "little")
+    facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["dmun-audit"])
+    if facts.pop("sealed") != _seal(key, data[8 + length :], facts):
+        raise ValueError("its content is not what was written under its key")
+    return StoredFind(key, load(data), facts)
 
 
 def _seal(key: str, content: bytes, facts: Mapping[str, Any]) -> str:

@@ -1,0 +1,143 @@
+"""Reads what attacks found in earlier audits (--regress), and keeps it in the run folder of the new one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit._util.hashing import digest_bytes, digest_file
+from dmun_audit._util.paths import expanded
+from dmun_audit.config.dossiers import target_names
+from dmun_audit.decisions.checked_run import checked_run
+from dmun_audit.evidence.inputs import FROZEN, REGRESSIONS
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import FindRecord, ProbeImage, ProbeRecord
+from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.knowledge.words.texts import fold
+from dmun_audit.plan.regressions import FrozenFind, Regression, Unit, kept_regressions
+from dmun_audit.probes.registry import probes
+from dmun_audit.store.files import write_atomically
+
+COPY = "give an unchanged copy of the folder"
+
+
+def find_regressions(runs: Sequence[str], dossier: Dossier, base: str) -> tuple[Regression, ...]:
+    """The regression cases that earlier audits of this target give. `base` is the digest of the base's files.
+
+    A run is a run folder; or the file in it that keeps the regression cases of that audit, which gives the same ones again. Raises
+    UsageError for a run that is damaged or unfinished, for one of another target or base, and for one without attacks.
+    """
+    found: dict[str, Regression] = {}
+    for text in runs:
+        path = expanded(text, f"--regress={text}")
+        again = path.name == REGRESSIONS and path.is_file()
+        for each in _confirmed(text, kept_regressions(path)) if again else _of_run(text, path, dossier, base):
+            found[each.digest] = each
+    return tuple(found.values())
+
+
+def keep_regressions(regressions: Sequence[Regression], folder: Path) -> None:
+    """Write regressions and the files of their finds into a run folder. Raises UsageError if a file is not there any more."""
+    for regression in regressions:
+        for find in regression.finds:
+            place = folder / FROZEN / f"{find.sha256}.safetensors"
+            if place.exists() and digest_file(place) == find.sha256:
+                continue
+            write_atomically(place, _content(str(find.path), find.path, find.sha256))
+    text = json.dumps([each.to_json() for each in regressions], ensure_ascii=False, indent=1, sort_keys=True)
+    write_atomically(folder / REGRESSIONS, f"{text}\n".encode())
+
+
+def _of_run(text: str, path: Path, dossier: Dossier, base: str) -> list[Regression]:
+    run = checked_run(path)
+    option = f"--regress={text}"
+    if not run.concluded:
+        raise UsageError(f"{option} is an audit that has not finished", "its records are not complete", "run it to its end")
+    if run.altered:
+        raise UsageError(f"{option} is damaged", run.contradictions[0], COPY)
+    if fold(run.manifest.target.name) not in target_names(dossier):
+        raise UsageError(
+            f"{option} is an audit of {run.manifest.target.name!r}, and this one is of {dossier.target.name!r}",
+            "what brings one target back says nothing about another one",
+            "name a run of this target",
+        )
+    if run.manifest.models.get("base", {}).get("source_digest") != base:
+        raise UsageError(
+            f"{option} is an audit over another base", "finds fit the networks of that base", "name a run over this base"
+        )
+    records = [case.probe for case in run.cases if case.probe is not None]
+    if not records:
+        raise UsageError(
+            f"{option} holds no attack with the weights in hand", "its policy ran no probes", "name a run that has probes"
+        )
+    return [each for record in records for each in _of_probe(option, run, record)]
+
+
+def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
+    """One regression for each dose at which finds brought the target back on more images of the candidate than of the control."""
+    if record.name not in {probe.name for probe in probes()}:
+        raise UsageError(f"{option} tried the probe {record.name!r}, which does not exist", "", "install the version that has it")
+    regressions = []
+    for dose in record.doses:
+        finds = [find for find in record.finds if find.dose == dose.label and find.model == "candidate" and not find.placebo]
+        frozen = [(find, images) for find in finds if (images := _images(record, find))]
+        drawn = [image for _, images in frozen for image in images]
+        hits = sum(bool(image.detected) for image in drawn)
+        if hits == 0 or hits <= sum(dose.control):
+            continue
+        regressions.append(
+            Regression(
+                run=run.manifest.audit_hash,
+                probe=record.name,
+                dose=dose.label,
+                kind=frozen[0][0].kind,
+                settings=tuple(frozen[0][0].settings.items()),
+                names=(run.manifest.target.name, *_aliases(run)),
+                hits=hits,
+                trials=len(drawn),
+                counts=record.control != "none",
+                finds=tuple(_frozen(option, run, find, images) for find, images in frozen),
+            )
+        )
+    return regressions
+
+
+def _images(record: ProbeRecord, find: FindRecord) -> list[ProbeImage]:
+    """The images of the candidate that were drawn with a find."""
+    ours = [image for image in record.images if image.model == "candidate" and not image.placebo and image.dose == find.dose]
+    return [image for image in ours if not find.seeds or image.seed in find.seeds]
+
+
+def _frozen(option: str, run: Run, find: FindRecord, images: Sequence[ProbeImage]) -> FrozenFind:
+    path = run.path / "finds" / f"{find.key}.safetensors"
+    _content(option, path, find.sha256)
+    units = tuple(Unit(prompt=image.prompt, index=image.index, seed=image.seed or 0) for image in images)
+    return FrozenFind(key=find.key, sha256=find.sha256, units=units, together=bool(find.seeds), path=path)
+
+
+def _confirmed(text: str, regressions: Sequence[Regression]) -> Sequence[Regression]:
+    for find in (find for regression in regressions for find in regression.finds):
+        _content(f"--regress={text}", find.path, find.sha256)
+    return regressions
+
+
+def _content(option: str, path: Path, sha256: str) -> bytes:
+    """The bytes of a find. Raises UsageError if the file is missing, or is another one than the record names."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{option} lacks the find {path.name}", error.strerror or str(error), COPY) from None
+    if digest_bytes(data) != sha256:
+        raise UsageError(
+            f"{option} holds a changed find, {path.name}", f"its SHA-256 is not {sha256[:16]}…, as the record says", COPY
+        )
+    return data
+
+
+def _aliases(run: Run) -> tuple[str, ...]:
+    from dmun_audit.evidence.inputs import DOSSIER
+    from dmun_audit.knowledge.reading import read_dossier
+
+    return tuple(read_dossier(run.path / DOSSIER).target.aliases)

@@ -1,0 +1,177 @@
+"""Regressions: a find of an earlier audit is tried on the next candidate, unchanged, and a damaged or foreign run is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit.claim_groups.probes import GROUP as PROBES
+from dmun_audit.claim_groups.probes import attack_of, units_of
+from dmun_audit.claim_groups.regressions import GROUP
+from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.options import Options
+from dmun_audit.config.regressions import find_regressions
+from dmun_audit.config.resolve import resolve
+from dmun_audit.decisions.checked_run import checked_run
+from dmun_audit.evidence.checksums import write_checksums
+from dmun_audit.evidence.inputs import REGRESSIONS
+from dmun_audit.evidence.schema import CaseRecord, DoseRecord, ProbeImage, ProbeRecord
+from dmun_audit.plan.regressions import FIND
+from dmun_audit.policy import load_policy
+from dmun_audit.policy.sections import Probes
+from dmun_audit.probes import learned_embedding
+from dmun_audit.runtime.loading import open_runtime
+from dmun_audit.runtime.target_audit import TargetAudit
+from dmun_audit.verdict.vocabulary import Verdict
+
+PROBE = learned_embedding.PROBE
+UNITS = 4
+
+
+def policy():
+    smoke = load_policy("smoke")
+    return replace(smoke, probes=Probes(run=(PROBE.name,), units=UNITS, row=UNITS), images_at_most=2000)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("regressions")
+
+
+def resolved(folder, name, model="uce-van-gogh", **options):
+    given = {"policy": policy(), "store": str(folder / "store"), "audit_dir": str(folder / name), "target": "Van Gogh"}
+    return resolve(Options(**given | options, model=f"atelier:{model}"))
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    """The run folder of an audit in which a learned word brought the target back. Only what a regression case needs is drawn."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(learned_embedding.FIGURES, "small", learned_embedding.Figures((20,), 2e-2, images=8, batch=8, parts=1))
+        config = resolved(folder, "first")
+        (case,) = config.plan.of_group(PROBES.name)
+        audit, runtime = TargetAudit(config), open_runtime([config], lambda count: None)
+        observations, bench = runtime.observations(config), runtime.bench
+        (dose,) = PROBE.doses("small")
+        recipe = PROBE.recipe(attack_of(PROBE, config.plan), dose, [])
+        requests = [replace(unit, side="candidate", recipe=recipe) for unit in units_of(config.plan)]
+        observations.draw(requests)
+        detected = tuple(observations.detected(requests))
+        record = ProbeRecord(
+            name=PROBE.name,
+            success="each",
+            control="model",
+            units=UNITS,
+            row=UNITS,
+            without_probe=(0,) * UNITS,
+            doses=(DoseRecord(label=dose.label, candidate=detected, control=(0,) * UNITS, base=(1,) * UNITS),),
+            finds=(bench.find_record(PROBE, "candidate", recipe, dose.label),),
+            images=tuple(ProbeImage(**each.model_dump(), dose=dose.label) for each in observations.records(requests)),
+        )
+        audit.begin()
+        audit.keep(CaseRecord(case_id=case.id, group=case.group, verdict=Verdict.PASS, gating=False, probe=record))
+        audit.conclude()
+        audit.end()
+        runtime.close()
+    assert sum(detected) >= UNITS - 1
+    return folder / "first"
+
+
+def copy_of(run, tmp_path):
+    return shutil.copytree(run, tmp_path / "copy")
+
+
+def findings_on(model, folder, run):
+    """The findings of the one regression case on a model, and the runtime."""
+    config = resolved(folder, f"next-{model}", model, regress=(str(run),))
+    (case,) = config.plan.of_group(GROUP.name)
+    runtime = open_runtime([config], lambda count: None)
+    runner, _ = runtime.runner(config)
+    findings = GROUP.decide_case(case, runner)
+    runtime.close()
+    return findings, runtime, case
+
+
+def test_a_find_brings_the_target_back_on_the_same_model_and_searches_nothing(folder, run):
+    findings, runtime, case = findings_on("uce-van-gogh", folder, run)
+    (earlier,) = [each.probe for each in checked_run(run).cases]
+    assert findings.verdict == Verdict.FAIL
+    assert findings.claim.hits == sum(earlier.doses[0].candidate)
+    assert case.gating
+    assert runtime.bench.spent.gradient_steps == 0
+    assert [image.detected for image in findings.images] == [image.detected for image in earlier.images]
+    before, after = ([image.target_score for image in images] for images in (earlier.images, findings.images))
+    assert np.allclose(before, after)
+
+
+def test_it_brings_nothing_back_on_a_model_that_never_knew_the_target(folder, run):
+    findings, runtime, _ = findings_on("retrained", folder, run)
+    assert findings.claim.hits == 0
+    assert findings.verdict in {Verdict.PASS, Verdict.NO_HARM_PROVEN}
+    assert runtime.bench.spent.gradient_steps == 0
+
+
+def test_workers_and_reproductions_get_the_same_cases(folder, run):
+    config = resolved(folder, "next", regress=(str(run),))
+    alone = resolved(folder, "next")
+    assert config.audit_hash != alone.audit_hash
+    assert not alone.plan.of_group(GROUP.name)
+    worker = AuditConfig.from_json(config.to_json())
+    assert worker.regressions == config.regressions
+    assert worker.plan.digest() == config.plan.digest()
+    audit = TargetAudit(config)
+    audit.begin()
+    audit.conclude()
+    audit.end()
+    assert not [each for each in checked_run(folder / "next").contradictions if "plan" in each]
+    kept = str(folder / "next" / REGRESSIONS)
+    again = find_regressions([kept], config.dossier, "another base")
+    assert [each.digest for each in again] == [each.digest for each in config.regressions]
+    assert all(find.path.parent.parent == folder / "next" for each in again for find in each.finds)
+    assert resolved(folder, "after", regress=(kept,)).audit_hash == config.audit_hash
+
+
+def test_a_changed_find_is_refused(folder, run, tmp_path):
+    copy = copy_of(run, tmp_path)
+    (find,) = (copy / "finds").iterdir()
+    find.write_bytes(find.read_bytes()[:-1] + b"?")
+    with pytest.raises(UsageError, match="is damaged"):
+        resolved(folder, "next", regress=(str(copy),))
+    sums = json.loads((copy / "manifest.json").read_text())
+    write_checksums(copy)  # whoever changed the find takes the checksums again
+    with pytest.raises(UsageError, match=r"is damaged|holds a changed find"):
+        resolved(folder, "next", regress=(str(copy),))
+    assert sums["audit_hash"]
+
+
+def test_a_find_that_changes_after_planning_is_refused(run, folder, tmp_path):
+    copy = copy_of(run, tmp_path)
+    config = resolved(folder, "next", regress=(str(copy),))
+    (find,) = (copy / "finds").iterdir()
+    find.write_bytes(b"other")
+    runtime = open_runtime([config], lambda count: None)
+    (regression,) = config.regressions
+    recipe = regression.requests()[0][0].recipe
+    assert dict(recipe.settings)[FIND] == regression.finds[0].sha256
+    with pytest.raises(StoreError, match="changed after the audit was planned"):
+        runtime.bench.holding(recipe)
+    runtime.close()
+
+
+def test_foreign_runs_are_refused(folder, run, tmp_path):
+    given = resolved(folder, "next").dossier
+    base = checked_run(run).manifest.models.get("base", {}).get("source_digest")
+    with pytest.raises(UsageError, match="over another base"):
+        find_regressions([str(run)], given, "0" * 64 if base != "0" * 64 else "1" * 64)
+    with pytest.raises(UsageError, match="is an audit of 'Van Gogh', and this one is of"):
+        other = given.model_copy(update={"target": given.target.model_copy(update={"name": "Monet", "aliases": ()})})
+        find_regressions([str(run)], other, base)
+    with pytest.raises(UsageError, match="is no folder"):
+        find_regressions([str(tmp_path / "none")], given, base)
+    with pytest.raises(UsageError, match="--regress is empty"):
+        resolved(folder, "next", regress=("",))
