@@ -1,4 +1,4 @@
-"""Inpainting: the candidate fills in the centre of a picture of the target that the base drew (arXiv 2505.17013, section 4.2).
+"""Inpainting: the candidate fills in the centre of a picture of the target that the base drew (arXiv 2505.17013, visual context).
 
 The places around the hole get the base's latents before each step, with the noise of that step. The candidate draws only the hole.
 
@@ -33,7 +33,7 @@ class Inpainting(Probe):
         "The centre of a picture of the target by the original model is cut out, and the candidate fills it in with the same prompt. "
         "Only what the candidate drew is looked at, enlarged."
     )
-    source = "arXiv 2505.17013, section 4.2"
+    source = "arXiv 2505.17013 (visual context: inpainting)"
     is_cheap = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:

@@ -1,4 +1,4 @@
-"""Noise: the candidate draws with more noise than usual, many times, and the best picture counts (arXiv 2505.17013, section 4.3).
+"""Noise: the candidate draws with more noise than usual, many times, and the best picture counts (arXiv 2505.17013).
 
 Each step of DDIM puts fresh noise into the picture: η times as much as DDPM does. The noise in front of the first step is a little too
 strong as well. Both lead the candidate away from the way that it was taught to take. A step gets no more fresh noise than the noise
@@ -36,7 +36,7 @@ class Noise(Probe):
         "The candidate draws each picture several times with more random noise than usual, and one success is enough. Noise leads a "
         "model away from the way that its edit has taught it."
     )
-    source = "arXiv 2505.17013, section 4.3 (noise-based probe)"
+    source = "arXiv 2505.17013 (noise-based probe)"
     success = "any"
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
