@@ -191,12 +191,19 @@ Predictor = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @torch.no_grad()
 def denoise(
-    predictor: Callable[[int], Predictor], scheduler: Any, latents: torch.Tensor, steps: int, start: int = 0, **further: Any
+    predictor: Callable[[int], Predictor],
+    scheduler: Any,
+    latents: torch.Tensor,
+    steps: int,
+    start: int = 0,
+    after: Callable[[int, torch.Tensor], torch.Tensor] = lambda place, latents: latents,
+    **further: Any,
 ) -> torch.Tensor:
     """Denoise latents with a scheduler of diffusers. `predictor(i)` predicts at step i.
 
     `latents` are the scheduler's own latents at step `start`: at step 0, standard normal noise times its `init_noise_sigma`.
-    `further` are arguments of the scheduler's step, such as eta and generator.
+    `after(i, latents)` gets the latents after step i and may change them. `further` are arguments of the scheduler's step, such as a
+    generator.
     """
     scheduler.set_timesteps(steps, device=latents.device)
     if start and hasattr(scheduler, "set_begin_index"):
@@ -205,5 +212,5 @@ def denoise(
         if place < start:
             continue
         predicted = predictor(place)(scheduler.scale_model_input(latents, time), time)
-        latents = scheduler.step(predicted, time, latents, **further, return_dict=False)[0]
+        latents = after(place, scheduler.step(predicted, time, latents, **further, return_dict=False)[0])
     return latents

@@ -1,0 +1,45 @@
+"""A bench over the atelier's UCE model with few steps, and units to draw: what tests of probes that draw share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+PROMPTS = ("a painting of a house by Vincent van Gogh", "a boat by Van Gogh", "a tree in the style of Van Gogh")
+SEEDS = (11, 12, 13)
+NAMES = ("Van Gogh", "Vincent van Gogh")
+
+
+def open_bench(folder, steps=6, batch=4, model="uce-van-gogh"):
+    """A bench over a store in `folder`."""
+    from dmun_audit.models.loading import load_candidate, load_pipeline
+    from dmun_audit.policy import load_policy
+    from dmun_audit.probes.parts.bench import Bench
+    from dmun_audit.render.engine import Engine
+    from dmun_audit.store.images import ImageStore
+
+    base = load_pipeline("atelier:base")
+    sampling = replace(load_policy("standard").sampling, steps=steps, batch=batch)
+    engine = Engine({"base": base, "candidate": load_candidate(f"atelier:{model}", base)}, sampling, ImageStore(folder))
+    engine.recipes = bench = Bench(engine)
+    return bench
+
+
+def requests(prompts=PROMPTS, seeds=SEEDS):
+    """Prompts and seeds as requests to the base."""
+    from dmun_audit.plan.case import ImageRequest
+
+    return tuple(ImageRequest("base", prompt, 0, seed) for prompt, seed in zip(prompts, seeds, strict=True))
+
+
+def attack(examples=()):
+    """An attack at the small setting."""
+    from dmun_audit.probes.probe import Attack
+
+    return Attack("small", NAMES, tuple(examples))
+
+
+def distance(one, other):
+    """The mean difference of images, in levels of 255."""
+    return float(np.abs(one.astype(float) - other.astype(float)).mean())
