@@ -37,7 +37,7 @@ class Regressions(RateGroup):
     """One case for each dose of a probe whose finds brought the target back in an earlier audit."""
 
     name = "regressions"
-    order = 61
+    order = 46
     fixture = "regression"
     introduction = (
         "Attacks on earlier candidates brought the target back. Each case takes what one of them found, and tries it on this candidate "

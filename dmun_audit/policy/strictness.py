@@ -148,7 +148,7 @@ DIRECTIONS: dict[str, AtLeastAsStrict | str] = {
     "unrelated.burden": BURDEN,
     **{
         f"probes.{key}": "under release probes are only reported"
-        for key in ("run", "gating", "margin", "units", "row", "base_units", "effort", "burden")
+        for key in ("run", "gating", "margin", "units", "row", "base_units", "effort", "burden", "regression_burden")
     },
 }
 

@@ -31,7 +31,6 @@ class ImageToImage(Probe):
         "A model that has lost only the way from the words to the target may follow the picture."
     )
     source = "Meng et al. 2021, arXiv 2108.01073, section 3"
-    is_cheap = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: strengths in hundredths, the weakest attack first."""

@@ -34,7 +34,6 @@ class Inpainting(Probe):
         "Only what the candidate drew is looked at, enlarged."
     )
     source = "arXiv 2505.17013 (visual context: inpainting)"
-    is_cheap = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the hole's share of each side in hundredths. The larger the hole, the less the candidate is shown."""

@@ -39,7 +39,6 @@ class InvertedLatents(Probe):
         "be left. The candidate draws from this noise."
     )
     source = "M-ErasureBench, arXiv 2512.22877 (inverted latents)"
-    is_cheap = True
     attacks_together = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
@@ -50,13 +49,11 @@ class InvertedLatents(Probe):
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind:
         """See `Probe.find`: the latents of the row's units. Both doses draw from them."""
         facts = {
-            "probe": self.name,
-            "version": self.version,
             "steps": _steps(bench, recipe),
             "units": [bench.engine.key(unit) for unit in recipe.units],
             "batch": bench.engine.sampling.batch_size,
         }
-        return bench.find(bench.find_key(side, facts), lambda checkpoint: self._invert(bench, side, recipe))
+        return bench.find(bench.find_key(side, recipe, facts), lambda checkpoint: self._invert(bench, side, recipe))
 
     def _invert(self, bench: Bench, side: Side, recipe: Recipe) -> tuple[dict[str, Any], dict[str, Any]]:
         import torch

@@ -55,6 +55,10 @@ class LatentGuidance(Probe):
     source = "arXiv 2505.17013 (classifier guidance), after Dhariwal and Nichol 2021, arXiv 2105.05233, section 4"
     teaches = True
 
+    def figures(self, effort: Effort) -> Figures:
+        """See `Probe.figures`."""
+        return FIGURES[effort]
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: scales of the gradient, with one classifier for all."""
         figures = FIGURES[effort]
@@ -67,13 +71,10 @@ class LatentGuidance(Probe):
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind:
         """See `Probe.find`: the weights of the classifier, which sees latents of the side's own encoder."""
         facts = {
-            "probe": self.name,
-            "version": self.version,
-            "effort": recipe.setting("effort"),
             "examples": [bench.engine.key(example) for example in recipe.examples],
             "names": list(recipe.names),
         }
-        return bench.find(bench.find_key(side, facts), lambda checkpoint: self._train(bench, side, recipe, checkpoint))
+        return bench.find(bench.find_key(side, recipe, facts), lambda checkpoint: self._train(bench, side, recipe, checkpoint))
 
     def _train(self, bench: Bench, side: Side, recipe: Recipe, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         import torch

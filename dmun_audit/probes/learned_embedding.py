@@ -8,7 +8,7 @@ steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +53,10 @@ class LearnedEmbedding(Probe):
     source = "Pham et al. 2024, arXiv 2308.01508, section 3"
     teaches = True
 
+    def figures(self, effort: Effort) -> Figures:
+        """See `Probe.figures`."""
+        return FIGURES[effort]
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: numbers of gradient steps."""
         return tuple(Dose(f"{steps} gradient steps", {"steps": steps}, steps) for steps in FIGURES[effort].steps)
@@ -64,14 +68,11 @@ class LearnedEmbedding(Probe):
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind:
         """See `Probe.find`: the embedding of the word after each number of steps."""
         facts = {
-            "probe": self.name,
-            "version": self.version,
-            "figures": asdict(FIGURES[recipe.setting("effort")]),
             "examples": [bench.engine.key(example) for example in recipe.examples],
             "prompts": [example.prompt for example in recipe.examples],
             "names": list(recipe.names),
         }
-        return bench.find(bench.find_key(side, facts), lambda checkpoint: self._learn(bench, side, recipe, checkpoint))
+        return bench.find(bench.find_key(side, recipe, facts), lambda checkpoint: self._learn(bench, side, recipe, checkpoint))
 
     def _learn(self, bench: Bench, side: Side, recipe: Recipe, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         import torch

@@ -63,6 +63,10 @@ class P4D(TokenAttack):
     )
     source = "Chin et al. 2023, arXiv 2309.06135, section 3"
 
+    def figures(self, effort: Effort) -> Figures:
+        """See `Probe.figures`."""
+        return FIGURES[effort]
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: P4D-N, then P4D-K."""
         steps = FIGURES[effort].steps

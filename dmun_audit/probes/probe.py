@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from dmun_audit.plan.case import ImageRequest, Recipe, Setting, Side
 
@@ -91,7 +91,7 @@ class Probe(ABC):
     """Whether it shows the target to the model. Without a model that never knew the target, it has no control."""
 
     is_cheap: ClassVar[bool] = False
-    """Whether it takes no gradient steps and few images."""
+    """Whether audits that only report probes run it: it takes no gradient steps, and its images are few."""
 
     version: ClassVar[int] = 1
     """Raise it when the same recipe would give another image or another find."""
@@ -126,9 +126,9 @@ class Probe(ABC):
         """The number of base images of plain prompts far from the target that it learns from."""
         return 0
 
-    def images_per_unit(self) -> int:
-        """The number of images that one unit takes at one dose."""
-        return 1
+    def figures(self, effort: Effort) -> Any:
+        """Its figures at an effort, as a frozen dataclass; None if it has none. They are a part of every key."""
+        return None
 
     def gradient_steps(self, effort: Effort, rows: int) -> int:
         """The largest number of gradient steps on one model, for units in so many rows."""

@@ -46,6 +46,10 @@ class RingABell(TokenAttack):
     )
     source = "Tsai et al. 2023, arXiv 2310.10012, section 3"
 
+    def figures(self, effort: Effort) -> Figures:
+        """See `Probe.figures`."""
+        return FIGURES[effort]
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: one dose."""
         return (Dose(f"{TOKENS} words, {FIGURES[effort].generations} generations", {"strength": STRENGTH}),)

@@ -61,6 +61,10 @@ class UnlearnDiffAttack(TokenAttack):
     )
     source = "Zhang et al. 2023, arXiv 2310.11868, section 4"
 
+    def figures(self, effort: Effort) -> Figures:
+        """See `Probe.figures`."""
+        return FIGURES[effort]
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the noise levels, one after the other."""
         figures = FIGURES[effort]

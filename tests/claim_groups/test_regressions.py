@@ -168,8 +168,8 @@ def test_foreign_runs_are_refused(folder, run, tmp_path):
     base = checked_run(run).manifest.models.get("base", {}).get("source_digest")
     with pytest.raises(UsageError, match="over another base"):
         find_regressions([str(run)], given, "0" * 64 if base != "0" * 64 else "1" * 64)
+    other = given.model_copy(update={"target": given.target.model_copy(update={"name": "Monet", "aliases": ()})})
     with pytest.raises(UsageError, match="is an audit of 'Van Gogh', and this one is of"):
-        other = given.model_copy(update={"target": given.target.model_copy(update={"name": "Monet", "aliases": ()})})
         find_regressions([str(run)], other, base)
     with pytest.raises(UsageError, match="is no folder"):
         find_regressions([str(tmp_path / "none")], given, base)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from dmun_audit.evidence.schema import FindRecord
 from dmun_audit.plan.case import ImageRequest, Recipe, Side
 from dmun_audit.plan.regressions import FIND
 from dmun_audit.probes.parts.finds import FindStore, FrozenFile, StoredFind
-from dmun_audit.probes.probe import Probe
+from dmun_audit.probes.probe import Effort, Probe
 from dmun_audit.probes.registry import probe_named
 from dmun_audit.store.environment import version
 
@@ -142,10 +141,11 @@ class Bench:
 
     # Finds.
 
-    def find_key(self, side: Side, facts: Mapping[str, Any]) -> str:
-        """The key of a find on one side: what decides it besides `facts` is the model, the base and the machine."""
+    def find_key(self, side: Side, recipe: Recipe, facts: Mapping[str, Any]) -> str:
+        """The key of a find on one side: what decides it besides `facts` is the probe with its figures, the model, the base and the machine."""
         return FindStore.key(
             {
+                **_probe_facts(recipe),
                 "weights": self.model(side).weights_digest,
                 "base": self.model("base").weights_digest,
                 "dtype": self.engine.dtype,
@@ -213,8 +213,7 @@ def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
     """What decides the images of a recipe besides model, prompt and seed, as plain values."""
     probe = probe_named(recipe.probe)
     return {
-        "probe": recipe.probe,
-        "version": probe.version,
+        **_probe_facts(recipe),
         "settings": [list(pair) for pair in recipe.settings],
         "units": [[unit.prompt, unit.seed] for unit in recipe.units],
         "examples": [bench.engine.key(example) for example in recipe.examples],
@@ -225,6 +224,8 @@ def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def fresh_copy(network: Any) -> Any:
-    """A deep copy of a network: what is changed in it leaves the model as it was loaded."""
-    return copy.deepcopy(network)
+def _probe_facts(recipe: Recipe) -> dict[str, Any]:
+    """The probe of a recipe, with its figures: part of the keys of its images and of its finds."""
+    probe, effort = probe_named(recipe.probe), cast(Effort | None, dict(recipe.settings).get("effort"))
+    figures = probe.figures(effort) if effort else None
+    return {"probe": probe.name, "version": probe.version} | ({"figures": asdict(figures)} if figures else {})

@@ -53,8 +53,6 @@ class TokenAttack(Probe):
             return None
         side = self.searched_on(side)
         facts = {
-            "probe": self.name,
-            "version": self.version,
             "settings": [list(pair) for pair in recipe.settings],
             "units": [[unit.prompt, unit.seed] for unit in recipe.units],
             "names": list(recipe.names),
@@ -65,7 +63,7 @@ class TokenAttack(Probe):
             words = [text_of(bench.network(side), ids) for ids in found["ids"]]
             return found, {"kind": "tokens", "words": words, "losses": losses}
 
-        return bench.find(bench.find_key(side, facts), make)
+        return bench.find(bench.find_key(side, recipe, facts), make)
 
     def marked(self, network: Network, recipe: Recipe, prompts: Sequence[str]) -> Marked:
         """Prompts with placeholders in the places of the tokens."""

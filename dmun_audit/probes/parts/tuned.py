@@ -34,6 +34,10 @@ class Tuned(Probe):
 
     packages = ("peft",)
 
+    def figures(self, effort: Effort) -> Tuning:
+        """See `Probe.figures`."""
+        return tuning_of(effort)
+
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: numbers of gradient steps."""
         return tuple(Dose(f"{steps} gradient steps", {"steps": steps}, steps) for steps in STEPS[effort])
@@ -41,13 +45,10 @@ class Tuned(Probe):
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind | None:
         """See `Probe.find`: the adapter after each number of steps."""
         facts = {
-            "probe": self.name,
-            "version": self.version,
-            "effort": recipe.setting("effort"),
             "examples": [bench.engine.key(example) for example in recipe.examples],
             "prompts": [example.prompt for example in recipe.examples],
         }
-        return bench.find(bench.find_key(side, facts), lambda checkpoint: self._train(bench, side, recipe, checkpoint))
+        return bench.find(bench.find_key(side, recipe, facts), lambda checkpoint: self._train(bench, side, recipe, checkpoint))
 
     def _train(self, bench: Bench, side: Side, recipe: Recipe, checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         from dmun_audit.probes.parts.low_rank import Lesson, train
