@@ -230,6 +230,23 @@ def _protocol(path: str) -> str:
     return f"```{{eval-rst}}\n.. automodule:: {path}\n   :members: {members}\n```"
 
 
+def probes_table() -> str:
+    """One row for each probe."""
+    from dmun_audit.probes.registry import probes
+
+    rows = []
+    for probe in probes():
+        control = "none: reported" if probe.teaches else "the candidate itself"
+        doses = {effort: [dose.label for dose in probe.doses(effort)] for effort in ("small", "published")}
+        tried = {
+            effort: "; ".join(labels) if len(labels) < 7 else f"{labels[0]} to {labels[-1]} ({len(labels)})"
+            for effort, labels in doses.items()
+        }
+        rows.append([code(probe.name), probe.explanation, tried["small"], tried["published"], control, probe.source])
+    heads = ["probe", "what somebody does", "small setting", "published setting", "control without a control model", "source"]
+    return table(heads, rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "pytest-options": pytest_options,
     "commands": commands,
@@ -239,6 +256,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "evidence-fields": evidence_fields,
     "manifest-fields": manifest_fields,
     "campaign-fields": campaign_fields,
+    "probes": probes_table,
     "python-api": python_api,
     "statistics-api": statistics_api,
     "detector-protocol": detector_protocol,
