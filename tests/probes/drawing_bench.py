@@ -11,17 +11,20 @@ SEEDS = (11, 12, 13)
 NAMES = ("Van Gogh", "Vincent van Gogh")
 
 
-def open_bench(folder, steps=6, batch=4, model="uce-van-gogh"):
+def open_bench(folder, steps=5, batch=3, model="uce-van-gogh"):
     """A bench over a store in `folder`."""
     from dmun_audit.models.loading import load_candidate, load_pipeline
+    from dmun_audit.models.references import parse_reference
     from dmun_audit.policy import load_policy
     from dmun_audit.probes.parts.bench import Bench
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
-    base = load_pipeline("atelier:base")
+    base = load_pipeline(parse_reference("atelier:base"))
     sampling = replace(load_policy("standard").sampling, steps=steps, batch=batch)
-    engine = Engine({"base": base, "candidate": load_candidate(f"atelier:{model}", base)}, sampling, ImageStore(folder))
+    engine = Engine(
+        {"base": base, "candidate": load_candidate(parse_reference(f"atelier:{model}"), base)}, sampling, ImageStore(folder)
+    )
     engine.recipes = bench = Bench(engine)
     return bench
 

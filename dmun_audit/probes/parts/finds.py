@@ -62,7 +62,8 @@ class FindStore:
                 tensors, facts = make(self.checkpoint(key))
                 self._write(key, tensors, facts)
                 self.checkpoint(key).unlink(missing_ok=True)
-                found = StoredFind(key, tensors, facts)
+                # As it is read later: tensors with another order in memory would give other last bits.
+                found = self.read(key) or StoredFind(key, tensors, facts)
         return found
 
     def read(self, key: str) -> StoredFind | None:
