@@ -7,7 +7,7 @@ control, and is then only reported. Each probe is also tried on the base, where 
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,7 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.policy.sections import Probes as Figures
 from dmun_audit.probes.probe import Attack, Dose, Effort, Probe
 from dmun_audit.probes.registry import probe_named, probes
+from dmun_audit.store.speeds import Speed
 from dmun_audit.verdict.sequential import SequentialClaim
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -223,8 +224,8 @@ def cost_of(probe: Probe, plan: Plan) -> Cost:
     )
 
 
-def probe_budget(plan: Plan) -> list[str]:
-    """What the probes of a plan may take, in one line; none if it has no probes."""
+def probe_budget(plan: Plan, speed: Speed) -> list[str]:
+    """What the probes of a plan may take, in one line; none if it has no probes. `speed` is what earlier audits measured."""
     cases = plan.of_group(GROUP.name)
     if not cases:
         return []
@@ -233,7 +234,13 @@ def probe_budget(plan: Plan) -> list[str]:
     role = "they count" if cases[0].gating else "reported only"
     names = ", ".join(case.kind for case in cases)
     spent = f"up to {images:,} images and {steps:,} gradient steps" if steps else f"up to {images:,} images, no gradient steps"
-    return [f"probes with the weights in hand ({role}): {names} · {spent}"]
+    seconds = speed.seconds(images, steps)
+    time = (
+        f"at most {max(1, math.ceil(seconds / 60))} min here"
+        if seconds is not None
+        else "time unknown until the first ones ran here"
+    )
+    return [f"probes with the weights in hand ({role}): {names} · {spent}, {time}"]
 
 
 # Trying.
@@ -276,18 +283,19 @@ class Trial:
             if bench.is_out_of_time:
                 self.out_of_time = True
                 break
-            started = time.monotonic()
-            row = units[start : start + figures.row]
-            self.context.observations.draw(row)
-            self.context.observations.draw([replace(unit, side="candidate") for unit in row])
-            arms = ["candidate"] + (["control"] if self._control != "none" else [])
-            arms += ["base"] if start < figures.base_units else []
-            for arm in arms:
-                self._try(arm, doses, row)
-            self._units += row
-            bench.spent.seconds += time.monotonic() - started
+            with bench.at_work():
+                self._try_row(units[start : start + figures.row], doses, on_base=start < figures.base_units)
             if is_decided(self.record(with_images=False), self._plan):
                 break
+
+    def _try_row(self, row: Sequence[ImageRequest], doses: Sequence[Dose], on_base: bool) -> None:
+        """Draw one row of units without the probe, and with it on every arm."""
+        self.context.observations.draw(row)
+        self.context.observations.draw([replace(unit, side="candidate") for unit in row])
+        arms = ["candidate"] + (["control"] if self._control != "none" else []) + (["base"] if on_base else [])
+        for arm in arms:
+            self._try(arm, doses, row)
+        self._units += row
 
     def _try(self, arm: str, doses: Sequence[Dose], row: Sequence[ImageRequest]) -> None:
         """Try one row of units at all doses on one arm. A probe that succeeds at any dose stops when every unit did."""

@@ -12,6 +12,7 @@ from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
 from dmun_audit.plan.seeds import seed_words
 from dmun_audit.plan.waivers import waiver_header
 from dmun_audit.policy import alterations, baseline, release_sentence
+from dmun_audit.store.speeds import read_speed
 
 
 def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
@@ -26,7 +27,7 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
         f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
-    lines += [f"  {line}" for line in probe_budget(config.plan)]
+    lines += [f"  {line}" for line in probe_budget(config.plan, read_speed(config.store_folder, config.source_digests["base"]))]
     if config.max_probe_minutes is not None and lines[-1].startswith("  probes"):
         lines[-1] += f" · at most {config.max_probe_minutes:g} minutes in each process"
     for place, sentence in enumerate(config.dossier.provenance.thin):

@@ -48,6 +48,11 @@ class AuditRunner:
         controls = (self.record(case) for case in self.plan.of_group(CONTROLS))
         return next((record for record in controls if record.verdict == Verdict.FAIL), None)
 
+    @property
+    def gradient_steps(self) -> int:
+        """The gradient steps that probes have taken in this process."""
+        return self.observations.bench.spent.gradient_steps if self.observations.bench else 0
+
     def drawn(self, case: Case) -> tuple[ImageRequest, ...]:
         """See `CaseContext.drawn`."""
         return self._sampler.drawn(case)

@@ -72,13 +72,14 @@ class TargetAudit:
 
         If a control is refuted, the audit is INCOMPLETE whatever else is drawn: the record is then that of the control.
         """
-        started, before = time.monotonic(), counts()
+        started, before, steps_before = time.monotonic(), counts(), runner.gradient_steps
         record = None if self.config.keep_going or case.group == CONTROLS else runner.failed_control
         record = record or runner.record(case)
         seconds = round(time.monotonic() - started, 3)
         rendered, rechecked = (after - earlier for after, earlier in zip(counts(), before, strict=True))
         logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered)
         volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered, rechecked=rechecked, finished=_now())
+        volatile = volatile.with_(gradient_steps=runner.gradient_steps - steps_before)
         return record.with_(volatile=volatile)
 
     # The run folder, in one process.

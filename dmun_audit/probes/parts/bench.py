@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,6 +19,7 @@ from dmun_audit.probes.parts.finds import FindStore, FrozenFile, StoredFind
 from dmun_audit.probes.probe import Effort, Probe
 from dmun_audit.probes.registry import probe_named
 from dmun_audit.store.environment import version
+from dmun_audit.store.speeds import Speed, keep_speed
 
 if TYPE_CHECKING:
     from dmun_audit.models.loaded import LoadedModel
@@ -26,12 +29,41 @@ if TYPE_CHECKING:
     from dmun_audit.render.sampling import PipelineSampler
 
 
+MEASURED_FROM = 32
+"""Fewer images, or fewer gradient steps, are no measurement."""
+
+
 @dataclass
 class Spent:
-    """What the probes of this process have spent."""
+    """What the probes of this process have spent. `search_seconds` are the part of `seconds` in which finds were made."""
 
     gradient_steps: int = 0
+    images: int = 0
     seconds: float = 0.0
+    search_seconds: float = 0.0
+    _searching: bool = False
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Count the time of a search. A search within a search counts once."""
+        if self._searching:
+            yield
+            return
+        self._searching, started = True, time.monotonic()
+        try:
+            yield
+        finally:
+            self._searching = False
+            self.search_seconds += time.monotonic() - started
+
+    @property
+    def speed(self) -> Speed:
+        """The seconds for an image and for a gradient step."""
+        drawing = self.seconds - self.search_seconds
+        return Speed(
+            drawing / self.images if self.images >= MEASURED_FROM else None,
+            self.search_seconds / self.gradient_steps if self.gradient_steps >= MEASURED_FROM else None,
+        )
 
 
 @dataclass
@@ -87,6 +119,17 @@ class Bench:
             negative = self.engine.sampling.negative_prompt
             self._networks[side] = Network(self.model(side), self.engine.device, self.engine.size, negative)
         return self._networks[side]
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Count the time and the images of a probe, and keep how long they take on this machine."""
+        started, before = time.monotonic(), self.engine.rendered
+        try:
+            yield
+        finally:
+            self.spent.seconds += time.monotonic() - started
+            self.spent.images += self.engine.rendered - before
+            keep_speed(self.engine.store.folder, self.model("base").source_digest, self.spent.speed)
 
     # Images.
 
@@ -167,7 +210,12 @@ class Bench:
         """The find of that key; `make` makes it where the store has none. A frozen find takes the place of every other."""
         if self.frozen is not None:
             return self.frozen
-        return FindStore(self.engine.store.folder).get(key, make)
+
+        def timed(checkpoint: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+            with self.spent.searching():
+                return make(checkpoint)
+
+        return FindStore(self.engine.store.folder).get(key, timed)
 
     def find_record(self, probe: Probe, side: Side, recipe: Recipe, dose: str, *, placebo: bool = False) -> FindRecord | None:
         """The record of what an attack found; None for a probe that searches nothing."""
