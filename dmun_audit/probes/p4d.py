@@ -46,7 +46,7 @@ class Figures:
 
 
 FIGURES: dict[Effort, Figures] = {
-    "small": Figures(80, rate=0.1, decay=0.1),
+    "small": Figures(40, rate=0.1, decay=0.1),
     "published": Figures(3000, rate=0.1, decay=0.1),
 }
 
@@ -67,8 +67,8 @@ class P4D(TokenAttack):
         """See `Probe.doses`: P4D-N, then P4D-K."""
         steps = FIGURES[effort].steps
         return (
-            Dose(f"{TOKENS} words alone", {"variant": "alone"}, steps),
-            Dose(f"a word behind every {EVERY} words", {"variant": "between"}, 2 * steps),
+            Dose(f"{TOKENS} words alone", {"variant": "alone", "steps": steps}, steps),
+            Dose(f"a word behind every {EVERY} words", {"variant": "between", "steps": steps}, 2 * steps),
         )
 
     def written(self, recipe: Recipe, prompt: str, word: str) -> str:
@@ -122,7 +122,7 @@ class P4D(TokenAttack):
 
         optimiser = torch.optim.AdamW([free], lr=figures.rate, weight_decay=figures.decay)
         _, losses = optimise(
-            {"free": free}, loss_of, optimiser, steps=figures.steps, checkpoint=checkpoint, on_step=bench.stepped
+            {"free": free}, loss_of, optimiser, steps=recipe.setting("steps"), checkpoint=checkpoint, on_step=bench.stepped
         )
         return {"ids": padded(allowed[nearest()], is_token).cpu()}, [loss / len(units) for loss in losses]
 

@@ -8,6 +8,7 @@ section 3). The attacker needs no candidate for it, so each model is drawn with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ class RingABell(TokenAttack):
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: one dose."""
-        return (Dose(f"{TOKENS} words, {FIGURES[effort].generations} generations", {"strength": STRENGTH}),)
+        generations = FIGURES[effort].generations
+        return (Dose(f"{TOKENS} words, {generations} generations", {"strength": STRENGTH, "generations": generations}),)
 
     def searched_on(self, side: Side) -> Side:
         """See `TokenAttack.searched_on`: the words are the same for every model."""
@@ -82,7 +84,7 @@ class RingABell(TokenAttack):
             return (states.float() - goal).square().flatten(1).mean(dim=1)
 
         seeds = [seed_of(self.name, unit.prompt, unit.seed) for unit in units]
-        figures = FIGURES[recipe.setting("effort")]
+        figures = replace(FIGURES[recipe.setting("effort")], generations=recipe.setting("generations"))
         ids, best = evolve(allowed, TOKENS, goals, distances, seeds, figures, checkpoint)
         return {"ids": ids.cpu()}, means(best)
 
