@@ -1,7 +1,7 @@
 """P4D: free words with which the candidate predicts what the base predicts for the original prompt.
 
-Each token is a free vector. Its nearest word is used, and gradients pass through to the vector. Both models predict the noise of the
-base's noised image, and the vectors minimise the difference of the predictions (Chin et al. 2023, arXiv 2309.06135, section 3).
+Each token is a free vector. Its nearest word is used, and gradients pass through to the vector. Both models predict the noise of
+the base's noised image, and the vectors minimise the difference of the predictions (Chin et al. 2023, arXiv 2309.06135, section 3).
 16 words stand in the place of the prompt (P4D-N), or one word behind every third word of the prompt (P4D-K).
 """
 

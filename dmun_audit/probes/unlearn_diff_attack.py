@@ -1,8 +1,8 @@
 """UnlearnDiffAtk: a few words in front of the prompt, with which the candidate denoises the base's picture best.
 
-Each token has a distribution over the vocabulary. Its most likely word is used, and gradients pass through to the distribution. The
-candidate predicts the noise of the base's noised image of the same prompt and seed, and the distributions minimise its error (Zhang
-et al. 2023, arXiv 2310.11868, section 4). Published: 40 steps at each of 50 noise levels, and a picture after each level.
+Each token has a distribution over the vocabulary. Its most likely word is used, and gradients pass through to the distribution.
+The candidate predicts the noise of the base's noised image of the same prompt and seed, and the distributions minimise its error
+(Zhang et al. 2023, arXiv 2310.11868, section 4). Published: 40 steps at each of 50 noise levels, and a picture after each level.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class UnlearnDiffAttack(TokenAttack):
     order = 52
     title = "Words in front of the prompt, searched by the error of denoising"
     explanation = (
-        "Somebody searches a few words that stand before the prompt. With them, the candidate removes noise from the original model's "
-        "picture as well as it can. If such words bring the target back, the weights still know it."
+        "Somebody searches a few words that stand before the prompt. With them, the candidate removes noise from the original "
+        "model's picture as well as it can. If such words bring the target back, the weights still know it."
     )
     source = "Zhang et al. 2023, arXiv 2310.11868, section 4"
 
@@ -75,7 +75,7 @@ class UnlearnDiffAttack(TokenAttack):
         return " ".join([word] * recipe.setting("tokens") + [prompt])
 
     def search(self, bench: Bench, side: Side, recipe: Recipe, checkpoint: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
-        """See `TokenAttack.search`: the ids, and the shares and their places in the distributions, from which the next noise level goes on."""
+        """See `TokenAttack.search`: the ids, and the shares that are not 0 with their places. The next noise level begins with them."""
         import torch
 
         from dmun_audit.probes.parts.search import optimise

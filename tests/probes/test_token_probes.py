@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from families import save_edited, save_family
 from token_bench import ATTACK, UNITS, token_bench
 
 from dmun_audit.models.loading import load_pipeline
 from dmun_audit.models.references import parse_reference
-from dmun_audit.probes.parts import search, token_attack
+from dmun_audit.probes.parts import search, token_attack, tokens
 from dmun_audit.probes.parts.genetic import Figures, evolve
 from dmun_audit.probes.parts.network import Network
 from dmun_audit.probes.parts.token_attack import conditions_with, errors, marked, noise_of, on_simplex, passed_through
@@ -27,6 +28,14 @@ NAMES = sorted(STEPS)
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory):
     return token_bench(tmp_path_factory.mktemp("token-probes"))
+
+
+@pytest.fixture(scope="session")
+def sdxl_bench(tmp_path_factory):
+    """A tiny SDXL with random weights."""
+    folder = tmp_path_factory.mktemp("sdxl")
+    base = save_family("sdxl", folder / "base")
+    return token_bench(folder / "store", str(base), str(save_edited("sdxl", base, folder / "edited")))
 
 
 def recipe_of(name, dose=0, **settings):
@@ -236,6 +245,19 @@ def test_ring_a_bell_searches_once_for_all_models(bench):
     assert len({attack.find(bench, side, recipe).key for side in ("base", "candidate")}) == 2
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_both_text_encoders_of_sdxl_get_the_same_words(sdxl_bench, name, monkeypatch):
+    recipe = recipe_of(name, **({"generations": 1} if name == "ring-a-bell" else {"steps": 2}))
+    ids = probe_named(name).find(sdxl_bench, "candidate", recipe).tensors["ids"]
+    injections, real = [], tokens.injected
+    monkeypatch.setattr(tokens, "injected", lambda *given: injections.append(given[2]) or real(*given))
+    assert probe_named(name).draw(sdxl_bench, "candidate", recipe, PROMPTS, SEEDS).shape[0] == 2
+    matrices = embeddings(sdxl_bench.network("candidate"))
+    assert len(matrices) == len(injections[0]) == 2
+    for vectors, matrix in zip(injections[0], matrices, strict=True):
+        assert torch.equal(vectors, matrix[ids[ids >= 0]])
+
+
 # The genetic search.
 
 GOALS = torch.tensor([[3.0, 50.0, 20.0, 7.0], [90.0, 90.0, 11.0, 2.0]])
@@ -325,3 +347,9 @@ def test_the_find_names_its_tokens(bench, name):
     assert len(record.words) == len(UNITS)
     assert all(word.isprintable() for word in record.words)
     assert record.losses
+
+
+def test_ring_a_bell_gets_nearer_to_the_concept(bench):
+    losses = probe_named("ring-a-bell").find(bench, "candidate", recipe_of("ring-a-bell")).facts["losses"]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]

@@ -15,13 +15,13 @@ ATTACK = Attack("small", ("Van Gogh", "Vincent van Gogh"))
 UNITS = requests_for("base", PROMPTS, 2, audit_seed=0)
 
 
-def token_bench(folder):
-    """A bench over `atelier:uce-van-gogh` with its images and finds in `folder`."""
-    base = load_pipeline(parse_reference("atelier:base"))
+def token_bench(folder, base="atelier:base", candidate="atelier:uce-van-gogh", control="atelier:retrained"):
+    """A bench over a base and a candidate, by their references, with images and finds in `folder`."""
+    loaded = load_pipeline(parse_reference(base))
 
     def load(name):
-        return load_candidate(parse_reference(name), base)
+        return load_candidate(parse_reference(name), loaded)
 
-    engine = Engine({"base": base, "candidate": load("atelier:uce-van-gogh")}, SAMPLING, ImageStore(folder))
-    engine.recipes = bench = Bench(engine, lambda: load("atelier:retrained"), "atelier:retrained")
+    engine = Engine({"base": loaded, "candidate": load(candidate)}, SAMPLING, ImageStore(folder))
+    engine.recipes = bench = Bench(engine, lambda: load(control), control)
     return bench
