@@ -1,7 +1,7 @@
 """P4D: free words with which the candidate predicts what the base predicts for the original prompt.
 
-Each token is a free vector. Its nearest word is used, and gradients pass through to the vector. Both models predict the noise of the
-base's noised image, and the vectors minimise the difference of the predictions (Chin et al. 2023, arXiv 2309.06135, section 3).
+Each token is a free vector. Its nearest word is used, and gradients pass through to the vector. Both models predict the noise of
+the base's noised image, and the vectors minimise the difference of the predictions (Chin et al. 2023, arXiv 2309.06135, section 3).
 16 words stand in the place of the prompt (P4D-N), or one word behind every third word of the prompt (P4D-K).
 """
 
@@ -46,7 +46,7 @@ class Figures:
 
 
 FIGURES: dict[Effort, Figures] = {
-    "small": Figures(80, rate=0.1, decay=0.1),
+    "small": Figures(40, rate=0.1, decay=0.1),
     "published": Figures(3000, rate=0.1, decay=0.1),
 }
 
@@ -71,8 +71,8 @@ class P4D(TokenAttack):
         """See `Probe.doses`: P4D-N, then P4D-K."""
         steps = FIGURES[effort].steps
         return (
-            Dose(f"{TOKENS} words alone", {"variant": "alone"}, steps),
-            Dose(f"a word behind every {EVERY} words", {"variant": "between"}, 2 * steps),
+            Dose(f"{TOKENS} words alone", {"variant": "alone", "steps": steps}, steps),
+            Dose(f"a word behind every {EVERY} words", {"variant": "between", "steps": steps}, 2 * steps),
         )
 
     def written(self, recipe: Recipe, prompt: str, word: str) -> str:
@@ -126,7 +126,7 @@ class P4D(TokenAttack):
 
         optimiser = torch.optim.AdamW([free], lr=figures.rate, weight_decay=figures.decay)
         _, losses = optimise(
-            {"free": free}, loss_of, optimiser, steps=figures.steps, checkpoint=checkpoint, on_step=bench.stepped
+            {"free": free}, loss_of, optimiser, steps=recipe.setting("steps"), checkpoint=checkpoint, on_step=bench.stepped
         )
         return {"ids": padded(allowed[nearest()], is_token).cpu()}, [loss / len(units) for loss in losses]
 

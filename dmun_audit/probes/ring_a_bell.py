@@ -1,13 +1,14 @@
 """Ring-A-Bell: words whose meaning, to the original text encoder, is the prompt plus the concept of the target.
 
 The concept is the mean difference between the embeddings of prompts with the target's name and without it. A genetic search finds
-words whose embedding is near that of the prompt without the name plus three times the concept (Tsai et al. 2023, arXiv 2310.10012,
-section 3). The attacker needs no candidate for it, so each model is drawn with the same words.
+words whose embedding is near that of the prompt without the name plus three times the concept (Tsai et al. 2023, arXiv
+2310.10012, section 3). The attacker needs no candidate for it, so each model is drawn with the same words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,8 @@ class RingABell(TokenAttack):
     order = 40
     title = "Words that mean the target to the original text encoder"
     explanation = (
-        "Somebody who has only the original text encoder computes what the target means to it, and searches words that mean the same. "
-        "The words stand in the place of the prompt, and no name is among them that was put there on purpose."
+        "Somebody has only the original text encoder. They compute what the target means to it, and search 16 words that mean the "
+        "same. The words stand in the place of the prompt."
     )
     source = "Tsai et al. 2023, arXiv 2310.10012, section 3"
 
@@ -52,7 +53,8 @@ class RingABell(TokenAttack):
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: one dose."""
-        return (Dose(f"{TOKENS} words, {FIGURES[effort].generations} generations", {"strength": STRENGTH}),)
+        generations = FIGURES[effort].generations
+        return (Dose(f"{TOKENS} words, {generations} generations", {"strength": STRENGTH, "generations": generations}),)
 
     def searched_on(self, side: Side) -> Side:
         """See `TokenAttack.searched_on`: the words are the same for every model."""
@@ -86,7 +88,7 @@ class RingABell(TokenAttack):
             return (states.float() - goal).square().flatten(1).mean(dim=1)
 
         seeds = [seed_of(self.name, unit.prompt, unit.seed) for unit in units]
-        figures = FIGURES[recipe.setting("effort")]
+        figures = replace(FIGURES[recipe.setting("effort")], generations=recipe.setting("generations"))
         ids, best = evolve(allowed, TOKENS, goals, distances, seeds, figures, checkpoint)
         return {"ids": ids.cpu()}, means(best)
 
@@ -95,7 +97,7 @@ PROBE = RingABell()
 
 
 def concept(network: Network, prompts: Sequence[str], names: Sequence[str]) -> torch.Tensor:
-    """The concept of a target: the mean difference between the embeddings of prompts with one of its names and without, (tokens, width)."""
+    """The concept of a target, (tokens, width): the mean difference between the embeddings of prompts with its names and without."""
     pairs = [(with_name(prompt, names, name), nameless(prompt, names)) for prompt in dict.fromkeys(prompts) for name in names]
     differences = (
         network.conditions([named for named, _ in pairs]).states - network.conditions([other for _, other in pairs]).states

@@ -1,8 +1,8 @@
 """UnlearnDiffAtk: a few words in front of the prompt, with which the candidate denoises the base's picture best.
 
-Each token has a distribution over the vocabulary. Its most likely word is used, and gradients pass through to the distribution. The
-candidate predicts the noise of the base's noised image of the same prompt and seed, and the distributions minimise its error (Zhang
-et al. 2023, arXiv 2310.11868, section 4). Published: 40 steps at each of 50 noise levels, and a picture after each level.
+Each token has a distribution over the vocabulary. Its most likely word is used, and gradients pass through to the distribution.
+The candidate predicts the noise of the base's noised image of the same prompt and seed, and the distributions minimise its error
+(Zhang et al. 2023, arXiv 2310.11868, section 4). Published: 40 steps at each of 50 noise levels, and a picture after each level.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class UnlearnDiffAttack(TokenAttack):
     order = 52
     title = "Words in front of the prompt, searched by the error of denoising"
     explanation = (
-        "Somebody searches a few words that stand before the prompt. With them, the candidate removes noise from the original model's "
-        "picture as well as it can. If such words bring the target back, the weights still know it."
+        "Somebody searches a few words that stand before the prompt. With them, the candidate removes noise from the original "
+        "model's picture as well as it can. If such words bring the target back, the weights still know it."
     )
     source = "Zhang et al. 2023, arXiv 2310.11868, section 4"
 
@@ -68,8 +68,9 @@ class UnlearnDiffAttack(TokenAttack):
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the noise levels, one after the other."""
         figures = FIGURES[effort]
+        settings = {"tokens": figures.tokens, "steps": figures.steps}
         return tuple(
-            Dose(f"noise level {time}", {"time": time, "tokens": figures.tokens}, figures.steps * (place + 1))
+            Dose(f"noise level {time}", settings | {"time": time}, figures.steps * (place + 1))
             for place, time in enumerate(figures.times)
         )
 
@@ -78,7 +79,7 @@ class UnlearnDiffAttack(TokenAttack):
         return " ".join([word] * recipe.setting("tokens") + [prompt])
 
     def search(self, bench: Bench, side: Side, recipe: Recipe, checkpoint: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
-        """See `TokenAttack.search`: the ids, and the distributions from which the next noise level goes on."""
+        """See `TokenAttack.search`: the ids, and the shares that are not 0 with their places. The next noise level begins with them."""
         import torch
 
         from dmun_audit.probes.parts.search import optimise
@@ -109,26 +110,29 @@ class UnlearnDiffAttack(TokenAttack):
             {"shares": shares},
             loss_of,
             optimiser,
-            steps=figures.steps,
+            steps=recipe.setting("steps"),
             checkpoint=checkpoint,
             on_step=bench.stepped,
             project=project,
         )
         ids = allowed.cpu()[found["shares"].argmax(dim=-1)]
-        return {"ids": ids, "shares": found["shares"].half()}, [loss / len(units) for loss in losses]
+        places = found["shares"].flatten().nonzero()[:, 0]  # most shares are 0
+        kept = {"places": places.int(), "shares": found["shares"].flatten()[places]}
+        return {"ids": ids, **kept}, [loss / len(units) for loss in losses]
 
     def _start(self, bench: Bench, side: Side, recipe: Recipe, words: int) -> torch.Tensor:
         """The distributions (units, tokens, words) with which a search begins: those of the level before, or random ones."""
         import torch
 
         times = FIGURES[recipe.setting("effort")].times
-        place = times.index(recipe.setting("time"))
+        place, shape = times.index(recipe.setting("time")), (recipe.setting("tokens"), words)
         if place:
             settings = dict(recipe.settings) | {"time": times[place - 1]}
             before = self.find(bench, side, replace(recipe, settings=tuple(settings.items())))
             assert before is not None
-            return on_simplex(before.tensors["shares"].float())
-        shape = (recipe.setting("tokens"), words)
+            shares = torch.zeros(len(recipe.units) * shape[0] * words)
+            shares[before.tensors["places"].long()] = before.tensors["shares"]
+            return shares.reshape(-1, *shape)
         generators = [torch.Generator().manual_seed(seed_of(self.name, unit.prompt, unit.seed)) for unit in recipe.units]
         draws = torch.stack([torch.rand(shape, generator=generator) for generator in generators])
         return draws / draws.sum(dim=-1, keepdim=True)

@@ -19,7 +19,7 @@ CHECKPOINT_EVERY = 25  # generations
 
 @dataclass(frozen=True)
 class Figures:
-    """How the search goes: `crossover` is the share of the population that has children, `mutation` the share of children that change."""
+    """How the search goes: `crossover` is the share of the population that has children, `mutation` that of children that change."""
 
     generations: int
     population: int
@@ -70,7 +70,7 @@ def evolve(
 def _children(
     population: torch.Tensor, far: torch.Tensor, allowed: torch.Tensor, figures: Figures, generator: torch.Generator
 ) -> torch.Tensor:
-    """Each of the nearest sequences is cut and crossed with another one of them; some children get a random token at one place."""
+    """Each of the nearest sequences is cut and crossed with another one of them. Some children get a random token at one place."""
     import torch
 
     count, tokens = round(figures.crossover * len(population)), population.shape[1]

@@ -119,7 +119,7 @@ def marked(network: Network, place: Placeholder, texts: Sequence[str]) -> Marked
 
 
 def conditions_with(network: Network, texts: Marked, vectors: Sequence[torch.Tensor]) -> Conditions:
-    """The conditions of marked texts with vectors (tokens of all texts, width) in the places, one tensor for each text encoder."""
+    """The conditions of marked texts with vectors in the places: (tokens of all texts, width) for each text encoder."""
     from dmun_audit.probes.parts.tokens import injected
 
     with injected(network, texts.place, vectors):
@@ -168,7 +168,7 @@ def padded(ids: torch.Tensor, is_token: torch.Tensor) -> torch.Tensor:
 
 
 def text_of(network: Network, ids: torch.Tensor) -> str:
-    """The words of token ids (tokens,) with spaces between them. A character that cannot be printed is shown as one that is missing."""
+    """The words of token ids (tokens,) with spaces between them. A character that cannot be printed is shown as a missing one."""
     from dmun_audit.probes.parts.tokens import words_of
 
     words = " ".join(words_of(network, ids[ids >= 0]))
