@@ -44,9 +44,9 @@ class ImageToImage(Probe):
         network = bench.network(side)
         predictor = network.guided(shown_prompts(recipe, prompts), bench.guidance)
         pictures = network.encode(bench.base_images_of(prompts, seeds))
-        noise = network.noise([seed_of(seed, self.name) for seed in seeds])
         start = bench.steps - bench.steps * recipe.setting("strength") // 100
-        return network.decode(redrawn(bench, side, predictor, pictures, noise, start))
+        own = [seed_of(seed, self.name) for seed in seeds]
+        return network.decode(redrawn(bench, side, predictor, pictures, own, start))
 
 
 PROBE = ImageToImage()

@@ -10,7 +10,7 @@ hole still shows any model how to go on: the control counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.plan.case import Recipe, Side
@@ -42,19 +42,19 @@ class Inpainting(Probe):
 
     def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """See `Probe.draw`. The noise is not that from which the base drew the picture."""
-        from dmun_audit.probes.parts.drawing import noised_for, redrawn
+        from dmun_audit.probes.parts.drawing import redrawn
 
         network = bench.network(side)
         predictor = network.guided(shown_prompts(recipe, prompts), bench.guidance)
         pictures = network.encode(bench.base_images_of(prompts, seeds))
-        noise = network.noise([seed_of(seed, self.name) for seed in seeds])
+        own = [seed_of(seed, self.name) for seed in seeds]
         edges = edges_of(pictures.shape[-2:], recipe.setting("share") / 100)
         hole = inside(pictures, edges)
 
-        def around(scheduler: Any, place: int, latents: torch.Tensor) -> torch.Tensor:
-            return latents.where(hole, noised_for(scheduler, pictures, noise, bench.steps, place + 1))
+        def around(place: int, latents: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+            return latents.where(hole, given)
 
-        drawn = network.decode(redrawn(bench, side, predictor, pictures, noise, after=around))
+        drawn = network.decode(redrawn(bench, side, predictor, pictures, own, after=around))
         return enlarged(drawn, edges, pictures.shape[-2:])
 
 

@@ -42,8 +42,8 @@ class InvertedLatents(Probe):
     attacks_together = True
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
-        """See `Probe.doses`."""
-        with_prompt, without = Dose("with the prompt", {"prompt": True}), Dose("without a prompt", {"prompt": False})
+        """See `Probe.doses`: what the candidate is given besides the latents."""
+        with_prompt, without = Dose("the prompt", {"prompt": True}), Dose("no prompt", {"prompt": False})
         return (with_prompt,) if effort == "small" else (with_prompt, without)
 
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind:

@@ -68,14 +68,14 @@ def noisy(
     """Denoise latents with DDIM and η. The fresh noise of each image comes from its seed."""
     import torch
 
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    from dmun_audit.probes.parts.network import generators
+
+    sources = generators(seeds)
     scheduler.set_timesteps(steps, device=latents.device)
     with torch.no_grad():
         for time in scheduler.timesteps:
-            predicted = predictor(latents, time)
-            latents = scheduler.step(
-                predicted, time, latents, eta=min(eta, most(scheduler, int(time))), generator=generators, return_dict=False
-            )[0]
+            predicted, share = predictor(latents, time), min(eta, most(scheduler, int(time)))
+            latents = scheduler.step(predicted, time, latents, eta=share, generator=sources, return_dict=False)[0]
     return latents
 
 

@@ -11,7 +11,7 @@ from drawing_bench import PROMPTS, SEEDS, attack, distance, open_bench, requests
 from dmun_audit.plan.case import ImageRequest, Recipe
 from dmun_audit.probes import image_to_image, inpainting, inverted_latents, latent_guidance, noise
 from dmun_audit.probes.parts.classifier import NoisyClassifier, pull, pulled, restored
-from dmun_audit.probes.parts.drawing import ddim, noised_for
+from dmun_audit.probes.parts.drawing import ddim, drawn, noised_for
 from dmun_audit.probes.parts.network import Network, denoise
 from dmun_audit.probes.probe import Dose
 
@@ -58,6 +58,23 @@ def test_doses_and_placebo_differ(bench, probe):
     images = [probe.draw(bench, "candidate", recipe, PROMPTS[:2], SEEDS[:2]) for recipe in recipes]
     for place, one in enumerate(images):
         assert all(distance(one, other) > 0.5 for other in images[:place])
+
+
+def test_fresh_noise_of_a_scheduler_belongs_to_the_image(bench, monkeypatch):
+    from diffusers import EulerAncestralDiscreteScheduler
+
+    own = bench.scheduler("candidate").config
+    monkeypatch.setattr(bench, "scheduler", lambda side: EulerAncestralDiscreteScheduler.from_config(own))
+    recipe = recipe_of(image_to_image.PROBE)
+    together = image_to_image.PROBE.draw(bench, "candidate", recipe, PROMPTS[:2], SEEDS[:2])
+    alone = image_to_image.PROBE.draw(bench, "candidate", recipe, PROMPTS[1:2], SEEDS[1:2])
+    assert np.abs(together[1].astype(int) - alone[0].astype(int)).max() <= ROUNDING
+
+
+def test_drawing_is_the_pipelines_drawing(bench):
+    ours = drawn(bench, "candidate", bench.network("candidate").guided(PROMPTS, bench.guidance), SEEDS)
+    theirs = bench.plain_sampler("candidate").sample(PROMPTS, SEEDS)
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= ROUNDING
 
 
 # Noise.

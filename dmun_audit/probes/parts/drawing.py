@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dmun_audit.plan.case import Side
-from dmun_audit.probes.parts.network import Predictor, denoise
+from dmun_audit.probes.parts.network import Predictor, denoise, generators
 from dmun_audit.render.schedulers import replacement
 
 if TYPE_CHECKING:
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 
 def drawn(bench: Bench, side: Side, predictor: Predictor, seeds: Sequence[int]) -> np.ndarray:
     """One image of each seed (n, height, width, 3) uint8, as the side's pipeline would draw it with these predictions."""
-    network, scheduler = bench.network(side), bench.scheduler(side)
-    latents = network.noise(seeds) * scheduler.init_noise_sigma
-    return network.decode(denoise(lambda place: predictor, scheduler, latents, bench.steps))
+    network, scheduler, sources = bench.network(side), bench.scheduler(side), generators(seeds)
+    latents = network.noise_from(sources) * scheduler.init_noise_sigma
+    return network.decode(denoise(lambda place: predictor, scheduler, latents, bench.steps, **fresh(scheduler, sources)))
+
+
+def fresh(scheduler: Any, sources: list[torch.Generator]) -> dict[str, Any]:
+    """The argument of a scheduler's step with which its fresh noise comes from `sources`, one for each image; none where it takes none."""
+    return {"generator": sources} if "generator" in inspect.signature(scheduler.step).parameters else {}
 
 
 def ddim(bench: Bench, side: Side, **further: Any) -> Any:
@@ -46,13 +52,22 @@ def redrawn(
     side: Side,
     predictor: Predictor,
     latents: torch.Tensor,
-    noise: torch.Tensor,
+    seeds: Sequence[int],
     start: int = 0,
-    after: Callable[[Any, int, torch.Tensor], torch.Tensor] = lambda scheduler, place, latents: latents,
+    after: Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Latents that are drawn again from step `start` on, with `noise` in front. `after` also gets the scheduler."""
-    scheduler = bench.scheduler(side)
-    noised = noised_for(scheduler, latents, noise, bench.steps, start)
-    return denoise(
-        lambda place: predictor, scheduler, noised, bench.steps, start, lambda place, latents: after(scheduler, place, latents)
-    )
+    """Clean latents, drawn again from step `start` on, under noise of their seeds.
+
+    `after` gets a step, the latents after it, and the given latents with the noise that belongs there. It may change the latents.
+    """
+    network, scheduler, sources = bench.network(side), bench.scheduler(side), generators(seeds)
+    noise = network.noise_from(sources)
+
+    def given(place: int) -> torch.Tensor:
+        return noised_for(scheduler, latents, noise, bench.steps, place)
+
+    def changed(place: int, drawn: torch.Tensor) -> torch.Tensor:
+        return after(place, drawn, given(place + 1)) if after else drawn
+
+    further = fresh(scheduler, sources)
+    return denoise(lambda place: predictor, scheduler, given(start), bench.steps, start, changed, **further)

@@ -37,6 +37,11 @@ class Conditions:
         return Conditions(self.states[chosen], {name: value[chosen] for name, value in self.further.items()})
 
 
+def generators(seeds: Sequence[int]) -> list[torch.Generator]:
+    """One generator of the CPU for each seed: a batch needs one for each image, so that an image does not depend on its batch."""
+    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
 class Network:
     """One loaded model. `size` is (height, width) of its images in pixels."""
 
@@ -115,12 +120,13 @@ class Network:
 
     def noise(self, seeds: Sequence[int]) -> torch.Tensor:
         """Standard normal latents (n, channels, height, width), one for each seed, as the pipeline draws them."""
-        return torch.cat([self._noise(torch.Generator("cpu").manual_seed(seed)) for seed in seeds]).to(self.device)
+        return self.noise_from(generators(seeds))
 
-    def _noise(self, generator: torch.Generator) -> torch.Tensor:
+    def noise_from(self, sources: Sequence[torch.Generator]) -> torch.Tensor:
+        """Standard normal latents (n, channels, height, width), one from each generator of the CPU."""
         scale = self.pipeline.vae_scale_factor
         shape = (1, self.pipeline.unet.config.in_channels, self.size[0] // scale, self.size[1] // scale)
-        return torch.randn(shape, generator=generator, dtype=self.dtype)
+        return torch.cat([torch.randn(shape, generator=source, dtype=self.dtype) for source in sources]).to(self.device)
 
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> torch.Tensor:
