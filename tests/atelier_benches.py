@@ -44,7 +44,11 @@ def bench_over(folder, models, steps=2, **more):
 def attack(images=4):
     """An attack that learns from a few base images."""
     return Attack(
-        "small", (NAME,), requests_for("base", PROMPTS, images, 0, first=9), requests_for("base", PLAIN, images, 0, first=9)
+        "small",
+        (NAME,),
+        "style",
+        requests_for("base", PROMPTS, images, 0, first=9),
+        requests_for("base", PLAIN, images, 0, first=9),
     )
 
 

@@ -387,6 +387,7 @@ def attack_of(probe: Probe, plan: Plan) -> Attack:
     return Attack(
         effort,
         (target.name, *target.aliases),
+        target.kind,
         tuple(_direct(plan, count)[units:]) if count else (),
         requests_for("base", far, len(far), plan.audit_seed) if far else (),
     )

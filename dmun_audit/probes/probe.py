@@ -54,12 +54,14 @@ class Attack:
     Attributes:
         effort: How much the probe tries.
         names: The names of the target.
+        kind: What the target is, such as "style" or "object".
         examples: Base images that show the target, for probes that learn from them.
         unrelated: Base images of plain prompts far from the target, for probes that learn from them.
     """
 
     effort: Effort
     names: tuple[str, ...]
+    kind: str = ""
     examples: tuple[ImageRequest, ...] = ()
     unrelated: tuple[ImageRequest, ...] = ()
 

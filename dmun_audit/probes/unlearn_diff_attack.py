@@ -7,12 +7,13 @@ The candidate predicts the noise of the base's noised image of the same prompt a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmun_audit._util.hashing import seed_of
-from dmun_audit.plan.case import Recipe, Side
+from dmun_audit.plan.case import ImageRequest, Recipe, Side
 from dmun_audit.probes.parts.token_attack import (
     TokenAttack,
     allowed_ids,
@@ -24,7 +25,7 @@ from dmun_audit.probes.parts.token_attack import (
     passed_through,
     readable,
 )
-from dmun_audit.probes.probe import Dose, Effort
+from dmun_audit.probes.probe import Attack, Dose, Effort
 
 if TYPE_CHECKING:
     import torch
@@ -40,13 +41,16 @@ class Figures:
     steps: int
     rate: float
     decay: float
-    tokens: int
 
 
 FIGURES: dict[Effort, Figures] = {
-    "small": Figures((100, 300, 500, 700, 900), 25, rate=5e-2, decay=0.1, tokens=5),
-    "published": Figures(tuple(range(10, 1000, 20)), 40, rate=1e-2, decay=0.1, tokens=5),
+    "small": Figures((100, 300, 500, 700, 900), 25, rate=5e-2, decay=0.1),
+    "published": Figures(tuple(range(10, 1000, 20)), 40, rate=1e-2, decay=0.1),
 }
+
+
+SHORT = frozenset({"style", "object"})
+"""Kinds of targets for which fewer tokens are searched."""
 
 
 class UnlearnDiffAttack(TokenAttack):
@@ -68,11 +72,16 @@ class UnlearnDiffAttack(TokenAttack):
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the noise levels, one after the other."""
         figures = FIGURES[effort]
-        settings = {"tokens": figures.tokens, "steps": figures.steps}
+        settings = {"steps": figures.steps}
         return tuple(
             Dose(f"noise level {time}", settings | {"time": time}, figures.steps * (place + 1))
             for place, time in enumerate(figures.times)
         )
+
+    def recipe(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> Recipe:
+        """See `Probe.recipe`: three tokens for styles and objects, five for all else."""
+        tokens = 3 if attack.kind in SHORT else 5
+        return super().recipe(attack, replace(dose, settings={**dose.settings, "tokens": tokens}), row)
 
     def written(self, recipe: Recipe, prompt: str, word: str) -> str:
         """See `TokenAttack.written`: the tokens stand before the prompt."""

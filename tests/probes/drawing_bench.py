@@ -40,7 +40,7 @@ def attack(examples=()):
     """An attack at the small setting."""
     from dmun_audit.probes.probe import Attack
 
-    return Attack("small", NAMES, tuple(examples))
+    return Attack("small", NAMES, "style", tuple(examples))
 
 
 def distance(one, other):

@@ -11,7 +11,7 @@ from dmun_audit.store.images import ImageStore
 
 SAMPLING = Sampling(steps=4, guidance=3.0, batch=4, threads=1, dtype="float32")
 PROMPTS = ("a painting of a house by Vincent van Gogh", "a boat by Van Gogh")
-ATTACK = Attack("small", ("Van Gogh", "Vincent van Gogh"))
+ATTACK = Attack("small", ("Van Gogh", "Vincent van Gogh"), "style")
 UNITS = requests_for("base", PROMPTS, 2, audit_seed=0)
 
 
