@@ -1,4 +1,4 @@
-"""Latent guidance: the gradient of a small classifier leads the candidate to the target while it draws (arXiv 2505.17013, classifier guidance).
+"""Latent guidance: the gradient of a small classifier leads the candidate to the target while it draws (arXiv 2505.17013).
 
 The classifier sees noised latents. It learns to tell base images of the target from base images with the same prompts and seeds, where
 a made-up name stands in the place of the target's. The candidate gets the plain prompts. A strong gradient paints something like the
@@ -39,7 +39,7 @@ FIGURES: dict[Effort, Figures] = {
     "published": Figures(3000, 200, 32, 1e-3, (5.0, 10.0, 20.0, 50.0)),
 }
 DECAY = 1e-2
-NOISINESS = 3  # the noisy levels are trained more often, as there; 1 would train all alike
+NOISINESS = 3  # the noisy levels are trained more often, as in the paper's code; 1 would train all alike
 
 
 class LatentGuidance(Probe):

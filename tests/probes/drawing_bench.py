@@ -11,8 +11,8 @@ SEEDS = (11, 12, 13)
 NAMES = ("Van Gogh", "Vincent van Gogh")
 
 
-def open_bench(folder, steps=5, batch=3, model="uce-van-gogh"):
-    """A bench over a store in `folder`."""
+def open_bench(folder, steps=5, batch=3, base="atelier:base", candidate="atelier:uce-van-gogh"):
+    """A bench over a store in `folder`. Without a candidate, the base is its own."""
     from dmun_audit.models.loading import load_candidate, load_pipeline
     from dmun_audit.models.references import parse_reference
     from dmun_audit.policy import load_policy
@@ -20,11 +20,10 @@ def open_bench(folder, steps=5, batch=3, model="uce-van-gogh"):
     from dmun_audit.render.engine import Engine
     from dmun_audit.store.images import ImageStore
 
-    base = load_pipeline(parse_reference("atelier:base"))
+    loaded = load_pipeline(parse_reference(base))
+    edited = load_candidate(parse_reference(candidate), loaded) if candidate else loaded
     sampling = replace(load_policy("standard").sampling, steps=steps, batch=batch)
-    engine = Engine(
-        {"base": base, "candidate": load_candidate(parse_reference(f"atelier:{model}"), base)}, sampling, ImageStore(folder)
-    )
+    engine = Engine({"base": loaded, "candidate": edited}, sampling, ImageStore(folder))
     engine.recipes = bench = Bench(engine)
     return bench
 

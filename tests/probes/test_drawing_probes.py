@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import families
 import numpy as np
 import pytest
 import torch
@@ -75,6 +76,19 @@ def test_drawing_is_the_pipelines_drawing(bench):
     ours = drawn(bench, "candidate", bench.network("candidate").guided(PROMPTS, bench.guidance), SEEDS)
     theirs = bench.plain_sampler("candidate").sample(PROMPTS, SEEDS)
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= ROUNDING
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_probes_draw_with_every_family_and_its_scheduler(family, tmp_path, quick_training):
+    families.save_family(family, tmp_path / "model")
+    bench = open_bench(tmp_path / "store", 4, base=str(tmp_path / "model"), candidate=None)
+    for probe in (*PROBES, latent_guidance.PROBE):
+        recipe = probe.recipe(attack(requests()), probe.doses("small")[-1], requests())
+        together = probe.draw(bench, "candidate", recipe, PROMPTS, SEEDS)
+        alone = probe.draw(bench, "candidate", recipe, PROMPTS[2:], SEEDS[2:])
+        assert together.shape == (3, *bench.engine.size, 3)
+        assert together.std() > 1
+        assert np.abs(together[2].astype(int) - alone[0].astype(int)).max() <= ROUNDING
 
 
 # Noise.
