@@ -166,6 +166,9 @@ class Probe(ABC):
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind | None:
         """What the attack of a recipe found on one model; None for a probe that searches nothing. See `Bench.find`.
 
+        A find can be tried on a later candidate (`claim_groups.regressions`): `draw` then gets the recipe's settings, names and units,
+        without its examples, and `Bench.find` gives the frozen find whatever its key. So `draw` must ask for one find alone.
+
         Its facts hold `kind`, one of tokens, embedding, latents, adapter and classifier. They may hold `words`, its tokens as text,
         and `losses`, the loss of the attack at regular steps, the first and the last included.
         """

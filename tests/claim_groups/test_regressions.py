@@ -14,7 +14,7 @@ from dmun_audit.claim_groups.probes import attack_of, units_of
 from dmun_audit.claim_groups.regressions import GROUP
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.options import Options
-from dmun_audit.config.regressions import find_regressions, keep_regressions
+from dmun_audit.config.regressions import find_regressions, keep_regressions, refuse_runs_of_no_target
 from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.checksums import write_checksums
@@ -193,3 +193,34 @@ def test_foreign_runs_are_refused(folder, run, tmp_path):
         find_regressions([str(tmp_path / "none")], given, base)
     with pytest.raises(UsageError, match="--regress is empty"):
         resolved(folder, "next", regress=("",))
+
+
+def test_in_a_session_of_several_targets_a_run_goes_to_its_own(folder, run, tmp_path):
+    config = resolved(folder, "next", regress=(str(run),))
+    base = config.source_digests["base"]
+    other = config.dossier.model_copy(
+        update={"target": config.dossier.target.model_copy(update={"name": "Monet", "aliases": ()})}
+    )
+    assert find_regressions([str(run)], other, base, among_others=True) == ()
+    assert find_regressions([str(run)], config.dossier, base, among_others=True) == config.regressions
+    refuse_runs_of_no_target([str(run)], [other, config.dossier])
+    with pytest.raises(UsageError, match="which is none of the targets"):
+        refuse_runs_of_no_target([str(run)], [other])
+
+
+def test_finds_for_single_rows_keep_their_units_together(folder, run):
+    config = resolved(folder, "next", regress=(str(run),))
+    (regression,) = config.regressions
+    (find,) = regression.finds
+    rows = regression.model_copy(
+        update={
+            "finds": tuple(find.model_copy(update={"together": True, "units": find.units[start : start + 2]}) for start in (0, 2))
+        }
+    ).requests()
+    assert [len(row) for row in rows] == [2, 2]
+    for row in rows:
+        assert {request.side for request in row} == {"candidate"}
+        assert [(unit.prompt, unit.seed) for unit in row[0].recipe.units] == [(each.prompt, each.seed) for each in row]
+    alone = regression.requests()[0][0].recipe
+    assert alone.units == ()
+    assert alone.examples == ()
