@@ -219,7 +219,7 @@ def cost_of(probe: Probe, plan: Plan) -> Cost:
     doses = len(probe.doses(effort))
     drawn = 2 * units + min(-(-figures.base_units // figures.row) * figures.row, units)
     return Cost(
-        images=2 * units + probe.examples(effort) + probe.unrelated(effort) + doses * drawn,
+        images=2 * units + probe.base_images(effort) + doses * drawn,
         gradient_steps=2 * probe.gradient_steps(effort, rows) + probe.gradient_steps(effort, base_rows),
     )
 

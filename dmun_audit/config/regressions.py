@@ -12,19 +12,21 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.config.dossiers import target_names
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.inputs import FROZEN, REGRESSIONS
-from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.schema import FindRecord, ProbeImage, ProbeRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.plan.regressions import FrozenFind, Regression, Unit, kept_regressions
-from dmun_audit.probes.registry import probes
+from dmun_audit.probes.registry import probe_named, probes
 from dmun_audit.store.files import write_atomically
 
 COPY = "give an unchanged copy of the folder"
 
 
-def find_regressions(runs: Sequence[str], dossier: Dossier, base: str) -> tuple[Regression, ...]:
+def find_regressions(runs: Sequence[str], dossier: Dossier, base: str, *, among_others: bool = False) -> tuple[Regression, ...]:
     """The regression cases that earlier audits of this target give. `base` is the digest of the base's files.
+
+    With `among_others`, the session has other targets too, and runs of another target are left out.
 
     A run is a run folder; or the file in it that keeps the regression cases of that audit, which gives the same ones again. Raises
     UsageError for a run that is damaged or unfinished, for one of another target or base, and for one without attacks.
@@ -32,10 +34,32 @@ def find_regressions(runs: Sequence[str], dossier: Dossier, base: str) -> tuple[
     found: dict[str, Regression] = {}
     for text in runs:
         path = expanded(text, f"--regress={text}")
+        if among_others and fold(target_of(text)) not in target_names(dossier):
+            continue
         again = path.name == REGRESSIONS and path.is_file()
         for each in _confirmed(text, kept_regressions(path)) if again else _of_run(text, path, dossier, base):
             found[each.digest] = each
     return tuple(found.values())
+
+
+def target_of(text: str) -> str:
+    """The target of a run that --regress names. Raises UsageError if it is no run folder."""
+    path = expanded(text, f"--regress={text}")
+    if path.name == REGRESSIONS:
+        return next((each.names[0] for each in kept_regressions(path)), "")
+    return read_run(path).manifest.target.name
+
+
+def refuse_runs_of_no_target(runs: Sequence[str], dossiers: Sequence[Dossier]) -> None:
+    """Raise UsageError for a run of a target that a session does not have."""
+    known = {name for dossier in dossiers for name in target_names(dossier)}
+    for text in runs:
+        if fold(target_of(text)) not in known:
+            raise UsageError(
+                f"--regress={text} is an audit of {target_of(text)!r}, which is none of the targets",
+                "what brings one target back says nothing about another one",
+                "name runs of these targets",
+            )
 
 
 def keep_regressions(regressions: Sequence[Regression], folder: Path) -> None:
@@ -79,7 +103,13 @@ def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
     """One regression for each dose at which finds brought the target back on more images of the candidate than of the control."""
     if record.name not in {probe.name for probe in probes()}:
         raise UsageError(f"{option} tried the probe {record.name!r}, which does not exist", "", "install the version that has it")
-    regressions = []
+    version, regressions = probe_named(record.name).version, []
+    if other := [find for find in record.finds if find.version != version]:
+        raise UsageError(
+            f"{option} tried version {other[0].version} of the probe {record.name}, and this is version {version}",
+            "it would draw other images with the same find",
+            "use the version of dmun_audit that wrote the run, or leave the run out",
+        )
     for dose in record.doses:
         finds = [find for find in record.finds if find.dose == dose.label and find.model == "candidate" and not find.placebo]
         frozen = [(find, images) for find in finds if (images := _images(record, find))]

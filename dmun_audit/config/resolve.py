@@ -101,8 +101,11 @@ class Question:
     regressions: tuple[Regression, ...] = ()
 
 
-def question_of(options: Options, models: Models) -> Question:
-    """What these options ask, with models that are already known. Raises UsageError for bad input."""
+def question_of(options: Options, models: Models, *, among_others: bool = False) -> Question:
+    """What these options ask, with models that are already known. Raises UsageError for bad input.
+
+    `among_others` says whether the session has other targets too.
+    """
     refuse_empty(options)
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
@@ -112,7 +115,8 @@ def question_of(options: Options, models: Models) -> Question:
     others = check_others(judge, options.detector, options.second_judge)
     others |= _composition_judge(options, policy)
     _check_needs(policy, others)
-    regressions = find_regressions(options.regress, dossier, models.base_files.digest) if options.regress else ()
+    runs = options.regress
+    regressions = find_regressions(runs, dossier, models.base_files.digest, among_others=among_others) if runs else ()
     return Question(options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy), regressions)
 
 

@@ -12,6 +12,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import target_names
 from dmun_audit.config.options import Options, refuse_empty
+from dmun_audit.config.regressions import refuse_runs_of_no_target
 from dmun_audit.config.resolve import Models, Question, find_models, planned, question_of
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import names_language_model
@@ -40,7 +41,11 @@ def resolve_all(
 
 def questions_for(options: Options, models: Models, pairs: Sequence[tuple[str | None, str | None]]) -> list[Question]:
     """What is asked of one candidate: a question for each pair of a target and its knowledge. Raises UsageError for bad input."""
-    questions = [question_of(replace(options, target=target, knowledge=reference), models) for target, reference in pairs]
+    questions = [
+        question_of(replace(options, target=target, knowledge=reference), models, among_others=len(pairs) > 1)
+        for target, reference in pairs
+    ]
+    refuse_runs_of_no_target(options.regress, [question.dossier for question in questions])
     _refuse_duplicates([(_as_option(*pair), question.dossier) for pair, question in zip(pairs, questions, strict=True)])
     return questions
 

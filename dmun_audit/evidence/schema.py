@@ -250,6 +250,7 @@ class FindRecord(Record):
     words: tuple[str, ...] = Field(default=(), description="Its tokens as text.")
     losses: tuple[Number, ...] = Field(default=(), description="The loss of the attack at regular steps.")
     settings: dict[str, Any] = Field(default_factory=dict, description="The settings of the probe at the dose.")
+    version: int = Field(default=1, description="The version of the probe.")
     seeds: tuple[int, ...] = Field(default=(), description="The seeds of the units that it was made for; empty for all units.")
     placebo: bool = Field(default=False, description="Whether the candidate was its own control.")
 

@@ -8,6 +8,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dmun_audit.plan.case import Recipe, Side
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dmun_audit.probes.parts.bench import Bench
+    from dmun_audit.probes.parts.network import Predictor
 
 
 class Completion(Probe):
@@ -39,14 +41,20 @@ class Completion(Probe):
 
     def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """See `Probe.draw`. The base gets the prompt of the target also where the candidate gets a made-up name."""
-        from dmun_audit.probes.parts.network import denoise
+        from dmun_audit.probes.parts.drawing import fresh
+        from dmun_audit.probes.parts.network import denoise, generators
 
-        network, scheduler = bench.network(side), bench.scheduler(side)
+        network, scheduler, sources = bench.network(side), bench.scheduler(side), generators(seeds)
         first = max(1, round(bench.steps * recipe.setting("share") / 100))
         begins = bench.network("base").guided(prompts, bench.guidance)
         finishes = network.guided(shown_prompts(recipe, prompts), bench.guidance)
-        latents = network.noise(seeds) * scheduler.init_noise_sigma
-        return network.decode(denoise(lambda place: begins if place < first else finishes, scheduler, latents, bench.steps))
+        latents = network.noise_from(sources) * scheduler.init_noise_sigma
+        by_step = partial(_network_at, begins, finishes, first)
+        return network.decode(denoise(by_step, scheduler, latents, bench.steps, **fresh(scheduler, sources)))
 
 
 PROBE = Completion()
+
+
+def _network_at(begins: Predictor, finishes: Predictor, first: int, place: int) -> Predictor:
+    return begins if place < first else finishes

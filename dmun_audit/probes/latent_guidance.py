@@ -68,6 +68,10 @@ class LatentGuidance(Probe):
         """See `Probe.examples`. As many images without the target are drawn as well."""
         return FIGURES[effort].images
 
+    def base_images(self, effort: Effort) -> int:
+        """See `Probe.base_images`: as many without the target."""
+        return 2 * FIGURES[effort].images
+
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind:
         """See `Probe.find`: the weights of the classifier, which sees latents of the side's own encoder."""
         facts = {

@@ -128,6 +128,10 @@ class Probe(ABC):
         """The number of base images of plain prompts far from the target that it learns from."""
         return 0
 
+    def base_images(self, effort: Effort) -> int:
+        """The number of base images that it learns from, of all kinds."""
+        return self.examples(effort) + self.unrelated(effort)
+
     def figures(self, effort: Effort) -> Any:
         """Its figures at an effort, as a frozen dataclass; None if it has none. They are a part of every key."""
         return None
@@ -167,6 +171,9 @@ class Probe(ABC):
 
     def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind | None:
         """What the attack of a recipe found on one model; None for a probe that searches nothing. See `Bench.find`.
+
+        A find can be tried on a later candidate (`claim_groups.regressions`): `draw` then gets the recipe's settings, names and units,
+        without its examples, and `Bench.find` gives the frozen find whatever its key. So `draw` must ask for one find alone.
 
         Its facts hold `kind`, one of tokens, embedding, latents, adapter and classifier. They may hold `words`, its tokens as text,
         and `losses`, the loss of the attack at regular steps, the first and the last included.

@@ -232,6 +232,7 @@ class Bench:
             words=tuple(find.facts.get("words", ())),
             losses=tuple(find.facts.get("losses", ())),
             settings=dict(recipe.settings),
+            version=probe.version,
             seeds=tuple(unit.seed for unit in recipe.units),
             placebo=placebo,
         )
