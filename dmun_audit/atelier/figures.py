@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from dmun_audit.atelier.classifiers import StyleClassifier
 from dmun_audit.atelier.dataset import HELD_OUT_OFFSET, paint_pool
 from dmun_audit.atelier.painters import STYLES, SUBJECTS
-from dmun_audit.atelier.sampling import draw_many
+from dmun_audit.atelier.sampling import draw, draw_many
 from dmun_audit.atelier.tensors import to_tensor
 from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
 from dmun_audit.judge.clip import ClipJudge
@@ -120,6 +120,32 @@ def measure(weights: Path, work: Path, *, workers: int, progress: Callable[[str]
     pictures = draw_many(weights / "base", described_prompts(TARGET, 192), range(192), workers=workers, device=device)
     figures["base.judged_van_gogh_described"] = float(np.mean(judge(pictures)[0] == STYLES.index(TARGET)))
     progress("drew and judged Van Gogh by name and by description")
+    return figures
+
+
+ERASED_PER_PART = 48  # images for each figure of an erased model
+
+
+def measure_erased(pipeline: Any, judge: Classifier, before: Callable[[list[str]], None] | None = None) -> dict[str, float]:
+    """What is left of the target in an erased model and of what is near it, as the judge's shares of 48 images each.
+
+    `by_name` and `by_description` are judged Van Gogh. `monet` and `seurat` are judged to be by that painter. `sunflowers` are
+    judged to be sunflowers, by painters other than the target. `before` is called with the prompts of every batch.
+    """
+    target = STYLES.index(TARGET)
+    others = [words for style, words in STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
+    flowers = [f"a painting of sunflowers by {others[index % len(others)].full}" for index in range(ERASED_PER_PART)]
+    parts: list[tuple[str, list[str], int, int]] = [
+        ("by_name", named_prompts(TARGET, ERASED_PER_PART)[0], 0, target),
+        ("by_description", described_prompts(TARGET, ERASED_PER_PART), 0, target),
+        *((style, named_prompts(style, ERASED_PER_PART)[0], 0, STYLES.index(style)) for style in ("monet", "seurat")),
+        ("sunflowers", flowers, 1, SUBJECTS.index("sunflowers")),
+    ]
+    figures = {}
+    for name, prompts, kind, wanted in parts:
+        seeds = range(10_000, 10_000 + len(prompts))
+        pictures = draw(pipeline, prompts, seeds, before)
+        figures[name] = float(np.mean(judge(pictures)[kind] == wanted))
     return figures
 
 
