@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from dmun_audit.atelier import erasers
-from dmun_audit.atelier.erasers import Pictures, Progress, Weights
+from dmun_audit.atelier.erasers import Pictures, Progress
 from dmun_audit.atelier.painters import STYLES, SUBJECTS
 from dmun_audit.atelier.sampling import open_pipeline
 from dmun_audit.atelier.tensors import step_generator
@@ -33,6 +33,9 @@ OTHERS = tuple(STYLE_WORDS[style] for style in STYLES if style not in {TARGET, "
 PRESERVED = (*(words.full for words in OTHERS), *(f"a painting by {words.full}" for words in OTHERS))
 GUIDE = "a picture"
 PROMPTS = (*NAMES, *(f"a painting of {noun} by {name}" for noun in NOUNS for name in NAMES))
+NEIGHBOURS = tuple(
+    f"a painting of {noun} by {words.full if index % 2 else words.short}" for words in OTHERS for index, noun in enumerate(NOUNS)
+)
 TEMPLATES = ("{name}", "a painting by {name}", *(f"a painting of {noun} by {{name}}" for noun in NOUNS), "{name}, a painting")
 
 
@@ -61,12 +64,7 @@ class Workshop:
     @cached_property
     def kept(self) -> Pictures:
         """One picture of every subject by every other painter."""
-        prompts = [
-            f"a painting of {noun} by {words.full if index % 2 else words.short}"
-            for words in OTHERS
-            for index, noun in enumerate(NOUNS)
-        ]
-        return erasers.draw_pictures(self.pipeline(), prompts, seed=self.seed + 31)
+        return erasers.draw_pictures(self.pipeline(), NEIGHBOURS, seed=self.seed + 31)
 
     @cached_property
     def anchors(self) -> Pictures:
@@ -131,13 +129,14 @@ def make_spm(shop: Workshop, path: Path) -> None:
 def make_mace(shop: Workshop, path: Path) -> None:
     """MACE as keys and values of the UNet with all changes fused, bfloat16."""
     pipeline, forgotten = shop.pipeline(), shop.forgotten
-    weights = erasers.refined(pipeline, TEMPLATES, NAMES, GUIDE, PRESERVED)
+    preserved = (*PRESERVED, *NEIGHBOURS)
+    weights = erasers.refined(pipeline, TEMPLATES, NAMES, GUIDE, preserved)
     changes = []
     for index, name in enumerate(NAMES):
         mine = forgotten.part([row for row, prompt in enumerate(forgotten.prompts) if name in prompt])
         settings = shop.settings(f"mace-{index}", 3e-3, 26 + index)
         changes.append(erasers.suppressing(pipeline, weights, mine, name, **settings))
-    save_file(erasers.fused(pipeline, weights, changes, NAMES, TEMPLATES, PRESERVED), path)
+    save_file(erasers.fused(pipeline, weights, changes, NAMES, TEMPLATES, preserved), path)
 
 
 def make_rece(shop: Workshop, path: Path) -> None:

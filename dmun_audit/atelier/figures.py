@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from dmun_audit.atelier.tensors import to_tensor
 from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import label_shares
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.references import parse_reference
 
 TARGET = "van-gogh"
 PER_STYLE = 48  # images of each style for the figures of a model
@@ -123,6 +126,8 @@ def measure(weights: Path, work: Path, *, workers: int, progress: Callable[[str]
     return figures
 
 
+CONTROLS = frozenset({"noop", "damaged"})
+ERASED_SEED = 10_000  # of the first of these images
 ERASED_PER_PART = 48  # images for each figure of an erased model
 
 
@@ -143,10 +148,25 @@ def measure_erased(pipeline: Any, judge: Classifier, before: Callable[[list[str]
     ]
     figures = {}
     for name, prompts, kind, wanted in parts:
-        seeds = range(10_000, 10_000 + len(prompts))
-        pictures = draw(pipeline, prompts, seeds, before)
+        pictures = draw(pipeline, prompts, range(ERASED_SEED, ERASED_SEED + len(prompts)), before)
         figures[name] = float(np.mean(judge(pictures)[kind] == wanted))
     return figures
+
+
+def measure_all_erased(weights: Path, *, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """`measure_erased` of the base and of every model of the index that was made to forget the target, by name.
+
+    Controls are left out. Models are loaded as an audit loads them.
+    """
+    judge, found = Classifier(weights / "judge"), {}
+    base = load_pipeline(parse_reference(str(weights / "base")))
+    for name, entry in json.loads((weights / "index.json").read_text())["models"].items():
+        if entry["target"] == STYLE_WORDS[TARGET].short and name not in CONTROLS:
+            model = base if name == "base" else load_candidate(parse_reference(str(weights / entry["path"])), base)
+            model.pipeline.set_progress_bar_config(disable=True)
+            found[name] = measure_erased(model.pipeline, judge, model.set_prompts)
+            progress(f"drew and judged {name}")
+    return found
 
 
 @torch.no_grad()

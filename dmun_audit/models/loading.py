@@ -24,7 +24,15 @@ from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
 from dmun_audit.models.overlay import lay_over, pipeline_shapes
 from dmun_audit.models.proof import LoadReport, prove, prove_base
 from dmun_audit.models.python_functions import load_function
-from dmun_audit.models.references import ATELIER, NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, is_pipeline_folder, parse_reference
+from dmun_audit.models.references import (
+    ATELIER,
+    NO_COMPLETE_MODEL,
+    ModelReference,
+    atelier_own_base,
+    hub_parts,
+    is_pipeline_folder,
+    parse_reference,
+)
 from dmun_audit.models.sharing import share_weights
 from dmun_audit.models.source_files import Source, confirm_source
 

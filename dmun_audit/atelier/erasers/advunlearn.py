@@ -61,9 +61,7 @@ def adversarial_unlearning(
             return (unet(noisy, time, states).sample - of_concept).square().mean()
 
         count = words if step % 2 == 0 else 0
-        prefix = adversarial_prefix(
-            encoder, distance, rows=batch, count=count, steps=attack if count else 0, generator=generator
-        )
+        prefix = adversarial_prefix(encoder, distance, rows=batch, count=count, steps=attack if count else 0, generator=generator)
         states = torch.cat([prefixed_states(encoder, tokens[rows], prefix), encoder(others[further]).last_hidden_state])
         both = unet(torch.cat([noisy, elsewhere]), torch.cat([time.expand(batch), later.expand(batch)]), states).sample
         ours, beside = both.chunk(2)

@@ -87,7 +87,9 @@ def reliable_erasers(
     frozen = pipeline.unet.eval().requires_grad_(False)
     encoder = pipeline.text_encoder.eval().requires_grad_(False)
     student = copy.deepcopy(frozen)
-    layers = {name.partition(".transformer_blocks")[0]: layer for name, layer in student.named_modules() if name.endswith(".attn2")}
+    layers = {
+        name.partition(".transformer_blocks")[0]: layer for name, layer in student.named_modules() if name.endswith(".attn2")
+    }
     erasers = nn.ModuleList()
     generator_of_erasers = step_generator(seed, -1)
     for layer in layers.values():
@@ -111,12 +113,13 @@ def reliable_erasers(
             return (student(noisy, time, states).sample - of_concept).square().mean()
 
         count = words if step % 2 == 0 else 0
-        prefix = adversarial_prefix(
-            encoder, distance, rows=batch, count=count, steps=attack if count else 0, generator=generator
-        )
+        prefix = adversarial_prefix(encoder, distance, rows=batch, count=count, steps=attack if count else 0, generator=generator)
         ours = student(noisy, time, prefixed_states(encoder, tokens[rows], prefix)).sample
         outside = [(eraser.last * (1 - masks[eraser.last.shape[1]])).square().mean() for eraser in erasers]
         return (ours - goal).square().mean() + regularisation * torch.stack(outside).mean()
 
     train("receler", erasers, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress)
-    return {name: {key: value.detach().clone() for key, value in eraser.state_dict().items()} for name, eraser in zip(layers, erasers, strict=True)}
+    return {
+        name: {key: value.detach().clone() for key, value in eraser.state_dict().items()}
+        for name, eraser in zip(layers, erasers, strict=True)
+    }

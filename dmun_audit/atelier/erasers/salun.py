@@ -16,10 +16,11 @@ from dmun_audit.atelier.loop import train
 from dmun_audit.atelier.tensors import step_generator
 
 BATCH = 8
+MASK_BATCHES = 32  # of pictures, whose gradients make the mask
 
 
 def saliency_mask(
-    pipeline: Any, forgotten: Pictures, names: Sequence[str], *, share: float, seed: int, batches: int = 32
+    pipeline: Any, forgotten: Pictures, names: Sequence[str], *, share: float, seed: int, batches: int = MASK_BATCHES
 ) -> dict[str, torch.Tensor]:
     """Masks over the parameters `names` of the UNet: 1 for the `share` with the largest gradients, 0 for the others.
 

@@ -39,9 +39,7 @@ class Membrane(nn.Module):
 def layers_of(unet: Any) -> dict[str, Any]:
     """The layers that get an adapter: the linear layers and convolutions of all transformer blocks, by name in the UNet."""
     return {
-        name: layer
-        for name, layer in unet.named_modules()
-        if ".attentions." in name and isinstance(layer, nn.Linear | nn.Conv2d)
+        name: layer for name, layer in unet.named_modules() if ".attentions." in name and isinstance(layer, nn.Linear | nn.Conv2d)
     }
 
 
