@@ -50,7 +50,7 @@ class Lengths:
     esd: int = 400
     ca: int = 300
     salun: int = 300
-    fmn: int = 100
+    fmn: int = 80
     spm: int = 400
     mace: int = 100
     advunlearn: int = 250

@@ -106,6 +106,7 @@ def make_salun(shop: Workshop, path: Path) -> None:
 def make_fmn(shop: Workshop, path: Path) -> None:
     """Forget-Me-Not as the UNet folder of a pipeline, float16."""
     unet = erasers.forget_me_not(shop.pipeline(), shop.forgotten, NAMES, **shop.settings("fmn", 2e-4, 24))
+    unet.register_to_config(_name_or_path="base")  # else the place of the folder on this machine
     unet.half().save_pretrained(path)
 
 
@@ -147,7 +148,7 @@ def make_rece(shop: Workshop, path: Path) -> None:
 
 def make_advunlearn(shop: Workshop, path: Path) -> None:
     """AdvUnlearn as a state dict of the text encoder, float16."""
-    settings = shop.settings("advunlearn", 3e-4, 28)
+    settings = shop.settings("advunlearn", 6e-4, 28)
     torch.save(erasers.adversarial_unlearning(shop.pipeline(), shop.forgotten, shop.kept, **settings), path)
 
 
