@@ -21,22 +21,21 @@ from dmun_audit.atelier.tensors import step_generator
 
 
 class Eraser(nn.Module):
-    """up(GELU(down(a))), to be added to the output a of a cross-attention; `up` starts at 0. It keeps its last output."""
+    """up(GELU(down(a))), to be added to the output a (n, places, width) of a cross-attention; `up` starts at 0."""
 
     def __init__(self, width: int, rank: int, generator: torch.Generator) -> None:
         super().__init__()
         self.down = nn.Linear(width, rank)
         self.up = nn.Linear(rank, width)
-        self.last = torch.zeros(())
         with torch.no_grad():
             self.down.weight.copy_(torch.randn((rank, width), generator=generator) / width**0.5)
             for zero in (self.down.bias, self.up.weight, self.up.bias):
                 zero.zero_()
 
-    def hook(self, layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        """The output (n, places, width) of the cross-attention with the eraser behind it."""
-        self.last = self.up(F.gelu(self.down(output)))
-        return output + self.last
+    def forward(self, output: torch.Tensor) -> torch.Tensor:
+        """What is added to the output of the cross-attention."""
+        added: torch.Tensor = self.up(F.gelu(self.down(output)))
+        return added
 
 
 def concept_masks(maps: Maps, named: torch.Tensor, threshold: float) -> dict[int, torch.Tensor]:
@@ -56,6 +55,16 @@ def concept_masks(maps: Maps, named: torch.Tensor, threshold: float) -> dict[int
     mask = ((mean - low) / (high - low).clamp(min=1e-6) >= threshold).float()
     places = {shares.shape[2] for shares in maps.values()}
     return {count: F.adaptive_max_pool2d(mask, int(count**0.5)).flatten(2).transpose(1, 2) for count in places}
+
+
+def _behind(eraser: Eraser, index: int, added: dict[int, torch.Tensor]) -> Any:
+    """A forward hook that puts an eraser behind a cross-attention and keeps what it adds under `index`."""
+
+    def hook(layer: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        added[index] = eraser(output)
+        return output + added[index]
+
+    return hook
 
 
 def reliable_erasers(
@@ -91,10 +100,11 @@ def reliable_erasers(
         name.partition(".transformer_blocks")[0]: layer for name, layer in student.named_modules() if name.endswith(".attn2")
     }
     erasers = nn.ModuleList()
+    added: dict[int, torch.Tensor] = {}  # what each eraser added in the last call of the student
     generator_of_erasers = step_generator(seed, -1)
     for layer in layers.values():
         eraser = Eraser(layer.to_out[0].out_features, rank, generator_of_erasers)
-        layer.register_forward_hook(eraser.hook)
+        layer.register_forward_hook(_behind(eraser, len(erasers), added))
         erasers.append(eraser)
     named = where_named(pipeline, forgotten.prompts, names, padding=False)
     tokens = tokens_of(pipeline, forgotten.prompts)
@@ -115,7 +125,7 @@ def reliable_erasers(
         count = words if step % 2 == 0 else 0
         prefix = adversarial_prefix(encoder, distance, rows=batch, count=count, steps=attack if count else 0, generator=generator)
         ours = student(noisy, time, prefixed_states(encoder, tokens[rows], prefix)).sample
-        outside = [(eraser.last * (1 - masks[eraser.last.shape[1]])).square().mean() for eraser in erasers]
+        outside = [(part * (1 - masks[part.shape[1]])).square().mean() for part in added.values()]
         return (ours - goal).square().mean() + regularisation * torch.stack(outside).mean()
 
     train("receler", erasers, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress)

@@ -65,11 +65,11 @@ def semi_permeable_membrane(
     where e* has no adapters. An anchor a is drawn with a weight of 1 - |cos(a, concept)|^likeness (latent anchoring). Returns
     the adapters in the names of kohya's trainer: `lora_unet_MODULE.lora_down.weight`, `.lora_up.weight` and `.alpha`, float32.
     """
-    torch_generator = step_generator(seed, -1)
+    generator_of_membranes = step_generator(seed, -1)
     frozen = pipeline.unet.eval().requires_grad_(False)
     student = copy.deepcopy(frozen)
     layers = layers_of(student)
-    membranes = nn.ModuleList([Membrane(layer, torch_generator) for layer in layers.values()])
+    membranes = [Membrane(layer, generator_of_membranes) for layer in layers.values()]
     for layer, membrane in zip(layers.values(), membranes, strict=True):
         layer.register_forward_hook(membrane.hook)
     states = all_states(pipeline, anchors)
@@ -90,7 +90,7 @@ def semi_permeable_membrane(
         ours, beside = student(noisy.repeat(2, 1, 1, 1), time, texts).sample.chunk(2)
         return (ours - goal).square().mean() + anchoring * (beside - of_anchor).square().mean()
 
-    train("spm", membranes, loss_of, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress)
+    train("spm", nn.ModuleList(membranes), loss_of, steps=steps, rate=rate, checkpoint=checkpoint, progress=progress)
     found: Weights = {}
     for name, membrane in zip(layers, membranes, strict=True):
         stem = "lora_unet_" + name.replace(".", "_")
