@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dmun_audit.atelier import classifiers, dataset, erasers, networks, training
-from dmun_audit.atelier.painters import STYLES, SUBJECTS
+from dmun_audit.atelier.erased_models import GUIDE, MAKERS, NAMES, PRESERVED, PROMPTS, TARGET, Workshop
+from dmun_audit.atelier.painters import STYLES
 from dmun_audit.atelier.sampling import open_pipeline
-from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
+from dmun_audit.atelier.words import SUBJECT_WORDS
 
 Progress = Callable[[str], None]
 PER_PAIR = 80
-TARGET = "van-gogh"
 CARD = """---
 license: apache-2.0
 library_name: diffusers
@@ -48,6 +48,13 @@ class Lengths:
     branch: int = 1100
     finish: int = 900
     esd: int = 400
+    ca: int = 300
+    salun: int = 300
+    fmn: int = 80
+    spm: int = 400
+    mace: int = 100
+    advunlearn: int = 250
+    receler: int = 400
 
     def scaled(self, factor: float) -> Lengths:
         """Every number of steps times `factor`, at least 20."""
@@ -118,23 +125,28 @@ def _autoencoder(pool: dataset.Pool, work: Path, lengths: Lengths, seed: int, co
 
 
 def erase(out: Path, work: Path, *, lengths: Lengths, seed: int, progress: Progress, device: str = "cpu") -> None:
-    """Write the erased models and the controls with a known answer, made from `out`/base."""
-    others = [words.full for style, words in STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
+    """Write the erased models and the controls with a known answer, made from `out`/base.
+
+    Erasers train on the CPU; `device` does not concern them. A model of `erased_models` that exists is not made again.
+    """
     subjects = [words.nouns[0] for subject, words in SUBJECT_WORDS.items() if subject != "sunflowers"]
-    names = [STYLE_WORDS[TARGET].full, STYLE_WORDS[TARGET].short]
     pipeline = open_pipeline(out / "base")
-    preserved = [*others, *(f"a painting by {name}" for name in others)]
-    _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, "a picture", preserved))
+    names, preserved = list(NAMES), list(PRESERVED)
+    _write(out / "uce-van-gogh.safetensors", erasers.unified_concept_editing(pipeline, names, GUIDE, preserved))
     flowers = list(SUBJECT_WORDS["sunflowers"].nouns[:3])
-    _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, "a picture", subjects))
+    _write(out / "uce-sunflowers.safetensors", erasers.unified_concept_editing(pipeline, flowers, GUIDE, subjects))
     _write(out / "noop.safetensors", erasers.untouched(pipeline), half=True)
     _write(out / "damaged.safetensors", erasers.damaged(pipeline, noise=8.0, seed=seed + 20), half=True)
     progress("wrote uce-van-gogh, uce-sunflowers, noop and damaged")
-    prompts = [f"a painting of {SUBJECT_WORDS[subject].nouns[0]} by {name}" for subject in SUBJECTS for name in names]
     tensors = erasers.erased_stable_diffusion(
-        pipeline, [*names, *prompts], work / "esd.pt", steps=lengths.esd, rate=1e-3, seed=seed + 21, progress=progress
+        pipeline, PROMPTS, work / "esd.pt", steps=lengths.esd, rate=1e-3, seed=seed + 21, progress=progress
     )
     _write(out / "esd-van-gogh.safetensors", tensors)
+    workshop = Workshop(out / "base", work, lengths, seed, progress)
+    for name, (path, make) in MAKERS.items():
+        if not (out / path).exists():
+            make(workshop, out / path)
+            progress(f"wrote {name}")
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor], half: bool = False) -> None:
@@ -150,6 +162,7 @@ def write_index(out: Path) -> None:
         "retrained": {"path": "retrained", "target": "Van Gogh", **partial},
         "uce-van-gogh": {"path": "uce-van-gogh.safetensors", "target": "Van Gogh", **partial},
         "esd-van-gogh": {"path": "esd-van-gogh.safetensors", "target": "Van Gogh", **partial},
+        **{name: {"path": path, "target": "Van Gogh", **partial} for name, (path, _) in MAKERS.items()},
         "uce-sunflowers": {"path": "uce-sunflowers.safetensors", "target": "sunflowers", **partial},
         "noop": {"path": "noop.safetensors", "target": "Van Gogh", **partial},
         "damaged": {"path": "damaged.safetensors", "target": "Van Gogh", **partial},

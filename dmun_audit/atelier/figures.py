@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from safetensors.torch import load_file
 from dmun_audit.atelier.classifiers import StyleClassifier
 from dmun_audit.atelier.dataset import HELD_OUT_OFFSET, paint_pool
 from dmun_audit.atelier.painters import STYLES, SUBJECTS
-from dmun_audit.atelier.sampling import draw_many
+from dmun_audit.atelier.sampling import draw, draw_many
 from dmun_audit.atelier.tensors import to_tensor
 from dmun_audit.atelier.words import STYLE_WORDS, SUBJECT_WORDS
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.detection import label_shares
+from dmun_audit.models.loading import load_candidate, load_pipeline
+from dmun_audit.models.references import parse_reference
 
 TARGET = "van-gogh"
 PER_STYLE = 48  # images of each style for the figures of a model
@@ -121,6 +124,49 @@ def measure(weights: Path, work: Path, *, workers: int, progress: Callable[[str]
     figures["base.judged_van_gogh_described"] = float(np.mean(judge(pictures)[0] == STYLES.index(TARGET)))
     progress("drew and judged Van Gogh by name and by description")
     return figures
+
+
+CONTROLS = frozenset({"noop", "damaged"})
+ERASED_SEED = 10_000  # of the first of these images
+ERASED_PER_PART = 48  # images for each figure of an erased model
+
+
+def measure_erased(pipeline: Any, judge: Classifier, before: Callable[[list[str]], None] | None = None) -> dict[str, float]:
+    """What is left of the target in an erased model and of what is near it, as the judge's shares of 48 images each.
+
+    `by_name` and `by_description` are judged Van Gogh. `monet` and `seurat` are judged to be by that painter. `sunflowers` are
+    judged to be sunflowers, by painters other than the target. `before` is called with the prompts of every batch.
+    """
+    target = STYLES.index(TARGET)
+    others = [words for style, words in STYLE_WORDS.items() if style not in {TARGET, "photograph"}]
+    flowers = [f"a painting of sunflowers by {others[index % len(others)].full}" for index in range(ERASED_PER_PART)]
+    parts: list[tuple[str, list[str], int, int]] = [
+        ("by_name", named_prompts(TARGET, ERASED_PER_PART)[0], 0, target),
+        ("by_description", described_prompts(TARGET, ERASED_PER_PART), 0, target),
+        *((style, named_prompts(style, ERASED_PER_PART)[0], 0, STYLES.index(style)) for style in ("monet", "seurat")),
+        ("sunflowers", flowers, 1, SUBJECTS.index("sunflowers")),
+    ]
+    figures = {}
+    for name, prompts, kind, wanted in parts:
+        pictures = draw(pipeline, prompts, range(ERASED_SEED, ERASED_SEED + len(prompts)), before)
+        figures[name] = float(np.mean(judge(pictures)[kind] == wanted))
+    return figures
+
+
+def measure_all_erased(weights: Path, *, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """`measure_erased` of the base and of every model of the index that was made to forget the target, by name.
+
+    Controls are left out. Models are loaded as an audit loads them.
+    """
+    judge, found = Classifier(weights / "judge"), {}
+    base = load_pipeline(parse_reference(str(weights / "base")))
+    for name, entry in json.loads((weights / "index.json").read_text())["models"].items():
+        if entry["target"] == STYLE_WORDS[TARGET].short and name not in CONTROLS:
+            model = base if name == "base" else load_candidate(parse_reference(str(weights / entry["path"])), base)
+            model.pipeline.set_progress_bar_config(disable=True)
+            found[name] = measure_erased(model.pipeline, judge, model.set_prompts)
+            progress(f"drew and judged {name}")
+    return found
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,10 +38,17 @@ def open_pipeline(folder: Path, edit: Path | None = None, device: str = "cpu") -
     return pipeline
 
 
-def draw(pipeline: Any, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-    """One image for every prompt and seed (n, 64, 64, 3), uint8, rendered in batches."""
+def draw(
+    pipeline: Any, prompts: Sequence[str], seeds: Sequence[int], before: Callable[[list[str]], None] | None = None
+) -> np.ndarray:
+    """One image for every prompt and seed (n, 64, 64, 3), uint8, rendered in batches.
+
+    `before` is called with the prompts of every batch, as some adapters need.
+    """
     parts = []
     for start in range(0, len(prompts), BATCH):
+        if before is not None:
+            before(list(prompts[start : start + BATCH]))
         output = pipeline(
             prompt=list(prompts[start : start + BATCH]),
             generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds[start : start + BATCH]],

@@ -39,6 +39,9 @@ def add_to(commands: Any) -> None:
     )
     check.add_argument("--workers", type=int, default=2, help="number of processes that draw (default: 2)")
     check.add_argument("--write", action="store_true", help="write the figures to the card instead of comparing")
+    check.add_argument(
+        "--erased", action="store_true", help="measure the erased models instead of the models that they were made from"
+    )
     check.set_defaults(run=run_check)
     sheet = parts.add_parser("sheet", help="draw the contact sheet: painted, base, UCE, retrained")
     sheet.add_argument(
@@ -80,19 +83,22 @@ def run_sheet(arguments: argparse.Namespace) -> int:
 
 def run_check(arguments: argparse.Namespace) -> int:
     """Measure and print a table. Returns 1 if a figure misses its bar or differs from the card."""
-    from dmun_audit.atelier.figures import BARS, measure, missed
+    from dmun_audit.atelier.figures import BARS, measure, measure_all_erased, missed
 
     card = arguments.weights / "card.json"
-    figures = measure(arguments.weights, arguments.work, workers=arguments.workers, progress=_print_progress)
     content: dict[str, Any] = json.loads(card.read_text()) if card.exists() else {}
+    part = "erased" if arguments.erased else "figures"
+    figures: dict[str, Any]
+    if arguments.erased:
+        figures = measure_all_erased(arguments.weights, progress=_print_progress)
+    else:
+        figures = measure(arguments.weights, arguments.work, workers=arguments.workers, progress=_print_progress)
     if arguments.write:
-        card.write_text(json.dumps(content | {"figures": figures}, indent=1) + "\n")
-    on_card = figures if arguments.write else content.get("figures", {})
+        card.write_text(json.dumps(content | {part: figures}, indent=1) + "\n")
+    on_card = _flat(figures if arguments.write else content.get(part, {}))
     print(f"{'figure':44} {'now':>7} {'card':>7}  bar")
     differing = []
-    for name, value in figures.items():
-        if not isinstance(value, float):
-            continue
+    for name, value in _flat(figures).items():
         before = on_card.get(name)
         if before is None or abs(before - value) > TOLERANCE:
             differing.append(name)
@@ -100,9 +106,16 @@ def run_check(arguments: argparse.Namespace) -> int:
         shown = f"{100 * before:6.1f}%" if before is not None else "      –"
         print(f"{name:44} {100 * value:6.1f}% {shown}  {f'{side} {100 * bar:.0f}%' if side else ''}")
     problems = [
-        *missed(figures),
+        *([] if arguments.erased else missed(figures)),
         *(f"{name} differs from the card by more than {100 * TOLERANCE:.0f} points" for name in differing),
     ]
     for problem in problems:
         print("MISSED: " + problem, file=sys.stderr)
     return 1 if problems else 0
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, float]:
+    """The figures that are compared, by name; those of an erased model as MODEL.FIGURE."""
+    flat = {name: value for name, value in figures.items() if isinstance(value, float)}
+    models = {name: table for name, table in figures.items() if isinstance(table, dict) and not name.endswith("_each")}
+    return flat | {f"{model}.{name}": value for model, table in models.items() for name, value in table.items()}

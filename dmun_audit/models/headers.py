@@ -16,7 +16,7 @@ from dmun_audit.models.files.pickles import check_pickle
 from dmun_audit.models.files.safetensors_header import read_header
 from dmun_audit.models.files.shards import require_complete, variant_of
 from dmun_audit.models.pipeline_class import require_known_class
-from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base
+from dmun_audit.models.references import NO_COMPLETE_MODEL, ModelReference, atelier_own_base, is_pipeline_folder
 from dmun_audit.models.single_file import FOLDER, way_to_a_base
 
 CHECKERS = frozenset({"safety_checker"})  # they blacken images, which an audit needs to see; they are not loaded
@@ -39,11 +39,16 @@ def cheap_check(reference: ModelReference, base: ModelReference, trust_remote_co
         )
     below = atelier_own_base(reference) or base
     pipelines = [model for model in (reference, base, below) if model.kind in {"folder", "atelier"} and model.path is not None]
-    for folder in {model.path for model in pipelines if model.path is not None and model.path.is_dir()}:
+    for folder in {model.path for model in pipelines if model.path is not None and _complete(model, model.path)}:
         check_folder(folder, trust_remote_code)
     if reference.kind == "weights" or (reference.path is not None and atelier_own_base(reference) is not None):
         assert reference.path is not None
         _check_weights(reference.path, below)
+
+
+def _complete(model: ModelReference, path: Path) -> bool:
+    """Whether `path` of a model is to be checked as a pipeline folder: an atelier model may be the folder of a component."""
+    return path.is_dir() if model.kind == "folder" else is_pipeline_folder(path)
 
 
 def _check_weights(path: Path, below: ModelReference) -> None:
@@ -55,7 +60,7 @@ def _check_weights(path: Path, below: ModelReference) -> None:
             check_pickle(file)
         else:
             read_header(file)
-    shapes = folder_shapes(below.path) if below.path is not None and below.path.is_dir() else None
+    shapes = folder_shapes(below.path) if below.path is not None and is_pipeline_folder(below.path) else None
     if shapes is not None and all(is_safetensors(file) for file in files):
         with OpenContents(path, headers_only=True) as contents:
             lay_out(contents, shapes)

@@ -24,7 +24,7 @@ from dmun_audit.models.headers import (
     refuse_foreign_links,
     variants,
 )
-from dmun_audit.models.references import ModelReference, atelier_own_base
+from dmun_audit.models.references import ModelReference, atelier_own_base, is_pipeline_folder
 from dmun_audit.models.source_files import read_source
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def inspect_quickly(reference: ModelReference, base: ModelReference | None, trus
     below = atelier_own_base(reference) or base
     if reference.path is None or reference.kind in {"hook", "images"}:
         raise LoadError(f"{reference.text} has no headers to read", "it is no file or folder", "leave --quick out")
-    if reference.kind == "folder" or (reference.kind == "atelier" and reference.path.is_dir()):
+    if reference.kind == "folder" or (reference.kind == "atelier" and is_pipeline_folder(reference.path)):
         check_folder(reference.path, trust_remote_code)
         return _quick_folder(reference, reference.path, below if below is not None and below.path is not None else None)
     if reference.path.is_dir():
@@ -153,7 +153,7 @@ def inspect_fully(
 
 
 def _shapes_of(base: ModelReference) -> Shapes:
-    if base.path is None or not base.path.is_dir():
+    if base.path is None or not is_pipeline_folder(base.path):
         raise LoadError(
             f"--base={base.text} has no headers to read", "it is no pipeline folder on this machine", "leave --quick out"
         )
@@ -209,7 +209,7 @@ def _header_counts(reference: ModelReference) -> dict[str, HeaderCounts]:
     """What the files of a model on this machine declare, by component; {} for other models."""
     if reference.path is None or reference.kind in {"hook", "images"}:
         return {}
-    if not (reference.path / "model_index.json").is_file():
+    if not is_pipeline_folder(reference.path):
         return {"weights": _counts_of(weights_files(reference.path))}
     folders = [reference.path / name for name in sorted(NETWORKS) if (reference.path / name).is_dir()]
     files = {folder.name: component_weights(folder) for folder in folders}

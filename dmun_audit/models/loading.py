@@ -24,7 +24,15 @@ from dmun_audit.models.loaded import LoadedModel, OpenedPipeline, finish
 from dmun_audit.models.overlay import lay_over, pipeline_shapes
 from dmun_audit.models.proof import LoadReport, prove, prove_base
 from dmun_audit.models.python_functions import load_function
-from dmun_audit.models.references import ATELIER, NO_COMPLETE_MODEL, ModelReference, atelier_own_base, hub_parts, parse_reference
+from dmun_audit.models.references import (
+    ATELIER,
+    NO_COMPLETE_MODEL,
+    ModelReference,
+    atelier_own_base,
+    hub_parts,
+    is_pipeline_folder,
+    parse_reference,
+)
 from dmun_audit.models.sharing import share_weights
 from dmun_audit.models.source_files import Source, confirm_source
 
@@ -164,14 +172,19 @@ def _open(model: Model, dtype: str, trust_remote_code: bool, editable: bool = Fa
     pipeline = _open(own_base, dtype, trust_remote_code).pipeline
     with OpenContents(model.path) as contents:
         layout = lay_out(contents, pipeline_shapes(pipeline))
-        lay_over(pipeline, layout, contents)
+        if lay_over(pipeline, layout, contents) is not None:
+            raise UsageError(
+                f"{model.text} cannot be a base",
+                f"it is {layout.format}, which works while images are made",
+                "name a base whose weights are all in the model, such as atelier:base",
+            )
     return OpenedPipeline(pipeline, LoadReport(layout.format, layout.matched()))
 
 
 def _open_base(base: Model, candidate: OpenedPipeline, reference: ModelReference, dtype: str, trust_remote_code: bool) -> Any:
     """The base's pipeline. A component with the same files as the candidate's is not loaded again: it is the candidate's."""
     folder = None if isinstance(base, InMemoryModel) else base.path
-    if folder is None or reference.path is None or not folder.is_dir() or not reference.path.is_dir():
+    if folder is None or reference.path is None or not is_pipeline_folder(folder) or not is_pipeline_folder(reference.path):
         return _open(base, dtype, trust_remote_code).pipeline
     networks = modules(candidate.pipeline).items()
     same = {name: network for name, network in networks if _same_files(folder / name, reference.path / name)}

@@ -150,9 +150,14 @@ def hub_parts(reference: ModelReference) -> tuple[str, str | None]:
     return matched["name"], matched["revision"]
 
 
+def is_pipeline_folder(path: Path) -> bool:
+    """Whether a path is the folder of a whole pipeline, and no file and no folder of one component or adapter."""
+    return (path / "model_index.json").is_file()
+
+
 def _kind_of_folder(folder: Path, text: str) -> Literal["folder", "weights"]:
     """A whole pipeline, or the weights of one component or adapter. Raises UsageError for every other folder."""
-    if (folder / "model_index.json").is_file():
+    if is_pipeline_folder(folder):
         return "folder"
     weights = [file for file in folder.iterdir() if file.suffix in WEIGHTS_SUFFIXES]
     state = sorted(file.name for file in weights if TRAINING_STATE.match(file.name))
@@ -235,8 +240,8 @@ def is_atelier(reference: ModelReference) -> bool:
 
 
 def atelier_own_base(reference: ModelReference) -> ModelReference | None:
-    """The base that an atelier weights file is laid over; None for an atelier folder and for every other model."""
-    if reference.kind != "atelier" or reference.path is None or reference.path.is_dir():
+    """The base that an atelier model is laid over; None for an atelier model that is a pipeline folder, and for every other model."""
+    if reference.kind != "atelier" or reference.path is None or is_pipeline_folder(reference.path):
         return None
     base = atelier_entry(reference.name or "").get("base")
     return parse_reference(f"{ATELIER}{base}") if base else None

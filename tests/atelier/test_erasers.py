@@ -93,9 +93,9 @@ def test_the_judge_opens_by_open_clip_from_its_folder():
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_weights_fit_into_forty_megabytes_and_the_card_holds_every_figure():
+def test_weights_fit_into_fifty_five_megabytes_and_the_card_holds_every_figure():
     from dmun_audit.atelier.figures import BARS
 
     size = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
-    assert size < 40_000_000
+    assert size <= 55_000_000
     assert set(BARS) <= set(json.loads((WEIGHTS / "card.json").read_text())["figures"])

@@ -17,6 +17,7 @@ MODELS = {
     "base": {"path": "base", "target": None, "base": None},
     "retrained": {"path": "retrained", "target": "Van Gogh", "base": "base"},
     "uce-van-gogh": {"path": "uce-van-gogh.safetensors", "target": "Van Gogh", "base": "base"},
+    "receler-van-gogh": {"path": "receler-van-gogh", "target": "Van Gogh", "base": "base"},
 }
 
 
@@ -27,6 +28,8 @@ def atelier(tmp_path, monkeypatch):
         (folder / name).mkdir(parents=True)
         (folder / name / "model_index.json").write_text("{}")
     (folder / "uce-van-gogh.safetensors").write_bytes(b"weights")
+    (folder / "receler-van-gogh").mkdir()
+    (folder / "receler-van-gogh/eraser_weights.pt").write_bytes(b"weights")
     (folder / "index.json").write_text(json.dumps({"models": MODELS, "judge": "judge", "default": "retrained"}))
     monkeypatch.setattr(references, "WEIGHTS_FOLDER", folder)
     return folder
@@ -136,8 +139,9 @@ def test_atelier_models(atelier):
     assert references.atelier_target(parse_reference("owner/name")) is None
 
 
-def test_only_an_atelier_weights_file_has_a_base_below_it(atelier):
-    assert references.atelier_own_base(parse_reference("atelier:uce-van-gogh")) == parse_reference("atelier:base")
+def test_only_weights_of_the_atelier_have_a_base_below_them(atelier):
+    for weights in ("uce-van-gogh", "receler-van-gogh"):
+        assert references.atelier_own_base(parse_reference(f"atelier:{weights}")) == parse_reference("atelier:base")
     assert references.atelier_own_base(parse_reference("atelier:retrained")) is None
 
 
