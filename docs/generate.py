@@ -119,8 +119,8 @@ def _policy_table(properties: dict[str, Any], definitions: dict[str, Any], shipp
     """The keys of one section. `shipped` holds the section of each policy; None for a policy without it."""
     rows = []
     for key, value in properties.items():
-        if value.get("type") == "array":
-            continue  # the waivers: a table of their own
+        if key == "waivers":
+            continue  # they have a table of their own
         meaning = f"{sentence(help_text(value.get('description', '')))} Value: {kind_of(value, definitions)}."
         rows.append([code(key), meaning.strip(), *(shown(getattr(held, key, None)) for held in shipped.values())])
     return table(["key", "what it says", *shipped], rows)

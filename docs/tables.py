@@ -51,6 +51,8 @@ def shown(value: Any) -> str:
     """A value of a policy as its file spells it; a dash for a key that is left out."""
     if value in (None, "", {}):
         return "–"
+    if isinstance(value, tuple):
+        return ", ".join(map(shown, value))
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:,}" if isinstance(value, int) else str(value)
