@@ -112,6 +112,28 @@ def is_decided(record: ProbeRecord, plan: Plan) -> bool:
     return proven or decision.verdict == Verdict.FAIL
 
 
+def counts_in_verdict(record: ProbeRecord, *, gating: bool) -> bool:
+    """Whether a probe counts in the verdict on the audit. `gating`: whether the policy wants it to. Without a control it cannot."""
+    return gating and record.control != "none" and not record.refusal
+
+
+def verdict_of(record: ProbeRecord, plan: Plan, *, gating: bool) -> Verdict:
+    """The verdict on a probe. One that does not count passes; one that fails on the base, or was not begun, says nothing."""
+    if record.refusal:
+        return Verdict.NOT_APPLICABLE
+    decision, counts = decide(record, plan), counts_in_verdict(record, gating=gating)
+    if decision and decision.verdict == Verdict.FAIL:
+        return Verdict.FAIL if counts else Verdict.PASS
+    if not record.was_tried:
+        return Verdict.INCONCLUSIVE if counts else Verdict.VACUOUS
+    if not works_on_base(record):
+        return Verdict.VACUOUS
+    if decision is None or not counts:
+        return Verdict.PASS
+    proven = all(each.upper <= each.threshold for each in decision.decisions)
+    return decision.verdict if proven or not record.out_of_time else Verdict.INCONCLUSIVE
+
+
 def works_on_base(record: ProbeRecord) -> bool:
     """Whether the probe brings the target back on the base, at its best dose."""
     return any(sum(curve.base) >= WORKS_AT * len(curve.base) > 0 for curve in curves_of(record))

@@ -28,7 +28,7 @@ def asked_of(probe: Probe, record: ProbeRecord) -> str:
 
 def seen_of(probe: Probe, record: ProbeRecord, decision: ProbeDecision | None, target: str, verdict: Verdict) -> str:
     """What the candidate and the control showed."""
-    if not record.without_probe:
+    if not record.was_tried:
         return NO_TIME
     control = CONTROLS[record.control].format(model=record.control_model or "a model", target=target)
     sentences = [_result(record, decision, target), _without(record, target)]
@@ -55,7 +55,7 @@ def _result(record: ProbeRecord, decision: ProbeDecision | None, target: str) ->
     limit = f"the margin is {100 * decided.threshold:.3g} points"
     confidence = f"with {100 * (1 - alpha):.4g}% confidence the difference is {bound}, and {limit}"
     others = len(decision.curves) - 1
-    more = f" {messages.counted(others, 'other dose')} came to no more." if others else ""
+    more = f" No other of {messages.counted(others + 1, 'dose')} has a worse result." if others else ""
     return f"{counts[:-1]}; {confidence}.{more}"
 
 
@@ -68,6 +68,8 @@ def remedy_of(probe: Probe, record: ProbeRecord, verdict: Verdict) -> str:
     """What to do about it."""
     if verdict == Verdict.FAIL:
         return BACK
-    if verdict == Verdict.INCONCLUSIVE and record.without_probe:
+    if record.out_of_time:
+        return ""  # the result says what to do
+    if verdict == Verdict.INCONCLUSIVE:
         return 'Raise probes.units in the policy, or accept an undecided probe with probes.burden = "prove harm".'
     return ""

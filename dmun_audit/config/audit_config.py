@@ -54,6 +54,7 @@ class AuditConfig:
     composition_judge: str | None = None
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     probe_control: str | None = None  # a model that never knew the target, as the control of probes
+    probe_control_digest: str = ""  # of its files
     probe_adapter: str | None = None  # a LoRA that a probe merges into the models
     probe_adapter_digest: str = ""
     regressions: tuple[Regression, ...] = ()  # finds of earlier audits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dmun_audit.claim_groups.planning import image_budget
-from dmun_audit.claim_groups.probes import probe_budget
+from dmun_audit.claim_groups.probe_planning import probe_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit

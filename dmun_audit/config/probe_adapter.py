@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dmun_audit._util.errors import LoadError, UsageError
-from dmun_audit.claim_groups.probes import GROUP
+from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.config.options import Options
 from dmun_audit.models import references
 from dmun_audit.plan.plan import Plan
@@ -25,7 +25,7 @@ def find_adapter(options: Options, plan: Plan) -> references.ModelReference | No
     if options.probe_adapter is None:
         return None
     option = f"--probe-adapter={options.probe_adapter}"
-    if not any(probe_named(case.kind).needs_adapter for case in plan.of_group(GROUP.name)):
+    if not any(probe_named(case.kind).needs_adapter for case in plan.of_group(PROBES)):
         raise UsageError(
             f"{option} names an adapter, and policy {plan.policy.name!r} runs no probe that merges it",
             "",

@@ -6,7 +6,6 @@ number format and the batch size of a GPU, if torch is no CPU build.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,12 +16,13 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
+from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
 from dmun_audit.config.probe_adapter import find_adapter
-from dmun_audit.config.probe_control import PROBES, find_control
+from dmun_audit.config.probe_control import check_probes, find_control
 from dmun_audit.config.regressions import find_regressions
 from dmun_audit.config.seeds import fingerprint_without_candidate, no_seed_yet, seeds_of
 from dmun_audit.engines.choice import LOCAL, check_engine, check_offload
@@ -156,8 +156,10 @@ def planned(
         folder.expect((request.prompt, request.seed) for request in candidate_requests(plan))
         folder.refuse_repeats()
     judge, others = question.judge, dict(question.others)
-    control = find_control(options, dossier, models.world) if plan.of_group(PROBES) else None
-    further = others | ({"probe_control": read_source(control).digest} if control else {})
+    check_probes(options, plan, models.candidate)
+    control = find_control(options, dossier, models.candidate, models.world) if plan.of_group(PROBES) else None
+    control_digest = read_source(control).digest if control else ""
+    further = others | ({"probe_control": control_digest} if control else {})
     adapter = find_adapter(options, plan)
     adapter_digest = read_source(adapter).digest if adapter else ""
     further |= {"probe_adapter": adapter_digest} if adapter else {}
@@ -197,19 +199,12 @@ def planned(
         composition_judge=others.get("composition_judge"),
         unrelated=question.unrelated,
         probe_control=control.text if control else None,
+        probe_control_digest=control_digest,
         probe_adapter=adapter.text if adapter else None,
         probe_adapter_digest=adapter_digest,
         regressions=question.regressions,
-        max_probe_minutes=_minutes(options),
+        max_probe_minutes=options.max_probe_minutes,
     )
-
-
-def _minutes(options: Options) -> float | None:
-    """The most minutes for probes; None for no limit. Raises UsageError for a number that is no time."""
-    minutes = options.max_probe_minutes
-    if minutes is not None and not 0 <= minutes < math.inf:
-        raise UsageError(f"--max-probe-minutes={minutes:g} is no time", "", "give a number of minutes, such as 30")
-    return minutes
 
 
 def _policy(options: Options) -> Policy:

@@ -291,6 +291,11 @@ class ProbeRecord(Record):
     came_back: bool = Field(default=False, description="Whether the claim is refuted: the target is back beyond the control.")
     out_of_time: bool = Field(default=False, description="Whether --max-probe-minutes ended it.")
 
+    @property
+    def was_tried(self) -> bool:
+        """Whether any unit was drawn."""
+        return bool(self.without_probe)
+
 
 class Volatile(Record):
     """What may differ between two runs of the same audit."""

@@ -205,13 +205,15 @@ def with_name(prompt: str, names: Sequence[str], other: str) -> str:
     Example:
         >>> with_name("a house by van gogh", ["Van Gogh"], "sks")
         'a house by sks'
+        >>> with_name("a churchyard", ["church"], "sks")
+        'a churchyard, sks'
         >>> with_name("swirling strokes", ["Van Gogh"], "sks")
         'swirling strokes, sks'
     """
     import re
 
     wanted = sorted(filter(None, names), key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, wanted)), re.IGNORECASE) if wanted else None
+    pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, wanted))})(?!\w)", re.IGNORECASE) if wanted else None
     replaced, count = pattern.subn(lambda match: other, prompt) if pattern else (prompt, 0)
     return replaced if count else f"{prompt}, {other}"
 

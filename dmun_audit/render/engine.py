@@ -115,6 +115,12 @@ class Engine:
             )
         return self.samplers[side]
 
+    def forget(self, side: Side) -> None:
+        """Let go of the model of a side: another one takes its place."""
+        self.models.pop(side, None)
+        self.samplers.pop(side, None)
+        self._keys = {request: key for request, key in self._keys.items() if request.side != side}
+
     def _sampler(self, request: ImageRequest) -> Sampler:
         if request.recipe is None:
             return self.sampler_of(request.side)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,9 +68,10 @@ class AuditRuntime:
     engine: Engine
     judges: JudgeLoader
     metrics: Sequence[Metric] = ()
-    bench: Bench | None = None
+    open_bench: Callable[[AuditConfig], Bench] | None = None  # None where images are rendered elsewhere
     opened: ExitStack = field(default_factory=ExitStack)
     _by_audit: dict[str, Judges] = field(default_factory=dict)  # by audit hash
+    _benches: dict[str, Bench] = field(default_factory=dict)  # by audit hash
 
     def close(self) -> None:
         """End what draws for this candidate outside of this process."""
@@ -84,7 +86,15 @@ class AuditRuntime:
     def observations(self, config: AuditConfig) -> AuditObservations:
         """The images of one target's audit, with its judges."""
         judges = self.judges_of(config)
-        return AuditObservations(config.plan, self.engine, judges.scorer, judges.second, judges.of_prompts, self.bench)
+        bench = self._bench_of(config)
+        return AuditObservations(config.plan, self.engine, judges.scorer, judges.second, judges.of_prompts, bench)
+
+    def _bench_of(self, config: AuditConfig) -> Bench | None:
+        if self.open_bench is None:
+            return None
+        if config.audit_hash not in self._benches:
+            self._benches[config.audit_hash] = self.open_bench(config)
+        return self._benches[config.audit_hash]
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
         """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
@@ -101,6 +111,11 @@ class AuditRuntime:
             "models": {
                 "base": _model_facts(config.base, self.base, config.source_files.get("base", {})),
                 "candidate": _model_facts(config.candidate, self.candidate, config.source_files.get("candidate", {})),
+                **(
+                    {"control": {"reference": config.probe_control, "source_digest": config.probe_control_digest}}
+                    if config.probe_control
+                    else {}
+                ),
             },
             "judge": _judge_facts(config, observations),
             "sampler": self.engine.sampler
@@ -162,8 +177,6 @@ class LoadedBase:
         renderer of the cluster, or fails its load proof.
         """
         from dmun_audit.models.probe import confirm_probe
-        from dmun_audit.probes.parts.bench import Bench
-        from dmun_audit.probes.parts.finds import FrozenFile
         from dmun_audit.render.engine import Engine
         from dmun_audit.store.images import ImageStore
 
@@ -175,20 +188,7 @@ class LoadedBase:
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
             engine = Engine(models, sampling, store, self.on_rendered, config.offload)
-            engine.recipes = bench = Bench(
-                engine,
-                self._control_loader(config),
-                config.probe_control or "",
-                config.max_probe_minutes,
-                _adapter(config, candidate),
-                {
-                    find.sha256: FrozenFile(find.path, find.key, find.sha256)
-                    for each in configs
-                    for regression in each.regressions
-                    for find in regression.finds
-                },
-            )
-            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, bench)
+            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, partial(self._bench, engine))
         from dmun_audit.engines.ray_engine import RayEngine
 
         with ExitStack() as opening:
@@ -197,6 +197,21 @@ class LoadedBase:
             )
             judges = replace(self.judges, elsewhere=ray_engine)  # the networks are the same
             return AuditRuntime(self.model, candidate, ray_engine, judges, self.metrics, opened=opening.pop_all())
+
+    def _bench(self, engine: Engine, config: AuditConfig) -> Bench:
+        """What the probes of one audit work with. Raises LoadError if its adapter does not fit the candidate."""
+        from dmun_audit.probes.parts.bench import Bench
+        from dmun_audit.probes.parts.finds import FrozenFile
+
+        finds = [find for regression in config.regressions for find in regression.finds]
+        return Bench(
+            engine,
+            self._control_loader(config),
+            config.probe_control or "",
+            config.max_probe_minutes,
+            _adapter(config, engine.models["candidate"]),
+            {find.sha256: FrozenFile(find.path, find.key, find.sha256) for find in finds},
+        )
 
     def _control_loader(self, config: AuditConfig) -> Callable[[], LoadedModel] | None:
         """What loads the control model of probes; None if the audit has none."""
@@ -207,13 +222,21 @@ class LoadedBase:
         def load() -> LoadedModel:
             from dmun_audit.models.loading import load_candidate
 
-            return load_candidate(
+            control = load_candidate(
                 reference,
                 self.model,
                 dtype=_sampling(config).dtype,
                 device=self.device,
                 trust_remote_code=config.trust_remote_code,
+                planned=Source(config.probe_control_digest),
             )
+            if control.weights_digest == self.model.weights_digest:
+                raise LoadError(
+                    f"the control of probes, {config.probe_control}, is the base",
+                    "it knows the target, so every attack on the candidate would look harmless beside it",
+                    "name a model that never knew the target with --probe-control, or leave the option out",
+                )
+            return control
 
         return load
 

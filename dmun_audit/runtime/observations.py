@@ -157,6 +157,8 @@ class AuditObservations:
     @property
     def bench(self) -> Bench | None:
         """See `Observations.bench`."""
+        if self._bench:
+            self._bench.take_over()
         return self._bench
 
     def own_settings(self) -> tuple[str, ...] | None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit.claim_groups.probe_planning import attack_of, units_of
 from dmun_audit.claim_groups.probes import GROUP as PROBES
-from dmun_audit.claim_groups.probes import attack_of, units_of
 from dmun_audit.claim_groups.regressions import GROUP
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.options import Options

@@ -10,7 +10,7 @@ import torch
 from atelier_benches import NAME, attack, bench_over, drawn, two_models
 
 from dmun_audit.claim_groups.planning import make_plan
-from dmun_audit.claim_groups.probes import attack_of, units_of
+from dmun_audit.claim_groups.probe_planning import attack_of, units_of
 from dmun_audit.knowledge.packs import find_pack
 from dmun_audit.models.fingerprint import digests
 from dmun_audit.models.in_memory import copy_to_draw_with

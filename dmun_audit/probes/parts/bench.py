@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dmun_audit._util.hashing import digest_file
+from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.evidence.schema import FindRecord
-from dmun_audit.plan.case import ImageRequest, Recipe, Side
+from dmun_audit.plan.case import CONTROL_MODEL, ImageRequest, Recipe, Side
 from dmun_audit.plan.regressions import FIND
 from dmun_audit.probes.parts.finds import FindStore, FrozenFile, StoredFind
 from dmun_audit.probes.probe import Effort, Probe
@@ -35,7 +35,7 @@ MEASURED_FROM = 32
 
 @dataclass
 class Spent:
-    """What the probes of this process have spent. `search_seconds` are the part of `seconds` in which finds were made."""
+    """What the probes of this process have spent. `search_seconds` are the part of `seconds` with gradient steps."""
 
     gradient_steps: int = 0
     images: int = 0
@@ -49,12 +49,13 @@ class Spent:
         if self._searching:
             yield
             return
-        self._searching, started = True, time.monotonic()
+        self._searching, started, before = True, time.monotonic(), self.gradient_steps
         try:
             yield
         finally:
             self._searching = False
-            self.search_seconds += time.monotonic() - started
+            if self.gradient_steps > before:  # other searches count as drawing
+                self.search_seconds += time.monotonic() - started
 
     @property
     def speed(self) -> Speed:
@@ -69,7 +70,7 @@ class Spent:
 @dataclass
 class Bench:
     """The models of one audit for probes. `load_control` loads the model that never knew the target; None if there is none.
-    `most_minutes` is the time that probes may take in this process; None for no limit. `adapter` is the LoRA that the user names; None
+    `most_minutes` is the time that its probes may take in this process; None for no limit. `adapter` is the LoRA that the user names; None
     without one. `frozen_files` are the finds of earlier audits by their SHA-256, and `frozen` is the one that is drawn with now.
 
     It implements `render.engine.Recipes`.
@@ -83,6 +84,7 @@ class Bench:
     frozen_files: Mapping[str, FrozenFile] = field(default_factory=dict)
     frozen: StoredFind | None = None
     spent: Spent = field(default_factory=Spent)
+    _loaded: dict[Side, LoadedModel] = field(default_factory=dict)
     _networks: dict[Side, Network] = field(default_factory=dict)
     _samplers: dict[tuple[Side, Recipe], RecipeSampler] = field(default_factory=dict)
 
@@ -96,19 +98,32 @@ class Bench:
         """Whether the time for probes is used up."""
         return self.most_minutes is not None and self.spent.seconds >= 60 * self.most_minutes
 
+    def take_over(self) -> None:
+        """Draw for this audit from now on. Audits of other targets over the same models have control models of their own."""
+        if self.engine.recipes is not self:
+            self.engine.forget(CONTROL_MODEL)
+            self._networks.pop(CONTROL_MODEL, None)
+            self.engine.recipes = self
+
     def refusal(self, probe: Probe) -> str:
         """Why a probe cannot be tried on the models of this audit; empty if it can."""
         if self.engine.execution.offload:
             return "The networks are offloaded from the GPU, and a probe needs them in one place: audit without --offload."
         if probe.needs_adapter and self.adapter is None:
             return "No adapter was named: give the file of a LoRA with --probe-adapter."
-        return next(filter(None, (probe.refusal(self.model(side)) for side in ("base", "candidate"))), "")
+        sides: tuple[Side, ...] = ("base", "candidate")
+        if refusal := next(filter(None, (probe.refusal(self.model(side)) for side in sides)), ""):
+            return refusal
+        refusal = probe.refusal(self.model(CONTROL_MODEL)) if self.has_control_model else ""
+        return f"The control model {self.control_reference} will not do. {refusal}" if refusal else ""
 
     def model(self, side: Side) -> LoadedModel:
         """The model of a side. The control model is loaded when it is first asked for."""
-        if side == "control model" and side not in self.engine.models:
+        if side == CONTROL_MODEL and side not in self.engine.models:
             assert self.load_control is not None
-            self.engine.models[side] = self.load_control()
+            if side not in self._loaded:
+                self._loaded[side] = self.load_control()
+            self.engine.models[side] = self._loaded[side]
         return self.engine.models[side]
 
     def network(self, side: Side) -> Network:
@@ -268,6 +283,7 @@ def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
         "examples": [bench.engine.key(example) for example in recipe.examples],
         "names": list(recipe.names),
         "base": bench.model("base").weights_digest,
+        "base_drawn": digest(bench.plain_sampler("base").settings),
         "packages": {package: version(package) for package in probe.packages},
         **({"adapter": bench.adapter.digest} if probe.needs_adapter and bench.adapter else {}),
     }

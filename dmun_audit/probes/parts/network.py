@@ -5,8 +5,10 @@ Works for Stable Diffusion 1, 2 and XL. Nothing here changes a weight.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -116,6 +118,13 @@ class Network:
         if self.model.set_prompts is not None:
             self.model.set_prompts(prompts)
 
+    @cached_property
+    def _autoencoder(self) -> Any:
+        """The autoencoder, in float32 where it does not work in float16: SDXL's gives black images then."""
+        vae = self.pipeline.vae
+        needs_more = vae.dtype == torch.float16 and vae.config.get("force_upcast", False)
+        return copy.deepcopy(vae).float() if needs_more else vae
+
     # Latents.
 
     def noise(self, seeds: Sequence[int]) -> torch.Tensor:
@@ -131,7 +140,7 @@ class Network:
     @torch.no_grad()
     def encode(self, images: np.ndarray) -> torch.Tensor:
         """The latents of images (n, height, width, 3) uint8: the mean of the encoder's distribution, scaled."""
-        vae = self.pipeline.vae
+        vae = self._autoencoder
         pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(self.device, vae.dtype) / 127.5 - 1
         latents = vae.encode(pixels).latent_dist.mean
         shift = getattr(vae.config, "shift_factor", None) or 0.0
@@ -140,7 +149,7 @@ class Network:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
         """The images (n, height, width, 3) uint8 of latents."""
-        vae = self.pipeline.vae
+        vae = self._autoencoder
         shift = getattr(vae.config, "shift_factor", None) or 0.0
         pixels = vae.decode((latents / vae.config.scaling_factor + shift).to(vae.dtype), return_dict=False)[0]
         levels = ((pixels.float() / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)

@@ -54,7 +54,8 @@ class TokenAttack(Probe):
         side = self.searched_on(side)
         facts = {
             "settings": [list(pair) for pair in recipe.settings],
-            "units": [[unit.prompt, unit.seed] for unit in recipe.units],
+            "units": [bench.engine.key(unit) for unit in recipe.units],
+            "prompts": [unit.prompt for unit in recipe.units],
             "names": list(recipe.names),
         }
 
