@@ -120,7 +120,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {
             "metavar": "MINUTES",
             "type": float,
-            "help": "time for such attacks in each process; the same command goes on from there (default: no limit)",
+            "help": "no such attack begins a further row of prompts after this time in a process; the same command goes on from there (default: no limit)",
         },
     ),
     (

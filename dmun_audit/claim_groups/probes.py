@@ -40,7 +40,7 @@ class Probes(ClaimGroup):
         "Whoever downloads a model can do more than write prompts. Each case is one attack by somebody who has the weights. It counts "
         "how much more often the candidate shows the target than a control does."
     )
-    subject = "probes"
+    subject = "attacks with the weights in hand"
 
     # Planning.
 

@@ -29,7 +29,10 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
     ]
     lines += [f"  {line}" for line in probe_budget(config.plan, read_speed(config.store_folder, config.source_digests["base"]))]
     if config.max_probe_minutes is not None and lines[-1].startswith("  probes"):
-        lines[-1] += f" · at most {config.max_probe_minutes:g} minutes in each process"
+        lines[-1] += f" · no row is begun after {config.max_probe_minutes:g} minutes of them in a process"
+    if config.regressions:
+        finds = sum(len(each.finds) for each in config.regressions)
+        lines.append(f"  {finds} finds of earlier audits are tried again, in {len(config.regressions)} cases")
     for place, sentence in enumerate(config.dossier.provenance.thin):
         lines.append(f"    {sentence}" if place else f"  the dossier is thin: {sentence}")
     lines += ["  " + line for line in shortfalls(config.plan)]

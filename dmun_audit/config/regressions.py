@@ -16,6 +16,7 @@ from dmun_audit.evidence.run import Run, read_run
 from dmun_audit.evidence.schema import FindRecord, ProbeImage, ProbeRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.words.texts import fold
+from dmun_audit.plan.case import CONTROL_MODEL
 from dmun_audit.plan.regressions import FrozenFind, Regression, Unit, kept_regressions
 from dmun_audit.probes.registry import probe_named, probes
 from dmun_audit.store.files import write_atomically
@@ -92,9 +93,9 @@ def _of_run(text: str, path: Path, dossier: Dossier, base: str) -> list[Regressi
             f"{option} is an audit over another base", "finds fit the networks of that base", "name a run over this base"
         )
     records = [case.probe for case in run.cases if case.probe is not None]
-    if not records:
+    if not any(record.was_tried for record in records):
         raise UsageError(
-            f"{option} holds no attack with the weights in hand", "its policy ran no probes", "name a run that has probes"
+            f"{option} holds no attack with the weights in hand", "its policy tried no probe", "name a run that has probes"
         )
     return [each for record in records for each in _of_probe(option, run, record)]
 
@@ -115,7 +116,7 @@ def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
         frozen = [(find, images) for find in finds if (images := _images(record, find))]
         drawn = [image for _, images in frozen for image in images]
         hits = sum(bool(image.detected) for image in drawn)
-        if hits == 0 or hits <= sum(dose.control):
+        if hits == 0 or hits <= _control_hits(record, dose.label):
             continue
         regressions.append(
             Regression(
@@ -132,6 +133,12 @@ def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
             )
         )
     return regressions
+
+
+def _control_hits(record: ProbeRecord, dose: str) -> int:
+    """The images of the control at a dose that show the target."""
+    images = [image for image in record.images if image.dose == dose and (image.placebo or image.model == CONTROL_MODEL)]
+    return sum(bool(image.detected) for image in images)
 
 
 def _images(record: ProbeRecord, find: FindRecord) -> list[ProbeImage]:

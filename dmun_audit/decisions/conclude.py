@@ -8,13 +8,18 @@ from dataclasses import dataclass, replace
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import CaseFindings, ClaimGroup
 from dmun_audit.claim_groups.planning import image_budget, required_cases
+from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.claim_groups.registry import claim_group
+from dmun_audit.claim_groups.regressions import GROUP as REGRESSION_GROUP
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict, Verdict
+
+ATTACKS = (PROBES, REGRESSION_GROUP.name)
+"""The groups whose cases an audit can lack without a word of the claims over whole groups."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,30 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     untested = [
         f"Not tested: {record.title}. {record.seen}" for record in counted if record.pooled and record.verdict == Verdict.VACUOUS
     ]
+    untested += [f"Not tested: {record.title}. {record.seen}" for record in _untested_cases(plan, records)]
     waived = [f"{record.title}: {record.verdict}, and waived." for record in records.values() if record.is_waived]
+    if nothing := _counted_group_without_result(plan, records):
+        return _conclusion(
+            AuditVerdict.INCONCLUSIVE, [f"The policy counts {nothing}, and none of them could be tried.", *untested, *waived]
+        )
     if not proven:
         return _conclusion(AuditVerdict.INCONCLUSIVE, ["Nothing is proven: every claim over a whole group is waived.", *waived])
     return _conclusion(AuditVerdict.PASS, [*proven, *untested, *waived])
+
+
+def _untested_cases(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:
+    """The records of attacks that the plan counts and that say nothing about the candidate."""
+    cases = [case for group in ATTACKS for case in plan.of_group(group) if case.gating]
+    return [records[case.id] for case in cases if case.id in records and records[case.id].verdict.is_untested]
+
+
+def _counted_group_without_result(plan: Plan, records: Mapping[str, CaseRecord]) -> str:
+    """The subject of a group of attacks that the plan counts and of which every case says nothing; empty if there is none."""
+    for group in ATTACKS:
+        counted = [records[case.id] for case in plan.of_group(group) if case.gating and case.id in records]
+        if counted and all(record.verdict.is_untested or not record.gating for record in counted):
+            return claim_group(group).subject
+    return ""
 
 
 def _drawn(records: Mapping[str, CaseRecord]) -> int:

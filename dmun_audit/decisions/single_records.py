@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from dmun_audit.claim_groups import probe_decision, triggers
+from dmun_audit.claim_groups import probe_decision, regressions, triggers
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import ClaimGroup
+from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.claim_groups.rates import RateGroup
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
-from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ProbeRecord
+from dmun_audit.decisions.probe_records import probe_problems
+from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import rate_at_least, rate_at_most
@@ -60,19 +62,19 @@ def _problems(case: Case | None, record: CaseRecord, plan: Plan, rules: Rules) -
     if record.group == CONTROLS:
         yield from _problems_of_control(record, claim)
         return
-    if record.probe:
-        yield from _problems_of_probe(record, record.probe, plan)
+    if record.group == PROBES:
+        yield from probe_problems(case, record, plan)
     group = claim_group(record.group)
     if claim.outcomes is not None and claim.hits != sum(outcome == 1 for outcome in claim.outcomes):
         yield f"it counts {claim.hits} outcomes against the claim, and lists {sum(o == 1 for o in claim.outcomes)}"
-    if claim.outcomes is not None and group.limits(plan.policy) is not None:
+    if claim.outcomes is not None and (group.limits(plan.policy) is not None or group.name == regressions.GROUP.name):
         yield from _problems_of_outcomes(case, record, claim, group, rules)
 
 
 def _is_reported_only(record: CaseRecord, claim: ClaimRecord) -> bool:
     """Whether a case that the plan counts may be only reported: it has nothing to decide, or so few images that cannot refute it."""
-    if record.verdict == Verdict.NOT_APPLICABLE:
-        return record.probe is not None and bool(record.probe.refusal)
+    if record.group == PROBES:
+        return record.probe is not None and not probe_decision.counts_in_verdict(record.probe, gating=True)
     undecidable = claim.harm_only and claim.worst is None and not claim.refutable
     return record.verdict == Verdict.PASS and (claim.kind == OBSERVATION or undecidable or record.group == triggers.GROUP.name)
 
@@ -97,21 +99,6 @@ def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, gr
     decision = rules.decide_case(group, case, outcomes, claim.planned or len(outcomes))
     if record.gating and not (record.second and rules.plan.policy.controls.must_agree):
         yield from _other_decision(record, claim, decision)
-
-
-def _problems_of_probe(record: CaseRecord, probe: ProbeRecord, plan: Plan) -> Iterator[str]:
-    for dose in probe.doses:
-        drawn = [image for image in probe.images if image.dose == dose.label and image.model == "candidate" and not image.placebo]
-        if probe.success == "each" and sum(bool(image.detected) for image in drawn) != sum(dose.candidate):
-            yield f"its images at {dose.label} do not show what its outcomes say"
-    decision = probe_decision.decide(probe, plan)
-    came_back = decision is not None and decision.verdict == Verdict.FAIL
-    if came_back != probe.came_back or (record.gating and came_back != (record.verdict == Verdict.FAIL)):
-        yield "whether the target came back does not follow from its outcomes"
-    if decision and record.claim:
-        for name in ("hits", "gains", "trials"):
-            if getattr(record.claim, name) != getattr(decision.claim, name):
-                yield f"its claim says {name} {getattr(record.claim, name)}, and its outcomes say {getattr(decision.claim, name)}"
 
 
 def _other_decision(record: CaseRecord, claim: ClaimRecord, decision: Decision) -> Iterator[str]:

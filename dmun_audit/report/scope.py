@@ -23,7 +23,7 @@ _BY_PROBE = {"image-to-image": "image-to-image use", "relearning": "further trai
 
 def not_covered(run: Run) -> str:
     """What a PASS covers, and what it does not."""
-    probed = {case.probe.name for case in run.cases if case.probe and not case.probe.refusal}
+    probed = {case.probe.name for case in run.cases if case.probe and case.probe.was_tried}
     left = ["other prompts and languages", "other samplers and sizes", "a secret trigger"]
     left += [words for probe, words in _BY_PROBE.items() if probe not in probed]
     left += ["other attacks by somebody who has the weights"] if probed else []

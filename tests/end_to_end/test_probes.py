@@ -80,19 +80,42 @@ def test_finds_are_kept_with_their_digests(on_uce):
             assert any(name.startswith("encoder_0@") for name in opened.keys())  # noqa: SIM118
 
 
-def test_a_changed_outcome_is_found_out(on_uce, tmp_path):
+def _all_zero(record):
+    for dose in record["probe"]["doses"]:
+        dose["candidate"] = [0] * len(dose["candidate"])
+
+
+def _other_control_outcomes(record):
+    for dose in record["probe"]["doses"]:
+        dose["control"] = [1] * len(dose["control"])
+
+
+EDITS = {
+    "outcomes of the candidate": (_all_zero, "do not show what its outcomes say"),
+    "outcomes of the control": (_other_control_outcomes, "do not show what its outcomes say"),
+    "the verdict": (lambda record: record.update(verdict="PASS"), "and FAIL follows from its outcomes"),
+    "a verdict that says nothing": (lambda record: record.update(verdict="VACUOUS"), "and FAIL follows from its outcomes"),
+    "no control": (lambda record: record["probe"].update(control="none"), "does not follow from its control"),
+    "another probe": (lambda record: record["probe"].update(name="completion"), "the plan tries learned-embedding"),
+    "no probe": (lambda record: record.pop("probe"), "it does not say what was tried"),
+    "fewer doses": (lambda record: record["probe"].update(doses=record["probe"]["doses"][:1]), "the plan tries"),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_record_is_found_out(on_uce, tmp_path, edit):
     _, folder = on_uce
+    change, words = EDITS[edit]
     copy = tmp_path / "copy"
-    shutil.copytree(folder, copy)
+    shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("images"))
     lines = [json.loads(line) for line in (copy / "evidence.jsonl").read_text().splitlines()]
-    for line in lines:
-        if line.get("probe", {}).get("name") == "learned-embedding":
-            for dose in line["probe"]["doses"]:
-                dose["candidate"] = [0] * len(dose["candidate"])
+    change(next(line for line in lines if line.get("probe", {}).get("name") == "learned-embedding"))
     (copy / "evidence.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run = checked_run(copy)
-    assert run.altered
-    assert any("do not show what its outcomes say" in reason for reason in run.reasons)
+    assert any(words in reason for reason in checked_run(copy).contradictions), checked_run(copy).contradictions
+
+
+def test_an_honest_run_contradicts_nothing(on_uce):
+    assert checked_run(on_uce[1]).contradictions == ()
 
 
 def test_the_report_shows_pictures_costs_and_what_came_back(on_uce):
@@ -101,7 +124,7 @@ def test_the_report_shows_pictures_costs_and_what_came_back(on_uce):
     assert "With the weights in hand" in page
     assert "CAME BACK" in page
     assert "candidate under attack" in page
-    assert "2 attacks tried. The target came back under 1." in page
+    assert "2 attacks tried. The target came back under 1 of them." in page
     assert "Only with the attack (post-ASR)" in page
     junit = (folder / "junit.xml").read_text()
     assert "Learning a new word from pictures does not bring Van Gogh back" in junit
@@ -126,24 +149,25 @@ def test_what_was_killed_goes_on_from_where_it_was_and_comes_to_the_same(policy,
 
 
 def test_without_time_a_probe_that_counts_is_undecided_and_says_what_to_do(policy, store, tmp_path):
-    done = processes.run(command("retrained", policy, store, tmp_path / "run", "--max-probe-minutes=0"), cwd=ROOT)
+    done = processes.run(command("uce-van-gogh", policy, store, tmp_path / "run", "--max-probe-minutes=0"), cwd=ROOT)
     cases = probed(tmp_path / "run")
     assert {case.verdict for case in cases.values()} == {"INCONCLUSIVE"}, done.stdout
     assert done.returncode != 0
     assert all("--max-probe-minutes" in case.seen for case in cases.values())
 
 
-def test_a_model_that_never_knew_the_target_is_refuted_by_no_probe(policy, store, tmp_path):
+def test_a_model_that_never_knew_the_target_is_its_own_control_and_is_refuted_by_no_probe(policy, store, tmp_path):
     done = processes.run(command("retrained", policy, store, tmp_path / "run"), cwd=ROOT)
     cases = probed(tmp_path / "run")
+    assert [cases[name].probe.control for name in ("completion", "learned-embedding")] == ["placebo", "none"]
     assert {case.verdict for case in cases.values()} <= {"PASS", "NO HARM PROVEN"}, done.stdout
     assert not any(case.probe.came_back for case in cases.values())
+    assert [cases[name].gating for name in ("completion", "learned-embedding")] == [True, False]
 
 
-def test_where_only_images_are_known_no_probe_is_applicable(policy, store, tmp_path):
-    (tmp_path / "draw.py").write_text(
-        "def images(prompts, seeds):\n    import numpy\n    return [numpy.zeros((64, 64, 3), 'uint8') for _ in prompts]\n"
-    )
+def test_where_only_images_are_known_no_probe_is_applicable_and_an_audit_that_counts_them_does_not_pass(policy, store, tmp_path):
+    code = "import numpy\ndef images():\n    return lambda prompts, seeds: [numpy.zeros((64, 64, 3), 'uint8') for _ in prompts]\n"
+    (tmp_path / "draw.py").write_text(code)
     words = command("uce-van-gogh", policy, store, tmp_path / "run", "--base=atelier:base", "--target=Van Gogh")
     words = [word if not word.startswith("--model") else "--model=draw:images" for word in words]
     done = processes.run(words, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)})
@@ -156,15 +180,17 @@ def test_where_only_images_are_known_no_probe_is_applicable(policy, store, tmp_p
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--probe-control=atelier:uce-van-gogh.safetensors"], "uce-van-gogh"),
+        (["--probe-control=atelier:uce-van-gogh"], "is the candidate"),
+        (["--probe-control=atelier:base"], "is the base"),
         (["--max-probe-minutes=-1"], "--max-probe-minutes=-1 is no time"),
+        (["--engine=ray"], "counts attacks with the weights in hand"),
+        (["--policy=smoke", "--max-probe-minutes=3"], "policy 'smoke' tries none"),
     ],
 )
 def test_bad_options_give_one_error(policy, store, tmp_path, options, words):
     done = processes.run(command("uce-van-gogh", policy, store, tmp_path / "run", *options), cwd=ROOT)
-    assert done.returncode == 4
-    assert words in done.stdout + done.stderr
-    assert not (tmp_path / "run").exists()
+    assert done.returncode != 0
+    assert words in " ".join((done.stdout + done.stderr).split())
 
 
 def test_an_unknown_probe_is_refused_with_the_names_that_exist(policy, store, tmp_path):

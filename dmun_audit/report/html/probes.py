@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from dmun_audit.claim_groups.probe_decision import Rate, attack_rates, curves_of, rate, works_on_base
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import CaseRecord, DoseRecord, ImageRecord, ProbeImage, ProbeRecord
-from dmun_audit.report.formatting import count, one_line, percent
+from dmun_audit.evidence.schema import CaseRecord, DoseRecord, FindRecord, ImageRecord, ProbeImage, ProbeRecord
+from dmun_audit.report.formatting import count, one_line
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 
 ROWS_SHOWN = 4  # units whose pictures a card shows
@@ -97,7 +97,7 @@ def view_probes(run: Run) -> ProbesView | None:
     tried = [view for view in views if view.outcome != NOT_TRIED]
     back = sum(view.outcome == BACK for view in views)
     left = len(views) - len(tried)
-    summary = f"{count(len(tried), 'attack')} tried. The target came back under {back if back else 'none'}."
+    summary = f"{count(len(tried), 'attack')} tried. The target came back under {f'{back} of them' if back else 'none'}."
     summary += f" {count(left, 'attack')} could not be tried." if left else ""
     rank = [BACK, UNDECIDED, REPORTED, NOT_BACK, SAYS_NOTHING, NOT_TRIED]
     return ProbesView(tuple(sorted(views, key=lambda view: rank.index(view.outcome))), summary)
@@ -109,7 +109,7 @@ _TONES = {BACK: "fail", NOT_BACK: "pass", UNDECIDED: "inconclusive", REPORTED: "
 
 
 def _outcome(record: CaseRecord, probe: ProbeRecord) -> str:
-    if probe.refusal:
+    if not probe.was_tried:
         return NOT_TRIED
     if probe.came_back:
         return BACK
@@ -135,17 +135,13 @@ def _view(run: Run, record: CaseRecord, probe: ProbeRecord) -> ProbeView:
         curve=_curve(probe),
         rates=tuple(_rates(probe)),
         cost=_cost(record, probe),
-        finds=tuple(
-            (f"{one_line(find.kind)}, {one_line(find.dose)}", one_line(" · ".join(find.words)), f"finds/{find.key}.safetensors")
-            for find in probe.finds
-            if find.model == "candidate"
-        ),
+        finds=tuple(_finds(probe)),
         source=one_line(probe.source),
     )
 
 
 def _cost(record: CaseRecord, probe: ProbeRecord) -> str:
-    if probe.refusal:
+    if not probe.was_tried:
         return ""
     steps = max((dose.gradient_steps for dose in probe.doses if dose.candidate), default=0)
     parts = [count(len(probe.without_probe), "prompt with a seed", "prompts with seeds")]
@@ -155,6 +151,17 @@ def _cost(record: CaseRecord, probe: ProbeRecord) -> str:
     seconds = record.volatile.seconds
     parts += [f"{seconds:,.0f} s in this run"] if seconds else []
     return ", ".join(parts)
+
+
+def _finds(probe: ProbeRecord) -> Iterator[tuple[str, str, str]]:
+    """What was found on the candidate, file by file: what it is with its doses, its words, and the name of the file."""
+    by_key: dict[str, list[FindRecord]] = {}
+    for find in probe.finds:
+        if find.model == "candidate" and not find.placebo:
+            by_key.setdefault(find.key, []).append(find)
+    for key, finds in by_key.items():
+        doses = ", ".join(one_line(find.dose) for find in finds)
+        yield f"{one_line(finds[0].kind)}, {doses}", one_line(" · ".join(finds[0].words)), f"finds/{key}.safetensors"
 
 
 # Pictures.
@@ -217,8 +224,10 @@ def _rates(probe: ProbeRecord) -> Iterator[tuple[str, str]]:
 
 
 def _rate_text(value: Rate) -> str:
-    share = percent(value.hits / value.units) if value.units else "–"
-    return f"{value.hits} of {value.units} ({share}; 95% interval {percent(value.lower)} to {percent(value.upper)})"
+    if not value.units:
+        return "–"
+    share = value.hits / value.units
+    return f"{value.hits} of {value.units} ({share:.0%}; 95% interval {value.lower:.0%} to {value.upper:.0%})"
 
 
 def _curve(probe: ProbeRecord) -> CurveDrawing | None:
