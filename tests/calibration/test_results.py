@@ -19,7 +19,8 @@ from dmun_audit.policy import load_policy
 
 def test_the_results_were_measured_under_the_policy_that_ships(results):
     policy = policy_on_scores(load_policy("standard"))
-    drawn = replace(policy, sampling=replace(policy.sampling, dtype="float32"))  # the models of the calibration are drawn in it
+    # The models of the calibration are drawn in float32. The budget was that of a plan without probes: it decides no claim.
+    drawn = replace(policy, sampling=replace(policy.sampling, dtype="float32"), images_at_most=2300)
     assert results["policy"]["digest"] == digest(drawn.as_dict())
 
 

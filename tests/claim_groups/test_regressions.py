@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from dmun_audit._util.errors import StoreError, UsageError
-from dmun_audit.claim_groups.probe_planning import attack_of, units_of
 from dmun_audit.claim_groups.probes import GROUP as PROBES
 from dmun_audit.claim_groups.regressions import GROUP
 from dmun_audit.config.audit_config import AuditConfig
@@ -19,7 +18,6 @@ from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.checksums import write_checksums
 from dmun_audit.evidence.inputs import FROZEN, REGRESSIONS
-from dmun_audit.evidence.schema import CaseRecord, DoseRecord, ProbeImage, ProbeRecord
 from dmun_audit.plan.regressions import FIND
 from dmun_audit.policy import load_policy
 from dmun_audit.policy.sections import Probes
@@ -35,7 +33,7 @@ UNITS = 4
 def policy():
     smoke = load_policy("smoke")
     strict = replace(smoke.erasure, ceiling=0.05)  # few images refute it
-    sampling, probes = replace(smoke.sampling, steps=10), Probes(run=(PROBE.name,), units=UNITS, row=UNITS)
+    sampling, probes = replace(smoke.sampling, steps=10), Probes(run=(PROBE.name,), units=UNITS, row=UNITS, base_units=UNITS)
     return replace(smoke, sampling=sampling, erasure=strict, probes=probes, images_at_most=2000)
 
 
@@ -49,38 +47,28 @@ def resolved(folder, name, model="uce-van-gogh", **options):
     return resolve(Options(**given | options, model=f"atelier:{model}"))
 
 
-@pytest.fixture(scope="module")
-def run(folder):
-    """The run folder of an audit in which a learned word brought the target back. Only what a regression case needs is drawn."""
+@pytest.fixture(scope="module", autouse=True)
+def one_dose():
+    """A short search with one dose, for every test."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(learned_embedding.FIGURES, "small", learned_embedding.Figures((20,), 2e-2, images=8, batch=8, parts=1))
-        config = resolved(folder, "first")
-        (case,) = config.plan.of_group(PROBES.name)
-        audit, runtime = TargetAudit(config), open_runtime([config], lambda count: None)
-        observations, bench = runtime.observations(config), runtime.bench
-        (dose,) = PROBE.doses("small")
-        recipe = PROBE.recipe(attack_of(PROBE, config.plan), dose, [])
-        requests = [replace(unit, side="candidate", recipe=recipe) for unit in units_of(config.plan)]
-        observations.draw(requests)
-        detected = tuple(observations.detected(requests))
-        record = ProbeRecord(
-            name=PROBE.name,
-            success="each",
-            control="model",
-            units=UNITS,
-            row=UNITS,
-            without_probe=(0,) * UNITS,
-            doses=(DoseRecord(label=dose.label, candidate=detected, control=(0,) * UNITS, base=(1,) * UNITS),),
-            finds=(bench.find_record(PROBE, "candidate", recipe, dose.label),),
-            images=tuple(ProbeImage(**each.model_dump(), dose=dose.label) for each in observations.records(requests)),
-        )
-        audit.facts = runtime.runner(config)[1]
-        audit.begin()
-        audit.keep(CaseRecord(case_id=case.id, group=case.group, verdict=Verdict.PASS, gating=False, probe=record))
-        audit.conclude()
-        audit.end()
-        runtime.close()
-    assert sum(detected) >= UNITS - 1
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(folder, one_dose):
+    """The run folder of an audit of one case, in which a learned word brought the target back."""
+    config = resolved(folder, "first")
+    (case,) = config.plan.of_group(PROBES.name)
+    audit, runtime = TargetAudit(config), open_runtime([config], lambda count: None)
+    runner, audit.facts = runtime.runner(config)
+    audit.begin()
+    audit.keep(runner.record(case))
+    audit.conclude()
+    audit.end()
+    runtime.close()
+    (probe,) = [each.probe for each in checked_run(folder / "first").cases]
+    assert sum(probe.doses[0].candidate) >= UNITS - 1
     return folder / "first"
 
 
@@ -88,34 +76,41 @@ def copy_of(run, tmp_path):
     return shutil.copytree(run, tmp_path / "copy")
 
 
+def find_of(run):
+    """The file of what was found on the candidate: the control and the base have finds too."""
+    (probe,) = [each.probe for each in checked_run(run).cases]
+    return run / "finds" / f"{next(find.key for find in probe.finds if find.model == 'candidate')}.safetensors"
+
+
 def findings_on(model, folder, run):
-    """The findings of the one regression case on a model, and the runtime."""
+    """The findings of the one regression case on a model, and the bench."""
     config = resolved(folder, f"next-{model}", model, regress=(str(run),))
     (case,) = config.plan.of_group(GROUP.name)
     runtime = open_runtime([config], lambda count: None)
     runner, _ = runtime.runner(config)
     findings = GROUP.decide_case(case, runner)
     runtime.close()
-    return findings, runtime, case
+    return findings, runner.observations.bench, case
 
 
 def test_a_find_brings_the_target_back_on_the_same_model_and_searches_nothing(folder, run):
-    findings, runtime, case = findings_on("uce-van-gogh", folder, run)
+    findings, bench, case = findings_on("uce-van-gogh", folder, run)
     (earlier,) = [each.probe for each in checked_run(run).cases]
     assert findings.verdict == Verdict.FAIL
     assert findings.claim.hits == sum(earlier.doses[0].candidate)
     assert case.gating
-    assert runtime.bench.spent.gradient_steps == 0
-    assert [image.detected for image in findings.images] == [image.detected for image in earlier.images]
-    before, after = ([image.target_score for image in images] for images in (earlier.images, findings.images))
+    assert bench.spent.gradient_steps == 0
+    ours = [image for image in earlier.images if image.model == "candidate"]
+    assert [image.detected for image in findings.images] == [image.detected for image in ours]
+    before, after = ([image.target_score for image in images] for images in (ours, findings.images))
     assert np.allclose(before, after)
 
 
 def test_it_brings_nothing_back_on_a_model_that_never_knew_the_target(folder, run):
-    findings, runtime, _ = findings_on("retrained", folder, run)
+    findings, bench, _ = findings_on("retrained", folder, run)
     assert findings.claim.hits <= 1  # the judge errs now and then
     assert findings.verdict in {Verdict.PASS, Verdict.NO_HARM_PROVEN}
-    assert runtime.bench.spent.gradient_steps == 0
+    assert bench.spent.gradient_steps == 0
 
 
 def test_workers_and_reproductions_get_the_same_cases(folder, run):
@@ -140,7 +135,7 @@ def test_workers_and_reproductions_get_the_same_cases(folder, run):
 
 def test_a_changed_find_is_refused(folder, run, tmp_path):
     copy = copy_of(run, tmp_path)
-    (find,) = (copy / "finds").iterdir()
+    find = find_of(copy)
     find.write_bytes(find.read_bytes()[:-1] + b"?")
     with pytest.raises(UsageError, match="is damaged"):
         resolved(folder, "next", regress=(str(copy),))
@@ -170,14 +165,14 @@ def test_a_changed_find_beside_kept_cases_is_refused(folder, run, tmp_path):
 def test_a_find_that_changes_after_planning_is_refused(run, folder, tmp_path):
     copy = copy_of(run, tmp_path)
     config = resolved(folder, "next", regress=(str(copy),))
-    (find,) = (copy / "finds").iterdir()
+    find = find_of(copy)
     find.write_bytes(b"other")
     runtime = open_runtime([config], lambda count: None)
     (regression,) = config.regressions
     recipe = regression.requests()[0][0].recipe
     assert dict(recipe.settings)[FIND] == regression.finds[0].sha256
     with pytest.raises(StoreError, match="changed after the audit was planned"):
-        runtime.bench.holding(recipe)
+        runtime.observations(config).bench.holding(recipe)
     runtime.close()
 
 

@@ -20,6 +20,8 @@ def audit(tmp_path):
 class Runner:
     """Decides every case as PASS; `failed_control` is the record of a refuted control."""
 
+    gradient_steps = 0
+
     def __init__(self, failed_control=None):
         self.failed_control = failed_control
 
