@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from dmun_audit.probes.parts.bench import Bench
     from dmun_audit.probes.parts.finds import StoredFind
+    from dmun_audit.probes.parts.network import Conditions
 
 
 @dataclass(frozen=True)
@@ -87,21 +88,15 @@ class LearnedEmbedding(Probe):
         starts = [matrix.mean(dim=0).requires_grad_(True) for matrix in embeddings(network)]
         variables = {f"encoder_{place}": start for place, start in enumerate(starts)}
 
+        def conditions_of(places: list[int]) -> Conditions:
+            texts = [prompts[place] for place in places]
+            network.follow(texts)
+            with injected(network, word, starts):
+                return network.conditions(texts)
+
         def loss_of(step: int) -> torch.Tensor:
-            total = latents.new_zeros((), dtype=torch.float32)
-            for part in range(figures.parts):
-                generator = torch.Generator().manual_seed(seed_of(self.name, step, part))
-                chosen = torch.randint(len(prompts), (figures.batch,), generator=generator)
-                noise = torch.randn((figures.batch, *latents.shape[1:]), generator=generator).to(latents)
-                times = torch.randint(len(network.kept), (figures.batch,), generator=generator).to(latents.device)
-                clean = latents[chosen.to(latents.device)]
-                texts = [prompts[place] for place in chosen.tolist()]
-                network.follow(texts)
-                with injected(network, word, starts):
-                    conditions = network.conditions(texts)
-                predicted = network.predict(network.noised(clean, noise, times), times, conditions)
-                total = total + (predicted.float() - network.goal(clean, noise, times).float()).square().mean()
-            return total / figures.parts
+            sources = [torch.Generator().manual_seed(seed_of(self.name, step, part)) for part in range(figures.parts)]
+            return torch.stack([network.error(latents, figures.batch, each, conditions_of) for each in sources]).mean()
 
         optimiser = torch.optim.AdamW(starts, lr=figures.rate)
         found, losses = optimise(

@@ -16,7 +16,7 @@ from dmun_audit._util import torchvision_compatibility
 from dmun_audit._util.hashing import seed_of
 from dmun_audit.models.in_memory import copy_to_draw_with
 from dmun_audit.plan.case import Side
-from dmun_audit.probes.parts.network import Network
+from dmun_audit.probes.parts.network import Conditions, Network
 from dmun_audit.probes.parts.search import optimise
 
 if TYPE_CHECKING:
@@ -67,18 +67,13 @@ def train(
     latents = network.encode(lesson.images)
     variables = add_adapter(pipeline, tuning.rank, name)
 
+    def conditions_of(places: list[int]) -> Conditions:
+        network.follow([lesson.prompts[place] for place in places])
+        return conditions.rows(places)
+
     def loss_of(step: int) -> torch.Tensor:
-        total = latents.new_zeros((), dtype=torch.float32)
-        for part in range(tuning.parts):
-            generator = torch.Generator().manual_seed(seed_of(name, step, part))
-            chosen = torch.randint(len(latents), (tuning.batch,), generator=generator).tolist()
-            noise = torch.randn((tuning.batch, *latents.shape[1:]), generator=generator).to(latents)
-            times = torch.randint(len(network.kept), (tuning.batch,), generator=generator).to(latents.device)
-            clean = latents[chosen]
-            network.follow([lesson.prompts[place] for place in chosen])
-            predicted = network.predict(network.noised(clean, noise, times), times, conditions.rows(chosen))
-            total = total + (predicted.float() - network.goal(clean, noise, times).float()).square().mean()
-        return total / tuning.parts
+        sources = [torch.Generator().manual_seed(seed_of(name, step, part)) for part in range(tuning.parts)]
+        return torch.stack([network.error(latents, tuning.batch, each, conditions_of) for each in sources]).mean()
 
     found, losses = optimise(
         variables,

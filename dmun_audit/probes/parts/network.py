@@ -174,6 +174,19 @@ class Network:
         kept = self.kept[times].to(latents.dtype)[:, None, None, None]
         return kept.sqrt() * noise - (1 - kept).sqrt() * latents
 
+    def error(
+        self, clean: torch.Tensor, batch: int, generator: torch.Generator, conditions_of: Callable[[list[int]], Conditions]
+    ) -> torch.Tensor:
+        """The mean squared error of the UNet on `batch` random ones of clean latents (n, …), under random noise at random times.
+
+        `conditions_of` gives the conditions of the chosen places. All randomness comes from `generator`.
+        """
+        chosen = torch.randint(len(clean), (batch,), generator=generator).tolist()
+        noise = torch.randn((batch, *clean.shape[1:]), generator=generator).to(clean)
+        times = torch.randint(len(self.kept), (batch,), generator=generator).to(clean.device)
+        predicted = self.predict(self.noised(clean[chosen], noise, times), times, conditions_of(chosen))
+        return (predicted.float() - self.goal(clean[chosen], noise, times).float()).square().mean()
+
     def guided(self, prompts: Sequence[str], guidance: float) -> Guided:
         """Its predictions for prompts under classifier-free guidance, for a batch of one image of each prompt."""
         positive, negative = self.both(prompts)
