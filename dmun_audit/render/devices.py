@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.store.environment import version
 
 Offload = Literal["model", "sequential"]
@@ -74,3 +77,14 @@ def describe_hardware() -> dict[str, object]:
     gpus = {"cuda": lambda: torch.cuda.get_device_name(0), "mps": lambda: f"Apple {platform.machine()}"}
     gpu = gpus[device]() if device in gpus else None
     return {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count() or 1, "gpu": gpu}
+
+
+@contextmanager
+def memory_errors(when: str, remedy: str) -> Iterator[None]:
+    """Turn torch's error about a device that is out of memory into a UsageError. `when` is such as "while 16 images were drawn"."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UsageError(f"the device ran out of memory {when}", str(error).partition(". ")[0], remedy) from error

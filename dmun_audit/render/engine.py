@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Protocol, get_args
 
 import numpy as np
 
-from dmun_audit._util.errors import StoreError, UsageError
+from dmun_audit._util.errors import StoreError
 from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Recipe, Row, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
-from dmun_audit.render.devices import Offload, choose_device, describe_hardware, number_format
+from dmun_audit.render.devices import Offload, choose_device, describe_hardware, memory_errors, number_format
 from dmun_audit.render.drawing import execution_of
 from dmun_audit.render.own_settings import own_differences, own_sampling
 from dmun_audit.render.rechecks import Rechecks, Repeats, place_of
@@ -319,25 +319,13 @@ class Engine:
         """Each request of one side's slots with its image, rendered now in one batch, and its place there (`place_of`)."""
         keys = [self.key(request) for request in slots]
         sampler = self._sampler(slots[0])
-        with _memory_errors(len(slots)):
+        with memory_errors(
+            f"while {len(slots)} images were drawn",
+            "free memory on it, lower sampling.batch or sampling.size in the policy, or draw with --offload=model",
+        ):
             pixels = sampler.sample([request.prompt for request in slots], [request.seed for request in slots])
         for slot, (request, image) in enumerate(zip(slots, pixels, strict=True)):
             yield request, image, place_of(keys, slot)
-
-
-@contextmanager
-def _memory_errors(images: int) -> Iterator[None]:
-    """Turn torch's error about a device that is out of memory into a UsageError."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UsageError(
-            f"the device ran out of memory while {images} images were drawn",
-            str(error).partition(". ")[0],
-            "free memory on it, lower sampling.batch or sampling.size in the policy, or draw with --offload=model",
-        ) from error
 
 
 def covering(row: Sequence[ImageRequest], wanted: Sequence[ImageRequest], size: int) -> list[tuple[ImageRequest, ...]]:

@@ -8,6 +8,7 @@ from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.decisions.conclude import Interruptions, conclude
 from dmun_audit.evidence.schema import CaseRecord, ProbeRecord
 from dmun_audit.policy import load_policy
+from dmun_audit.verdict.vocabulary import Verdict
 
 
 def concluded(policy):
@@ -15,11 +16,11 @@ def concluded(policy):
     plan, records = make_plan(DOSSIER, policy, 0, "f" * 64), {}
     for case in plan.cases:
         record = CaseRecord(
-            case_id=case.id, group=case.group, title=case.title, pooled=case.pooled, gating=case.gating, verdict="PASS"
+            case_id=case.id, group=case.group, title=case.title, pooled=case.pooled, gating=case.gating, verdict=Verdict.PASS
         )
         if case.group == "probes":
             refused = ProbeRecord(name=case.kind, refusal="No weights are at hand.")
-            record = record.with_(verdict="NOT APPLICABLE", gating=False, seen=refused.refusal, probe=refused)
+            record = record.with_(verdict=Verdict.NOT_APPLICABLE, gating=False, seen=refused.refusal, probe=refused)
         records[case.id] = CaseRecord.model_validate(record.model_dump())
     return conclude(plan, records, Interruptions())
 

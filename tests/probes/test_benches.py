@@ -6,9 +6,9 @@ from atelier_benches import bench_over, loaded, two_models, units
 from dmun_audit._util.errors import UsageError
 from dmun_audit.plan.case import CONTROL_MODEL
 from dmun_audit.probes.completion import PROBE
-from dmun_audit.probes.parts import bench as benches
 from dmun_audit.probes.parts.bench import Bench
 from dmun_audit.probes.probe import Attack
+from dmun_audit.render.devices import memory_errors
 
 
 def test_two_targets_of_a_session_have_two_controls_and_their_images_two_keys(tmp_path):
@@ -26,9 +26,9 @@ def test_two_targets_of_a_session_have_two_controls_and_their_images_two_keys(tm
     assert second.model("candidate") is candidate
 
 
-def test_a_device_without_memory_gives_one_error_that_names_the_probe():
+def test_a_device_without_memory_gives_one_error_that_says_where_and_what_to_do():
     import torch
 
-    with pytest.raises(UsageError, match="in the probe p4d") as caught, benches._memory_errors("p4d"):
+    with pytest.raises(UsageError, match="in the probe p4d") as caught, memory_errors("in the probe p4d", "lower probes.row"):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GB.")
     assert "probes.row" in caught.value.remedy

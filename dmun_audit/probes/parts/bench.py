@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit.evidence.schema import FindRecord
 from dmun_audit.plan.case import CONTROL_MODEL, ImageRequest, Recipe, Side
@@ -19,6 +18,7 @@ from dmun_audit.plan.regressions import FIND
 from dmun_audit.probes.parts.finds import FindStore, FrozenFile, StoredFind
 from dmun_audit.probes.probe import Effort, Probe
 from dmun_audit.probes.registry import probe_named
+from dmun_audit.render.devices import memory_errors
 from dmun_audit.store.environment import version
 from dmun_audit.store.speeds import Speed, keep_speed
 
@@ -271,23 +271,11 @@ class RecipeSampler:
 
     def sample(self, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """One image for every prompt and its seed: (n, height, width, 3) uint8."""
-        with _memory_errors(self._probe.name):
-            return self._probe.draw(self._bench.holding(self._recipe), self._side, self._recipe, prompts, seeds)
-
-
-@contextmanager
-def _memory_errors(probe: str) -> Iterator[None]:
-    """Turn torch's error about a device that is out of memory into a UsageError."""
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise UsageError(
-            f"the device ran out of memory in the probe {probe}",
-            str(error).partition(". ")[0],
+        with memory_errors(
+            f"in the probe {self._probe.name}",
             "free memory on it, lower probes.row or sampling.size in the policy, or leave the probe out of probes.run",
-        ) from error
+        ):
+            return self._probe.draw(self._bench.holding(self._recipe), self._side, self._recipe, prompts, seeds)
 
 
 def recipe_facts(bench: Bench, recipe: Recipe) -> dict[str, Any]:
