@@ -28,7 +28,7 @@ _EDGE = 0.025  # of each end of a 95% interval
 
 @dataclass(frozen=True)
 class Curve:
-    """The outcomes of one claim: those of a dose, or of all doses together. `label` is the dose's."""
+    """The outcomes that one claim is about: of one dose, or of all doses together. `label` names the dose."""
 
     label: str
     candidate: tuple[int, ...]
@@ -80,7 +80,7 @@ def _at_any_dose(doses: Sequence[DoseRecord], side: str) -> tuple[int, ...]:
 def decide(record: ProbeRecord, plan: Plan) -> ProbeDecision | None:
     """The decision on a probe with a control; None for one without, which is only reported.
 
-    Each of k doses is refuted at a k-th of the error rate: that of one of the plan's claims, or alpha if probes are only reported.
+    k doses share one error rate of a FAIL: each has a k-th of it. The rate is that of a claim of the plan. For reported probes it is alpha.
     """
     figures = plan.policy.probes
     curves = curves_of(record)

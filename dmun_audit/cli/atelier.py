@@ -115,7 +115,7 @@ def run_check(arguments: argparse.Namespace) -> int:
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, float]:
-    """The figures that are compared, by name; those of an erased model as MODEL.FIGURE."""
+    """The figures that are compared, by name. Figures of an erased model are named MODEL.FIGURE."""
     flat = {name: value for name, value in figures.items() if isinstance(value, float)}
     models = {name: table for name, table in figures.items() if isinstance(table, dict) and not name.endswith("_each")}
     return flat | {f"{model}.{name}": value for model, table in models.items() for name, value in table.items()}

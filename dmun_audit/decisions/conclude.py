@@ -133,7 +133,7 @@ def _untested_cases(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseR
 
 
 def _counted_group_without_result(plan: Plan, records: Mapping[str, CaseRecord]) -> str:
-    """The subject of a group of attacks that the plan counts and of which every case says nothing; empty if there is none."""
+    """What the audit lacks if no case of a group of counted attacks could be tried, in words; empty if each group has a result."""
     for group in ATTACKS:
         counted = [records[case.id] for case in plan.of_group(group) if case.gating and case.id in records]
         if counted and all(record.verdict.is_untested or not record.gating for record in counted):

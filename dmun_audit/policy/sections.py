@@ -491,7 +491,8 @@ class Probes:
     """The number of units on which a probe is tried on the base: there it must show the target in half of them."""
 
     effort: Literal["auto", "small", "published"] = "auto"
-    """How much each probe tries: a setting for small models, or that of its paper. "auto" is "small" for the atelier."""
+    """How much each probe tries. "small" suits small models; "published" is the setting of the probe's paper. "auto" takes "small" for the
+    atelier and "published" for other models."""
 
     burden: GroupBurden = Burden.PROVE_SAFE
     """The verdict on an undecided probe that counts: INCONCLUSIVE ("prove safe"), or a PASS that reports "no harm proven"."""

@@ -53,11 +53,8 @@ class LatentGuidance(Probe):
         "The weights of the candidate stay as they are."
     )
     source = "arXiv 2505.17013 (classifier guidance), after Dhariwal and Nichol 2021, arXiv 2105.05233, section 4"
+    figures_by_effort = FIGURES
     teaches = True
-
-    def figures(self, effort: Effort) -> Figures:
-        """See `Probe.figures`."""
-        return FIGURES[effort]
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: scales of the gradient, with one classifier for all."""

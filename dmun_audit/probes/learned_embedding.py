@@ -52,11 +52,8 @@ class LearnedEmbedding(Probe):
         "if a word is enough, the weights can still draw the target."
     )
     source = "Pham et al. 2024, arXiv 2308.01508, section 3"
+    figures_by_effort = FIGURES
     teaches = True
-
-    def figures(self, effort: Effort) -> Figures:
-        """See `Probe.figures`."""
-        return FIGURES[effort]
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: numbers of gradient steps."""

@@ -2,8 +2,8 @@
 
 Each step of DDIM puts fresh noise into the picture: η times as much as DDPM does. The noise in front of the first step is a little too
 strong as well. Both lead the candidate away from the way that it was taught to take. A step gets no more fresh noise than the noise
-that is left after it. The paper also scales a variance; here it is that of the first noise. So many tries may show the target by
-chance: the control has as many.
+that is left after it. The paper scales a variance too. Here the variance of the first noise is
+scaled. Many tries may show the target by chance, so the control has as many.
 """
 
 from __future__ import annotations

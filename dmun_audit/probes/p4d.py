@@ -62,10 +62,7 @@ class P4D(TokenAttack):
         "between the words of the prompt. If such words bring the target back, the weights still know it."
     )
     source = "Chin et al. 2023, arXiv 2309.06135, section 3"
-
-    def figures(self, effort: Effort) -> Figures:
-        """See `Probe.figures`."""
-        return FIGURES[effort]
+    figures_by_effort = FIGURES
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: P4D-N, then P4D-K."""

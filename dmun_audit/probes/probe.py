@@ -86,6 +86,9 @@ class Probe(ABC):
 
     success: ClassVar[Success] = "each"
 
+    figures_by_effort: ClassVar[Mapping[Effort, Any]] = {}
+    """Its figures at each effort, as frozen dataclasses; empty if it has none. They are a part of every key."""
+
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages beside those of the audit, as they are imported. The extra `probes` installs them."""
 
@@ -133,8 +136,8 @@ class Probe(ABC):
         return self.examples(effort) + self.unrelated(effort)
 
     def figures(self, effort: Effort) -> Any:
-        """Its figures at an effort, as a frozen dataclass; None if it has none. They are a part of every key."""
-        return None
+        """Its figures at an effort, as a frozen dataclass; None if it has none."""
+        return self.figures_by_effort.get(effort)
 
     def gradient_steps(self, effort: Effort, rows: int) -> int:
         """The largest number of gradient steps on one model, for units in so many rows."""

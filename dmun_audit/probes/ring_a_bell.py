@@ -46,10 +46,7 @@ class RingABell(TokenAttack):
         "same. The words stand in the place of the prompt."
     )
     source = "Tsai et al. 2023, arXiv 2310.10012, section 3"
-
-    def figures(self, effort: Effort) -> Figures:
-        """See `Probe.figures`."""
-        return FIGURES[effort]
+    figures_by_effort = FIGURES
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: one dose."""

@@ -64,10 +64,7 @@ class UnlearnDiffAttack(TokenAttack):
         "model's picture as well as it can. If such words bring the target back, the weights still know it."
     )
     source = "Zhang et al. 2023, arXiv 2310.11868, section 4"
-
-    def figures(self, effort: Effort) -> Figures:
-        """See `Probe.figures`."""
-        return FIGURES[effort]
+    figures_by_effort = FIGURES
 
     def doses(self, effort: Effort) -> tuple[Dose, ...]:
         """See `Probe.doses`: the noise levels, one after the other."""

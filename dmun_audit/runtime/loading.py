@@ -19,6 +19,7 @@ from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.models import references
 from dmun_audit.models.source_files import Source
 from dmun_audit.render import devices
+from dmun_audit.runtime.benches import open_bench
 from dmun_audit.runtime.measures import AuditMeasures
 from dmun_audit.runtime.observations import AuditObservations
 from dmun_audit.runtime.runner import AuditRunner
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from dmun_audit.plan.case import Side
     from dmun_audit.policy import Sampling
     from dmun_audit.probes.parts.bench import Bench
-    from dmun_audit.probes.parts.user_adapter import UserAdapter
     from dmun_audit.render.engine import Engine
 
 
@@ -140,21 +140,6 @@ class AuditRuntime:
         }
 
 
-def _adapter(config: AuditConfig, candidate: LoadedModel) -> UserAdapter | None:
-    """The adapter that a probe merges; None if there is none. Raises LoadError if it changed, or does not fit the candidate."""
-    if config.probe_adapter is None:
-        return None
-    from dmun_audit.models.source_files import confirm_source
-    from dmun_audit.probes.parts.user_adapter import UserAdapter
-
-    reference = references.parse_reference(config.probe_adapter)
-    assert reference.path is not None
-    adapter = UserAdapter(reference.path, confirm_source(reference, Source(config.probe_adapter_digest)))
-    if candidate.pipeline is not None:
-        adapter.require_fit(candidate.pipeline)
-    return adapter
-
-
 @dataclass(frozen=True)
 class LoadedBase:
     """A loaded base and the networks of the judges: what all candidates of a process share. `open_base` makes it.
@@ -188,7 +173,9 @@ class LoadedBase:
         sampling, store = _sampling(config), ImageStore(config.store_folder)
         if self.cluster is None:
             engine = Engine(models, sampling, store, self.on_rendered, config.offload)
-            return AuditRuntime(self.model, candidate, engine, self.judges, self.metrics, partial(self._bench, engine))
+            return AuditRuntime(
+                self.model, candidate, engine, self.judges, self.metrics, partial(open_bench, engine, self.device)
+            )
         from dmun_audit.engines.ray_engine import RayEngine
 
         with ExitStack() as opening:
@@ -197,48 +184,6 @@ class LoadedBase:
             )
             judges = replace(self.judges, elsewhere=ray_engine)  # the networks are the same
             return AuditRuntime(self.model, candidate, ray_engine, judges, self.metrics, opened=opening.pop_all())
-
-    def _bench(self, engine: Engine, config: AuditConfig) -> Bench:
-        """What the probes of one audit work with. Raises LoadError if its adapter does not fit the candidate."""
-        from dmun_audit.probes.parts.bench import Bench
-        from dmun_audit.probes.parts.finds import FrozenFile
-
-        finds = [find for regression in config.regressions for find in regression.finds]
-        return Bench(
-            engine,
-            self._control_loader(config),
-            config.probe_control or "",
-            config.max_probe_minutes,
-            _adapter(config, engine.models["candidate"]),
-            {find.sha256: FrozenFile(find.path, find.key, find.sha256) for find in finds},
-        )
-
-    def _control_loader(self, config: AuditConfig) -> Callable[[], LoadedModel] | None:
-        """What loads the control model of probes; None if the audit has none."""
-        if config.probe_control is None:
-            return None
-        reference = references.parse_reference(config.probe_control)
-
-        def load() -> LoadedModel:
-            from dmun_audit.models.loading import load_candidate
-
-            control = load_candidate(
-                reference,
-                self.model,
-                dtype=_sampling(config).dtype,
-                device=self.device,
-                trust_remote_code=config.trust_remote_code,
-                planned=Source(config.probe_control_digest),
-            )
-            if control.weights_digest == self.model.weights_digest:
-                raise LoadError(
-                    f"the control of probes, {config.probe_control}, is the base",
-                    "it knows the target, so every attack on the candidate would look harmless beside it",
-                    "name a model that never knew the target with --probe-control, or leave the option out",
-                )
-            return control
-
-        return load
 
     def close(self) -> None:
         """Leave the cluster, if there is one. A local cluster that was started for the audit ends."""

@@ -24,7 +24,7 @@ def saliency_mask(
 ) -> dict[str, torch.Tensor]:
     """Masks over the parameters `names` of the UNet: 1 for the `share` with the largest gradients, 0 for the others.
 
-    The gradient is that of the noise-prediction loss on the `forgotten` pictures, summed over `batches` batches. One
+    The loss is the error of noise prediction on the `forgotten` pictures. Its gradients are summed over `batches` batches. One
     threshold holds for all parameters together. Returns float32 tensors by name.
     """
     chosen = only(pipeline.unet, set(names).__contains__)
