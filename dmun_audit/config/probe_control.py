@@ -10,6 +10,7 @@ from dmun_audit.config.options import Options
 from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.models import references
+from dmun_audit.models.source_files import read_source
 from dmun_audit.plan.plan import Plan
 
 COMPLETE = frozenset({"folder", "atelier", "hub"})
@@ -52,28 +53,27 @@ def _without_weights(options: Options, candidate: references.ModelReference) -> 
     return f"of {candidate.text} only images are known" if candidate.kind == "images" else ""
 
 
-def find_control(
-    options: Options, dossier: Dossier, candidate: references.ModelReference, world: World
-) -> references.ModelReference | None:
+def find_control(options: Options, dossier: Dossier, candidate: str, world: World) -> references.ModelReference | None:
     """The model that --probe-control names, else the atelier's model that never saw the target; None if there is none.
 
-    The candidate is no control of its own. Raises UsageError for a reference that is no complete model, or is the candidate.
+    `candidate` is the digest of the candidate's files: the candidate is no control of its own. Raises UsageError for a reference that
+    is no complete model, or has the files of the candidate.
     """
     if options.probe_control is None:
         name = references.atelier_without(dossier.target.name) if world == "atelier" else None
         found = references.parse_reference(f"{references.ATELIER}{name}") if name else None
-        return None if found == candidate else found
+        return None if found and read_source(found).digest == candidate else found
     reference = references.parse_reference(options.probe_control)
-    if reference == candidate:
-        raise UsageError(
-            f"--probe-control={options.probe_control} is the candidate",
-            "every attack on it would look harmless beside itself",
-            "name a model that never knew the target, or leave the option out",
-        )
     if reference.kind not in COMPLETE:
         raise UsageError(
             f"--probe-control={options.probe_control} is no complete model",
             "probes change it as they change the candidate",
             "name a pipeline folder or a hub id",
+        )
+    if read_source(reference).digest == candidate:
+        raise UsageError(
+            f"--probe-control={options.probe_control} is the candidate",
+            "every attack on it would look harmless beside itself",
+            "name a model that never knew the target, or leave the option out",
         )
     return reference

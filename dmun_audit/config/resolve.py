@@ -157,7 +157,7 @@ def planned(
         folder.refuse_repeats()
     judge, others = question.judge, dict(question.others)
     check_probes(options, plan, models.candidate)
-    control = find_control(options, dossier, models.candidate, models.world) if plan.of_group(PROBES) else None
+    control = find_control(options, dossier, models.sources["candidate"], models.world) if plan.of_group(PROBES) else None
     control_digest = read_source(control).digest if control else ""
     further = others | ({"probe_control": control_digest} if control else {})
     adapter = find_adapter(options, plan)
