@@ -106,7 +106,8 @@ class Trial:
         return [replace(unit, side=side, recipe=recipe) for unit in row]
 
     def _keep_find(self, arm: str, dose: Dose, request: ImageRequest) -> None:
-        assert request.recipe is not None
+        if request.recipe is None:
+            return  # the candidate without the attack
         placebo = arm == "control" and request.side == "candidate"
         record = self.bench.find_record(self.probe, request.side, request.recipe, dose.label, placebo=placebo)
         if record and record not in self._finds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
@@ -38,7 +38,7 @@ def find_regressions(runs: Sequence[str], dossier: Dossier, base: str, *, among_
         if among_others and fold(target_of(text)) not in target_names(dossier):
             continue
         again = path.name == REGRESSIONS and path.is_file()
-        for each in _confirmed(text, kept_regressions(path)) if again else _of_run(text, path, dossier, base):
+        for each in _kept(text, path, dossier, base) if again else _of_run(text, path, dossier, base):
             found[each.digest] = each
     return tuple(found.values())
 
@@ -75,42 +75,81 @@ def keep_regressions(regressions: Sequence[Regression], folder: Path) -> None:
     write_atomically(folder / REGRESSIONS, f"{text}\n".encode())
 
 
-def _of_run(text: str, path: Path, dossier: Dossier, base: str) -> list[Regression]:
+def run_with_attacks(path: Path, named: str, dossier: Dossier) -> Run:
+    """The finished audit of the dossier's target in a run folder, with attacks that were tried. `named` stands for it in errors.
+
+    Raises UsageError if it is no run folder, is damaged or unfinished, is about another target, or tried no attack.
+    """
     run = checked_run(path)
-    option = f"--regress={text}"
     if not run.concluded:
-        raise UsageError(f"{option} is an audit that has not finished", "its records are not complete", "run it to its end")
+        raise UsageError(f"{named} is an audit that has not finished", "its records are not complete", "run it to its end")
     if run.altered:
-        raise UsageError(f"{option} is damaged", run.contradictions[0], COPY)
-    if fold(run.manifest.target.name) not in target_names(dossier):
+        raise UsageError(f"{named} is damaged", run.contradictions[0], COPY)
+    _refuse_other_target(named, run.manifest.target.name, dossier)
+    if not any(case.probe is not None and case.probe.was_tried for case in run.cases):
         raise UsageError(
-            f"{option} is an audit of {run.manifest.target.name!r}, and this one is of {dossier.target.name!r}",
+            f"{named} holds no attack with the weights in hand", "its policy tried no probe", "name a run that has probes"
+        )
+    return run
+
+
+def _of_run(text: str, path: Path, dossier: Dossier, base: str) -> list[Regression]:
+    option = f"--regress={text}"
+    run = run_with_attacks(path, option, dossier)
+    _refuse_other_base(option, _base_of(run), base)
+    return [each for case in run.cases if case.probe is not None for each in _of_probe(option, run, case.probe)]
+
+
+def _kept(text: str, path: Path, dossier: Dossier, base: str) -> tuple[Regression, ...]:
+    """The regression cases that an earlier audit kept in a file."""
+    option, regressions = f"--regress={text}", kept_regressions(path)
+    for each in regressions:
+        _refuse_other_target(option, each.names[0], dossier)
+        _refuse_other_base(option, each.base, base)
+        _refuse_other_version(option, each.probe, {each.version})
+        for find in each.finds:
+            _content(option, find.path, find.sha256)
+    return regressions
+
+
+def _refuse_other_target(named: str, target: str, dossier: Dossier) -> None:
+    if fold(target) not in target_names(dossier):
+        raise UsageError(
+            f"{named} is an audit of {target!r}, and this one is of {dossier.target.name!r}",
             "what brings one target back says nothing about another one",
             "name a run of this target",
         )
-    if run.manifest.models.get("base", {}).get("source_digest") != base:
+
+
+def _refuse_other_base(named: str, earlier: str, base: str) -> None:
+    if earlier != base:
         raise UsageError(
-            f"{option} is an audit over another base", "finds fit the networks of that base", "name a run over this base"
+            f"{named} is an audit over another base", "finds fit the networks of that base", "name a run over this base"
         )
-    records = [case.probe for case in run.cases if case.probe is not None]
-    if not any(record.was_tried for record in records):
+
+
+def _refuse_other_version(named: str, probe: str, versions: Collection[int]) -> None:
+    """Raise UsageError if this package has no such probe, or has it in another version."""
+    if probe not in {each.name for each in probes()}:
+        raise UsageError(f"{named} tried the probe {probe!r}, which does not exist", "", "install the version that has it")
+    version = probe_named(probe).version
+    if other := sorted(set(versions) - {version}):
         raise UsageError(
-            f"{option} holds no attack with the weights in hand", "its policy tried no probe", "name a run that has probes"
+            f"{named} tried version {other[0]} of the probe {probe}, and this is version {version}",
+            "it would draw other images with the same find",
+            "use the version of dmun_audit that wrote the run, or leave the run out",
         )
-    return [each for record in records for each in _of_probe(option, run, record)]
+
+
+def _base_of(run: Run) -> str:
+    """The digest of the base's files."""
+    return str(run.manifest.models.get("base", {}).get("source_digest", ""))
 
 
 def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
     """One regression for each dose at which finds brought the target back on more images of the candidate than of the control."""
-    if record.name not in {probe.name for probe in probes()}:
-        raise UsageError(f"{option} tried the probe {record.name!r}, which does not exist", "", "install the version that has it")
-    version, regressions = probe_named(record.name).version, []
-    if other := [find for find in record.finds if find.version != version]:
-        raise UsageError(
-            f"{option} tried version {other[0].version} of the probe {record.name}, and this is version {version}",
-            "it would draw other images with the same find",
-            "use the version of dmun_audit that wrote the run, or leave the run out",
-        )
+    _refuse_other_version(option, record.name, {find.version for find in record.finds})
+    regressions: list[Regression] = []
     for dose in record.doses:
         finds = [find for find in record.finds if find.dose == dose.label and find.model == "candidate" and not find.placebo]
         frozen = [(find, images) for find in finds if (images := _images(record, find))]
@@ -121,7 +160,9 @@ def _of_probe(option: str, run: Run, record: ProbeRecord) -> list[Regression]:
         regressions.append(
             Regression(
                 run=run.manifest.audit_hash,
+                base=_base_of(run),
                 probe=record.name,
+                version=frozen[0][0].version,
                 dose=dose.label,
                 kind=frozen[0][0].kind,
                 settings=tuple(frozen[0][0].settings.items()),
@@ -152,12 +193,6 @@ def _frozen(option: str, run: Run, find: FindRecord, images: Sequence[ProbeImage
     _content(option, path, find.sha256)
     units = tuple(Unit(prompt=image.prompt, index=image.index, seed=image.seed or 0) for image in images)
     return FrozenFind(key=find.key, sha256=find.sha256, units=units, together=bool(find.seeds), path=path)
-
-
-def _confirmed(text: str, regressions: Sequence[Regression]) -> Sequence[Regression]:
-    for find in (find for regression in regressions for find in regression.finds):
-        _content(f"--regress={text}", find.path, find.sha256)
-    return regressions
 
 
 def _content(option: str, path: Path, sha256: str) -> bytes:

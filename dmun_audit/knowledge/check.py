@@ -37,7 +37,10 @@ STRATEGIES = {
 
 THIN = "thin: "  # begins a remark on a part that could not be had
 
-OPTIONAL_STRATEGIES = frozenset({"synonym"})
+TOKEN_SEARCH = "token search"
+"""The strategy of prompts that an attack with the weights found."""
+
+OPTIONAL_STRATEGIES = frozenset({"synonym", TOKEN_SEARCH})
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class Regression(Record):
     """What one probe found at one dose in an earlier audit. `counts` says whether the case counts in the verdict."""
 
     run: str = Field(description="The hash of the earlier audit.")
+    base: str = Field(description="The digest of the base's files there.")
     probe: str
+    version: int = Field(description="The version of the probe there.")
     dose: str
     kind: str = Field(description="One of: tokens, embedding, latents, adapter, classifier.")
     settings: tuple[tuple[str, Setting], ...] = Field(description="The settings of the probe at this dose.")

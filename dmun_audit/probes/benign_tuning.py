@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dmun_audit.plan.case import ImageRequest, Recipe, Side
+from dmun_audit.plan.case import ImageRequest, Recipe
 from dmun_audit.probes.parts.tuned import IMAGES, Tuned
 from dmun_audit.probes.probe import Attack, Dose, Effort
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from dmun_audit.probes.parts.bench import Bench
-    from dmun_audit.probes.parts.finds import StoredFind
+    pass
 
 
 class BenignTuning(Tuned):
@@ -41,19 +38,8 @@ class BenignTuning(Tuned):
         """See `Probe.recipe`."""
         return super().recipe(replace(attack, examples=attack.unrelated), dose, row)
 
-    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> Recipe:
-        """See `Probe.placebo`: the candidate without the training, which draws the same units."""
-        return Recipe(self.name, (("steps", 0),))
-
-    def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """See `Probe.draw`."""
-        if recipe.setting("steps") == 0:
-            return bench.plain_sampler(side).sample(prompts, seeds)
-        return super().draw(bench, side, recipe, prompts, seeds)
-
-    def find(self, bench: Bench, side: Side, recipe: Recipe) -> StoredFind | None:
-        """See `Probe.find`: nothing without the training."""
-        return None if recipe.setting("steps") == 0 else super().find(bench, side, recipe)
+    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> None:
+        """See `Probe.placebo`: the candidate without the training."""
 
 
 PROBE = BenignTuning()

@@ -40,15 +40,12 @@ class MergedAdapter(Probe):
         """See `Probe.refusal`: any pipeline that the adapter fits."""
         return needs_weights(model)
 
-    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> Recipe:
-        """See `Probe.placebo`: the candidate without the adapter, which draws the same units."""
-        return Recipe(self.name, (("strength", 0.0),))
+    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> None:
+        """See `Probe.placebo`: the candidate without the adapter."""
 
     def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """See `Probe.draw`."""
         adapter, strength = bench.adapter, recipe.setting("strength")
-        if strength == 0:
-            return bench.plain_sampler(side).sample(prompts, seeds)
         assert adapter is not None
         return bench.with_pipeline(side, lambda pipeline: adapter.merge(pipeline, strength)).sample(prompts, seeds)
 

@@ -159,10 +159,8 @@ class Probe(ABC):
     def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> Recipe | None:
         """The recipe of the control where no model is known that never knew the target. The candidate draws it.
 
-        None for a probe without such a control.
+        None if the candidate draws the units without any attack. A probe that teaches has no such control.
         """
-        if self.teaches:
-            return None
         made_up = self.recipe(attack, dose, row)
         return Recipe(made_up.probe, (*made_up.settings, ("placebo", True)), made_up.units, made_up.examples, made_up.names)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit.plan.case import ImageRequest, Recipe, Side
-from dmun_audit.probes.probe import Attack, Dose, Effort, Probe, needs_weights, shown_prompts
+from dmun_audit.probes.probe import Attack, Dose, Effort, Probe, needs_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,16 +43,13 @@ class Quantisation(Probe):
         """See `Probe.refusal`: any pipeline will do."""
         return needs_weights(model)
 
-    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> Recipe:
-        """See `Probe.placebo`: the candidate with its weights as they are, which draws the same units."""
-        return Recipe(self.name, (("bits", "as they are"),))
+    def placebo(self, attack: Attack, dose: Dose, row: Sequence[ImageRequest]) -> None:
+        """See `Probe.placebo`: the candidate with its weights as they are."""
 
     def draw(self, bench: Bench, side: Side, recipe: Recipe, prompts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
         """See `Probe.draw`."""
         bits = recipe.setting("bits")
-        if bits == "as they are":
-            return bench.plain_sampler(side).sample(prompts, seeds)
-        return bench.with_pipeline(side, lambda pipeline: quantised(pipeline, bits)).sample(shown_prompts(recipe, prompts), seeds)
+        return bench.with_pipeline(side, lambda pipeline: quantised(pipeline, bits)).sample(prompts, seeds)
 
 
 PROBE = Quantisation()

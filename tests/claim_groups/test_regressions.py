@@ -127,7 +127,7 @@ def test_workers_and_reproductions_get_the_same_cases(folder, run):
     audit.end()
     assert not [each for each in checked_run(folder / "next").contradictions if "plan" in each]
     kept = str(folder / "next" / REGRESSIONS)
-    again = find_regressions([kept], config.dossier, "another base")
+    again = find_regressions([kept], config.dossier, config.source_digests["base"])
     assert [each.digest for each in again] == [each.digest for each in config.regressions]
     assert all(find.path.parent.parent == folder / "next" for each in again for find in each.finds)
     assert resolved(folder, "after", regress=(kept,)).audit_hash == config.audit_hash
@@ -149,17 +149,32 @@ def test_a_changed_find_is_refused(folder, run, tmp_path):
 
 def test_a_changed_find_beside_kept_cases_is_refused(folder, run, tmp_path):
     config = resolved(folder, "next", regress=(str(run),))
+    base = config.source_digests["base"]
     keep_regressions(config.regressions, tmp_path)
     (find,) = (tmp_path / FROZEN).iterdir()
     find.write_bytes(find.read_bytes()[:-1] + b"?")
     with pytest.raises(UsageError, match="holds a changed find"):
-        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, "")
+        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, base)
     find.unlink()
     with pytest.raises(UsageError, match="lacks the find"):
-        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, "")
+        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, base)
     (tmp_path / REGRESSIONS).write_text("[{}]")
     with pytest.raises(UsageError, match="cannot be read"):
-        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, "")
+        find_regressions([str(tmp_path / REGRESSIONS)], config.dossier, base)
+
+
+def test_kept_cases_of_another_target_base_or_version_are_refused(folder, run, tmp_path, monkeypatch):
+    config = resolved(folder, "next", regress=(str(run),))
+    keep_regressions(config.regressions, tmp_path)
+    kept, base, target = [str(tmp_path / REGRESSIONS)], config.source_digests["base"], config.dossier.target
+    other = config.dossier.model_copy(update={"target": target.model_copy(update={"name": "Monet", "aliases": ()})})
+    with pytest.raises(UsageError, match="is an audit of 'Van Gogh', and this one is of 'Monet'"):
+        find_regressions(kept, other, base)
+    with pytest.raises(UsageError, match="over another base"):
+        find_regressions(kept, config.dossier, "0" * 64)
+    monkeypatch.setattr(type(PROBE), "version", PROBE.version + 1)
+    with pytest.raises(UsageError, match=f"and this is version {PROBE.version}"):
+        find_regressions(kept, config.dossier, base)
 
 
 def test_a_find_that_changes_after_planning_is_refused(run, folder, tmp_path):
