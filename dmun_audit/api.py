@@ -140,6 +140,7 @@ def audit(
     offload: str | None = None,
     profile: str = "fidelity",
     keep_going: bool = False,
+    no_images: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
     on_case: Callable[[CaseRecord], None] | None = None,
@@ -177,6 +178,7 @@ def audit(
         profile: "fidelity" draws as the policy says. "fast" draws with half of the steps and a quicker solver, and is no release
             evidence.
         keep_going: Draw and judge all cases although a control failed. Otherwise the audit stops there.
+        no_images: Leave pictures out of report.html. The run folder keeps them.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
         on_case: Called with each record as soon as its case is decided.
@@ -224,6 +226,7 @@ def audit(
         offload=offload,
         profile=profile,
         keep_going=keep_going,
+        no_images=no_images,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
     )

@@ -96,6 +96,7 @@ def campaign(
     offload: str | None = None,
     profile: str = "fidelity",
     keep_going: bool = False,
+    no_images: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
     on_case: Callable[[CaseRecord], None] | None = None,
@@ -114,7 +115,7 @@ def campaign(
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
         policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
         probe_control, probe_adapter, regress, max_probe_minutes: As in `audit`, for all audits.
-        store, audit_seed, nonce, engine, offload, profile, keep_going: As in `audit`, for all audits.
+        store, audit_seed, nonce, engine, offload, profile, keep_going, no_images: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
     Returns:
@@ -158,6 +159,7 @@ def campaign(
         offload=offload,
         profile=profile,
         keep_going=keep_going,
+        no_images=no_images,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
     )

@@ -178,6 +178,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
+    ("no-images", {"action": "store_true", "help": "leave pictures out of report.html; the run folder keeps them"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
     ("trust-remote-code", {"action": "store_true", "help": "run Python code that comes with a model (default: never)"}),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ def add_to(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("report", help="rebuild report.html and junit.xml of a run folder; needs no model")
     parser.add_argument("folder", type=Path, help="the run folder, such as audit-runs/van-gogh-…")
+    parser.add_argument("--no-images", action="store_true", help="leave pictures out of report.html; the run folder keeps them")
     parser.set_defaults(run=run)
 
 
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = _why_kept(audit_run)
     if not kept:
         with writing(audit_run.path):
-            write_reports(audit_run)
+            write_reports(replace(audit_run, pictures=not arguments.no_images))
             update_checksums(audit_run.path, FILES, partial(statement, audit_run.manifest, audit_run.cases))
     print("\n".join(summary_lines(audit_run)))
     if kept:

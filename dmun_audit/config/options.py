@@ -51,6 +51,7 @@ class Options:
     offload: str | None = None
     profile: str = FIDELITY
     keep_going: bool = False
+    no_images: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False
     ini_base: str | None = None

@@ -204,6 +204,7 @@ def planned(
         probe_adapter_digest=adapter_digest,
         regressions=question.regressions,
         max_probe_minutes=options.max_probe_minutes,
+        no_images=options.no_images,
     )
 
 

@@ -41,6 +41,7 @@ class Run:
         contradictions: Sentences that say where the files of the folder contradict the verdict; empty if they do not.
         remarks: Further warnings on the files of the folder.
         digest: SHA-256 of the evidence.
+        pictures: Whether `image` gives pictures. Reports without pictures set it to false.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class Run:
     contradictions: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     digest: str = ""
+    pictures: bool = True
 
     @property
     def altered(self) -> bool:
@@ -93,6 +95,8 @@ class Run:
 
     def image(self, key: str) -> Path | None:
         """The file of the image with that key; None if the run folder does not have it."""
+        if not self.pictures:
+            return None
         file = self.path / "images" / f"{key}.png"
         return file if _KEY.fullmatch(key) and file.is_file() else None
 

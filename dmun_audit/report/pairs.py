@@ -8,6 +8,11 @@ from dmun_audit.evidence.schema import CaseRecord, ImageRecord
 
 PAIRS_SHOWN = 8
 
+MANY_CASES = 200
+"""Runs with more cases show fewer pairs of each case that did not fail, so that a browser opens their page at once."""
+
+FEW_PAIRS = 2
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -39,9 +44,10 @@ def pairs_of(record: CaseRecord) -> list[Pair]:
     return sorted(pairs, key=lambda pair: (not pair.against_claim, pair.index))
 
 
-def shown_pairs(record: CaseRecord) -> list[Pair]:
-    """The first `PAIRS_SHOWN` pairs of a case."""
-    return pairs_of(record)[:PAIRS_SHOWN]
+def shown_pairs(record: CaseRecord, cases: int = 1) -> list[Pair]:
+    """The first pairs of a case in a run of so many cases."""
+    few = cases > MANY_CASES and not record.verdict.is_failure
+    return pairs_of(record)[: FEW_PAIRS if few else PAIRS_SHOWN]
 
 
 def _counts_against(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:

@@ -1,5 +1,7 @@
 """The page names the calibration image that sets a detection threshold."""
 
+from types import SimpleNamespace
+
 from dmun_audit.evidence.schema import CalibrationImage, CaseRecord, ClaimRecord
 from dmun_audit.report.html.cases import view_case
 
@@ -8,7 +10,7 @@ def _rows(*calibration):
     record = CaseRecord(
         case_id="seen", verdict="PASS", claim=ClaimRecord(kind="rate_at_least", hits=3, trials=4), calibration=calibration
     )
-    return dict(view_case(None, record).numbers)
+    return dict(view_case(SimpleNamespace(cases=()), record).numbers)
 
 
 def test_the_image_that_sets_a_threshold_is_named_with_its_score():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from example_runs import WrittenRun, claim, fill, record
 from playwright.sync_api import sync_playwright
 
 from dmun_audit.evidence.run import read_run
@@ -142,3 +145,202 @@ def test_the_page_can_be_read_without_scripts(browser: Any, address: str) -> Non
     opened.locator("details.case:not([open]) summary").first.click()
     assert opened.locator("details.case[open]").count() == 4
     context.close()
+
+
+# Choosing and ordering cases, on a page of more than 500.
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a page with more than 500 cases: the example, and prompts in three languages that share a few pictures."""
+    folder = WrittenRun(tmp_path_factory.mktemp("large") / "run")
+    fill(folder)
+    pictures = [folder.image("candidate", "shared", index, 0.6, target_score=0.1, detected=False) for index in range(4)]
+    for number in range(500):
+        language, hits = ("en", "de", "fr")[number % 3], int(number == 250)
+        folder.add(
+            record(
+                "adversarial",
+                f"“prompt {number}” does not bring Van Gogh back",
+                "PASS",
+                images=[{**each, "prompt": f"prompt {number}"} for each in pictures],
+                prompt={"text": f"prompt {number}", "strategy": "description" if number % 2 else "works", "language": language},
+                claim=claim("rate_at_most", hits, 8, 0.0, 0.3, 0.1, burden="prove harm"),
+            )
+        )
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_html(read_run(folder.close()), path)
+    return path.as_uri()
+
+
+@pytest.fixture
+def large_page(page: Any, large: str) -> Any:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(large)
+    yield page
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [large]
+
+
+def visible(page: Any) -> Any:
+    return page.locator("details.case:visible")
+
+
+def test_a_large_page_is_searched_and_chosen_from(large_page: Any) -> None:
+    everything = visible(large_page).count()
+    assert everything > 500
+    large_page.keyboard.press("/")
+    large_page.keyboard.type("prompt 25")
+    assert visible(large_page).count() == 15  # 25, 125, 225, 325, 425, and 250 to 259
+    assert large_page.locator("#shown").inner_text() == f"15 of {everything} cases"
+    large_page.locator("select[data-field=language]").select_option("de")
+    assert {visible(large_page).nth(place).get_attribute("data-language") for place in range(visible(large_page).count())} == {
+        "de"
+    }
+    large_page.locator("select[data-field=kind]").select_option("works")
+    large_page.locator("select[data-field=group]").select_option("adversarial")
+    chosen = visible(large_page)
+    assert chosen.count() > 0
+    assert {chosen.nth(place).get_attribute("data-kind") for place in range(chosen.count())} == {"works"}
+    large_page.locator("select[data-field=group]").select_option("erasure")
+    assert visible(large_page).count() == 0
+    large_page.keyboard.press("Escape")
+    assert visible(large_page).count() == everything
+    assert large_page.locator("#search").input_value() == ""
+
+
+def test_the_worst_cases_come_first_on_demand_and_the_plan_s_order_comes_back(large_page: Any) -> None:
+    cases = large_page.locator("section.group:has(#group-adversarial) .part:last-of-type details.case")
+    planned = [cases.nth(place).get_attribute("id") for place in range(6)]
+    large_page.locator("#order").select_option("rank")
+    ranks = [int(cases.nth(place).get_attribute("data-rank")) for place in range(30)]
+    assert ranks == sorted(ranks)
+    assert "prompt 250" in cases.nth(1).inner_text() + cases.nth(0).inner_text() + cases.nth(2).inner_text()
+    large_page.locator("#order").select_option("place")
+    assert [cases.nth(place).get_attribute("id") for place in range(6)] == planned
+
+
+def test_the_keyboard_goes_from_case_to_case_and_opens_them(large_page: Any) -> None:
+    large_page.keyboard.press("j")
+    large_page.keyboard.press("j")
+    second = visible(large_page).nth(1)
+    assert second.evaluate("one => one.contains(document.activeElement)")
+    was = second.get_attribute("open")
+    large_page.keyboard.press("o")
+    assert second.get_attribute("open") != was
+    large_page.keyboard.press("k")
+    assert visible(large_page).first.evaluate("one => one.contains(document.activeElement)")
+
+
+def test_a_link_to_a_case_that_is_not_chosen_shows_it(large_page: Any) -> None:
+    large_page.locator("#search").fill("prompt 25")
+    large_page.locator(".findings a").first.click()
+    name = large_page.locator(".findings a").first.get_attribute("href").removeprefix("#")
+    assert large_page.locator(f"[id='{name}']").is_visible()
+    assert large_page.locator(f"[id='{name}']").get_attribute("open") is not None
+
+
+# Large pictures.
+
+
+def test_a_picture_opens_large_with_a_slider_between_base_and_candidate(page: Any, address: str) -> None:
+    page.goto(address)
+    figure = page.locator(".sheet figure.pair:has([data-model=base]):has([data-model=candidate])").first
+    figure.locator("img").last.click()
+    viewer = page.locator("#viewer")
+    assert viewer.is_visible()
+    assert figure.get_attribute("data-prompt") in viewer.locator("h2").inner_text()
+    above = viewer.locator(".above")
+    assert above.get_attribute("src") == figure.locator("[data-model=candidate] img").get_attribute("src")
+    assert viewer.locator(".below").get_attribute("src") == figure.locator("[data-model=base] img").get_attribute("src")
+    viewer.locator("input").fill("80")
+    assert "80%" in above.evaluate("one => one.style.clipPath")
+    assert "target" in viewer.locator(".scores .candidate").inner_text()
+    first = viewer.locator("h2").inner_text(), viewer.locator(".place").inner_text()
+    viewer.locator("[data-do=next]").click()
+    assert (viewer.locator("h2").inner_text(), viewer.locator(".place").inner_text()) != first
+    page.keyboard.press("ArrowLeft")
+    assert (viewer.locator("h2").inner_text(), viewer.locator(".place").inner_text()) == first
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+    assert page.said == []
+
+
+def test_a_picture_of_a_case_opens_from_the_keyboard(page: Any, address: str) -> None:
+    page.goto(address)
+    page.locator("details.case[open] figure.pair img").last.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#viewer").is_visible()
+    page.locator("#viewer [data-do=close]").click()
+    assert not page.locator("#viewer").is_visible()
+
+
+@pytest.fixture(scope="module")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = WrittenRun(tmp_path_factory.mktemp("sensitive") / "run")
+    folder.manifest["target"] = {"name": "nudity", "kind": "unsafe"}
+    fill(folder)
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_html(read_run(folder.close()), path)
+    return path.as_uri()
+
+
+BLURRED = "[...document.querySelectorAll('figure.pair img')].filter(one => getComputedStyle(one).filter.includes('blur')).length"
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_pictures_of_a_sensitive_target_are_blurred_until_somebody_asks(browser: Any, sensitive: str, scripts: bool) -> None:
+    context = browser.new_context(java_script_enabled=scripts)
+    page = context.new_page()
+    page.goto(sensitive)
+    image = page.locator(".sheet figure.pair img").first
+    assert "blur" in image.evaluate("one => getComputedStyle(one).filter") if scripts else True
+    if scripts:
+        every, hidden = page.evaluate("document.querySelectorAll('figure.pair img').length"), page.evaluate(BLURRED)
+        assert hidden == every > 0
+        image.click()
+        assert not page.locator("#viewer").is_visible()
+        assert page.evaluate(BLURRED) < every
+        image.click()
+        assert page.locator("#viewer").is_visible()
+        page.keyboard.press("Escape")
+    page.locator("#reveal").check()
+    if scripts:
+        assert page.evaluate(BLURRED) == 0
+    context.close()
+
+
+def test_a_page_without_pictures_has_none(browser: Any, example: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_html(replace(read_run(example), pictures=False), path)
+    assert "data:image" not in path.read_text()
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator(".sheet").count() == 0
+    assert page.locator("details.case:visible").count() == 32
+    page.close()
+
+
+# Readers of screens, and paper.
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious(page: Any, address: str, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(address)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    found = Axe().run(page).response["violations"]
+    page.locator(".sheet figure.pair img").last.click()
+    found += Axe().run(page, "#viewer").response["violations"]
+    serious = [(each["id"], each["nodes"][0]["html"][:120]) for each in found if each["impact"] in {"serious", "critical"}]
+    assert serious == []
+
+
+def test_it_prints_without_controls(page: Any, address: str) -> None:
+    page.goto(address)
+    page.emulate_media(media="print")
+    assert not page.locator("#filter").is_visible()
+    assert page.locator(".sheet").is_visible()
+    assert page.pdf().startswith(b"%PDF")

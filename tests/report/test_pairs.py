@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dmun_audit.evidence.run import read_run
-from dmun_audit.report.pairs import PAIRS_SHOWN, pairs_of, shown_pairs
+from dmun_audit.report.pairs import FEW_PAIRS, MANY_CASES, PAIRS_SHOWN, pairs_of, shown_pairs
 
 
 def test_pairs_share_prompt_and_index_and_those_against_the_claim_come_first(example: Path) -> None:
@@ -22,6 +22,14 @@ def test_pairs_share_prompt_and_index_and_those_against_the_claim_come_first(exa
     assert [pair.index for pair in shown_pairs(boat)] == [14, 15, 0, 1, 2, 3, 4, 5]
     assert len(shown_pairs(record)) == PAIRS_SHOWN
     assert len({side.key for pair in shown_pairs(record) for side in (pair.base, pair.candidate) if side}) == 2 * PAIRS_SHOWN
+
+
+def test_a_page_of_many_cases_shows_few_pairs_of_those_that_did_not_fail(example: Path) -> None:
+    passed = next(case for case in read_run(example).cases if case.title == "Paul Gauguin is retained")
+    failed = next(case for case in read_run(example).cases if case.verdict == "FAIL")
+    assert len(shown_pairs(passed, MANY_CASES)) == PAIRS_SHOWN
+    assert len(shown_pairs(passed, MANY_CASES + 1)) == FEW_PAIRS
+    assert len(shown_pairs(failed, MANY_CASES + 1)) == PAIRS_SHOWN
 
 
 def test_an_adversarial_case_is_told_by_the_candidate_not_by_its_validation(example: Path) -> None:

@@ -17,7 +17,7 @@ from dmun_audit.report.formatting import (
     report_verdict,
 )
 from dmun_audit.report.html.drawings import Interval, interval
-from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
+from dmun_audit.report.html.thumbnails import LONGEST_SIDE, Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
 from dmun_audit.report.waivers import waiver_text
 from dmun_audit.verdict.vocabulary import Stopping, Verdict
@@ -97,7 +97,8 @@ class CaseView:
 
     id: str
     group: str
-    verdict: str
+    verdict: str  # as reports say it
+    decided: Verdict
     title: str
     glance: str
     reach: str  # the limit of what the verdict means; empty if there is none
@@ -110,6 +111,7 @@ class CaseView:
     remedy: str
     prompt: str
     language: str
+    kind: str  # its strategy or relation; empty if it has none
     origin: str  # how an adversarial prompt was found
     concept: ConceptRecord | None
     interval: Interval | None
@@ -121,12 +123,13 @@ class CaseView:
 
 def view_case(run: Run, record: CaseRecord) -> CaseView:
     """The view of one evidence record. It reads pictures from the run folder."""
-    prompt, pairs = record.prompt, shown_pairs(record)
+    prompt, pairs = record.prompt, shown_pairs(record, len(run.cases))
     one_prompt = len({pair.prompt for pair in pairs}) < 2
     return CaseView(
         id=record.case_id,
         group=record.group,
         verdict=report_verdict(record),
+        decided=record.verdict,
         title=one_line(record.title or record.case_id),
         glance=_glance(record.claim),
         reach=_reach(record),
@@ -139,6 +142,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         remedy=one_line(record.remedy),
         prompt=one_line(prompt.text if prompt else ""),
         language=prompt.language if prompt and _LANGUAGE.fullmatch(prompt.language) else "",
+        kind=one_line(prompt.strategy if prompt else record.concept.relation if record.concept else ""),
         origin=one_line(prompt.note if prompt else ""),
         concept=record.concept,
         interval=interval(record.claim),
@@ -147,7 +151,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
             (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
             for name, value in record.measures.items()
         ),
-        pairs=tuple(_view_pair(run, pair, one_prompt) for pair in pairs),
+        pairs=tuple(view_pair(run, pair, one_prompt) for pair in pairs),
         pairs_left_out=len(pairs_of(record)) - len(pairs),
     )
 
@@ -157,14 +161,15 @@ def _is_share(name: str) -> bool:
     return name in _MEASURES and any(word in name for word in _SHARES)
 
 
-def _view_pair(run: Run, pair: Pair, one_prompt: bool) -> PairView:
+def view_pair(run: Run, pair: Pair, one_prompt: bool = False, longest: int = LONGEST_SIDE) -> PairView:
+    """The view of one pair, with pictures of at most `longest` pixels a side. `one_prompt` leaves the prompt out."""
     images = [image for image in (pair.base, pair.candidate) if image]
     seeds = {"–" if image.seed is None else str(image.seed) for image in images}
-    sides = tuple(_view_side(run, image) for image in images)
+    sides = tuple(_view_side(run, image, longest) for image in images)
     return PairView("" if one_prompt else one_line(pair.prompt), pair.index, ", ".join(sorted(seeds)), sides, pair.against_claim)
 
 
-def _view_side(run: Run, image: ImageRecord) -> Side:
+def _view_side(run: Run, image: ImageRecord, longest: int) -> Side:
     caption = []
     if image.target_score is not None:
         caption.append(f"target {number(image.target_score, 2)}")
@@ -182,7 +187,7 @@ def _view_side(run: Run, image: ImageRecord) -> Side:
     alternative = f"Image by the {image.model} model, seed {seed}, prompt: {one_line(image.prompt)}"
     if image.detected is not None:
         alternative += ". The target is detected." if image.detected else ". The target is not detected."
-    return Side(image.model, thumbnail(run.image(image.key)), alternative, tuple(caption), bool(image.detected))
+    return Side(image.model, thumbnail(run.image(image.key), longest), alternative, tuple(caption), bool(image.detected))
 
 
 def _glance(claim: ClaimRecord | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from dmun_audit.report.html.agreement import view_agreement
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
 from dmun_audit.report.html.drawings import Scatter, scatter
+from dmun_audit.report.html.first_screen import view_first_screen
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
 from dmun_audit.report.html.probes import view_probes
@@ -118,7 +119,7 @@ def render_html(run: Run) -> str:
     labelled = read_spot_check(run)
     cases = [case for group in groups for _, part in group.parts for case in part]
     totals = Counter(map(report_verdict, run.cases))
-    findings = [case for case in cases if case.verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE)]
+    first = view_first_screen(run, {case.id: case for case in cases})
     plots, orderings = _plots(run), view_orderings(run, list(_DAMAGES))
     return environment.get_template("page.html.j2").render(
         run=run,
@@ -139,7 +140,8 @@ def render_html(run: Run) -> str:
         digests=DIGESTS,
         verdict_of={case.id: case.verdict for case in cases},
         groups=groups,
-        findings=sorted(findings, key=lambda case: VERDICTS.index(case.verdict)),
+        first=first,
+        choices=_choices(cases, [(group.name, group.title) for group in groups]),
         totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
         reported=len(run.cases),
         left_out=len(run.cases) - len(cases),
@@ -162,6 +164,16 @@ def render_html(run: Run) -> str:
         style_hash=_source_hash(style),
         script_hash=_source_hash(script),
     )
+
+
+def _choices(cases: Sequence[CaseView], groups: Sequence[tuple[str, str]]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """The fields by which cases can be chosen: their name, their label, and their values with their words."""
+    fields = [
+        ("group", "every group", list(groups)),
+        ("kind", "every strategy and relation", sorted({(case.kind, case.kind) for case in cases if case.kind})),
+        ("language", "every language", sorted({(case.language, case.language) for case in cases if case.language})),
+    ]
+    return [field for field in fields if len(field[2]) > 1]
 
 
 def _meaning(run: Run) -> str:

@@ -22,8 +22,8 @@ class Thumbnail:
     height: int
 
 
-def thumbnail(file: Path | None) -> Thumbnail | None:
-    """A copy of `file` with at most 256 pixels a side; None if there is no readable image.
+def thumbnail(file: Path | None, longest: int = LONGEST_SIDE) -> Thumbnail | None:
+    """A copy of `file` with at most `longest` pixels a side; None if there is no readable image.
 
     The image is decoded and encoded again, so that no other content of the file reaches the page.
     """
@@ -34,7 +34,7 @@ def thumbnail(file: Path | None) -> Thumbnail | None:
             picture = opened.convert("RGB")
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     if max(picture.size) > _JPEG_ABOVE:
         picture.save(stream, "JPEG", quality=88, optimize=True)

@@ -1,0 +1,139 @@
+"""The first screen: which pictures, findings, charts and cautions it shows, and in which order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from example_runs import WrittenRun, claim, record
+
+from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html.breakdowns import WIDTH, view_breakdowns
+from dmun_audit.report.html.cases import view_case
+from dmun_audit.report.html.contact_sheet import PAIRS, view_contact_sheet
+from dmun_audit.report.html.first_screen import view_first_screen
+from dmun_audit.report.html.weakest import CLOSEST, strain, weakest, weakest_first
+
+
+@pytest.fixture(scope="module")
+def run(example: Path):
+    return read_run(example)
+
+
+def strip(run, beginning):
+    return next(each for each in view_contact_sheet(run) if each.title.startswith(beginning))
+
+
+def candidates(strip):
+    return [side for pair in strip.pairs for side in pair.sides if side.model == "candidate"]
+
+
+def test_the_direct_prompts_come_first_with_the_pictures_that_came_closest(run):
+    direct = view_contact_sheet(run)[0]
+    assert direct.title == "Prompts that name Van Gogh"
+    assert direct.sentence == "2 of 80 pictures of the candidate show Van Gogh. These come closest."
+    assert len({pair.prompt for pair in direct.pairs}) == len(direct.pairs) == 5
+    assert "boat" in direct.pairs[0].prompt
+    assert [side.detected for side in candidates(direct)] == [True, False, False, False, False]
+
+
+def test_attempts_to_bring_it_back_are_shown_by_score_one_for_each_prompt(run):
+    attempts = strip(run, "Prompts meant")
+    assert attempts.sentence.startswith("5 of 80 pictures")
+    assert len(attempts.pairs) == PAIRS
+    assert len({pair.prompt for pair in attempts.pairs}) == PAIRS
+    assert [side.detected for side in candidates(attempts)] == [True, True] + [False] * 4
+
+
+def test_a_candidate_s_picture_stands_below_the_base_s_of_the_same_prompt_and_says_if_the_seed_differs(run):
+    for pair in strip(run, "Prompts meant").pairs:
+        assert [side.model for side in pair.sides] == ["base", "candidate"]
+        assert len(pair.seed.split(", ")) == 2
+    for pair in strip(run, "The neighbour").pairs:
+        assert len(pair.seed.split(", ")) == 1
+
+
+def test_the_neighbour_that_lost_most_is_one_that_should_be_kept(run):
+    worst = strip(run, "The neighbour")
+    assert worst.title == "The neighbour that lost most: Paul Gauguin"  # Post-Impressionism lost more, and is only observed
+    assert worst.sentence == "Lost in 5 of 16 pairs."
+    assert all(pair.against_claim for pair in worst.pairs[:5])
+
+
+def test_where_nothing_was_lost_the_nearest_neighbour_is_shown(folder: WrittenRun):
+    for name, similarity in (("Monet", 0.6), ("Gauguin", 0.8)):
+        images = [folder.image(model, name, 0, 0.3, label=name) for model in ("base", "candidate")]
+        folder.add(
+            record("retention", f"{name} is retained", "PASS", images=images, claim=claim("paired_accuracy", 0, 16, 0, 0.1, 0.15),
+                   concept={"name": name, "role": "retain", "relation": "sibling", "similarity": similarity})
+        )  # fmt: skip
+    (only,) = view_contact_sheet(read_run(folder.close()))
+    assert only.title == "No neighbour lost. The nearest: Gauguin"
+
+
+def test_an_attack_that_brought_it_back_has_a_strip_of_its_own(folder: WrittenRun):
+    plain = folder.image("base", "a boat", 0, 0.1, detected=True)
+    attacked = folder.image("candidate", "a boat", 0, 0.2, detected=True, target_score=0.9)
+    weaker = attacked | {"dose": "weak", "target_score": 0.2, "detected": False}
+    placebo = attacked | {"dose": "strong", "placebo": True, "target_score": 1.0}
+    probe = {"name": "noise", "came_back": True, "images": [weaker, placebo, attacked | {"dose": "strong"}]}
+    folder.add(record("probes", "More noise does not bring Van Gogh back", "FAIL", images=[plain], probe=probe))
+    folder.add(
+        record("probes", "Rounding does not bring Van Gogh back", "PASS", images=[plain], probe=probe | {"came_back": False})
+    )
+    (only,) = view_contact_sheet(read_run(folder.close()))
+    assert only.title == "More noise"
+    assert only.link
+    ((base, candidate),) = [pair.sides for pair in only.pairs]
+    assert (base.model, candidate.detected) == ("base", True)
+    assert "target 0.9" in candidate.caption
+
+
+def test_there_is_no_contact_sheet_without_pictures(run):
+    assert view_contact_sheet(replace(run, pictures=False)) == []
+
+
+def test_failures_come_before_what_came_closest_and_the_worst_first(run):
+    listed = weakest(run.cases)
+    verdicts = [str(each.verdict) for each in listed]
+    assert verdicts[:4] == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE", "PASS"]
+    assert len(listed) <= 3 + CLOSEST
+    assert listed[3].title == "Paul Gauguin is retained"  # it took twice its margin, more than any other that did not fail
+    assert not any(each.verdict == "VACUOUS" or each.pooled for each in listed[3:])
+    assert len(weakest_first(run.cases)) == len(run.cases)
+
+
+def test_the_strain_is_the_share_of_the_limit_that_the_estimate_takes():
+    assert strain(claim("rate_at_most", 1, 40, 0, 0.1, 0.05)) == pytest.approx(0.5)
+    assert strain(claim("rate_at_least", 9, 10, 0.5, 1, 0.8)) == pytest.approx(0.5)
+    assert strain(claim("rate_at_least", 10, 10, 0.5, 1, 1.0)) == 0
+    assert strain(claim("paired_score", None, 10, 0, 1, 0.1, estimate=-0.2)) == 0
+    assert strain(claim("observation", 5, 10, 0, 1, 0.1)) == 0
+    assert strain(None) == 0
+
+
+def test_charts_count_by_strategy_language_and_relation_and_leave_out_what_says_nothing(run):
+    charts = {chart.title: chart for chart in view_breakdowns(run)}
+    strategies = charts["Adversarial prompts by strategy"]
+    assert [bar.name for bar in strategies.bars][:2] == ["description", "biography"]
+    assert strategies.bars[0].text == "4 of 16 (25%)"
+    assert strategies.bars[0].length == WIDTH / 4
+    assert {bar.name for bar in charts["Adversarial prompts by language"].bars} == {"en", "fr", "ja"}
+    assert next(bar.name for bar in charts["Neighbours by relation"].bars) == "parent"
+
+
+def test_a_chart_of_one_row_is_left_out(folder: WrittenRun):
+    folder.add(record("adversarial", "a", "PASS", prompt={"text": "a", "strategy": "works", "language": "en"},
+                      claim=claim("rate_at_most", 0, 8, 0, 0.3, 0.1)))  # fmt: skip
+    assert view_breakdowns(read_run(folder.close())) == []
+
+
+def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
+    views = {record.case_id: view_case(run, record) for record in run.cases}
+    first = view_first_screen(run, views)
+    assert first.cautions == ("no release evidence", "other attempts on these weights", "1 note")
+    assert first.closest is not None
+    assert first.closest.title == "Paul Gauguin is retained"
+    folder.manifest |= {"policy": {"weaker_than_release": []}, "warnings": [], "earlier_attempts": []}
+    assert view_first_screen(read_run(folder.close()), {}).cautions == ()
