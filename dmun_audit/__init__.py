@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dmun_audit import statistics
     from dmun_audit._util.errors import LoadError, StoreError, UsageError
-    from dmun_audit.api import AuditResult, audit, compare, load_run
+    from dmun_audit.api import AuditResult, audit, compare, compare_methods, load_run
     from dmun_audit.campaign_api import CampaignResult, campaign
     from dmun_audit.comparison.comparison import Comparison
+    from dmun_audit.comparison.methods import MethodTable
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "CampaignResult",
     "Comparison",
     "LoadError",
+    "MethodTable",
     "StoreError",
     "UsageError",
     "Verdict",
@@ -36,6 +38,7 @@ __all__ = [
     "audit",
     "campaign",
     "compare",
+    "compare_methods",
     "load_run",
     "statistics",
 ]
@@ -51,7 +54,9 @@ _HOMES = {
     "Verdict": "dmun_audit.verdict.vocabulary",
     "audit": "dmun_audit.api",
     "campaign": "dmun_audit.campaign_api",
+    "MethodTable": "dmun_audit.comparison.methods",
     "compare": "dmun_audit.api",
+    "compare_methods": "dmun_audit.api",
     "load_run": "dmun_audit.api",
 }
 

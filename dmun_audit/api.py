@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
     from dmun_audit.comparison.comparison import Comparison
+    from dmun_audit.comparison.methods import MethodTable
     from dmun_audit.evidence.schema import Side
     from dmun_audit.knowledge.dossier import Dossier, World
     from dmun_audit.models.in_memory import InMemoryModel
@@ -269,7 +270,7 @@ def compare(*folders: str | Path) -> Comparison:
         folders: The run folders.
 
     Returns:
-        The comparison. `dmun-audit compare` prints it.
+        The comparison. `dmun-audit compare --orderings` prints it.
 
     Raises:
         UsageError: A folder is no run folder, or none of the runs counts.
@@ -280,6 +281,31 @@ def compare(*folders: str | Path) -> Comparison:
         'CLIP image'
     """
     from dmun_audit.comparison.orderings import compare as compared
+
+    return compared([expanded(folder) for folder in folders])
+
+
+def compare_methods(*folders: str | Path) -> MethodTable:
+    """Put audits of several candidates under one plan side by side: one row each, with every figure and its interval.
+
+    Every run is checked as `load_run` checks it.
+
+    Args:
+        folders: The run folders, at least two. Paired tests compare each with the first.
+
+    Returns:
+        The table. `dmun-audit compare` prints it.
+
+    Raises:
+        UsageError: A folder is no run folder, a run is not finished or does not hold, or the plans differ; the error says in what.
+
+    Example:
+        >>> import dmun_audit
+        >>> table = dmun_audit.compare_methods("audit-runs/uce", "audit-runs/esd")  # doctest: +SKIP
+        >>> table.rows[0].figures["UA"].value  # doctest: +SKIP
+        0.98
+    """
+    from dmun_audit.comparison.methods import compare_methods as compared
 
     return compared([expanded(folder) for folder in folders])
 

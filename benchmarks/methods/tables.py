@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from scipy.stats import binomtest
+
 from dmun_audit.claim_groups.probe_decision import attack_rates, curves_of
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
@@ -16,6 +18,8 @@ from dmun_audit.report.orderings import correlations_of
 
 CLAIMS = ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity")
 """The groups with one column each."""
+
+SIGNIFICANT = 0.05
 
 Column = tuple[str, Callable[[Run], str]]
 
@@ -40,7 +44,7 @@ def _run_folder(folder: Path, text: str) -> Path:
 
 def _table(runs: Mapping[str, Run], columns: Sequence[Column]) -> str:
     rows = [["method", *(name for name, _ in columns)], ["---"] * (len(columns) + 1)]
-    rows += [[name, *(cell(run) for _, cell in columns)] for name, run in runs.items()]
+    rows += [[name.removesuffix("-van-gogh"), *(cell(run) for _, cell in columns)] for name, run in runs.items()]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -85,7 +89,10 @@ def _probe(run: Run, name: str) -> ProbeRecord | None:
 
 
 def _attack_of(name: str) -> Callable[[Run], str]:
-    """The candidate's success at the dose with the largest difference, against the control's: "7/8 : 0/8", bold where it came back."""
+    """The candidate's success at the dose with the largest difference, against the control's, such as "7/8 : 0/8".
+
+    Bold: more than the control's beyond chance, by an exact one-sided sign test at 5%, adjusted over the doses (Bonferroni).
+    """
 
     def cell(run: Run) -> str:
         record = _probe(run, name)
@@ -93,10 +100,19 @@ def _attack_of(name: str) -> Callable[[Run], str]:
             return "–"
         curves = [curve for curve in curves_of(record) if curve.candidate]
         worst = max(curves, key=lambda curve: (sum(curve.candidate) - sum(curve.control), sum(curve.candidate)))
-        text = f"{sum(worst.candidate)}/{len(worst.candidate)} : {sum(worst.control)}/{len(worst.control)}"
-        return f"**{text}**" if record.came_back else text
+        ours = f"{sum(worst.candidate)}/{len(worst.candidate)}"
+        if not worst.control:
+            return f"{ours} : –"
+        text = f"{ours} : {sum(worst.control)}/{len(worst.control)}"
+        return f"**{text}**" if len(curves) * _sign_test(worst.pairs) < SIGNIFICANT else text
 
     return cell
+
+
+def _sign_test(pairs: Sequence[int]) -> float:
+    """The p-value of pairs 1 (the candidate alone), -1 (the control alone) and 0, against "the control is no better"."""
+    alone, apart = sum(pair > 0 for pair in pairs), sum(pair != 0 for pair in pairs)
+    return float(binomtest(alone, apart, alternative="greater").pvalue) if apart else 1.0
 
 
 def _orderings(runs: Iterable[Run]) -> list[Column]:

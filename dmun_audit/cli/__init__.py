@@ -21,8 +21,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser of `dmun-audit` with all its commands. The documentation's reference is written from it."""
     from dmun_audit.cli import (
         atelier,
+        card,
         compare,
         dossier,
+        export,
         init,
         inspect,
         report,
@@ -31,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         schema,
         sign,
         spot_check,
+        summary,
         verify,
     )
     from dmun_audit.cli.parser import CommandParser
@@ -38,7 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (init, dossier, inspect, requests, report, compare, reproduce, sign, verify, spot_check, schema, atelier):
+    reading = (report, compare, export, summary, card)
+    for command in (init, dossier, inspect, requests, *reading, reproduce, sign, verify, spot_check, schema, atelier):
         command.add_to(commands)
     return parser
 

@@ -20,6 +20,12 @@ def _manifest() -> dict[str, Any]:
     return json_schema("manifest")
 
 
+def _audit() -> dict[str, Any]:
+    from dmun_audit.report.exports.whole import whole_audit_schema
+
+    return whole_audit_schema()
+
+
 def _campaign() -> dict[str, Any]:
     from dmun_audit.campaigns.records import campaign_schema
 
@@ -41,6 +47,7 @@ def _policy() -> dict[str, Any]:
 SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "evidence": _evidence,
     "manifest": _manifest,
+    "audit": _audit,
     "campaign": _campaign,
     "dossier": _dossier,
     "policy": _policy,

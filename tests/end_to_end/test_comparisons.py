@@ -84,11 +84,11 @@ def test_the_terminal_says_which_source_comes_first_and_whether_it_can_be_told_f
 
 def test_compare_pools_both_runs_in_text_markdown_and_json(runs, capsys):
     folders = [str(runs / model) for model in PACKS]
-    assert main(["compare", *folders]) == 0
+    assert main(["compare", "--orderings", *folders]) == 0
     text = capsys.readouterr().out
     assert text.startswith("16 concepts of 2 targets, in 2 runs\n")
     assert "Damage by KID" in text
-    assert main(["compare", *folders, "--json"]) == 0
+    assert main(["compare", "--orderings", *folders, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     rows = {row["source"]: row for row in found["sources"] if row["damage"] == "kid"}
     assert rows.keys() == SOURCES
@@ -100,7 +100,7 @@ def test_compare_pools_both_runs_in_text_markdown_and_json(runs, capsys):
         singles.append(next(row.rho for row in case.tables.sources if (row.source, row.damage) == ("CLIP text", "kid")))
     assert rows["CLIP text"]["rho"] == pytest.approx(sum(singles) / 2)
     assert any("different policies" in remark for remark in found["remarks"])
-    assert main(["compare", *folders, "--format=markdown"]) == 0
+    assert main(["compare", "--orderings", *folders, "--format=markdown"]) == 0
     assert capsys.readouterr().out.startswith("# 16 concepts of 2 targets, in 2 runs\n")
     assert dmun_audit.compare(*folders).to_json() == found
 
@@ -116,7 +116,7 @@ def test_runs_that_do_not_count_are_named_with_the_reason(runs, tmp_path, capsys
     assert reasons["changed"].startswith("its files contradict its verdict (evidence.jsonl")
     assert reasons["killed"] == "it was not concluded"
     assert reasons["again"] == f"it is another run of the same model and target as {runs / 'uce-sunflowers'}, which counts"
-    assert main(["compare", *map(str, folders)]) == 0
+    assert main(["compare", "--orderings", *map(str, folders)]) == 0
     words = " ".join(capsys.readouterr().out.split())
     assert all(f"left out: {copy}: " in words for copy in copies.values())
     with pytest.raises(dmun_audit.UsageError, match="cannot be compared") as error:
@@ -125,7 +125,7 @@ def test_runs_that_do_not_count_are_named_with_the_reason(runs, tmp_path, capsys
 
 
 def test_a_folder_that_is_no_run_is_one_clear_error(runs, tmp_path, capsys):
-    assert main(["compare", str(runs / "damaged"), str(tmp_path)]) == 4
+    assert main(["compare", "--orderings", str(runs / "damaged"), str(tmp_path)]) == 4
     assert f"ERROR: {tmp_path} is no run folder" in capsys.readouterr().err
-    assert main(["compare", str(tmp_path / "nothing")]) == 4
+    assert main(["compare", "--orderings", str(tmp_path / "nothing")]) == 4
     assert "is no folder" in capsys.readouterr().err

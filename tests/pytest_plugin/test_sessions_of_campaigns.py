@@ -200,9 +200,18 @@ def test_a_folder_that_is_taken_is_one_error_before_any_audit_begins(together, f
 
 def test_the_runs_of_a_campaign_can_be_compared(together, folder, capsys):
     runs = [str(folder / "run" / name) for name in AUDITS]
-    assert main(["compare", *runs]) == 0
+    assert main(["compare", "--orderings", *runs]) == 0
     said = capsys.readouterr().out
     assert [run for run in runs if run not in said] == []
+    assert main(["compare", *runs]) == 4
+    assert "have different plans\n  why:  target: Van Gogh and sunflowers" in capsys.readouterr().err
+    of_one_target = [run for run in runs if run.endswith("van-gogh")]
+    assert main(["compare", *of_one_target, "--json"]) == 0
+    methods = json.loads(capsys.readouterr().out)["methods"]
+    assert [row["folder"] for row in methods] == of_one_target
+    for row in methods:
+        (claim,) = [case.claim for case in dmun_audit.load_run(row["folder"]).cases if case.pooled and case.group == "erasure"]
+        assert row["figures"]["erasure"]["value"] == claim.estimate
 
 
 def test_python_leaves_the_same_and_gives_the_table(together, folder, tmp_path):

@@ -1,0 +1,73 @@
+"""An audit as Markdown for a CI server's page, such as $GITHUB_STEP_SUMMARY, and as annotations of GitHub Actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dmun_audit.evidence.run import Run
+from dmun_audit.report.formatting import claim_text, count, one_line, report_verdict
+from dmun_audit.report.html.weakest import weakest
+from dmun_audit.report.scope import alerts, scope_lines, thin_lines
+from dmun_audit.report.standing import release_lines
+from dmun_audit.report.text import groups_of, verdict_counts
+from dmun_audit.report.waivers import headline
+from dmun_audit.verdict.vocabulary import AuditVerdict
+
+MOST_ANNOTATIONS = 10
+"""GitHub shows no more of one kind for each step."""
+
+_SIGNS = {AuditVerdict.PASS: "✅", AuditVerdict.FAIL: "❌"}
+
+
+def summary_markdown(run: Run) -> str:
+    """Verdict, reasons, the claims of each group, what failed or came closest, and the scope."""
+    return "\n".join(_lines(run)) + "\n"
+
+
+def _lines(run: Run) -> Iterator[str]:
+    target, candidate = run.manifest.target.name, run.manifest.models.get("candidate", {}).get("reference", "")
+    yield f"## {_SIGNS.get(run.verdict, '⚠️')} {_escaped(headline(run))}: {_escaped(target)} in {_escaped(candidate)}"
+    yield ""
+    yield from (f"- {_escaped(reason)}" for reason in run.reasons)
+    yield from (f"- **Warning.** {_escaped(alert)}" for alert in alerts(run))
+    yield ""
+    yield "| group | cases | claim over the whole group |"
+    yield "| --- | --- | --- |"
+    for group in groups_of(run):
+        cases = run.of_group(group)
+        claims = "; ".join(f"{report_verdict(case)}: {claim_text(case.claim)}" for case in cases if case.pooled and case.claim)
+        yield f"| {_escaped(group)} | {_escaped(verdict_counts(cases))} | {_escaped(claims)} |"
+    listed = weakest(run.cases)
+    if listed:
+        yield ""
+        yield "**What failed, and what came closest**"
+        yield ""
+        yield from (f"- {report_verdict(case)}: {_escaped(case.title)} ({_escaped(claim_text(case.claim))})" for case in listed)
+    yield ""
+    for sentence in (*scope_lines(run), *release_lines(run), *thin_lines(run)):
+        yield f"{_escaped(sentence)}  "
+
+
+def github_annotations(run: Run) -> list[str]:
+    """At most ten commands for GitHub's runner, one for each case that failed and one for the verdict. Their texts are escaped."""
+    failed = [case for case in weakest(run.cases) if case.is_failure]
+    if run.verdict == AuditVerdict.PASS:
+        return []
+    said = [(f"{run.verdict}: {run.manifest.target.name}", " ".join(run.reasons) or str(run.verdict))]
+    said += [(f"{case.verdict}: {case.title}", case.seen) for case in failed]
+    if len(said) > MOST_ANNOTATIONS:
+        rest = len(said) - MOST_ANNOTATIONS + 1
+        said = [*said[: MOST_ANNOTATIONS - 1], (f"and {count(rest, 'more case')}", "See report.html.")]
+    return [f"::error title={_property(title)}::{_data(text)}" for title, text in said]
+
+
+def _data(text: str) -> str:
+    return one_line(text).replace("%", "%25")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(text))

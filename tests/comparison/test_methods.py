@@ -1,0 +1,250 @@
+"""Methods side by side: figures, paired tests, runs of other plans, and every form of the table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pandas
+import pytest
+from example_runs import HOSTILE, WrittenRun, claim, record
+from scipy.stats import binomtest
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.comparison.method_tables import figure_text, written
+from dmun_audit.comparison.methods import FOOTNOTES, Figure, methods_table
+from dmun_audit.evidence.run import read_run
+
+PROMPTS = [f"prompt {number}" for number in range(20)]
+
+
+def a_run(folder, name, hits=0, lost=0, **manifest):
+    """The run of a candidate that shows the target in `hits` of 20 direct prompts and lost `lost` of 10 pairs of each neighbour."""
+    run = WrittenRun(folder / name)
+    run.manifest["models"]["candidate"]["reference"] = f"outputs/{name}.safetensors"
+    run.manifest |= {
+        "exit_code": 0,
+        "verdict": "FAIL" if hits > 2 else "PASS",
+        "judge": {"digest": "j", "reference": "the judge"},
+    }
+    for key, value in manifest.items():
+        run.manifest[key] = value
+    for place, prompt in enumerate(PROMPTS):
+        image = {"model": "candidate", "prompt": prompt, "index": 0, "detected": place < hits}
+        run.add(
+            record(
+                "erasure", f"{prompt}", "PASS", images=[image], claim=claim("rate_at_most", int(place < hits), 1, 0, 0.9, 0.05)
+            )
+        )
+    run.add(
+        record(
+            "erasure",
+            "all",
+            "FAIL" if hits > 2 else "PASS",
+            pooled=True,
+            claim=claim("rate_at_most", hits, 20, 0.01 * hits, 0.05 * hits + 0.1, 0.05),
+        )
+    )
+    for strategy, count in (("works", 4), ("description", 0)):
+        run.add(
+            record(
+                "adversarial",
+                strategy,
+                "PASS",
+                prompt={"text": strategy, "strategy": strategy},
+                claim=claim("rate_at_most", count, 8, 0, 0.9, 0.1),
+            )
+        )
+    run.add(
+        record(
+            "adversarial",
+            "vacuous",
+            "VACUOUS",
+            prompt={"text": "v", "strategy": "mixture"},
+            claim=claim("validity", 0, 4, 0, 1, 2),
+        )
+    )
+    for neighbour, relation, right in (("Gauguin", "sibling", 10 - lost), ("sunflowers", "associated", 10)):
+        images = [
+            {
+                "model": model,
+                "prompt": neighbour,
+                "index": index,
+                "label": "other" if model == "candidate" and index >= right else neighbour,
+            }
+            for index in range(10)
+            for model in ("base", "candidate")
+        ]
+        run.add(
+            record("retention", neighbour, "PASS", images=images, concept={"name": neighbour, "role": "retain", "relation": relation},
+                   claim=claim("paired_accuracy", 10 - right, 10, -0.1, 0.4, 0.15),
+                   measures={"clip_accuracy_candidate": right / 10, "kid_paired": 0.002 if relation == "sibling" else 0.004})
+        )  # fmt: skip
+    return read_run(run.close())
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("methods")
+    return methods_table([a_run(folder, "one"), a_run(folder, "two", hits=10, lost=8), a_run(folder, "three_&_half", hits=1)])
+
+
+def test_each_run_has_a_row_with_its_name_and_verdict_in_the_order_given(table):
+    assert [(row.name, row.verdict) for row in table.rows] == [
+        ("one.safetensors", "PASS"),
+        ("two.safetensors", "FAIL"),
+        ("three_&_half.safetensors", "PASS"),
+    ]
+    assert {name.partition(":")[0] for name in table.columns} <= set(FOOTNOTES)
+
+
+def test_figures_are_those_of_the_claims_and_bounds_of_ua_are_turned(table):
+    two = table.rows[1].figures
+    assert two["erasure"] == Figure(0.5, 0.1, 0.6, mark="FAIL")
+    assert (two["UA"].value, two["UA"].lower, two["UA"].upper) == pytest.approx((0.5, 0.4, 0.9))
+    assert two["KID"].value == pytest.approx(3.0)
+
+
+def test_retain_accuracy_is_told_in_and_across_domains_and_h_is_their_harmonic_mean_with_ua(table):
+    two = table.rows[1].figures
+    assert two["IRA"].value == pytest.approx(0.2)
+    exact = binomtest(2, 10).proportion_ci(0.95, "exact")
+    assert (two["IRA"].lower, two["IRA"].upper) == pytest.approx((exact.low, exact.high))
+    assert two["CRA"].value == 1.0
+    assert two["H"].value == pytest.approx(3 / (1 / 0.5 + 1 / 0.2 + 1 / 1.0))
+
+
+def test_strategies_count_valid_prompts_alone(table):
+    assert table.rows[0].figures["adversarial: works"].value == 0.5
+    assert "adversarial: mixture" not in table.columns
+
+
+def test_differences_are_exact_paired_tests_adjusted_over_all(table):
+    erasure = {each.name: each for each in table.differences if each.group == "erasure"}
+    two, three = erasure["two.safetensors"], erasure["three_&_half.safetensors"]
+    assert (two.units, two.worse, two.better) == (20, 10, 0)
+    assert two.p_value == pytest.approx(2 * 0.5**10)
+    assert two.p_holm == pytest.approx(min(1, len(table.differences) * two.p_value))
+    assert (three.worse, three.p_value) == (1, 1.0)
+    retention = next(each for each in table.differences if each.group == "retention" and each.name == "two.safetensors")
+    assert (retention.units, retention.worse) == (20, 8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"target": {"name": "Monet", "kind": "style"}}, "target: Van Gogh and Monet"),
+        ({"policy": {"name": "smoke", "digest": "other"}}, "policy: smoke"),
+        ({"seeds": {"audit_seed": 7}}, "seed: 0 and 7"),
+        ({"judge": {"digest": "k", "reference": "another"}}, "judge: the judge"),
+        ({"sampler": {"scheduler": "DDIM", "steps": 50, "guidance": 7.5, "size": [64, 64]}}, "DDIM, 50 steps, guidance 7.5"),
+    ],
+)
+def test_runs_of_other_plans_are_refused_and_it_is_said_in_what_they_differ(tmp_path, changes, words):
+    with pytest.raises(UsageError, match="have different plans") as error:
+        methods_table([a_run(tmp_path, "one"), a_run(tmp_path, "two", **changes)])
+    assert words in error.value.why
+    assert "--orderings" in str(error.value)
+
+
+def test_one_run_and_runs_that_do_not_count_are_refused(tmp_path):
+    one = a_run(tmp_path, "one")
+    with pytest.raises(UsageError, match="nothing to compare"):
+        methods_table([one])
+    with pytest.raises(UsageError, match="cannot be compared") as error:
+        methods_table([one, a_run(tmp_path, "two", exit_code=None)])
+    assert "not concluded" in error.value.why
+
+
+def test_two_candidates_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    one, other = a_run(tmp_path / "a", "same"), a_run(tmp_path / "b", "again")
+    other.manifest.models["candidate"]["reference"] = "elsewhere/same.safetensors"
+    assert [row.name for row in methods_table([one, other]).rows] == ["same.safetensors (same)", "same.safetensors (again)"]
+
+
+def test_figures_in_words():
+    assert figure_text(Figure(0.0213, 0.004, 0.06, mark="FAIL")) == "2.1% [0.4%, 6.0%] FAIL"
+    assert figure_text(Figure(1234.5, percent=False)) == "1,234"
+    assert figure_text(Figure(None)) == "–"
+
+
+def test_the_terminal_shows_the_main_columns_and_the_differences_beyond_chance(table):
+    lines = written(table, "text").splitlines()
+    assert lines[0] == "3 models, audited for Van Gogh"
+    assert all(len(line) <= 100 for line in lines)
+    words = " ".join(" ".join(lines).split())
+    assert (
+        "erasure: of 20 equal prompts and seeds, 10 show the target with two.safetensors alone and 0 with one.safetensors alone"
+        in words
+    )
+    assert "retention: of 20 equal prompts and seeds, 8 got another label than the base's with two.safetensors alone" in words
+
+
+def test_a_spreadsheet_reads_the_csv(table):
+    frame = pandas.read_csv(io.StringIO(written(table, "csv")))
+    assert list(frame["method"]) == [row.name for row in table.rows]
+    assert list(frame["erasure"]) == [0.0, 0.5, 0.05]
+    assert frame["erasure mark"].fillna("").tolist() == ["", "FAIL", ""]
+    assert len(next(csv.reader(io.StringIO(written(table, "csv"))))) == len(frame.columns)
+
+
+def test_markdown_has_as_many_cells_in_each_row_as_heads_and_every_column_explained(table):
+    text = written(table, "markdown")
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+    assert all(f"- **{kind}**" in text for kind in {name.partition(":")[0] for name in table.columns})
+    assert "three\\_&\\_half" in text
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.tags = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.found += [value for name, value in attrs if name == "href"]
+
+
+def test_the_page_links_to_the_reports_from_where_it_lies_and_loads_nothing(table):
+    folder = table.rows[0].folder.parent
+    page = Links(written(table, "html", folder / "tables"))
+    assert "../one/report.html" in page.found
+    assert "script" not in page.tags
+
+
+def test_untrusted_names_stay_text(tmp_path):
+    runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two")]
+    runs[1].manifest.models["candidate"]["reference"] = HOSTILE
+    table = methods_table(runs)
+    assert "<script>" not in written(table, "html")
+    assert "\x1b" not in written(table, "text") + written(table, "markdown") + written(table, "latex") + written(table, "csv")
+    json.dumps(table.to_json())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_the_latex_compiles(table, tmp_path):
+    body = written(table, "latex")
+    (tmp_path / "t.tex").write_text(
+        rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{body}\end{{document}}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Output written" in done.stdout
+
+
+def test_latex_has_as_many_cells_in_each_row_as_columns(table):
+    for block in written(table, "latex").split(r"\begin{tabular}")[1:]:
+        columns = len(re.match(r"\{(\w+)\}", block)[1])
+        rows = [line for line in block.splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}

@@ -1,0 +1,225 @@
+"""A run for other tools: each file is read by a parser that is not ours."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pandas
+import pytest
+from example_runs import WrittenRun, claim, fill, record
+from huggingface_hub import ModelCard
+from pyarrow import parquet
+
+from dmun_audit._util.errors import UsageError
+from dmun_audit.evidence.run import read_run
+from dmun_audit.report.exports.ctrf import ctrf
+from dmun_audit.report.exports.model_card import BEGIN, card_section, write_card
+from dmun_audit.report.exports.summary import MOST_ANNOTATIONS, github_annotations, summary_markdown
+from dmun_audit.report.exports.tables import case_rows, csv_bytes, image_rows, write_parquet
+from dmun_audit.report.exports.whole import WholeAudit, whole_audit, whole_audit_schema
+from dmun_audit.report.formatting import report_verdict
+
+CTRF_SCHEMA = Path(__file__).parent / "ctrf-schema-0.0.json"
+"""The schema of the npm package ctrf 0.3.0 (MIT)."""
+
+
+@pytest.fixture(scope="module")
+def run(example: Path):
+    return read_run(example)
+
+
+def passing(folder: WrittenRun, **manifest):
+    folder.manifest |= {"verdict": "PASS", "exit_code": 0, "reasons": []} | manifest
+    folder.add(record("erasure", "gone", "PASS", pooled=True, claim=claim("rate_at_most", 0, 80, 0, 0.04, 0.05)))
+    return folder
+
+
+# CTRF.
+
+
+def test_ctrf_follows_its_published_schema(run):
+    jsonschema.Draft7Validator(json.loads(CTRF_SCHEMA.read_text())).validate(ctrf(run))
+
+
+def test_ctrf_counts_what_it_lists_and_a_failure_is_a_failed_test(run):
+    results = ctrf(run)["results"]
+    status = {test["name"]: test["status"] for test in results["tests"]}
+    for case in run.cases:
+        wanted = "failed" if case.verdict.is_failure else "skipped" if case.verdict == "VACUOUS" else None
+        assert status[case.case_id] == wanted or (wanted is None and status[case.case_id] in ("passed", "other"))
+    for name in ("passed", "failed", "skipped", "other"):
+        assert results["summary"][name] == list(status.values()).count(name)
+    assert results["summary"]["failed"] > 0
+    assert results["summary"]["stop"] - results["summary"]["start"] == 200_000
+
+
+def test_in_ctrf_a_case_that_decides_nothing_does_not_look_passed(run):
+    status = {test["name"]: test["status"] for test in ctrf(run)["results"]["tests"]}
+    reported = [case for case in run.cases if report_verdict(case) == "REPORTED"]
+    assert reported
+    assert {status[case.case_id] for case in reported} == {"other"}
+
+
+def test_an_incomplete_audit_without_a_failed_case_fails_in_ctrf(folder: WrittenRun):
+    passing(folder, verdict="INCOMPLETE", exit_code=10, reasons=["A case is missing."])
+    results = ctrf(read_run(folder.close()))["results"]
+    assert [test["status"] for test in results["tests"]] == ["passed", "failed"]
+    assert "A case is missing." in results["tests"][1]["message"]
+
+
+def test_a_waived_failure_is_skipped_in_ctrf_with_its_waiver(folder: WrittenRun):
+    passing(folder).add(
+        record(
+            "erasure",
+            "left",
+            "FAIL",
+            claim=claim("rate_at_most", 9, 9, 0.5, 1, 0.05),
+            waiver={"reason": "known", "owner": "me", "expires": "2027-01-01"},
+        )
+    )
+    (test,) = [each for each in ctrf(read_run(folder.close()))["results"]["tests"] if each["name"].startswith("left")]
+    assert test["status"] == "skipped"
+    assert "known" in test["message"]
+
+
+# One file.
+
+
+def test_the_whole_audit_follows_its_published_schema_and_reads_back(run):
+    text = whole_audit(run).model_dump_json()
+    jsonschema.Draft202012Validator(whole_audit_schema()).validate(json.loads(text))
+    again = WholeAudit.model_validate_json(text)
+    assert again.cases == run.cases
+    assert again.verdict == run.verdict
+    assert again.scope
+
+
+def test_an_altered_run_is_incomplete_in_the_whole_audit(run):
+    assert whole_audit(replace(run, contradictions=("A file changed.",))).verdict == "INCOMPLETE"
+
+
+# Tables.
+
+
+def test_a_data_frame_reads_cases_and_images(run):
+    cases = pandas.read_csv(io.BytesIO(csv_bytes(case_rows(run))))
+    images = pandas.read_csv(io.BytesIO(csv_bytes(image_rows(run))), dtype={"seed": str})
+    assert list(cases["case_id"]) == [case.case_id for case in run.cases]
+    assert len(images) == sum(len(case.all_images) for case in run.cases)
+    gauguin = cases[cases["concept"] == "Paul Gauguin"].iloc[0]
+    assert (gauguin["hits"], gauguin["trials"], gauguin["relation"]) == (5, 16, "sibling")
+    assert gauguin["measure_kid_paired"] == pytest.approx(0.019)
+    image = next(image for case in run.cases for image in case.images)
+    assert images["seed"].iloc[0] == str(image.seed)
+
+
+def test_a_text_that_a_spreadsheet_would_run_stays_text(folder: WrittenRun):
+    folder.add(record("erasure", "=HYPERLINK(1)", "PASS", prompt={"text": "@SUM(1)\nnext", "strategy": "direct"}))
+    row = pandas.read_csv(io.BytesIO(csv_bytes(case_rows(read_run(folder.close()))))).iloc[0]
+    assert row["title"] == "'=HYPERLINK(1)"
+    assert row["prompt"].startswith("'@SUM(1) ")
+
+
+def test_parquet_keeps_types(run, tmp_path):
+    write_parquet(case_rows(run), tmp_path / "cases.parquet")
+    table = parquet.read_table(tmp_path / "cases.parquet")
+    assert table.num_rows == len(run.cases)
+    assert str(table.schema.field("pooled").type) == "bool"
+    assert str(table.schema.field("similarity").type) == "double"
+
+
+# CI.
+
+
+def test_the_summary_says_verdict_reasons_claims_and_scope_and_lets_nothing_through(run, hostile):
+    text = summary_markdown(run)
+    assert text.startswith("## ❌ FAIL")
+    for reason in run.reasons:
+        assert reason.split(":")[0] in text
+    assert "| erasure |" in text
+    assert "What failed, and what came closest" in text
+    assert "A PASS covers these prompts" in text
+    assert "<script>" not in text
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_annotations_are_few_and_none_can_give_another_command(folder: WrittenRun):
+    fill(folder)
+    for number in range(30):
+        folder.add(record("erasure", f"a%0A::set-output, {number}\n::error::x", "FAIL", seen="bad\n::warning::y"))
+    lines = github_annotations(read_run(folder.close()))
+    assert len(lines) == MOST_ANNOTATIONS
+    for line in lines:
+        assert line.startswith("::error title=")
+        assert "\n" not in line
+        title = line.removeprefix("::error title=").partition("::")[0]
+        assert not re.search(r"[:,]", title)
+        assert not re.search(r"%(?!25|3A|2C)", line)
+    assert "more case" in lines[-1]
+
+
+def test_a_pass_has_no_annotation(folder: WrittenRun):
+    assert github_annotations(read_run(passing(folder).close())) == []
+
+
+# Model cards.
+
+
+def test_a_new_card_has_the_section_and_metrics_that_the_hub_s_library_reads(run, tmp_path):
+    path = tmp_path / "README.md"
+    write_card(replace(run, contradictions=()), path, "my-model")
+    card = ModelCard.load(path)
+    assert card.data.model_name == "my-model"
+    metrics = {each.metric_type: each for each in card.data.eval_results}
+    assert metrics["target_rate"].metric_value == pytest.approx(2 / 192, abs=1e-6)
+    assert metrics["target_rate"].metric_args["verdict"] == "PASS"
+    assert metrics["adversarial_target_rate"].metric_args["verdict"] == "INCONCLUSIVE"
+    assert "## Unlearning audit: Van Gogh" in card.text
+    assert "**FAIL" in card.text
+
+
+def test_everything_else_in_a_card_stays_and_a_later_run_replaces_its_section(run, folder: WrittenRun, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(
+        "---\nlicense: mit\ntags:\n- art\nmodel-index:\n- name: kept\n  results:\n  - task:\n      type: text-to-image\n    dataset:\n"
+        "      type: coco\n      name: COCO\n    metrics:\n    - type: fid\n      value: 12.5\n---\n# My model\n\nIts story.\n"
+    )
+    write_card(run, path, "other-name")
+    write_card(read_run(passing(folder).close()), path, "other-name")
+    card = ModelCard.load(path)
+    assert (card.data.license, card.data.tags, card.data.model_name) == ("mit", ["art"], "kept")
+    assert card.text.count(BEGIN) == 1
+    assert "Its story." in card.text
+    assert "**PASS" in card.text
+    assert "**FAIL" not in card.text
+    kept = {(each.dataset_name, each.metric_type) for each in card.data.eval_results}
+    assert ("COCO", "fid") in kept
+    assert [each.metric_value for each in card.data.eval_results if each.metric_type == "target_rate"] == [0.0]
+
+
+def test_a_card_is_refused_for_a_run_that_does_not_hold_and_a_broken_card_is_left_alone(run, tmp_path):
+    path = tmp_path / "README.md"
+    for broken in (
+        replace(run, contradictions=("A file changed.",)),
+        replace(run, manifest=run.manifest.model_copy(update={"exit_code": None})),
+    ):
+        with pytest.raises(UsageError, match="gives no model card"):
+            write_card(broken, path, "m")
+        assert not path.exists()
+    path.write_text("---\nlicense: [\n---\ntext\n")
+    with pytest.raises(UsageError, match="is no model card"):
+        write_card(run, path, "m")
+    assert path.read_text().startswith("---\nlicense: [")
+
+
+def test_untrusted_texts_stay_text_in_a_section(folder: WrittenRun, hostile):
+    passing(folder, target={"name": hostile, "kind": "style"})
+    section = card_section(read_run(folder.close()))
+    assert "<script>" not in section
+    assert section.count(BEGIN) == 1
