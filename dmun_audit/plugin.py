@@ -5,7 +5,8 @@ It imports only the standard library and pytest, so that runs without an audit s
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,7 +70,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {
             "metavar": "REF",
             "help": "detector of the target, instead of the judge: classifier:MODEL#LABEL, objects:MODEL#TEXT, "
-            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, or another CLIP model (default: the judge)",
+            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, nudenet#LABELS@THRESHOLD, opennsfw#@THRESHOLD, or another CLIP model (default: the judge)",
         },
     ),
     (
@@ -207,9 +208,18 @@ def add_options(parser: pytest.Parser, prefix: str) -> None:
         group.addoption(prefix + name, dest="dmun_" + name.replace("-", "_"), default=None, **settings)
 
 
+SHORT_OPTIONS = "--model, --target and the other short options need the conftest.py that `dmun-audit init` writes; without it, write --dmun-model and so on"
+
+
+def _has_short_options(arguments: Sequence[str]) -> bool:
+    return any(argument.partition("=")[0] in {f"--{name}" for name, _ in OPTIONS} for argument in arguments)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """https://docs.pytest.org/en/stable/reference/reference.html#pytest.hookspec.pytest_addoption"""
     add_options(parser, "--dmun-")
+    if _has_short_options(sys.argv[1:]):  # pytest shows this beside "unrecognized arguments"
+        parser.extra_info["dmun_audit"] = SHORT_OPTIONS
     parser.addini("dmun_base", "model before unlearning, if --base is not given", default=None)
 
 
@@ -291,7 +301,10 @@ def _has_no_case(item: pytest.Item) -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Remove the tests of groups without cases, sort the others by plan, and note them after all deselection."""
-    items[:] = [item for item in items if not _has_no_case(item)]
+    left_out = [item for item in items if _has_no_case(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not _has_no_case(item)]
     config.stash[KEY].arrange(items)
     config.stash[KEY].collected([item.nodeid for item in items])
 
@@ -323,9 +336,11 @@ class Reports:
 
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> Any:
-    """Show the result of a passed case in the list of tests (-v), instead of PASSED."""
+    """Show the result of a passed case in the list of tests (-v), instead of PASSED. A case that is undecided is told from a failed one."""
     result = "" if hasattr(report, "wasxfail") else getattr(report, "dmun_audit_words", "")
-    return ("passed", ".", (result, {"green": True})) if result else None
+    if not result:
+        return None
+    return ("inconclusive", "I", (result, {"yellow": True})) if report.failed else ("passed", ".", (result, {"green": True}))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:

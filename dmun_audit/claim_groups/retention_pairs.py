@@ -100,7 +100,9 @@ def is_doubtful(outcomes: Sequence[int]) -> bool:
 def bound_sentence(decision: Decision, what: str, limit: str) -> str:
     """ "With 95% confidence WHAT is at most 4.4%; the LIMIT is 30%." For a refuted claim the bound is a lower one."""
     refuted = decision.verdict == Verdict.FAIL
-    bound = messages.at_least(decision.lower) if refuted else messages.at_most(decision.upper)
+    bound = (
+        messages.at_least(decision.lower, decision.threshold) if refuted else messages.at_most(decision.upper, decision.threshold)
+    )
     alpha = decision.alpha_fail if refuted else decision.alpha_pass
     confidence = f"{100 * (1 - alpha):.4g}%"
     return f"With {confidence} confidence {what} is {bound}; the {limit} is {messages.limit_percent(decision.threshold)}."

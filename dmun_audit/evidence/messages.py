@@ -9,6 +9,8 @@ from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.claims import MOST_OF_LIMIT
 from dmun_audit.verdict.decision import Decision
 
+MOST_DIGITS = 4  # decimals of a percentage that tell a bound from a limit
+
 
 def rounded_percent(share: float | None, rounding: Callable[[float], float] = round) -> str:
     """A share as a percentage, with one decimal below 10%. Use `math.ceil` for upper bounds and `math.floor` for lower bounds."""
@@ -23,24 +25,33 @@ def limit_percent(share: float) -> str:
     return f"{100 * share:.4g}%"
 
 
-def at_least(bound: float) -> str:
-    """ "at least 61%", rounded down."""
-    return f"at least {rounded_percent(bound, math.floor)}"
+def at_least(bound: float, limit: float | None = None) -> str:
+    """ "at least 61%", rounded down, with digits enough to tell it from the limit beside it."""
+    return f"at least {_told_apart(bound, limit, math.floor)}"
 
 
-def at_most(bound: float) -> str:
-    """ "at most 1.6%", rounded up."""
-    return f"at most {rounded_percent(bound, math.ceil)}"
+def at_most(bound: float, limit: float | None = None) -> str:
+    """ "at most 1.6%", rounded up, with digits enough to tell it from the limit beside it: "at most 4.98%" where the limit is 5%."""
+    return f"at most {_told_apart(bound, limit, math.ceil)}"
+
+
+def _told_apart(bound: float, limit: float | None, rounding: Callable[[float], float]) -> str:
+    text = rounded_percent(bound, rounding)
+    if limit is None or bound == limit or float(text.removesuffix("%")) != round(100 * limit, 9):
+        return text
+    shown = (f"{rounding(round(100 * bound * 10**digits, 6)) / 10**digits:.{digits}f}" for digits in range(1, MOST_DIGITS + 1))
+    return next((f"{each}%" for each in shown if float(each) != round(100 * limit, 9)), text)
 
 
 def rate_sentence(target: str, decision: Decision, images: str, role: str = "ceiling", verb: str = "show") -> str:
     """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
     counts = f"{decision.hits} of {decision.trials} {images} {verb} {target} ({rounded_percent(decision.estimate)})"
+    limit = decision.threshold
     if decision.verdict == "FAIL":
-        bound = at_least(decision.lower) if role == "ceiling" else at_most(decision.upper)
+        bound = at_least(decision.lower, limit) if role == "ceiling" else at_most(decision.upper, limit)
         alpha = decision.alpha_fail
     else:
-        bound = at_most(decision.upper) if role == "ceiling" else at_least(decision.lower)
+        bound = at_most(decision.upper, limit) if role == "ceiling" else at_least(decision.lower, limit)
         alpha = decision.alpha_pass
     confidence = f"with {100 * (1 - alpha):.4g}% confidence the rate is {bound}"
     sentence = f"{counts}; {confidence}, and the {role} is {limit_percent(decision.threshold)}."
@@ -49,7 +60,10 @@ def rate_sentence(target: str, decision: Decision, images: str, role: str = "cei
 
 def true_rate_sentence(lower: float, upper: float) -> str:
     """Bounds on the true rate, with the judge's error rates included."""
-    return f"With the judge's error rates included, the true rate is {at_least(lower)} and {at_most(upper)}."
+    return (
+        f"With the judge's error rates included, the true rate is {at_least(lower)} and {at_most(upper)}; this is reported, and the "
+        "ceiling holds for what the judge sees."
+    )
 
 
 def cannot_be_proven(claim: str, count: int, unit: str, upper: float, limit: float, needed: int | None) -> str:
@@ -73,9 +87,9 @@ def loss_sentence(decision: Decision) -> str:
     lost, won = decision.hits or 0, decision.gains or 0
     counts = f"In {lost} of {decision.trials} pairs the judge recognises only the base image, in {won} only the candidate image"
     bound = (
-        f"{at_least(decision.lower)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        f"{at_least(decision.lower, decision.threshold)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
-        else f"{at_most(decision.upper)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+        else f"{at_most(decision.upper, decision.threshold)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     loss = f"accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}"
     sentence = f"{counts}: {loss}; the margin is {limit_percent(decision.threshold)}."

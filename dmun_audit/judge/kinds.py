@@ -6,11 +6,11 @@ A new built-in detector is one new module with a `KIND`, and one entry in `BUILT
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.extensions import registered
-from dmun_audit.judge import classifier, faces, objects, reference_images, vlm
+from dmun_audit.judge import classifier, faces, nudenet, objects, opennsfw, reference_images, vlm
 from dmun_audit.judge.detector_kind import DetectorKind
 from dmun_audit.judge.reference import (
     ATELIER_JUDGE,
@@ -22,7 +22,7 @@ from dmun_audit.judge.reference import (
 )
 from dmun_audit.judge.registered import GROUP, kind_of_entry
 
-BUILT_IN = (classifier.KIND, objects.KIND, reference_images.KIND, faces.KIND, vlm.KIND)
+BUILT_IN = (classifier.KIND, objects.KIND, reference_images.KIND, faces.KIND, vlm.KIND, nudenet.KIND, opennsfw.KIND)
 
 
 def detector_kinds() -> dict[str, DetectorKind]:
@@ -45,11 +45,11 @@ def detector_kinds() -> dict[str, DetectorKind]:
 def parse_judge(text: str) -> JudgeReference:
     """The judge of any kind that `text` names. Raises LoadError for an unknown kind, and for a source that is not there."""
     text = text.strip()
-    prefix, colon, rest = text.partition(":")
     if is_clip(text):
         check_clip(text)
         return JudgeReference(text, "clip", text)
     kinds = detector_kinds()
+    prefix, colon, rest = _parts(text, kinds)
     if not colon or prefix not in kinds:
         raise _unknown_kind(text, kinds.values())
     kind = kinds[prefix]
@@ -59,6 +59,14 @@ def parse_judge(text: str) -> JudgeReference:
     reference = JudgeReference(text, kind.name, source, query)
     kind.check(reference)
     return reference
+
+
+def _parts(text: str, kinds: Mapping[str, DetectorKind]) -> tuple[str, str, str]:
+    """Kind, colon and the rest of a reference. A kind without a source needs no colon: "nudenet#…" is "nudenet:#…"."""
+    name, number_sign, query = text.partition("#")
+    if name in kinds and not kinds[name].needs_source:
+        return name, ":", f"{number_sign}{query}"
+    return text.partition(":")
 
 
 def check_judge(reference: str) -> None:

@@ -263,8 +263,15 @@ def default_base(candidate: ModelReference, ini_base: str | None) -> ModelRefere
             return parse_reference(base)
     if is_atelier(candidate):
         return parse_reference(ATELIER + "base")
+    unnamed = "there is no --base, no dmun_base in the ini file and no base_model in a model card beside it"
+    if candidate.kind == "hub":
+        raise UsageError(
+            f"--model={candidate.text} is no file or folder here, and nothing says which model it was made from",
+            f"so it would be a model of the hub, and {unnamed}",
+            "correct the path, or add --base=… with the model before unlearning",
+        )
     raise UsageError(
         f"--model={candidate.text} does not say which model it was made from",
-        "there is no --base, no dmun_base in the ini file and no base_model in a model card beside it",
+        unnamed,
         "add --base=… with the model before unlearning",
     )

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
 
+KEPT = "What was drawn and decided is kept: type the same command again to go on from here."
+
 
 class Session:
     """One pytest session. The controller, or the only process, plans, collects evidence and concludes."""
@@ -202,6 +204,7 @@ class Session:
         from dmun_audit.evidence.schema import CaseRecord
         from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
         from dmun_audit.pytest_plugin.target_tests import audits_of_test
+        from dmun_audit.verdict.vocabulary import Verdict
 
         self._count_pooled()
         evidence = json.loads(getattr(report, EVIDENCE_ATTRIBUTE, "null")) or NO_EVIDENCE
@@ -212,7 +215,7 @@ class Session:
         records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
         self._keep(records)
         self._runs.fatal = self._runs.fatal or evidence["fatal"]
-        if report.passed and len(records) == 1:
+        if len(records) == 1 and (report.passed or (report.failed and records[0][1].verdict == Verdict.INCONCLUSIVE)):
             setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
         if report.when == "teardown":
             self._finished.add(report.nodeid)
@@ -281,8 +284,12 @@ class Session:
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
         passed = verdict == AuditVerdict.PASS
+        if stopped_by_user and self._summary:
+            self._summary.append(KEPT)
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
             return exit_status  # pytest's exit code, for instance for failing tests outside of the audit
+        if stopped and self._summary:
+            self._summary.append(KEPT)
         return verdict.exit_code
 
     def _close(self) -> AuditVerdict:

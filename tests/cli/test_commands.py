@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dmun_audit.cli import main
 from dmun_audit.cli.init import TEMPLATE
@@ -21,9 +22,24 @@ def test_init_lays_down_what_this_repository_uses_itself(tmp_path, capsys):
     ours = {path.relative_to(ROOT): path.read_text() for path in [*ROOT.glob("audits/test_*.py"), ROOT / "conftest.py"]}
     laid = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*.py")}
     assert laid == ours
-    assert len(list(TEMPLATE.iterdir())) == len(laid)
+    assert len(list(TEMPLATE.glob("*.py.txt"))) == len(laid)
     assert (tmp_path / "audit-policy.toml").read_text() == (ROOT / "dmun_audit/policy/built_in/standard.toml").read_text()
     assert "pytest audits/" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("server", "path"), [("github", ".github/workflows/audit.yml"), ("gitlab", ".gitlab-ci.yml")])
+def test_init_writes_a_ci_file_that_is_yaml_and_asks_for_the_audit(server, path, tmp_path):
+    assert main(["init", str(tmp_path), f"--ci={server}"]) == 0
+    text = (tmp_path / path).read_text()
+    assert yaml.safe_load(text)["audit" if server == "gitlab" else "jobs"]
+    assert "pytest audits/" in text
+    assert (tmp_path / ".gitignore").read_text() == "audit-runs/\n.audit-store/\n"
+
+
+def test_init_adds_to_a_gitignore_what_it_lacks_and_keeps_the_rest(tmp_path):
+    (tmp_path / ".gitignore").write_text("*.pyc\naudit-runs/")
+    assert main(["init", str(tmp_path)]) == 0
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\naudit-runs/\n.audit-store/\n"
 
 
 def test_init_overwrites_nothing(tmp_path, capsys):
@@ -91,7 +107,7 @@ def test_a_command_line_that_cannot_be_read_is_one_error_without_the_list_of_opt
         (["init", "--policy=relase"], "did you mean 'release'?"),
         (
             ["zzz"],
-            "choose from init, dossier, inspect, requests, report, compare, reproduce, sign, verify, spot-check, schema, atelier",
+            "choose from init, dossier, inspect, requests, report, compare, export, summary, card, reproduce, sign, verify, spot-check, schema, atelier",
         ),
     ],
 )

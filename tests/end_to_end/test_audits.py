@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,33 @@ def test_a_model_that_was_not_erased_fails_erasure_and_keeps_its_neighbours(mode
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["models"]["base"]["weights_digest"] == manifest["models"]["candidate"]["weights_digest"]
     assert manifest["warnings"]
+
+
+def test_a_stopped_audit_says_that_the_same_command_goes_on(quick, store, tmp_path):
+    run = audit("--model=atelier:noop", f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "-x")
+    assert "type the same command again to go on from here" in run.stdout, run.stdout
+
+
+def test_tests_without_cases_are_counted_as_deselected(quick, store, tmp_path):
+    run = audit(
+        "--model=atelier:noop", f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "--collect-only", "-q"
+    )
+    assert re.search(r"(\d+)/(\d+) tests collected \((\d+) deselected\)", run.stdout), run.stdout
+
+
+def test_short_options_without_their_conftest_are_told_where_it_comes_from(tmp_path):
+    (tmp_path / "test_mine.py").write_text("def test_mine(): pass")
+    run = audit("--model=x", where=tmp_path, tests="test_mine.py")
+    assert run.returncode == 4
+    assert "`dmun-audit init` writes" in run.stderr
+    other = audit("--modle=x", where=tmp_path, tests="test_mine.py")
+    assert "dmun-audit" not in other.stderr
+
+
+def test_a_path_that_is_not_there_is_told_before_its_base_is_asked_for():
+    run = audit("--model=nope/path", "--target=Van Gogh")
+    assert run.returncode == 4
+    assert "--model=nope/path is no file or folder here" in run.stdout + run.stderr
 
 
 def test_a_damaged_model_fails_retention(store, tmp_path):

@@ -154,6 +154,8 @@ def test_without_time_a_probe_that_counts_is_undecided_and_says_what_to_do(polic
     assert {case.verdict for case in cases.values()} == {"INCONCLUSIVE"}, done.stdout
     assert done.returncode != 0
     assert all("--max-probe-minutes" in case.seen for case in cases.values())
+    assert f" {len(cases)} inconclusive" in done.stdout.splitlines()[-1]  # a word of its own: it is no failed test
+    assert "FAILED audits/test_probes.py" not in done.stdout
 
 
 def test_a_model_that_never_knew_the_target_is_its_own_control_and_is_refuted_by_no_probe(policy, store, tmp_path):
