@@ -47,6 +47,7 @@ from dmun_audit.store.files import write_atomically
 from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+STYLES = ("page.css", "first_screen.css")
 
 MEANINGS = {
     AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
@@ -113,7 +114,8 @@ def render_html(run: Run) -> str:
         "counted": count,
         "in_concepts": in_concepts,
     }
-    style, script = ((TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     shown = cases_in_full(run)
     groups = [_view_group(run, group, shown) for group in groups_of(run)]
     labelled = read_spot_check(run)
