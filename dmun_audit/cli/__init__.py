@@ -35,13 +35,14 @@ def build_parser() -> argparse.ArgumentParser:
         spot_check,
         summary,
         verify,
+        view,
     )
     from dmun_audit.cli.parser import CommandParser
 
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    reading = (report, compare, export, summary, card)
+    reading = (report, view, compare, export, summary, card)
     for command in (init, dossier, inspect, requests, *reading, reproduce, sign, verify, spot_check, schema, atelier):
         command.add_to(commands)
     return parser

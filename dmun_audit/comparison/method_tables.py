@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -112,15 +112,18 @@ def csv_text(table: MethodTable) -> str:
     return stream.getvalue()
 
 
-def html_text(table: MethodTable, folder: Path = Path()) -> str:
-    """One page that needs no other file and no network. It lies in `folder` and links to the reports from there."""
+def html_text(table: MethodTable, folder: Path = Path(), links: Sequence[str] | None = None) -> str:
+    """One page that needs no other file and no network.
+
+    It lies in `folder` and links to the reports from there, or to `links`, one for each run.
+    """
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("methods.html.j2").render(
         title=title(table),
         table=table,
         sections=[(head, [(name, _short(name)) for name in columns]) for head, columns in sections(table)],
         cell=_html_cell,
-        links={row.name: f"{quote(os.path.relpath(row.folder, folder))}/report.html" for row in table.rows},
+        links=dict(zip((row.name for row in table.rows), links or _reports(table, folder), strict=True)),
         sentences=[*plan_sentences(table), *difference_sentences(table)],
         footnotes=footnotes(table),
         style=Markup(PAGE_STYLE.read_text(encoding="utf-8")),
@@ -137,6 +140,10 @@ def sections(table: MethodTable) -> list[tuple[str, list[str]]]:
 def _short(column: str) -> str:
     """A column's name without the heading of its part."""
     return column.removeprefix(STRATEGY)
+
+
+def _reports(table: MethodTable, folder: Path) -> list[str]:
+    return [f"{quote(os.path.relpath(row.folder, folder))}/report.html" for row in table.rows]
 
 
 # Words.
