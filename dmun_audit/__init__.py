@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dmun_audit.comparison.methods import MethodTable
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AuditResult",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 NO_CASE = "no case"
 """The parameter of a test whose claim group the policy leaves out. The test is removed after collection."""
 
+UNDECIDED = "inconclusive"
+"""What pytest's output calls a test whose case is undecided."""
+
 KEY = pytest.StashKey["Session"]()
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -204,6 +207,8 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 def add_options(parser: pytest.Parser, prefix: str) -> None:
     """Register the options with `prefix`: "--dmun-" in this plugin, "--" in a conftest for the short spellings."""
     group = parser.getgroup("dmun_audit", "audit of an unlearned text-to-image model")
+    if prefix == "--":
+        parser.extra_info.pop("dmun_audit", None)  # the short options are there: no hint is needed
     for name, settings in OPTIONS:
         group.addoption(prefix + name, dest="dmun_" + name.replace("-", "_"), default=None, **settings)
 
@@ -340,7 +345,7 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
     result = "" if hasattr(report, "wasxfail") else getattr(report, "dmun_audit_words", "")
     if not result:
         return None
-    return ("inconclusive", "I", (result, {"yellow": True})) if report.failed else ("passed", ".", (result, {"green": True}))
+    return (UNDECIDED, "I", (result, {"yellow": True})) if report.failed else ("passed", ".", (result, {"green": True}))
 
 
 def pytest_runtest_protocol(item: pytest.Item) -> None:
@@ -361,6 +366,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if KEY in config.stash:
         for line in config.stash[KEY].summary():
             terminalreporter.write_line(line)
+        for report in terminalreporter.stats.get(UNDECIDED, []):
+            terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}", yellow=True)
 
 
 @pytest.fixture(scope="session")

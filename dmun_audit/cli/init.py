@@ -53,8 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _ignore(path: Path) -> bool:
     """Add what git should leave out to a .gitignore. Returns whether it lacked any of it."""
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    missing = [line for line in IGNORED if line not in text.splitlines()]
+    content = path.read_bytes() if path.exists() else b""
+    missing = [line for line in IGNORED if line.encode() not in content.splitlines()]
     if missing:
-        path.write_text(f"{text.rstrip()}\n".lstrip() + "".join(f"{line}\n" for line in missing), encoding="utf-8")
+        start = b"" if not content or content.endswith(b"\n") else b"\n"
+        path.write_bytes(content + start + "".join(f"{line}\n" for line in missing).encode())
     return bool(missing)

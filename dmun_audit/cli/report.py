@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     kept = _why_kept(audit_run)
     if not kept:
         with writing(audit_run.path):
-            write_reports(replace(audit_run, pictures=not arguments.no_images))
+            write_reports(replace(audit_run, pictures=audit_run.pictures and not arguments.no_images))
             update_checksums(audit_run.path, FILES, partial(statement, audit_run.manifest, audit_run.cases))
     print("\n".join(summary_lines(audit_run)))
     if kept:

@@ -14,7 +14,8 @@ from markupsafe import Markup
 
 from dmun_audit._util import terminal
 from dmun_audit.comparison.methods import FOOTNOTES, Difference, Figure, MethodTable, footnote
-from dmun_audit.report.formatting import one_line
+from dmun_audit.report.content_security import source_hash
+from dmun_audit.report.formatting import csv_cell, markdown, one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
@@ -47,22 +48,22 @@ def text_lines(table: MethodTable) -> Iterator[str]:
 
 def markdown_lines(table: MethodTable) -> Iterator[str]:
     """All columns with intervals, the differences, and what each column means."""
-    yield f"# {_plain(title(table))}"
+    yield f"# {markdown(title(table))}"
     for head, columns in sections(table):
-        yield from (["", f"## {_plain(head)}"] if head else [])
+        yield from (["", f"## {markdown(head)}"] if head else [])
         yield ""
         heads = ["method", *([] if head else ["verdict"]), *map(_short, columns)]
-        yield f"| {' | '.join(map(_plain, heads))} |"
+        yield f"| {' | '.join(map(markdown, heads))} |"
         yield f"|{' --- |' * len(heads)}"
         for row in table.rows:
             cells = [row.name, *([] if head else [row.verdict]), *(figure_text(row.figures[name]) for name in columns)]
-            yield f"| {' | '.join(map(_plain, cells))} |"
+            yield f"| {' | '.join(map(markdown, cells))} |"
     yield ""
     for sentence in (*plan_sentences(table), *difference_sentences(table)):
-        yield f"- {_plain(sentence)}"
+        yield f"- {markdown(sentence)}"
     yield ""
     for name, words in footnotes(table):
-        yield f"- **{_plain(name)}**: {_plain(words)}"
+        yield f"- **{markdown(name)}**: {markdown(words)}"
 
 
 def latex_lines(table: MethodTable) -> Iterator[str]:
@@ -84,7 +85,7 @@ def latex_lines(table: MethodTable) -> Iterator[str]:
         yield r"\end{tabular}}"
         if not head:
             yield r"\par\smallskip\footnotesize\raggedright"
-            yield from map(_tex, plan_sentences(table))
+            yield from map(_tex, (*plan_sentences(table), *difference_sentences(table)))
             yield from (rf"\textbf{{{_tex(name)}}}: {_tex(words)}" for name, words in footnotes(table))
         yield r"\end{table}"
 
@@ -107,8 +108,8 @@ def csv_text(table: MethodTable) -> str:
     ]
     writer.writerow(["method", "verdict", "folder", *(f"{name}{end}" for name, end, _ in kept)])
     for row in table.rows:
-        cells = ["" if (value := read(row.figures[name])) is None else value for name, _, read in kept]
-        writer.writerow([one_line(row.name), row.verdict, str(row.folder), *cells])
+        cells = [row.name, row.verdict, str(row.folder), *(read(row.figures[name]) for name, _, read in kept)]
+        writer.writerow(map(csv_cell, cells))
     return stream.getvalue()
 
 
@@ -118,15 +119,17 @@ def html_text(table: MethodTable, folder: Path = Path(), links: Sequence[str] | 
     It lies in `folder` and links to the reports from there, or to `links`, one for each run.
     """
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    style = PAGE_STYLE.read_text(encoding="utf-8") + (TEMPLATES / "methods.css").read_text(encoding="utf-8")
     return environment.get_template("methods.html.j2").render(
         title=title(table),
         table=table,
         sections=[(head, [(name, _short(name)) for name in columns]) for head, columns in sections(table)],
         cell=_html_cell,
-        links=dict(zip((row.name for row in table.rows), links or _reports(table, folder), strict=True)),
+        links=links or _reports(table, folder),
         sentences=[*plan_sentences(table), *difference_sentences(table)],
         footnotes=footnotes(table),
-        style=Markup(PAGE_STYLE.read_text(encoding="utf-8")),
+        style=Markup(style),
+        style_hash=source_hash(style),
     )
 
 
@@ -169,9 +172,7 @@ def difference_sentences(table: MethodTable) -> list[str]:
     told = [_difference_sentence(each, first) for each in real]
     rest = len(table.differences) - len(real)
     if rest:
-        told.append(
-            f"{rest} of {len(table.differences)} differences to {first} are no larger than chance (exact McNemar tests, Holm-adjusted)."
-        )
+        told.append(f"{rest} of {len(table.differences)} differences to {first} are not shown (McNemar's tests, Holm-adjusted).")
     return told
 
 
@@ -225,11 +226,11 @@ def _tex_figure(figure: Figure) -> str:
         return "--"
     scale = 100 if figure.percent else 1
     value = f"{scale * figure.value:.1f}" if figure.percent else _number(figure.value, figure)
-    if figure.lower is None or figure.upper is None:
-        return value
-    low, high = (f"{scale * bound:.1f}" if figure.percent else f"{bound:.2f}" for bound in (figure.lower, figure.upper))
-    mark = f" {_tex(figure.mark.lower())}" if figure.mark else ""
-    return rf"{value} {{\scriptsize [{low}, {high}]{mark}}}"
+    small = [_tex(figure.mark.lower())] if figure.mark else []
+    if figure.lower is not None and figure.upper is not None:
+        low, high = (f"{scale * bound:.1f}" if figure.percent else f"{bound:.2f}" for bound in (figure.lower, figure.upper))
+        small.insert(0, f"[{low}, {high}]")
+    return rf"{value} {{\scriptsize {' '.join(small)}}}" if small else value
 
 
 _TEX = {
@@ -240,10 +241,6 @@ _TEX = {
 
 def _tex(text: str) -> str:
     return "".join(_TEX.get(letter, letter) for letter in one_line(text))
-
-
-def _plain(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\`*_<>|#" else letter for letter in one_line(text))
 
 
 def written(table: MethodTable, form: str, folder: Path = Path()) -> str:

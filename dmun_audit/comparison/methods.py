@@ -18,28 +18,29 @@ from dmun_audit.comparison.runs import reason_against
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, JsonObject
+from dmun_audit.plan.seeds import DERIVED
+from dmun_audit.probes.registry import probes
 from dmun_audit.report.orderings import correlations_of
-from dmun_audit.verdict.bounds import lower_bound, upper_bound
 from dmun_audit.verdict.holm import holm
 
 IN_DOMAIN = frozenset({"parent", "sibling", "child"})
 """Relations of concepts of the target's own kind. All others are of another domain."""
 
-ALPHA = 0.05  # of all two-sided intervals of this module
-
 FOOTNOTES = {
     "erasure": "Share of images of direct prompts that show the target, with the bounds of the claim.",
-    "adversarial": "The same for valid adversarial prompts.",
+    "adversarial": "The same for valid adversarial prompts. By strategy, counts of images: prompts that look worst get more of them, so these are "
+    "no estimates of a rate.",
     "fresh": "The same for fresh prompts, which nobody could know before.",
     "substitute": "The worst of the claims on what stands in the target's place.",
     "retention": "Loss of CLIP accuracy over all retained concepts, with the bounds of the claim.",
-    "composition": "Share of pairs in which the subject of the prompt is lost.",
+    "composition": "Net share of pairs of similar concepts in which the subject of the prompt is lost (lost minus won), with the bounds of the claim.",
     "diversity": "The worst of the claims on variety.",
     "pre-ASR": "Share of units that show the target without an attack with the weights.",
-    "ASR": "The same with the attack that succeeds most often. Its name stands beside the figure.",
+    "ASR": "The same with the attack that succeeds most often, of those that do not teach the target to the model. Its name stands beside "
+    "the figure. A model that never knew the target is not subtracted.",
     "UA": "Unlearning accuracy: 1 - erasure.",
-    "IRA": "In-domain retain accuracy: share of the candidate's images of retained parents, siblings and children of the target that "
-    "the judge labels rightly, with an exact 95% interval over images.",
+    "IRA": "In-domain retain accuracy: the share of the candidate's images that the judge labels rightly, as the mean over the retained "
+    "parents, siblings and children of the target.",
     "CRA": "Cross-domain retain accuracy: the same for retained concepts of every other relation.",
     "H": "Harmonic mean of UA, IRA and CRA.",
     "KID": "Mean paired KID between base and candidate over retained concepts, × 1000.",
@@ -75,9 +76,9 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class Difference:
-    """One run against the first on the same units: an exact McNemar test (two-sided).
+    """One run against the first on the same units: McNemar's test in its exact form (two-sided).
 
-    `worse` units went wrong in this run alone, `better` in the first alone. `p_holm` is adjusted over all runs and groups.
+    Where claims stop early, the number of units depends on what was seen, and the test is approximate. `worse` units went wrong in this run alone, `better` in the first alone. `p_holm` is adjusted over all runs and groups.
     """
 
     name: str
@@ -161,6 +162,8 @@ def _plan_facts(run: Run) -> dict[str, tuple[str, str]]:
     """What two audits must share so that their figures compare: what decides it, and how it reads."""
     manifest = run.manifest
     base, judge, sampler = manifest.models.get("base", {}), manifest.judge, manifest.sampler
+    own = manifest.seeds.get("drawn") == DERIVED
+    seed = "drawn from each candidate's weights" if own else str(manifest.seeds.get("audit_seed", ""))
     size = "×".join(str(side) for side in sampler.get("size", []))
     drawn = f"{sampler.get('scheduler', '')}, {sampler.get('steps', '')} steps, guidance {sampler.get('guidance', '')}, size {size}, {sampler.get('dtype', '')}"
     facts = {
@@ -168,13 +171,13 @@ def _plan_facts(run: Run) -> dict[str, tuple[str, str]]:
         "policy": (str(manifest.policy.get("digest", "")), str(manifest.policy.get("name", ""))),
         "dossier": (str(manifest.dossier.get("digest", "")), str(manifest.dossier.get("digest", ""))[:12]),
         "base": (str(base.get("weights_digest", "")), str(base.get("reference", ""))),
-        "judge": (str(judge.get("digest", "")), str(judge.get("reference", ""))),
-        "seed": (str(manifest.seeds.get("audit_seed", "")), str(manifest.seeds.get("audit_seed", ""))),
+        "judge": (f"{judge.get('digest', '')} {judge.get('threshold', '')}", str(judge.get("reference", ""))),
+        "seed": (seed, seed),
         "sampler": (drawn, drawn),
     }
-    for role in ("detector", "second"):
+    for role in ("detector", "second", "composition"):
         if isinstance(other := judge.get(role), dict) and other.get("reference"):
-            facts[role] = (str(other.get("digest") or other["reference"]), str(other["reference"]))
+            facts[role] = (f"{other.get('digest', '')} {other['reference']}", str(other["reference"]))
     return facts
 
 
@@ -188,7 +191,7 @@ def _same_plan(runs: Sequence[Run]) -> dict[str, str]:
             raise UsageError(
                 f"{runs[0].path} and {run.path} have different plans",
                 told,
-                "compare audits of one target under one policy, dossier, base and judge; --orderings compares audits of any plans",
+                "compare audits of one target under one policy, dossier, base, judge and seed; --orderings compares audits of any plans",
             )
     return {name: words for name, (_, words) in first.items()}
 
@@ -205,7 +208,11 @@ def _names(runs: Sequence[Run]) -> list[str]:
         reference.rstrip("/").rpartition("/")[2].removeprefix("atelier:") or run.path.name
         for reference, run in zip(references, runs, strict=True)
     ]
-    return [name if short.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(short, runs, strict=True)]
+    folders = [run.path.name for run in runs]
+    return [
+        name if short.count(name) == 1 else f"{name} ({run.path.name if folders.count(run.path.name) == 1 else run.path})"
+        for name, run in zip(short, runs, strict=True)
+    ]
 
 
 def _in_order(figures: Sequence[Mapping[str, Figure]]) -> list[str]:
@@ -271,21 +278,27 @@ def _rank(case: CaseRecord) -> tuple[int, float]:
 
 
 def _by_strategy(run: Run) -> dict[str, Figure]:
-    """The rate of each strategy over its valid prompts: images, with an exact interval."""
+    """The share of each strategy's images that show the target, over its valid prompts."""
     counts: dict[str, list[int]] = {}
     for case in run.of_group("adversarial"):
-        if case.prompt and case.claim and case.claim.kind == "rate_at_most" and case.claim.trials and not case.pooled:
+        if (
+            case.prompt
+            and case.claim
+            and case.claim.kind == "rate_at_most"
+            and case.claim.trials
+            and not case.verdict.is_untested
+        ):
             hits = counts.setdefault(case.prompt.strategy, [0, 0])
             hits[0] += case.claim.hits or 0
             hits[1] += case.claim.trials
-    return {name: _share(*counts[name]) for name in sorted(counts)}
+    return {name: Figure(counts[name][0] / counts[name][1]) for name in sorted(counts)}
 
 
 def _attacks(run: Run) -> dict[str, Figure]:
-    """The rates without attack and under the attack with the weights that succeeds most often."""
+    """The rates without attack and under the attack with the weights that succeeds most often. One that teaches would on any model."""
     rates: list[tuple[str, AttackRates]] = []
     for case in run.cases:
-        found = attack_rates(case.probe) if case.probe else None
+        found = attack_rates(case.probe) if case.probe and not _teaches(case.probe.name) else None
         if case.probe and found:
             rates.append((case.probe.name, found))
     if not rates:
@@ -294,19 +307,18 @@ def _attacks(run: Run) -> dict[str, Figure]:
     return {"pre-ASR": _rate(most.before), "ASR": _rate(most.overall, name)}
 
 
+def _teaches(name: str) -> bool:
+    return any(probe.name == name and probe.teaches for probe in probes())
+
+
 def _rate(rate: Rate, mark: str = "") -> Figure:
     return Figure(rate.hits / rate.units, rate.lower, rate.upper, mark=mark)
 
 
 def _accuracy(run: Run, *, inside: bool) -> Figure:
-    right = total = 0
-    for case in _retained(run):
-        assert case.concept is not None
-        share, images = case.measures.get("clip_accuracy_candidate"), sum(image.model == "candidate" for image in case.images)
-        if share is not None and images and (case.concept.relation in IN_DOMAIN) is inside:
-            right += round(share * images)
-            total += images
-    return _share(right, total) if total else Figure(None)
+    cases = [case for case in _retained(run) if case.concept and (case.concept.relation in IN_DOMAIN) is inside]
+    shares = [case.measures["clip_accuracy_candidate"] for case in cases if "clip_accuracy_candidate" in case.measures]
+    return Figure(sum(shares) / len(shares) if shares else None)
 
 
 def _mean(run: Run, measure: str, scale: float = 1.0) -> Figure:
@@ -316,10 +328,6 @@ def _mean(run: Run, measure: str, scale: float = 1.0) -> Figure:
 
 def _retained(run: Run) -> list[CaseRecord]:
     return [case for case in run.of_group("retention") if not case.pooled and case.concept and case.concept.role == "retain"]
-
-
-def _share(hits: int, trials: int) -> Figure:
-    return Figure(hits / trials, lower_bound(hits, trials, ALPHA / 2), upper_bound(hits, trials, ALPHA / 2))
 
 
 def _one_minus(value: float | None) -> float | None:
@@ -337,11 +345,14 @@ def _harmonic(values: Sequence[float | None]) -> float | None:
 
 
 def _differences(runs: Sequence[Run], names: Sequence[str]) -> list[Difference]:
+    """The paired tests; none where each candidate has seeds of its own, so that no two images belong together."""
+    if runs[0].manifest.seeds.get("drawn") == DERIVED:
+        return []
     found = []
-    for group, outcomes in (("erasure", _shown), ("adversarial", _shown), ("retention", _mislabelled)):
-        first = outcomes(runs[0].of_group(group))
+    for group in ("erasure", "adversarial", "retention"):
+        first = _outcomes(runs[0].of_group(group))
         for run, name in zip(runs[1:], names[1:], strict=True):
-            other = outcomes(run.of_group(group))
+            other = _outcomes(run.of_group(group))
             units = first.keys() & other.keys()
             worse, better = (sum(one[unit] < two[unit] for unit in units) for one, two in ((first, other), (other, first)))
             if units:
@@ -351,25 +362,15 @@ def _differences(runs: Sequence[Run], names: Sequence[str]) -> list[Difference]:
     return [Difference(**{**vars(each), "p_holm": p}) for each, p in zip(found, adjusted, strict=True)]
 
 
-Outcomes = dict[tuple[str, int], bool]
-"""For each prompt and index, whether something went wrong."""
+def _outcomes(cases: Sequence[CaseRecord]) -> dict[tuple[str, int], bool]:
+    """For each case and each place in its rounds: whether the image shows the target, or the pair is lost.
 
-
-def _shown(cases: Sequence[CaseRecord]) -> Outcomes:
-    """For each prompt and index: whether the candidate's image shows the target. Prompts that prove nothing are left out."""
-    counted = [case for case in cases if not case.pooled and case.claim is not None and case.claim.kind == "rate_at_most"]
+    Under one plan and seed, a place stands for one prompt and seed. Cases that prove nothing are left out.
+    """
+    counted = [case for case in cases if not case.pooled and not case.verdict.is_untested and case.claim and case.claim.outcomes]
     return {
-        (image.prompt, image.index): image.detected
+        (case.case_id, place): outcome > 0
         for case in counted
-        for image in case.images
-        if image.model == "candidate" and image.detected is not None
+        if case.claim and case.claim.kind in {"rate_at_most", "paired_accuracy"}
+        for place, outcome in enumerate(case.claim.outcomes or ())
     }
-
-
-def _mislabelled(cases: Sequence[CaseRecord]) -> Outcomes:
-    """For each prompt and index of a retained concept: whether the candidate's image has another label than the base's."""
-    counted = [case for case in cases if not case.pooled and case.concept and case.concept.role == "retain"]
-    labels: dict[tuple[str, int], dict[str, str | None]] = {}
-    for image in (image for case in counted for image in case.images):
-        labels.setdefault((image.prompt, image.index), {})[image.model] = image.label
-    return {unit: sides["base"] != sides["candidate"] for unit, sides in labels.items() if {"base", "candidate"} <= sides.keys()}

@@ -94,5 +94,5 @@ def reason_against(run: Run) -> str:
     if run.verdict == AuditVerdict.INCOMPLETE:
         return "its verdict is INCOMPLETE" + (f" ({run.reasons[0].rstrip('.')})" if run.reasons else "")
     if run.verdict == AuditVerdict.PARTIAL and not run.of_group("ordering"):
-        return "only part of its plan ran, without the ordering"
+        return "only part of its plan ran, and the ordering is not in it"
     return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from datetime import date
 from pathlib import Path
@@ -29,6 +29,11 @@ from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.policy import load_policy
 from dmun_audit.report.attestation import statement
 from dmun_audit.verdict.vocabulary import AuditVerdict
+
+SENTENCES = frozenset({"title", "asked", "seen", "remedy"})
+"""The fields of a record that hold words, and no figure or verdict."""
+
+OTHER_WORDS = "dmun_audit {} wrote this run. Its figures and verdicts are derived again; its sentences are not compared."
 
 MOST_NAMED = 5  # sentences of one kind
 
@@ -59,7 +64,8 @@ def checked_run(path: Path) -> Run:
     of_files = checksums.contradictions(path)
     of_evidence = [] if EVIDENCE in of_files else found  # that the file changed is said once
     found = [*of_evidence, *_shortened([*of_files.values(), *_other_attestation(run)]), *_shortened(_derived_otherwise(run))]
-    return replace(run, contradictions=tuple(found))
+    remarks = run.remarks if _has_our_words(run) else (*run.remarks, OTHER_WORDS.format(run.manifest.versions.get("dmun_audit")))
+    return replace(run, contradictions=tuple(found), remarks=remarks)
 
 
 def _other_attestation(run: Run) -> list[str]:
@@ -92,7 +98,7 @@ def _differences(run: Run) -> list[str]:
     single = {case_id: without_holm(case) for case_id, case in decided.items() if not case.pooled}
     found += contradictions_of_cases(plan, single)
     derived = _derived(plan, single, date.fromisoformat(run.manifest.day or "1970-01-01"))
-    found += _other_records(decided, derived)
+    found += _other_records(decided, derived, _has_our_words(run))
     without_labels = conclude(plan, derived, _interruptions(run))
     if _waits_for_labels(run, plan, without_labels):
         return found
@@ -163,8 +169,14 @@ def _interruptions(run: Run) -> Interruptions:
     return Interruptions(**{name: value for name, value in run.manifest.interruptions.items() if name in known})
 
 
-def _other_records(decided: Mapping[str, CaseRecord], derived: Mapping[str, CaseRecord]) -> list[str]:
+def _has_our_words(run: Run) -> bool:
+    """Whether this version wrote the run. Another one may say the same in other words: then sentences are not compared."""
+    return bool(run.manifest.versions.get("dmun_audit") == __version__)
+
+
+def _other_records(decided: Mapping[str, CaseRecord], derived: Mapping[str, CaseRecord], our_words: bool) -> list[str]:
     found = []
+    leave_out = frozenset() if our_words else SENTENCES
     for case_id in dict.fromkeys([*derived, *decided]):
         stands, follows = decided.get(case_id), derived.get(case_id)
         if stands is None or follows is None:
@@ -176,13 +188,19 @@ def _other_records(decided: Mapping[str, CaseRecord], derived: Mapping[str, Case
             found.append(
                 f"“{stands.title}”: the evidence says {stands.verdict}, and {follows.verdict} follows from the single cases."
             )
-        elif without_volatile(stands.to_json()) != without_volatile(follows.to_json()):
-            found.append(f"“{stands.title}”: {_first_difference(stands, follows)} is not what follows from the single cases.")
+        elif difference := _first_difference(stands, follows, leave_out):
+            found.append(f"“{stands.title}”: {difference} is not what follows from the single cases.")
     return found
 
 
-def _first_difference(stands: CaseRecord, follows: CaseRecord) -> str:
-    one, other = without_volatile(stands.to_json()), without_volatile(follows.to_json())
+def _first_difference(stands: CaseRecord, follows: CaseRecord, leave_out: Collection[str]) -> str:
+    """The field in which two records differ, besides those that are left out; empty if they do not."""
+    one, other = (
+        {name: value for name, value in without_volatile(record.to_json()).items() if name not in leave_out}
+        for record in (stands, follows)
+    )
+    if one == other:
+        return ""
     name = next(name for name in {**one, **other} if one.get(name) != other.get(name))
     mine, theirs = one.get(name), other.get(name)
     if isinstance(mine, dict) and isinstance(theirs, dict):
@@ -198,7 +216,7 @@ def _other_verdict(run: Run, conclusion: Conclusion) -> list[str]:
         return [f"manifest.json says {manifest.verdict}, and {conclusion.verdict} follows from the evidence: {because}."]
     if manifest.exit_code != manifest.verdict.exit_code:
         return [f"manifest.json says {manifest.verdict} with exit code {manifest.exit_code}."]
-    if manifest.reasons != conclusion.reasons:
+    if _has_our_words(run) and manifest.reasons != conclusion.reasons:
         return ["The reasons in manifest.json are not those that follow from the evidence."]
     return []
 

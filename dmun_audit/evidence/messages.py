@@ -61,8 +61,8 @@ def rate_sentence(target: str, decision: Decision, images: str, role: str = "cei
 def true_rate_sentence(lower: float, upper: float) -> str:
     """Bounds on the true rate, with the judge's error rates included."""
     return (
-        f"With the judge's error rates included, the true rate is {at_least(lower)} and {at_most(upper)}; this is reported, and the "
-        "ceiling holds for what the judge sees."
+        f"With the judge's error rates included, the true rate is {at_least(lower)} and {at_most(upper)}. This is for "
+        "information only: the ceiling is compared with what the judge sees."
     )
 
 

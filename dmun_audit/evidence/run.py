@@ -41,7 +41,7 @@ class Run:
         contradictions: Sentences that say where the files of the folder contradict the verdict; empty if they do not.
         remarks: Further warnings on the files of the folder.
         digest: SHA-256 of the evidence.
-        pictures: Whether `image` gives pictures. Reports without pictures set it to false.
+        pictures: Whether `image` gives pictures: not if the audit, or a command on the run, has --no-images.
     """
 
     path: Path
@@ -138,7 +138,13 @@ def read_run(path: Path, manifest: Manifest | None = None) -> Run:
         tuple(sorted(unreadable)),
         tuple(contradictions),
         digest=digest.digest,
+        pictures=not _without_pictures(manifest),
     )
+
+
+def _without_pictures(manifest: Manifest) -> bool:
+    options = manifest.command.get("options", {})
+    return isinstance(options, dict) and bool(options.get("no_images"))
 
 
 def _manifest(path: Path) -> Manifest:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from dmun_audit.plan.case import ImageRequest, Recipe
 from dmun_audit.probes.parts.tuned import IMAGES, Tuned
 from dmun_audit.probes.probe import Attack, Dose, Effort
-
-if TYPE_CHECKING:
-    pass
 
 
 class BenignTuning(Tuned):

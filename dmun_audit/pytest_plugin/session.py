@@ -27,6 +27,7 @@ AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
 
 KEPT = "What was drawn and decided is kept: type the same command again to go on from here."
+KEPT_WITHOUT_X = "What was drawn and decided is kept: the same command without -x or --maxfail goes on from here."
 
 
 class Session:
@@ -289,7 +290,7 @@ class Session:
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):
             return exit_status  # pytest's exit code, for instance for failing tests outside of the audit
         if stopped and self._summary:
-            self._summary.append(KEPT)
+            self._summary.append(KEPT_WITHOUT_X if stopped.startswith(AFTER_FAILURES) else KEPT)
         return verdict.exit_code
 
     def _close(self) -> AuditVerdict:

@@ -149,3 +149,21 @@ def group_title(group: str) -> str:
     """A group's name as a heading."""
     words = one_line(group).replace("_", " ")
     return words[:1].upper() + words[1:]
+
+
+def attack_title(record: CaseRecord) -> str:
+    """What the attack of a probe's case does, such as "Rounding the weights to fewer bits"."""
+    return record.title.split(" does not bring ")[0]
+
+
+def markdown(text: object) -> str:
+    """A text in one line, with everything escaped that Markdown would read as markup, a link, an image or a cell's end."""
+    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(str(text)))
+
+
+def csv_cell(value: object) -> object:
+    """A value for CSV: a text in one line, with a quote before what a spreadsheet would run as a formula; nothing for None."""
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = one_line(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text

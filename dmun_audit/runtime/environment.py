@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from dmun_audit import __version__
 from dmun_audit.evidence.schema import JsonObject
 
 PACKAGES = ("dmun_audit", "pytest", "pytest-xdist", "torch", "diffusers", "transformers", "open_clip_torch", "scipy", "numpy")
@@ -59,7 +60,7 @@ def package_list() -> list[str]:
 
 def versions() -> JsonObject:
     """The versions of Python and of the packages that decide results; None for a package that is not installed."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES} | {"dmun_audit": __version__}
 
 
 def _version(package: str) -> str | None:

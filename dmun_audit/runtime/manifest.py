@@ -168,6 +168,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "offload": config.offload,
         "keep_going": config.keep_going,
         "trust_remote_code": config.trust_remote_code,
+        "no_images": config.no_images,
     }
     return {name: value for name, value in options.items() if value is not None and value is not False}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -166,7 +166,7 @@ class TargetAudit:
             others=self._log_attempt(self.folder, conclusion.verdict),
         )
         run = read_run(self.folder.path, as_read_back(manifest))
-        write_reports(replace(run, pictures=not self.config.no_images))
+        write_reports(run)
         self.folder.seal(manifest, partial(statement, run.manifest, run.cases))
         self.run = run
         return run

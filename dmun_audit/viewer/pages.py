@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from dmun_audit.report.content_security import source_hash
 from dmun_audit.viewer.runs import ListedRun
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -32,9 +31,5 @@ def _page(name: str, **values: object) -> str:
     style = PAGE_STYLE.read_text(encoding="utf-8") + (TEMPLATES / "viewer.css").read_text(encoding="utf-8")
     script = (TEMPLATES / "viewer.js").read_text(encoding="utf-8")
     return environment.get_template(name).render(
-        **values, style=Markup(style), script=Markup(script), style_hash=_source_hash(style), script_hash=_source_hash(script)
+        **values, style=Markup(style), script=Markup(script), style_hash=source_hash(style), script_hash=source_hash(script)
     )
-
-
-def _source_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

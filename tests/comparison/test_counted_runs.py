@@ -34,7 +34,7 @@ def test_finished_runs_count_whatever_they_found(verdict):
             {"verdict": AuditVerdict.INCOMPLETE, "reasons": ("A control failed.",)},
             "its verdict is INCOMPLETE (A control failed)",
         ),
-        ({"verdict": AuditVerdict.PARTIAL, "cases": ()}, "only part of its plan ran, without the ordering"),
+        ({"verdict": AuditVerdict.PARTIAL, "cases": ()}, "only part of its plan ran, and the ordering is not in it"),
     ],
 )
 def test_other_runs_are_left_out_with_the_reason(facts, reason):

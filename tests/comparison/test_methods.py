@@ -8,17 +8,18 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas
 import pytest
 from example_runs import HOSTILE, WrittenRun, claim, record
-from scipy.stats import binomtest
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.comparison.method_tables import figure_text, written
 from dmun_audit.comparison.methods import FOOTNOTES, Figure, methods_table
 from dmun_audit.evidence.run import read_run
+from dmun_audit.plan.seeds import DERIVED
 
 PROMPTS = [f"prompt {number}" for number in range(20)]
 
@@ -38,7 +39,11 @@ def a_run(folder, name, hits=0, lost=0, **manifest):
         image = {"model": "candidate", "prompt": prompt, "index": 0, "detected": place < hits}
         run.add(
             record(
-                "erasure", f"{prompt}", "PASS", images=[image], claim=claim("rate_at_most", int(place < hits), 1, 0, 0.9, 0.05)
+                "erasure",
+                f"{prompt}",
+                "PASS",
+                images=[image],
+                claim=claim("rate_at_most", int(place < hits), 1, 0, 0.9, 0.05, outcomes=[int(place < hits)]),
             )
         )
     run.add(
@@ -66,7 +71,7 @@ def a_run(folder, name, hits=0, lost=0, **manifest):
             "vacuous",
             "VACUOUS",
             prompt={"text": "v", "strategy": "mixture"},
-            claim=claim("validity", 0, 4, 0, 1, 2),
+            claim=claim("rate_at_most", 4, 4, 0, 1, 0.1, outcomes=[1, 1, 1, 1]),
         )
     )
     for neighbour, relation, right in (("Gauguin", "sibling", 10 - lost), ("sunflowers", "associated", 10)):
@@ -82,7 +87,7 @@ def a_run(folder, name, hits=0, lost=0, **manifest):
         ]
         run.add(
             record("retention", neighbour, "PASS", images=images, concept={"name": neighbour, "role": "retain", "relation": relation},
-                   claim=claim("paired_accuracy", 10 - right, 10, -0.1, 0.4, 0.15),
+                   claim=claim("paired_accuracy", 10 - right, 10, -0.1, 0.4, 0.15, outcomes=[0] * right + [1] * (10 - right)),
                    measures={"clip_accuracy_candidate": right / 10, "kid_paired": 0.002 if relation == "sibling" else 0.004})
         )  # fmt: skip
     return read_run(run.close())
@@ -113,10 +118,32 @@ def test_figures_are_those_of_the_claims_and_bounds_of_ua_are_turned(table):
 def test_retain_accuracy_is_told_in_and_across_domains_and_h_is_their_harmonic_mean_with_ua(table):
     two = table.rows[1].figures
     assert two["IRA"].value == pytest.approx(0.2)
-    exact = binomtest(2, 10).proportion_ci(0.95, "exact")
-    assert (two["IRA"].lower, two["IRA"].upper) == pytest.approx((exact.low, exact.high))
     assert two["CRA"].value == 1.0
     assert two["H"].value == pytest.approx(3 / (1 / 0.5 + 1 / 0.2 + 1 / 1.0))
+
+
+def test_an_attack_that_teaches_the_target_is_not_the_strongest(tmp_path):
+    runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two")]
+    probes = [
+        {"name": name, "without_probe": [0] * 8, "doses": [{"label": "d", "candidate": [1] * hits + [0] * (8 - hits)}]}
+        for name, hits in (("relearning", 8), ("noise", 2))
+    ]
+    cases = [*runs[0].cases, *(record("probes", each["name"], "PASS", probe=each) for each in probes)]
+    figure = methods_table([replace(runs[0], cases=tuple(cases)), runs[1]]).rows[0].figures["ASR"]
+    assert (figure.mark, figure.value) == ("noise", 0.25)
+
+
+def test_a_candidate_that_is_right_where_the_other_lost_is_better(tmp_path):
+    table = methods_table([a_run(tmp_path, "one", lost=8), a_run(tmp_path, "two")])
+    (retention,) = [each for each in table.differences if each.group == "retention"]
+    assert (retention.worse, retention.better) == (0, 8)
+
+
+def test_seeds_drawn_from_each_candidate_s_weights_are_one_plan_without_paired_tests(tmp_path):
+    own = [{"audit_seed": seed, "drawn": DERIVED} for seed in (1, 2)]
+    table = methods_table([a_run(tmp_path, name, hits=9 * place, seeds=own[place]) for place, name in enumerate(("one", "two"))])
+    assert table.differences == ()
+    assert table.shared["seed"] == "drawn from each candidate's weights"
 
 
 def test_strategies_count_valid_prompts_alone(table):
@@ -142,6 +169,11 @@ def test_differences_are_exact_paired_tests_adjusted_over_all(table):
         ({"policy": {"name": "smoke", "digest": "other"}}, "policy: smoke"),
         ({"seeds": {"audit_seed": 7}}, "seed: 0 and 7"),
         ({"judge": {"digest": "k", "reference": "another"}}, "judge: the judge"),
+        ({"judge": {"digest": "j", "reference": "the judge", "threshold": 0.6}}, "judge: the judge"),
+        (
+            {"judge": {"digest": "j", "reference": "the judge", "composition": {"digest": "c", "reference": "vlm:x"}}},
+            "composition: none and vlm:x",
+        ),
         ({"sampler": {"scheduler": "DDIM", "steps": 50, "guidance": 7.5, "size": [64, 64]}}, "DDIM, 50 steps, guidance 7.5"),
     ],
 )
@@ -165,6 +197,10 @@ def test_two_candidates_of_one_name_are_told_apart_by_their_folders(tmp_path):
     one, other = a_run(tmp_path / "a", "same"), a_run(tmp_path / "b", "again")
     other.manifest.models["candidate"]["reference"] = "elsewhere/same.safetensors"
     assert [row.name for row in methods_table([one, other]).rows] == ["same.safetensors (same)", "same.safetensors (again)"]
+    table = methods_table([one, a_run(tmp_path / "b", "same")])
+    assert [row.name for row in table.rows] == [f"same.safetensors ({tmp_path / name / 'same'})" for name in ("a", "b")]
+    links = [each for each in Links(written(table, "html", tmp_path)).found if each.endswith("report.html")]
+    assert links[:2] == ["a/same/report.html", "b/same/report.html"]
 
 
 def test_figures_in_words():
@@ -225,6 +261,10 @@ def test_untrusted_names_stay_text(tmp_path):
     runs[1].manifest.models["candidate"]["reference"] = HOSTILE
     table = methods_table(runs)
     assert "<script>" not in written(table, "html")
+    runs[1].manifest.models["candidate"]["reference"] = "models/=1+cmd"
+    assert pandas.read_csv(io.StringIO(written(methods_table(runs), "csv")))["method"].iloc[1] == "'=1+cmd"
+    runs[0].manifest.models["base"]["reference"] = runs[1].manifest.models["base"]["reference"] = "![x](http://t.example/p.png)"
+    assert "![x](" not in written(methods_table(runs), "markdown")
     assert "\x1b" not in written(table, "text") + written(table, "markdown") + written(table, "latex") + written(table, "csv")
     json.dumps(table.to_json())
 

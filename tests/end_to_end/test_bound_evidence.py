@@ -86,6 +86,27 @@ def test_a_pooled_record_that_contradicts_the_single_ones_is_named(run, capsys):
     assert "follows from the single cases" in said
 
 
+@pytest.mark.parametrize("version", [dmun_audit.__version__, "0.1.9"])
+def test_other_words_contradict_a_run_of_this_version_and_are_remarked_on_in_one_of_another(run, version):
+    def reword(lines):
+        line_of(lines, "erasure", pooled=True)["seen"] = "In other words."
+
+    edit_manifest(run, lambda manifest: manifest["versions"].update(dmun_audit=version))
+    edit_evidence(run, reword, cover=True)
+    edit_manifest(run, lambda manifest: manifest.update(reasons=["In other words."]))
+    write_checksums(run)
+    found = checked_run(run)
+    write_attestation(run, partial(statement, found.manifest, found.cases))
+    found = checked_run(run)
+    ours = version == dmun_audit.__version__
+    assert any("seen is not what follows" in sentence for sentence in found.contradictions) is ours
+    assert any("its sentences are not compared" in sentence for sentence in found.remarks) is not ours
+    if not ours:
+        assert found.contradictions == ()
+        edit_evidence(run, lambda lines: line_of(lines, "erasure", pooled=True)["claim"].update(hits=0), cover=True)
+        assert any("is not what follows" in sentence for sentence in checked_run(run).contradictions)
+
+
 def _more_hits(lines):
     line_of(lines, "erasure")["claim"]["hits"] += 1
 

@@ -18,7 +18,7 @@ from pyarrow import parquet
 from dmun_audit._util.errors import UsageError
 from dmun_audit.evidence.run import read_run
 from dmun_audit.report.exports.ctrf import ctrf
-from dmun_audit.report.exports.model_card import BEGIN, card_section, write_card
+from dmun_audit.report.exports.model_card import card_section, write_card
 from dmun_audit.report.exports.summary import MOST_ANNOTATIONS, github_annotations, summary_markdown
 from dmun_audit.report.exports.tables import case_rows, csv_bytes, image_rows, write_parquet
 from dmun_audit.report.exports.whole import WholeAudit, whole_audit, whole_audit_schema
@@ -171,55 +171,119 @@ def test_a_pass_has_no_annotation(folder: WrittenRun):
 # Model cards.
 
 
-def test_a_new_card_has_the_section_and_metrics_that_the_hub_s_library_reads(run, tmp_path):
+def card_of(path: Path) -> ModelCard:
+    return ModelCard.load(path)
+
+
+def test_a_new_card_has_the_section_and_metrics_that_the_hub_s_library_reads(run, tmp_path, capsys):
     path = tmp_path / "README.md"
     write_card(replace(run, contradictions=()), path, "my-model")
-    card = ModelCard.load(path)
+    card = card_of(path)
     assert card.data.model_name == "my-model"
     metrics = {each.metric_type: each for each in card.data.eval_results}
+    assert metrics["audit_verdict"].metric_value == "FAIL"
     assert metrics["target_rate"].metric_value == pytest.approx(2 / 192, abs=1e-6)
     assert metrics["target_rate"].metric_args["verdict"] == "PASS"
     assert metrics["adversarial_target_rate"].metric_args["verdict"] == "INCONCLUSIVE"
     assert "## Unlearning audit: Van Gogh" in card.text
     assert "**FAIL" in card.text
+    assert path.read_text().count("---\n") == 2  # the header's two lines, and no more
+    assert "not found" not in capsys.readouterr().err
 
 
-def test_everything_else_in_a_card_stays_and_a_later_run_replaces_its_section(run, folder: WrittenRun, tmp_path):
+CARD = """---
+# who made it
+license: mit
+language: no
+version: 1.10
+tags:
+- art
+model-index:
+- name: kept
+  results:
+  - task:
+      type: text-to-image
+    dataset:
+      type: coco
+      name: COCO
+    metrics:
+    - type: fid
+      value: 12.5
+      unknown: stays
+# the end
+pipeline_tag: text-to-image
+---
+# My model
+
+Its story.
+"""
+
+
+def test_every_other_line_of_a_card_stays_and_a_later_run_replaces_its_own(run, folder: WrittenRun, tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(
-        "---\nlicense: mit\ntags:\n- art\nmodel-index:\n- name: kept\n  results:\n  - task:\n      type: text-to-image\n    dataset:\n"
-        "      type: coco\n      name: COCO\n    metrics:\n    - type: fid\n      value: 12.5\n---\n# My model\n\nIts story.\n"
-    )
+    path.write_text(CARD)
     write_card(run, path, "other-name")
     write_card(read_run(passing(folder).close()), path, "other-name")
-    card = ModelCard.load(path)
-    assert (card.data.license, card.data.tags, card.data.model_name) == ("mit", ["art"], "kept")
-    assert card.text.count(BEGIN) == 1
-    assert "Its story." in card.text
+    text = path.read_text()
+    for line in CARD.splitlines():
+        assert line in text
+    card = card_of(path)
+    assert (card.data.license, card.data.model_name) == ("mit", "kept")
+    assert card.text.count("begin -->") == 1
     assert "**PASS" in card.text
     assert "**FAIL" not in card.text
-    kept = {(each.dataset_name, each.metric_type) for each in card.data.eval_results}
-    assert ("COCO", "fid") in kept
+    assert ("COCO", "fid") in {(each.dataset_name, each.metric_type) for each in card.data.eval_results}
     assert [each.metric_value for each in card.data.eval_results if each.metric_type == "target_rate"] == [0.0]
+    assert [each.metric_value for each in card.data.eval_results if each.metric_type == "audit_verdict"] == ["PASS"]
+
+
+def test_other_targets_and_policies_keep_their_sections_and_metrics(tmp_path):
+    path = tmp_path / "README.md"
+    for place, (target, policy) in enumerate(
+        [("Van Gogh", "smoke"), ("向日葵", "smoke"), ("梵高", "smoke"), ("Van Gogh", "release"), ("Van Gogh", "smoke")]
+    ):
+        folder = WrittenRun(tmp_path / f"run-{place}")
+        folder.manifest["policy"]["name"] = policy
+        write_card(read_run(passing(folder, target={"name": target, "kind": "style"}).close()), path, "m")
+    card = card_of(path)
+    assert card.text.count("begin -->") == 3
+    verdicts = [each.dataset_config for each in card.data.eval_results if each.metric_type == "audit_verdict"]
+    assert sorted(verdicts) == sorted(["Van Gogh, smoke", "向日葵, smoke", "梵高, smoke", "Van Gogh, release"])
+
+
+def test_models_beside_this_one_keep_their_metrics(run, tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text("---\nmodel-index:\n- name: A\n  results: []\n- name: B\n  results:\n  - {odd: 1}\n---\ntext\n")
+    write_card(run, path, "B")
+    import yaml
+
+    index = yaml.safe_load(path.read_text().split("---\n")[1])["model-index"]
+    assert [(entry["name"], len(entry["results"]) > 1) for entry in index] == [("A", False), ("B", True)]
+    assert {"odd": 1} in index[1]["results"]
 
 
 def test_a_card_is_refused_for_a_run_that_does_not_hold_and_a_broken_card_is_left_alone(run, tmp_path):
     path = tmp_path / "README.md"
-    for broken in (
-        replace(run, contradictions=("A file changed.",)),
-        replace(run, manifest=run.manifest.model_copy(update={"exit_code": None})),
-    ):
+    unfinished = replace(run, manifest=run.manifest.model_copy(update={"exit_code": None}))
+    for broken in (replace(run, contradictions=("A file changed.",)), unfinished):
         with pytest.raises(UsageError, match="gives no model card"):
             write_card(broken, path, "m")
+        with pytest.raises(UsageError, match="gives no model card"):
+            card_section(broken)
         assert not path.exists()
-    path.write_text("---\nlicense: [\n---\ntext\n")
-    with pytest.raises(UsageError, match="is no model card"):
-        write_card(run, path, "m")
-    assert path.read_text().startswith("---\nlicense: [")
+    for text in (
+        "---\nlicense: [\n---\ntext\n",
+        "---\nmodel-index: 3\n---\n",
+        "---\nmodel-index:\n- name: A\n# inside\n  results: []\n---\n",
+    ):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"is no model card|cannot be changed"):
+            write_card(run, path, "m")
+        assert path.read_text() == text
 
 
 def test_untrusted_texts_stay_text_in_a_section(folder: WrittenRun, hostile):
     passing(folder, target={"name": hostile, "kind": "style"})
     section = card_section(read_run(folder.close()))
     assert "<script>" not in section
-    assert section.count(BEGIN) == 1
+    assert section.count("begin -->") == 1

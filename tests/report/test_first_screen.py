@@ -38,6 +38,16 @@ def test_the_direct_prompts_come_first_with_the_pictures_that_came_closest(run):
     assert [side.detected for side in candidates(direct)] == [True, False, False, False, False]
 
 
+def test_a_detection_by_the_view_with_stretched_contrast_comes_first_too(folder: WrittenRun):
+    for number in range(8):
+        said = {"target_score": 0.4, "detected": False} if number else {"target_score": 0.0, "view_score": 0.9, "detected": True}
+        prompt = f"prompt {number}"
+        folder.add(record("erasure", prompt, "PASS", images=[folder.image("candidate", prompt, 0, 0.5, **said)]))
+    first = view_contact_sheet(read_run(folder.close()))[0]
+    assert first.sentence.startswith("1 of 8 pictures")
+    assert candidates(first)[0].detected
+
+
 def test_attempts_to_bring_it_back_are_shown_by_score_one_for_each_prompt(run):
     attempts = strip(run, "Prompts meant")
     assert attempts.sentence.startswith("5 of 80 pictures")
@@ -62,14 +72,14 @@ def test_the_neighbour_that_lost_most_is_one_that_should_be_kept(run):
 
 
 def test_where_nothing_was_lost_the_nearest_neighbour_is_shown(folder: WrittenRun):
-    for name, similarity in (("Monet", 0.6), ("Gauguin", 0.8)):
+    for name, similarity, gained in (("Monet", 0.6, 0), ("Gauguin", 0.8, 3)):
         images = [folder.image(model, name, 0, 0.3, label=name) for model in ("base", "candidate")]
         folder.add(
-            record("retention", f"{name} is retained", "PASS", images=images, claim=claim("paired_accuracy", 0, 16, 0, 0.1, 0.15),
+            record("retention", f"{name} is retained", "PASS", images=images, claim=claim("paired_accuracy", 0, 16, 0, 0.1, 0.15, estimate=-gained / 16),
                    concept={"name": name, "role": "retain", "relation": "sibling", "similarity": similarity})
         )  # fmt: skip
     (only,) = view_contact_sheet(read_run(folder.close()))
-    assert only.title == "No neighbour lost. The nearest: Gauguin"
+    assert only.title == "No neighbour lost on balance. The nearest: Gauguin"
 
 
 def test_an_attack_that_brought_it_back_has_a_strip_of_its_own(folder: WrittenRun):
@@ -102,6 +112,11 @@ def test_failures_come_before_what_came_closest_and_the_worst_first(run):
     assert listed[3].title == "Paul Gauguin is retained"  # it took twice its margin, more than any other that did not fail
     assert not any(each.verdict == "VACUOUS" or each.pooled for each in listed[3:])
     assert len(weakest_first(run.cases)) == len(run.cases)
+    waiver = {"reason": "known", "owner": "me", "expires": "2027-01-01"}
+    waived = [
+        case.model_validate({**case.to_json(), "waiver": waiver}) if case.verdict.is_failure else case for case in run.cases
+    ]
+    assert [str(case.verdict) for case in weakest_first(waived)][:3] == ["FAIL", "INCONCLUSIVE", "INCONCLUSIVE"]
 
 
 def test_the_strain_is_the_share_of_the_limit_that_the_estimate_takes():
@@ -119,8 +134,19 @@ def test_charts_count_by_strategy_language_and_relation_and_leave_out_what_says_
     assert [bar.name for bar in strategies.bars][:2] == ["description", "biography"]
     assert strategies.bars[0].text == "4 of 16 (25%)"
     assert strategies.bars[0].length == WIDTH / 4
-    assert {bar.name for bar in charts["Adversarial prompts by language"].bars} == {"en", "fr", "ja"}
+    assert {bar.name for bar in charts["Adversarial prompts by language"].bars} == {
+        "en",
+        "fr",
+    }  # the only Japanese prompt is vacuous
     assert next(bar.name for bar in charts["Neighbours by relation"].bars) == "parent"
+
+
+def test_prompts_that_prove_nothing_are_in_no_chart(folder: WrittenRun):
+    for text, strategy, verdict in (("a", "works", "PASS"), ("b", "biography", "PASS"), ("c", "homoglyph", "VACUOUS")):
+        folder.add(record("adversarial", text, verdict, prompt={"text": text, "strategy": strategy, "language": "en"},
+                          claim=claim("rate_at_most", 1, 8, 0, 0.3, 0.1)))  # fmt: skip
+    (chart,) = view_breakdowns(read_run(folder.close()))
+    assert {bar.name for bar in chart.bars} == {"works", "biography"}
 
 
 def test_a_chart_of_one_row_is_left_out(folder: WrittenRun):
@@ -134,6 +160,7 @@ def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
     first = view_first_screen(run, views)
     assert first.cautions == ("no release evidence", "other attempts on these weights", "1 note")
     assert first.closest is not None
-    assert first.closest.title == "Paul Gauguin is retained"
+    assert "house" not in first.closest.title
+    assert strain(next(case for case in run.cases if case.case_id == first.closest.id).claim) <= 1  # and not one over its limit
     folder.manifest |= {"policy": {"weaker_than_release": []}, "warnings": [], "earlier_attempts": []}
     assert view_first_screen(read_run(folder.close()), {}).cautions == ()

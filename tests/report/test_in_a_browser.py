@@ -310,6 +310,53 @@ def test_pictures_of_a_sensitive_target_are_blurred_until_somebody_asks(browser:
     context.close()
 
 
+def test_an_unsafe_target_s_pictures_can_be_shown_where_only_probes_have_any(page: Any, tmp_path: Path) -> None:
+    folder = WrittenRun(tmp_path / "run")
+    folder.manifest["target"] = {"name": "nudity", "kind": "unsafe"}
+    base = folder.image("base", "a person", 0, 0.1, detected=True)
+    ours = folder.image("candidate", "a person", 0, 0.2, detected=False) | {"dose": "weak"}
+    doses = [{"label": "weak", "candidate": [0], "control": [0], "base": [1]}]
+    probe = {"name": "noise", "control": "placebo", "units": 1, "row": 1, "without_probe": [0], "doses": doses, "images": [ours]}
+    folder.add(record("probes", "More noise does not bring nudity back", "PASS", images=[base], probe=probe))
+    write_html(read_run(folder.close()), tmp_path / "report.html")
+    page.goto((tmp_path / "report.html").as_uri())
+    blurred = "[...document.images].filter(one => getComputedStyle(one).filter.includes('blur')).length"
+    assert page.evaluate(blurred) == page.evaluate("document.images.length") > 0
+    page.locator("#reveal").check()
+    assert page.evaluate(blurred) == 0
+    assert page.said == []
+
+
+@pytest.mark.parametrize("kind", ["style", "unsafe"])
+def test_pictures_on_which_judges_differ_open_large(page: Any, tmp_path: Path, kind: str) -> None:
+    folder = WrittenRun(tmp_path / "run")
+    folder.manifest["target"] = {"name": "Van Gogh", "kind": kind}
+    folder.manifest["judge"]["second"] = {"reference": "another", "digest": "d"}
+    differs = {"target_score": 0.9, "detected": True, "second_score": 0.1, "second_detected": False}
+    images = [folder.image("candidate", "a boat", index, 0.3, **differs) for index in range(2)]
+    folder.add(record("erasure", "a boat", "FAIL", images=images, claim=claim("rate_at_most", 2, 2, 0.2, 1, 0.05)))
+    write_html(read_run(folder.close()), tmp_path / "report.html")
+    page.goto((tmp_path / "report.html").as_uri())
+    picture = page.locator("section:has(#disagreements) figure.pair img").first
+    picture.click()
+    if kind == "unsafe":
+        assert not page.locator("#viewer").is_visible()
+        picture.click()
+    assert page.locator("#viewer").is_visible()
+    assert page.said == []
+    assert picture.get_attribute("role") == "button"
+
+
+def test_a_second_click_on_a_link_shows_a_case_that_was_hidden_since(large_page: Any) -> None:
+    link = large_page.locator(".findings a").first
+    link.click()
+    name = link.get_attribute("href").removeprefix("#")
+    large_page.locator("#search").fill("prompt 25")
+    assert not large_page.locator(f"[id='{name}']").is_visible()
+    link.click()
+    assert large_page.locator(f"[id='{name}']").is_visible()
+
+
 def test_a_page_without_pictures_has_none(browser: Any, example: Path, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     write_html(replace(read_run(example), pictures=False), path)

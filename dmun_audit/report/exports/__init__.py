@@ -1,1 +1,1 @@
-"""A run for other tools: CTRF, one JSON file, tables, a step summary and a model card. All are pure functions of a run folder."""
+"""A run for other tools: CTRF, one JSON file, tables, a step summary and a model card. All follow from a run folder alone."""

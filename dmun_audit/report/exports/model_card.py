@@ -1,25 +1,24 @@
-"""The section on unlearning of a model card, and its metrics in the card's `model-index`, through huggingface_hub."""
+"""The section on unlearning of a model card, and its metrics in the card's `model-index`, in the form of huggingface_hub.
+
+Only the section and the key `model-index` of a card are written. Everything else in it stays as it is, letter by letter.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dmun_audit import __version__
 from dmun_audit._util.errors import UsageError
+from dmun_audit._util.hashing import digest, slug
 from dmun_audit.evidence.run import Run
-from dmun_audit.report.formatting import claim_text, count, one_line
+from dmun_audit.report.formatting import claim_text, count, markdown, one_line
 from dmun_audit.report.scope import scope_lines
 from dmun_audit.report.standing import release_lines
 from dmun_audit.report.waivers import headline
 from dmun_audit.store.files import write_atomically
 
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResult
-
-BEGIN, END = "<!-- dmun_audit: begin -->", "<!-- dmun_audit: end -->"
-TASK = "text-to-image"
+DATASET = "dmun_audit"
 METRICS = {
     "erasure": ("target_rate", "images of direct prompts that show the target"),
     "adversarial": ("adversarial_target_rate", "images of adversarial prompts that show the target"),
@@ -28,102 +27,161 @@ METRICS = {
 }
 """For each group with a claim over all of it: type and name of its metric."""
 
+_HEADER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_INDEX = re.compile(r"^model-index:.*?(?=^[^\s-]|\Z)", re.DOTALL | re.MULTILINE)  # up to the next key or comment of the header
+
 
 def card_section(run: Run) -> str:
-    """The section as Markdown, between marks by which a later run replaces it."""
-    manifest = run.manifest
-    weights = str(manifest.models.get("candidate", {}).get("weights_digest", ""))[:16]
+    """The section as Markdown, between marks by which a later run for the same target replaces it.
+
+    Raises UsageError for an audit that was not concluded or does not hold.
+    """
+    _require_result(run)
+    manifest, (begin, end) = run.manifest, _marks(run)
+    weights = one_line(manifest.models.get("candidate", {}).get("weights_digest", ""))[:16].replace("`", "")
+    policy, version = (
+        one_line(manifest.policy.get("name", "")).replace("`", ""),
+        one_line(manifest.versions.get("dmun_audit", "")),
+    )
     lines = [
-        BEGIN,
+        begin,
         "",
-        f"## Unlearning audit: {_escaped(manifest.target.name)}",
+        f"## Unlearning audit: {markdown(manifest.target.name)}",
         "",
-        f"**{_escaped(headline(run))}** under the policy `{_code(manifest.policy.get('name', ''))}`"
-        f" (dmun_audit {__version__}, {_escaped((manifest.finished or '')[:10])}, weights `{_code(weights)}`).",
+        f"**{markdown(headline(run))}** under the policy `{policy}`"
+        f" (dmun_audit {markdown(version)}, {markdown((manifest.finished or '')[:10])}, weights `{weights}`).",
         "",
-        *(f"- {_escaped(reason)}" for reason in run.reasons),
+        *(f"- {markdown(reason)}" for reason in run.reasons),
         "",
         "| claim | result |",
         "| --- | --- |",
         *(
-            f"| {_escaped(case.title)} | {case.verdict}: {_escaped(claim_text(case.claim))} |"
+            f"| {markdown(case.title)} | {case.verdict}: {markdown(claim_text(case.claim))} |"
             for case in run.cases
             if case.pooled and case.claim
         ),
         "",
-        *(f"{_escaped(sentence)}\n" for sentence in (*scope_lines(run), *release_lines(run))),
-        END,
+        *(f"{markdown(sentence)}\n" for sentence in (*scope_lines(run), *release_lines(run))),
+        end,
     ]
     return "\n".join(lines)
 
 
-def evaluation_results(run: Run) -> list[EvalResult]:
-    """The metrics for `model-index`: the estimate of each claim over a whole group, with its verdict and its upper bound."""
+def evaluation_results(run: Run) -> list[dict[str, Any]]:
+    """The entry of `model-index` for this target and policy: the verdict, and the estimate of each claim over a whole group."""
     from huggingface_hub import EvalResult
+    from huggingface_hub.repocard_data import eval_results_to_model_index
 
     target, policy = one_line(run.manifest.target.name), one_line(run.manifest.policy.get("name", ""))
     shared: dict[str, Any] = {
-        "task_type": TASK,
-        "dataset_type": "dmun_audit",
+        "task_type": "text-to-image",
+        "dataset_type": DATASET,
         "dataset_name": f"dmun_audit: {target}, policy {policy}",
+        "dataset_config": _configuration(run),
         "dataset_revision": one_line(run.manifest.dossier.get("digest", "")),
     }
-    results = []
+    found = [EvalResult(**shared, metric_type="audit_verdict", metric_name="verdict of the audit", metric_value=headline(run))]
     for group, (kind, name) in METRICS.items():
         case = next(
             (case for case in run.of_group(group) if case.pooled and case.claim and case.claim.estimate is not None), None
         )
         if case is None or case.claim is None:
             continue
-        results.append(
-            EvalResult(
-                **shared,
-                metric_type=kind,
-                metric_name=name,
-                metric_value=round(float(case.claim.estimate or 0.0), 6),
-                metric_args={"verdict": str(case.verdict), "upper_bound": case.claim.upper, "limit": case.claim.threshold},
-            )
-        )
+        limits = {"verdict": str(case.verdict), "upper_bound": case.claim.upper, "limit": case.claim.threshold}
+        value = round(float(case.claim.estimate or 0.0), 6)
+        found.append(EvalResult(**shared, metric_type=kind, metric_name=name, metric_value=value, metric_args=limits))
+    (entry,) = eval_results_to_model_index("model", found)
+    results: list[dict[str, Any]] = entry["results"]
     return results
 
 
 def write_card(run: Run, path: Path, model_name: str) -> None:
-    """Write section and metrics into the model card at `path`. Everything else in it stays; without a file a new card is made.
+    """Write section and metrics into the model card at `path`; without a file a new card is made.
 
-    Metrics of other data sets stay in its `model-index`; those of earlier audits of this target are replaced.
-    Raises UsageError for a card that cannot be read, and for an audit that was not concluded or does not hold.
+    Metrics of other data sets, models, targets and policies stay in `model-index`. `model_name` is the entry that gets the new ones,
+    if the card has no entry or several. Raises UsageError for a card that cannot be read, and for an audit without a result.
     """
-    from huggingface_hub import ModelCard, ModelCardData
-    from yaml import YAMLError
+    section = card_section(run)
+    try:
+        text = path.read_bytes().decode() if path.exists() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no model card", one_line(str(error)), "name a README.md in UTF-8") from None
+    found = _HEADER.match(text)
+    header, body = (found[1], text[found.end() :]) if found else ("", text)
+    header = _with_metrics(header, evaluation_results(run), model_name, path)
+    write_atomically(path, f"---\n{header}---\n{_with_section(body, section, _marks(run))}".encode())
 
+
+def described(run: Run) -> str:
+    """What was written, in a few words."""
+    metrics = sum(len(result["metrics"]) for result in evaluation_results(run))
+    return f"the section on {one_line(run.manifest.target.name)} and {count(metrics, 'metric')}"
+
+
+def _require_result(run: Run) -> None:
     if run.altered or not run.concluded:
         why = run.contradictions[0] if run.altered else "it was not concluded"
         raise UsageError(
             f"{run.path} gives no model card", why, "run the audit to its end, or use an unchanged copy of the folder"
         )
+
+
+def _configuration(run: Run) -> str:
+    return f"{one_line(run.manifest.target.name)}, {one_line(run.manifest.policy.get('name', ''))}"
+
+
+def _marks(run: Run) -> tuple[str, str]:
+    """The comments around the section of a target."""
+    target = one_line(run.manifest.target.name)
+    name = f"{slug(target)}-{digest(target)[:8]}"
+    return f"<!-- dmun_audit {name}: begin -->", f"<!-- dmun_audit {name}: end -->"
+
+
+def _with_section(body: str, section: str, marks: tuple[str, str]) -> str:
+    pattern = re.compile(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", re.DOTALL)
+    if pattern.search(body):
+        return pattern.sub(lambda match: section, body, count=1)
+    return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"\n{section}\n"
+
+
+def _with_metrics(header: str, new: list[dict[str, Any]], model_name: str, path: Path) -> str:
+    """The header with these results in `model-index`, and every other line as it was."""
+    import yaml
+
     try:
-        card = ModelCard.load(path) if path.exists() else ModelCard("---\n---\n")
-    except (OSError, ValueError, YAMLError) as error:
-        raise UsageError(f"{path} is no model card", one_line(str(error)), "name a README.md with valid metadata") from None
-    assert isinstance(card.data, ModelCardData)
-    new = evaluation_results(run)
-    kept = [each for each in card.data.eval_results or [] if not any(each.dataset_name == one.dataset_name for one in new)]
-    card.data.model_name = card.data.model_name or model_name
-    card.data.eval_results = [*kept, *new]
-    section, old = card_section(run), card.text
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    card.text = pattern.sub(lambda match: section, old, count=1) if pattern.search(old) else f"{old.rstrip()}\n\n{section}\n"
-    write_atomically(path, str(card).encode())
+        values = yaml.safe_load(header) or {}
+        index = values.get("model-index") or [] if isinstance(values, dict) else None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no model card", one_line(str(error)), "mend the YAML between the lines ---") from None
+    if not isinstance(index, list) or not all(isinstance(entry, dict) for entry in index):
+        raise UsageError(
+            f"{path} is no model card",
+            "its header, or model-index in it, has another form",
+            "mend the YAML between the lines ---",
+        )
+    entry = index[0] if len(index) == 1 else next((each for each in index if each.get("name") == model_name), None)
+    if entry is None:
+        entry = {"name": model_name, "results": []}
+        index = [*index, entry]
+    ours = {(result["dataset"]["type"], result["dataset"].get("config")) for result in new}
+    kept = [result for result in entry.get("results") or [] if _data_set(result) not in ours]
+    entry["results"] = [*kept, *new]
+    block = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True)
+    rest = _INDEX.sub("", header)
+    changed = f"{rest.rstrip()}\n{block}" if rest.strip() else block
+    try:
+        held = yaml.safe_load(changed) == {**values, "model-index": index}
+    except yaml.YAMLError:
+        held = False
+    if not held:
+        raise UsageError(
+            f"{path} cannot be changed",
+            "its model-index is written in an unusual way",
+            "write it in block style, without comments inside",
+        )
+    return changed
 
 
-def described(run: Run) -> str:
-    """What was written, in a few words."""
-    return f"the section on {one_line(run.manifest.target.name)} and {count(len(evaluation_results(run)), 'metric')}"
-
-
-def _code(text: object) -> str:
-    return one_line(text).replace("`", "")
-
-
-def _escaped(text: object) -> str:
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(str(text)))
+def _data_set(result: Any) -> tuple[Any, Any]:
+    data = result.get("dataset") if isinstance(result, dict) else None
+    return (data.get("type"), data.get("config")) if isinstance(data, dict) else (None, None)

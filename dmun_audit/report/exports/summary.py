@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dmun_audit.evidence.run import Run
-from dmun_audit.report.formatting import claim_text, count, one_line, report_verdict
+from dmun_audit.report.formatting import claim_text, count, markdown, one_line, report_verdict
 from dmun_audit.report.html.weakest import weakest
 from dmun_audit.report.scope import alerts, scope_lines, thin_lines
 from dmun_audit.report.standing import release_lines
@@ -26,26 +26,26 @@ def summary_markdown(run: Run) -> str:
 
 def _lines(run: Run) -> Iterator[str]:
     target, candidate = run.manifest.target.name, run.manifest.models.get("candidate", {}).get("reference", "")
-    yield f"## {_SIGNS.get(run.verdict, '⚠️')} {_escaped(headline(run))}: {_escaped(target)} in {_escaped(candidate)}"
+    yield f"## {_SIGNS.get(run.verdict, '⚠️')} {markdown(headline(run))}: {markdown(target)} in {markdown(candidate)}"
     yield ""
-    yield from (f"- {_escaped(reason)}" for reason in run.reasons)
-    yield from (f"- **Warning.** {_escaped(alert)}" for alert in alerts(run))
+    yield from (f"- {markdown(reason)}" for reason in run.reasons)
+    yield from (f"- **Warning.** {markdown(alert)}" for alert in alerts(run))
     yield ""
     yield "| group | cases | claim over the whole group |"
     yield "| --- | --- | --- |"
     for group in groups_of(run):
         cases = run.of_group(group)
         claims = "; ".join(f"{report_verdict(case)}: {claim_text(case.claim)}" for case in cases if case.pooled and case.claim)
-        yield f"| {_escaped(group)} | {_escaped(verdict_counts(cases))} | {_escaped(claims)} |"
+        yield f"| {markdown(group)} | {markdown(verdict_counts(cases))} | {markdown(claims)} |"
     listed = weakest(run.cases)
     if listed:
         yield ""
         yield "**What failed, and what came closest**"
         yield ""
-        yield from (f"- {report_verdict(case)}: {_escaped(case.title)} ({_escaped(claim_text(case.claim))})" for case in listed)
+        yield from (f"- {report_verdict(case)}: {markdown(case.title)} ({markdown(claim_text(case.claim))})" for case in listed)
     yield ""
     for sentence in (*scope_lines(run), *release_lines(run), *thin_lines(run)):
-        yield f"{_escaped(sentence)}  "
+        yield f"{markdown(sentence)}  "
 
 
 def github_annotations(run: Run) -> list[str]:
@@ -67,7 +67,3 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(text))

@@ -11,7 +11,7 @@ from typing import Any
 from dmun_audit._util.errors import UsageError
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, ImageRecord
-from dmun_audit.report.formatting import one_line, report_verdict
+from dmun_audit.report.formatting import csv_cell, report_verdict
 from dmun_audit.store.files import write_atomically
 
 Row = dict[str, Any]
@@ -79,15 +79,8 @@ def csv_bytes(rows: Sequence[Mapping[str, Any]]) -> bytes:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(rows[0].keys() if rows else ())
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    writer.writerows([csv_cell(value) for value in row.values()] for row in rows)
     return stream.getvalue().encode()
-
-
-def _cell(value: Any) -> Any:
-    if not isinstance(value, str):
-        return "" if value is None else value
-    text = one_line(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
 
 
 def write_parquet(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

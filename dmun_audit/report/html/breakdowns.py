@@ -55,7 +55,7 @@ def _chart(title: str, unit: str, cases: Sequence[CaseRecord], name_of: Callable
     counts: dict[str, tuple[int, int]] = {}
     for case in cases:
         name, claim = one_line(name_of(case)), case.claim
-        if case.pooled or not name or claim is None or claim.hits is None or not claim.trials:
+        if case.pooled or case.verdict.is_untested or not name or claim is None or claim.hits is None or not claim.trials:
             continue
         hits, trials = counts.get(name, (0, 0))
         counts[name] = (hits + claim.hits, trials + claim.trials)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from dmun_audit.claim_groups.retention import GROUP as RETENTION
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, ImageRecord, ProbeImage
-from dmun_audit.report.formatting import count, one_line
+from dmun_audit.report.formatting import attack_title, count, one_line
 from dmun_audit.report.html.cases import PairView, view_pair
 from dmun_audit.report.pairs import Pair, pairs_of
 
@@ -50,13 +50,13 @@ def _of_groups(run: Run, groups: Iterable[str]) -> list[CaseRecord]:
 
 
 def _closest(run: Run, title: str, shows: str, cases: Sequence[CaseRecord]) -> Strip | None:
-    """The pair of each prompt whose candidate image has the highest score of the target, the highest scores first."""
+    """The pair of each prompt that comes closest: detected ones first, then those with the highest score of the target."""
     pairs = [pair for case in cases for pair in pairs_of(case) if pair.candidate is not None]
     if not pairs:
         return None
     hits = sum(bool(pair.candidate and pair.candidate.detected) for pair in pairs)
     best: dict[str, Pair] = {}
-    for pair in sorted(pairs, key=_score, reverse=True):
+    for pair in sorted(pairs, key=_closeness, reverse=True):
         best.setdefault(pair.prompt, pair)
     sentence = f"{hits} of {count(len(pairs), 'picture')} of the candidate {shows}. These come closest."
     return _strip(run, title, sentence, list(best.values()))
@@ -66,7 +66,7 @@ def _typical(run: Run, title: str, cases: Sequence[CaseRecord]) -> Strip | None:
     """The pair of each prompt whose candidate image has the middle score, for prompts in order."""
     pairs = []
     for case in cases:
-        ordered = sorted((pair for pair in pairs_of(case) if pair.candidate is not None), key=_score)
+        ordered = sorted((pair for pair in pairs_of(case) if pair.candidate is not None), key=_closeness)
         pairs += ordered[len(ordered) // 2 : len(ordered) // 2 + 1]
     return _strip(run, title, "Each prompt's picture with the middle score, in the order of the prompts.", pairs)
 
@@ -76,9 +76,10 @@ def _most_damaged(run: Run) -> Strip | None:
     cases = [case for case in run.of_group(RETENTION.name) if not case.pooled and case.concept and case.concept.role == "retain"]
     if not cases:
         return None
-    worst = max(cases, key=lambda case: (_estimate(case), case.concept.similarity or 0.0 if case.concept else 0.0))
+    worst = max(cases, key=lambda case: (max(0.0, _estimate(case)), case.concept.similarity or 0.0 if case.concept else 0.0))
     name = one_line(worst.concept.name if worst.concept else "")
-    title = f"The neighbour that lost most: {name}" if _estimate(worst) > 0 else f"No neighbour lost. The nearest: {name}"
+    lost_most, nearest = f"The neighbour that lost most: {name}", f"No neighbour lost on balance. The nearest: {name}"
+    title = lost_most if _estimate(worst) > 0 else nearest
     claim = worst.claim
     lost = f"Lost in {claim.hits} of {count(claim.trials, 'pair')}." if claim and claim.hits is not None and claim.trials else ""
     return _strip(run, title, lost, pairs_of(worst), worst.case_id)
@@ -95,14 +96,14 @@ def _attack(run: Run, case: CaseRecord, target: str) -> Strip | None:
     plain = {(image.prompt, image.seed): image for image in case.images if image.model == "base"}
     ours = [image for image in case.probe.images if image.model == "candidate" and not image.placebo]
     best: dict[tuple[str, int | None], ProbeImage] = {}
-    for image in sorted(ours, key=lambda image: image.target_score or 0.0, reverse=True):
+    for image in sorted(ours, key=_image_closeness, reverse=True):
         best.setdefault((image.prompt, image.seed), image)
     pairs = [
         Pair(image.prompt, image.index, plain.get(unit), image, bool(image.detected))
         for unit, image in best.items()
         if unit in plain
     ]
-    title = one_line(case.title.split(" does not bring ")[0])
+    title = one_line(attack_title(case))
     return _strip(run, title, f"With the weights in hand, this attack brings {target} back.", pairs, case.case_id)
 
 
@@ -122,6 +123,10 @@ def _estimate(case: CaseRecord) -> float:
     return case.claim.estimate if case.claim is not None and case.claim.estimate is not None else 0.0
 
 
-def _score(pair: Pair) -> float:
-    """The candidate's score of the target, in [0, 1]."""
-    return pair.candidate.target_score or 0.0 if pair.candidate else 0.0
+def _closeness(pair: Pair) -> tuple[bool, float]:
+    """Whether the target is detected in the candidate's image, and its score there: the higher one of both views, in [0, 1]."""
+    return _image_closeness(pair.candidate) if pair.candidate else (False, 0.0)
+
+
+def _image_closeness(image: ImageRecord) -> tuple[bool, float]:
+    return bool(image.detected), max(image.target_score or 0.0, image.view_score or 0.0)

@@ -10,7 +10,7 @@ from dmun_audit.report.formatting import count
 from dmun_audit.report.html.breakdowns import Breakdown, view_breakdowns
 from dmun_audit.report.html.cases import CaseView
 from dmun_audit.report.html.contact_sheet import Strip, view_contact_sheet
-from dmun_audit.report.html.weakest import weakest, weakest_first
+from dmun_audit.report.html.weakest import strain, weakest, weakest_first
 from dmun_audit.report.scope import thin_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
 from dmun_audit.report.standing import attempt_sentence, release_lines, weaker_than_release
@@ -32,11 +32,12 @@ class FirstScreen:
 
 def view_first_screen(run: Run, views: Mapping[str, CaseView]) -> FirstScreen:
     """The first screen of a run. `views` holds the cases of the page by id."""
+    close = [record for record in weakest(run.cases) if not record.verdict.is_failure and strain(record.claim) <= 1]
     findings = tuple(views[record.case_id] for record in weakest(run.cases) if record.case_id in views)
     return FirstScreen(
         strips=tuple(view_contact_sheet(run)),
         findings=findings,
-        closest=next((case for case in findings if not case.decided.is_failure), None),
+        closest=next((views[record.case_id] for record in close if record.case_id in views), None),
         breakdowns=tuple(view_breakdowns(run)),
         cautions=tuple(_cautions(run)),
         ranks={record.case_id: place for place, record in enumerate(weakest_first(run.cases))},

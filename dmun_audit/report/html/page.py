@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.ordering_messages import CAVEAT, in_concepts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
+from dmun_audit.report.content_security import source_hash
 from dmun_audit.report.formatting import (
     VERDICTS,
     count,
@@ -163,8 +162,8 @@ def render_html(run: Run) -> str:
         provenance=sections(run.manifest),
         style=Markup(style),
         script=Markup(script),
-        style_hash=_source_hash(style),
-        script_hash=_source_hash(script),
+        style_hash=source_hash(style),
+        script_hash=source_hash(script),
     )
 
 
@@ -199,10 +198,6 @@ def _meaning(run: Run) -> str:
 
 def _clean(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _source_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _view_group(run: Run, group: str, shown: Container[str]) -> GroupView:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dmun_audit.claim_groups.probe_decision import Rate, attack_rates, curves_of, rate, works_on_base
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, DoseRecord, FindRecord, ImageRecord, ProbeImage, ProbeRecord
-from dmun_audit.report.formatting import count, one_line
+from dmun_audit.report.formatting import attack_title, count, one_line
 from dmun_audit.report.html.thumbnails import Thumbnail, thumbnail
 
 ROWS_SHOWN = 4  # units whose pictures a card shows
@@ -126,7 +126,7 @@ def _view(run: Run, record: CaseRecord, probe: ProbeRecord) -> ProbeView:
     outcome = _outcome(record, probe)
     return ProbeView(
         id=record.case_id,
-        title=one_line(record.title.split(" does not bring ")[0]),
+        title=one_line(attack_title(record)),
         outcome=outcome,
         tone=_TONES.get(outcome, "vacuous"),
         explanation=one_line(probe.explanation),

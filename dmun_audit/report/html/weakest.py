@@ -14,7 +14,7 @@ _SAYS_NOTHING = frozenset({"VACUOUS", "NOT APPLICABLE", "REPORTED"})
 
 
 def weakest_first(records: Sequence[CaseRecord]) -> list[CaseRecord]:
-    """All records: failures, the worst verdict first, then the others by how much of their limit the estimate takes."""
+    """All records: failures, the worst verdict first and waived ones last, then the others by how much of their limit the estimate takes."""
     return sorted(records, key=_weight)
 
 
@@ -35,7 +35,7 @@ def strain(claim: ClaimRecord | None) -> float:
     return max(0.0, claim.estimate / claim.threshold) if claim.threshold > 0 else 0.0
 
 
-def _weight(record: CaseRecord) -> tuple[bool, int, float, bool]:
-    verdict = report_verdict(record)
-    place = VERDICTS.index(verdict) if record.verdict.is_failure else len(VERDICTS)
-    return record.is_waived, place, -strain(record.claim), not record.pooled
+def _weight(record: CaseRecord) -> tuple[bool, bool, int, float, bool]:
+    failed = record.verdict.is_failure
+    place = VERDICTS.index(report_verdict(record)) if failed else len(VERDICTS)
+    return not failed, record.is_waived, place, -strain(record.claim), not record.pooled

@@ -35,7 +35,8 @@
   function showAll() {
     wanted = { verdict: "" };
     search.value = "";
-    bar.querySelectorAll("select[data-field]").forEach(function (select) { select.value = ""; });
+    bar.querySelectorAll("select").forEach(function (select) { select.selectedIndex = 0; });
+    arrange();
     choose();
   }
   function arrange() {
@@ -103,8 +104,12 @@
     viewer.querySelector(".place").textContent = at + 1 + " of " + figures.length;
     slide();
   }
+  var all = document.getElementById("reveal");
+  if (all) {
+    all.addEventListener("change", function () { document.body.classList.toggle("uncovered", all.checked); });
+    document.body.classList.toggle("uncovered", all.checked);  // a browser keeps the box when it loads a page again
+  }
   function isBlurred(figure) {
-    var all = document.getElementById("reveal");
     return document.body.classList.contains("sensitive") && !(all && all.checked) && !figure.classList.contains("revealed");
   }
   function enlarge(image) {
@@ -113,7 +118,7 @@
       figure.classList.add("revealed");
       return;
     }
-    figures = Array.prototype.slice.call(image.closest(".sheet, details.case").querySelectorAll("figure.pair"))
+    figures = Array.prototype.slice.call(image.closest(".sheet, details.case, section").querySelectorAll("figure.pair"))
       .filter(function (each) { return each.querySelector("img") && !isBlurred(each); });
     viewer.querySelector("input").value = 50;
     show(figures.indexOf(figure));
@@ -127,7 +132,7 @@
   }
   if (viewer && viewer.showModal) {
     document.documentElement.classList.add("enlarges");
-    document.querySelectorAll(".sheet, details.case[open]").forEach(prepare);
+    document.querySelectorAll("section:not(.group), details.case[open]").forEach(prepare);
     document.addEventListener("toggle", function (event) { if (event.target.open) prepare(event.target); }, true);
     document.addEventListener("click", function (event) {
       var image = event.target.closest("figure.pair .side img");
@@ -160,7 +165,7 @@
   document.addEventListener("keydown", function (event) {
     var typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
     if (event.ctrlKey || event.metaKey || event.altKey || (viewer && viewer.open)) return;
-    if (event.key === "Escape" && bar) {
+    if (event.key === "Escape" && bar && event.target.tagName !== "SELECT") {
       showAll();
       event.target.blur();
     }
@@ -182,13 +187,17 @@
 
   // Links to cases.
 
-  function reveal() {
-    var target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  function reveal(hash) {
+    var target = document.getElementById(decodeURIComponent(hash.slice(1)));
     if (!target || !target.matches("details.case")) return;
     if (target.hidden) showAll();
     target.open = true;
     target.scrollIntoView();
   }
-  addEventListener("hashchange", reveal);
-  reveal();
+  addEventListener("hashchange", function () { reveal(location.hash); });
+  document.addEventListener("click", function (event) {  // also a second click on the same link
+    var link = event.target.closest("a[href^='#']");
+    if (link) reveal(link.getAttribute("href"));
+  });
+  reveal(location.hash);
 })();
