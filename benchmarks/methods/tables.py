@@ -9,9 +9,10 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from dmun_audit.claim_groups.probe_decision import attack_rates, curves_of
+from dmun_audit.comparison.methods import group_claim
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import CaseRecord, ProbeRecord
+from dmun_audit.evidence.schema import ProbeRecord
 from dmun_audit.probes.registry import probes
 from dmun_audit.report.formatting import hundredths
 from dmun_audit.report.orderings import correlations_of
@@ -56,21 +57,10 @@ def _claim_of(group: str) -> Callable[[Run], str]:
     """Estimate and verdict of a group's claim over all of its cases, or of its worst case if it has none."""
 
     def cell(run: Run) -> str:
-        cases = [case for case in run.of_group(group) if case.claim and case.claim.estimate is not None]
-        pooled = [case for case in cases if case.pooled] or cases
-        if not pooled:
-            return "–"
-        worst = min(pooled, key=_rank)
-        assert worst.claim is not None
-        return f"{100 * (worst.claim.estimate or 0.0):.1f}%{'' if worst.verdict == 'PASS' else f' {worst.verdict}'}"
+        figure = group_claim(run, group)
+        return "–" if figure.value is None else f"{100 * figure.value:.1f}% {figure.mark}".rstrip()
 
     return cell
-
-
-def _rank(case: CaseRecord) -> tuple[int, float]:
-    order = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN")
-    estimate = case.claim.estimate if case.claim else None
-    return (order.index(case.verdict) if case.verdict in order else len(order), -(estimate or 0.0))
 
 
 def _images(run: Run) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dmun_audit._util import terminal
 from dmun_audit.campaigns.records import GROUPS, AuditRow, CampaignRecord, Figures
 from dmun_audit.report.formatting import count, is_number, one_line
+from dmun_audit.report.formatting import markdown as escaped
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 COLUMNS = 80
@@ -55,13 +56,13 @@ def markdown(record: CampaignRecord) -> str:
         numbers = [figures_text(row.claims.get(group)) for group in GROUPS]
         images = [f"{row.rendered:,}", f"{row.reused:,}", "" if row.seconds is None else f"{row.seconds:,.0f}"]
         link = f"[report]({_url(row.folder)}/report.html)" if row.folder else ""
-        rows.append([*(_escaped(_cell(row, name)) for name in WIDEST), *numbers, *images, link])
-    lines = [f"# {_escaped(title(record))}", "", *(f"| {' | '.join(row)} |" for row in rows), "", LEGEND]
-    lines += ["", f"Base {_escaped(record.base)}, policy {_escaped(record.policy)}."]
+        rows.append([*(escaped(_cell(row, name)) for name in WIDEST), *numbers, *images, link])
+    lines = [f"# {escaped(title(record))}", "", *(f"| {' | '.join(row)} |" for row in rows), "", LEGEND]
+    lines += ["", f"Base {escaped(record.base)}, policy {escaped(record.policy)}."]
     for head, reasons in reasons_of(record):
-        lines += ["", _escaped(head), "", *(f"- {_escaped(reason)}" for reason in reasons)]
+        lines += ["", escaped(head), "", *(f"- {escaped(reason)}" for reason in reasons)]
     for note in notes_of(record):
-        lines += ["", _escaped(note)]
+        lines += ["", escaped(note)]
     return "\n".join(lines) + "\n"
 
 
@@ -126,10 +127,6 @@ def _cell(row: AuditRow, name: str) -> str:
 def _images(row: AuditRow) -> str:
     seconds = "" if row.seconds is None else f", {row.seconds:,.0f} s"
     return f"{row.rendered:,} images drawn, {row.reused:,} reused{seconds}"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(text))
 
 
 def _url(folder: str) -> str:

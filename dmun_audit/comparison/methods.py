@@ -53,6 +53,10 @@ FOOTNOTES = {
 """What each column means. Columns of one kind share the footnote of the word before the first colon."""
 
 
+SCORE = "paired_score"
+"""The kind of the claim on the CLIP score, which is no rate."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure of one run. `percent` says that it is a share, shown as a percentage. `mark` is a verdict that is no PASS, or a name."""
@@ -227,7 +231,7 @@ def _in_order(figures: Sequence[Mapping[str, Figure]]) -> list[str]:
 
 def _figures(run: Run) -> dict[str, Figure]:
     claims = {
-        group: _claim(run, group)
+        group: group_claim(run, group)
         for group in ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity")
     }
     erasure = claims["erasure"]
@@ -254,21 +258,25 @@ def _figures(run: Run) -> dict[str, Figure]:
     }
 
 
-def _claim(run: Run, group: str) -> Figure:
-    """The claim over the whole group; of several, or of a group without one, the worst."""
+def group_claim(run: Run, group: str) -> Figure:
+    """The claim on a rate over the whole group; of several, or of a group without one, the worst.
+
+    The mark names the worst verdict of all claims over the group: the CLIP score may fail where the accuracy does not.
+    """
     cases = [
         case
         for case in run.of_group(group)
         if case.claim and case.claim.estimate is not None and case.claim.kind != "observation"
     ]
-    pooled = [case for case in cases if case.pooled and case.claim and case.claim.kind != "paired_score"] or cases
-    if not pooled:
+    pooled = [case for case in cases if case.pooled] or cases
+    rates = [case for case in pooled if case.claim and case.claim.kind != SCORE]
+    if not rates:
         return Figure(None)
-    worst = min(pooled, key=_rank)
-    assert worst.claim is not None
-    return Figure(
-        worst.claim.estimate, worst.claim.lower, worst.claim.upper, mark="" if worst.verdict == "PASS" else str(worst.verdict)
-    )
+    shown, worst = min(rates, key=_rank), min(pooled, key=_rank)
+    assert shown.claim is not None
+    other = " (CLIP score)" if worst.claim is not shown.claim and worst.claim and worst.claim.kind == SCORE else ""
+    mark = "" if worst.verdict == "PASS" else f"{worst.verdict}{other if worst.verdict != shown.verdict else ''}"
+    return Figure(shown.claim.estimate, shown.claim.lower, shown.claim.upper, mark=mark)
 
 
 def _rank(case: CaseRecord) -> tuple[int, float]:

@@ -15,7 +15,7 @@ from dmun_audit.evidence.ordering_messages import (
     ranking_sentences,
     signed,
 )
-from dmun_audit.report.formatting import count, number, one_line
+from dmun_audit.report.formatting import count, markdown, number, one_line
 
 COLUMNS = 100
 SCOPE = (
@@ -56,7 +56,7 @@ def markdown_lines(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield from _table(RUN_COLUMNS, (list(map(str, run_facts(run).values())) for run in comparison.runs))
     for line in (*left_out_lines(comparison), *comparison.remarks, *model_lines(comparison)):
-        yield f"- {_escaped(line)}"
+        yield f"- {markdown(line)}"
     for damage in comparison.damages:
         rows = comparison.of_damage(damage)
         yield ""
@@ -65,7 +65,7 @@ def markdown_lines(comparison: Comparison) -> Iterator[str]:
         columns = ("", "source", "ρ", "95% interval", "p (adjusted)", "runs", "concepts", "concepts to show it")
         yield from _table(columns, (_row(place, row) for place, row in zip(places(rows), rows, strict=True)))
         for sentence in sentences(comparison, damage):
-            yield f"- {_escaped(sentence)}"
+            yield f"- {markdown(sentence)}"
     yield ""
     yield f"{SCOPE} {CAVEAT}"
 
@@ -139,14 +139,8 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
     yield f"| {' | '.join(columns)} |"
     yield f"|{' --- |' * len(columns)}"
     for row in rows:
-        yield f"| {' | '.join(map(_escaped, row))} |"
+        yield f"| {' | '.join(map(markdown, row))} |"
     yield ""
-
-
-def _escaped(text: str) -> str:
-    """A text of a run folder in one line, without the characters that Markdown or HTML would obey."""
-    cleaned = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{character}" if character in "\\`*_|[]#!" else character for character in cleaned)
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

@@ -157,8 +157,9 @@ def attack_title(record: CaseRecord) -> str:
 
 
 def markdown(text: object) -> str:
-    """A text in one line, with everything escaped that Markdown would read as markup, a link, an image or a cell's end."""
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in one_line(str(text)))
+    """A text in one line, without the characters that Markdown or HTML would obey."""
+    cleaned = one_line(str(text)).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return "".join(f"\\{letter}" if letter in "\\`*_|[]#!" else letter for letter in cleaned)
 
 
 def csv_cell(value: object) -> object:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from audits_of_one_case import audit_of_one_case
 
 from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.claim_groups.probes import GROUP as PROBES
@@ -58,15 +59,7 @@ def one_dose():
 @pytest.fixture(scope="module")
 def run(folder, one_dose):
     """The run folder of an audit of one case, in which a learned word brought the target back."""
-    config = resolved(folder, "first")
-    (case,) = config.plan.of_group(PROBES.name)
-    audit, runtime = TargetAudit(config), open_runtime([config], lambda count: None)
-    runner, audit.facts = runtime.runner(config)
-    audit.begin()
-    audit.keep(runner.record(case))
-    audit.conclude()
-    audit.end()
-    runtime.close()
+    audit_of_one_case(resolved(folder, "first"), PROBES)
     (probe,) = [each.probe for each in checked_run(folder / "first").cases]
     assert sum(probe.doses[0].candidate) >= UNITS - 1
     return folder / "first"

@@ -122,6 +122,16 @@ def test_retain_accuracy_is_told_in_and_across_domains_and_h_is_their_harmonic_m
     assert two["H"].value == pytest.approx(3 / (1 / 0.5 + 1 / 0.2 + 1 / 1.0))
 
 
+def test_a_clip_score_that_fails_marks_the_accuracy_that_does_not(tmp_path):
+    runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two")]
+    accuracy = record("retention", "accuracy", "PASS", pooled=True, claim=claim("paired_accuracy", 1, 40, -0.1, 0.1, 0.15))
+    score = record(
+        "retention", "score", "FAIL", pooled=True, claim=claim("paired_score", None, 40, 0.13, 0.2, 0.12, estimate=0.16)
+    )
+    figure = methods_table([replace(runs[0], cases=(*runs[0].cases, accuracy, score)), runs[1]]).rows[0].figures["retention"]
+    assert (figure.value, figure.mark) == (0.025, "FAIL (CLIP score)")
+
+
 def test_an_attack_that_teaches_the_target_is_not_the_strongest(tmp_path):
     runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two")]
     probes = [
@@ -234,7 +244,7 @@ def test_markdown_has_as_many_cells_in_each_row_as_heads_and_every_column_explai
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
     assert all(f"- **{kind}**" in text for kind in {name.partition(":")[0] for name in table.columns})
-    assert "three\\_&\\_half" in text
+    assert "three\\_&amp;\\_half" in text
 
 
 class Links(HTMLParser):

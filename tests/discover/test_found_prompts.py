@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from audits_of_one_case import audit_of_one_case
 from written_observations import DOSSIER
 
 from dmun_audit._util.errors import UsageError
@@ -20,8 +21,6 @@ from dmun_audit.evidence.schema import FindRecord, ProbeImage, ProbeRecord
 from dmun_audit.policy import load_policy
 from dmun_audit.policy.sections import Probes
 from dmun_audit.probes import unlearn_diff_attack
-from dmun_audit.runtime.loading import open_runtime
-from dmun_audit.runtime.target_audit import TargetAudit
 
 RING = {"effort": "small", "strength": 3.0, "generations": 40}
 P4D = {"effort": "small", "variant": "between", "steps": 1}
@@ -107,15 +106,7 @@ def run(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setitem(unlearn_diff_attack.FIGURES, "small", unlearn_diff_attack.Figures((500,), 2, rate=5e-2, decay=0.1))
-        config = resolve(options)
-        (case,) = config.plan.of_group(PROBES.name)
-        audit, runtime = TargetAudit(config), open_runtime([config], lambda count: None)
-        runner, audit.facts = runtime.runner(config)
-        audit.begin()
-        audit.keep(runner.record(case))
-        audit.conclude()
-        audit.end()
-        runtime.close()
+        audit_of_one_case(resolve(options), PROBES)
         yield folder / "run"  # whoever checks the run plans it again, with these figures
 
 
