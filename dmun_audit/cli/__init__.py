@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
         schema,
         sign,
         spot_check,
+        store,
         summary,
         verify,
         view,
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     reading = (report, view, compare, export, summary, card)
-    for command in (init, dossier, inspect, requests, *reading, reproduce, sign, verify, spot_check, schema, atelier):
+    for command in (init, dossier, inspect, requests, *reading, reproduce, sign, verify, spot_check, store, schema, atelier):
         command.add_to(commands)
     return parser
 

@@ -136,7 +136,7 @@ class ImageStore:
             return
         names, listed = self._listed
         self.fetch([key for key in keys if _name(key) in names])
-        left = [key for key in keys if _name(key) not in names and self.written(key) < listed and self._is_whole(key)]
+        left = [key for key in keys if _name(key) not in names and self.written(key) < listed and self.is_whole_here(key)]
         for start in range(0, len(left), _AT_ONCE):
             self.remote.write({_name(key): self.path(key).read_bytes() for key in left[start : start + _AT_ONCE]})
         names.update(map(_name, left))
@@ -194,14 +194,14 @@ class ImageStore:
         """Whether the image of `key` is there and whole. Its file is read. It is decoded only if it has no valid seal: files that
         earlier versions wrote have none.
         """
-        if self._is_whole(key):
+        if self.is_whole_here(key):
             return True
         if self.remote is None or _name(key) not in self._listed[0]:
             return False
         self._fetch([key])
-        return self._is_whole(key)
+        return self.is_whole_here(key)
 
-    def _is_whole(self, key: str) -> bool:
+    def is_whole_here(self, key: str) -> bool:
         """Whether this machine has the file of `key`, whole."""
         try:
             data = self.path(key).read_bytes()

@@ -17,6 +17,7 @@ from dmun_audit.report.formatting import (
     report_verdict,
 )
 from dmun_audit.report.html.drawings import Interval, interval
+from dmun_audit.report.html.looks import LooksDrawing, looks_of
 from dmun_audit.report.html.thumbnails import LONGEST_SIDE, Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
 from dmun_audit.report.waivers import waiver_text
@@ -115,6 +116,7 @@ class CaseView:
     origin: str  # how an adversarial prompt was found
     concept: ConceptRecord | None
     interval: Interval | None
+    looks: LooksDrawing | None
     numbers: tuple[tuple[str, str], ...]
     measures: tuple[tuple[str, str], ...]
     pairs: tuple[PairView, ...]
@@ -146,6 +148,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         origin=one_line(prompt.note if prompt else ""),
         concept=record.concept,
         interval=interval(record.claim),
+        looks=looks_of(run, record),
         numbers=(*_numbers(record.claim), *_calibration(record)),
         measures=tuple(
             (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
