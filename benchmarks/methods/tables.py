@@ -35,7 +35,7 @@ def tables(folder: Path) -> str:
         ("What attacks with the weights bring back", [(name, _attack_of(name)) for name in names]),
         ("Spearman's ρ of each ordering with the loss of CLIP accuracy", _orderings(runs.values())),
     ]
-    return "\n".join(f"### {title}\n\n{_table(runs, columns)}" for title, columns in parts)
+    return "\n".join(f"## {title}\n\n{_table(runs, columns)}" for title, columns in parts)
 
 
 def _run_folder(folder: Path, text: str) -> Path:
