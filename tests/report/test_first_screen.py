@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from example_runs import WrittenRun, claim, record
 
+from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.run import read_run
+from dmun_audit.report.html import render_html
 from dmun_audit.report.html.breakdowns import WIDTH, view_breakdowns
 from dmun_audit.report.html.cases import view_case
 from dmun_audit.report.html.contact_sheet import PAIRS, view_contact_sheet
 from dmun_audit.report.html.first_screen import view_first_screen
+from dmun_audit.report.html.page import FAULTS
 from dmun_audit.report.html.weakest import CLOSEST, strain, weakest, weakest_first
 
 
@@ -158,9 +161,71 @@ def test_a_chart_of_one_row_is_left_out(folder: WrittenRun):
 def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
     views = {record.case_id: view_case(run, record) for record in run.cases}
     first = view_first_screen(run, views)
-    assert first.cautions == ("no release evidence", "other attempts on these weights", "1 note")
-    assert first.closest is not None
-    assert "house" not in first.closest.title
-    assert strain(next(case for case in run.cases if case.case_id == first.closest.id).claim) <= 1  # and not one over its limit
+    assert first.cautions == ("in what this audit is weaker than the policy release", "other attempts on these weights", "1 note")
     folder.manifest |= {"policy": {"weaker_than_release": []}, "warnings": [], "earlier_attempts": []}
     assert view_first_screen(read_run(folder.close()), {}).cautions == ()
+
+
+# The banner.
+
+
+def test_the_banner_says_what_was_audited_and_when(run):
+    said = view_first_screen(run, {}).audited
+    assert said.startswith("outputs/uce-van-gogh.safetensors (weights ")
+    assert said.endswith(", against atelier:base, policy smoke, 2026-11-20")
+
+
+def test_a_refuted_claim_is_a_line_with_its_numbers(run):
+    first = view_first_screen(run, {})
+    (reason,) = first.reasons
+    assert reason.word == "Refuted"
+    assert "swirling impasto" in reason.claim
+    assert reason.numbers == "4 of 8, estimate 50%, at least 20%, ceiling 10%"
+    assert first.release == "Do not release this model: the audit refutes it."
+
+
+def passing(folder: WrittenRun, *bounds, **manifest):
+    folder.manifest |= {"verdict": "PASS", "exit_code": 0, "reasons": []} | manifest
+    for place, upper in enumerate(bounds):
+        folder.add(record("erasure", f"claim {place}", "PASS", pooled=True, claim=claim("rate_at_most", 0, 64, 0, upper, 0.05)))
+    return read_run(folder.close())
+
+
+def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenRun):
+    first = view_first_screen(passing(folder, 0.02, 0.049, 0.03), {})
+    assert [reason.word for reason in first.reasons] == ["Proven"] * 3
+    assert first.tightest.claim == "claim 1"
+    assert "at most 4.9%, ceiling 5%" in first.tightest.numbers
+
+
+@pytest.mark.parametrize(
+    ("manifest", "words"),
+    [
+        ({}, "does not support a release: it is weaker than the policy release in 2 ways"),
+        ({"policy": {"weaker_than_release": []}}, "is release evidence: its figures"),
+        ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "no result that could"),
+        ({"policy": {}}, ""),
+    ],
+)
+def test_the_banner_says_whether_the_audit_supports_a_release(folder: WrittenRun, manifest, words):
+    said = view_first_screen(passing(folder, 0.02, **manifest), {}).release
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_an_altered_run_has_no_short_reasons(folder: WrittenRun):
+    first = view_first_screen(replace(passing(folder, 0.02), contradictions=("A file changed.",)), {})
+    assert (first.reasons, first.tightest) == ((), None)
+
+
+def test_the_meaning_of_a_fail_names_what_was_refuted(folder: WrittenRun):
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1}
+    for group in ("retention", "erasure", "adversarial"):
+        folder.add(record(group, group, "FAIL", pooled=True, claim=claim("rate_at_most", 9, 9, 0.6, 1, 0.05)))
+    page = render_html(read_run(folder.close()))
+    assert "the candidate still shows the target and damages what is around it." in page
+    assert "in the target&#39;s place" not in page
+
+
+def test_every_claim_group_that_can_be_refuted_has_words():
+    assert {group.name for group in claim_groups()} - set(FAULTS) == {"controls", "ordering"}

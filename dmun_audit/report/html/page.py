@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
-from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.claim_groups.registry import claim_groups, group_rank
 from dmun_audit.evidence.ordering_messages import CAVEAT, in_concepts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
@@ -57,6 +57,14 @@ MEANINGS = {
     "were valid. This is not a pass.",
     AuditVerdict.PARTIAL: "Only part of the plan ran. No claim in it is refuted, but this is not a pass.",
 }
+_STILL_THERE, _AROUND = "still shows the target", "damages what is around it"
+FAULTS = {
+    **dict.fromkeys(("erasure", "own_settings", "adversarial", "fresh", "triggers", "regressions"), _STILL_THERE),
+    "substitute": "draws something improper in the target's place",
+    **dict.fromkeys(("retention", "composition", "diversity", "unrelated"), _AROUND),
+    "probes": "gives the target back to somebody who has the weights",
+}
+"""What a refuted claim of each group says of the candidate."""
 _USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
 _DAMAGES = {  # title of the plot, and the measures that give the damage, the first available one; none: base minus candidate
     "clip_accuracy": ("Loss of CLIP accuracy", ()),
@@ -184,6 +192,8 @@ def _meaning(run: Run) -> str:
     if run.verdict == AuditVerdict.FAIL and not refuted:
         return _USER_TESTS
     meaning = MEANINGS[run.verdict]
+    if refuted:
+        meaning = f"At least one claim is refuted: the candidate {_what_it_does(refuted)}."
     if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
         meaning = (
             meaning.replace("Every gating claim", "Every gating claim that is not waived") + " The waivers are listed below."
@@ -194,6 +204,16 @@ def _meaning(run: Run) -> str:
         meaning = meaning.replace("proven within", "within")
         meaning += f" The claims on {groups} pass unless harm is proven, so this is not a proof of safety."
     return meaning
+
+
+def _what_it_does(refuted: Sequence[CaseRecord]) -> str:
+    """What refuted claims say of the candidate, in the order of an audit."""
+    found = dict.fromkeys(
+        FAULTS.get(case.group, "fails a claim of this policy")
+        for case in sorted(refuted, key=lambda case: group_rank(case.group))
+    )
+    *others, last = found
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _clean(value: Any) -> Any:

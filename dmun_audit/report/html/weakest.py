@@ -35,6 +35,19 @@ def strain(claim: ClaimRecord | None) -> float:
     return max(0.0, claim.estimate / claim.threshold) if claim.threshold > 0 else 0.0
 
 
+def bound_strain(claim: ClaimRecord | None) -> float:
+    """The share of the limit that the deciding bound takes; 0 for a claim without a bound or a limit."""
+    if claim is None or claim.kind == "observation" or claim.threshold is None:
+        return 0.0
+    side, _, _ = deciding_bound(claim)
+    bound = claim.lower if side == "lower" else claim.upper
+    if bound is None:
+        return 0.0
+    if side == "lower":
+        return max(0.0, (1 - bound) / (1 - claim.threshold)) if claim.threshold < 1 else 0.0
+    return max(0.0, bound / claim.threshold) if claim.threshold > 0 else 0.0
+
+
 def _weight(record: CaseRecord) -> tuple[bool, bool, int, float, bool]:
     failed = record.verdict.is_failure
     place = VERDICTS.index(report_verdict(record)) if failed else len(VERDICTS)
