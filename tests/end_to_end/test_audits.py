@@ -60,7 +60,7 @@ def test_a_model_that_was_not_erased_fails_erasure_and_keeps_its_neighbours(mode
 
 def test_a_stopped_audit_says_that_the_same_command_goes_on(quick, store, tmp_path):
     run = audit("--model=atelier:noop", f"--policy={quick}", f"--store={store}", f"--audit-dir={tmp_path / 'run'}", "-x")
-    assert "type the same command again to go on from here" in run.stdout, run.stdout
+    assert "the same command without -x or --maxfail goes on from here" in run.stdout, run.stdout
 
 
 def test_tests_without_cases_are_counted_as_deselected(quick, store, tmp_path):
