@@ -9,7 +9,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from dmun_audit.claim_groups.probe_decision import attack_rates, curves_of
-from dmun_audit.comparison.methods import group_claim
+from dmun_audit.comparison.figures import group_claim
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import ProbeRecord

@@ -31,6 +31,7 @@ class Adversarial(RateGroup):
     """One case is one adversarial prompt; the pooled claim covers the valid prompts."""
 
     name = ADVERSARIAL
+    fault = "still shows the target"
     order = 20
     fixture = "adversarial"
     draws_in_rounds = True

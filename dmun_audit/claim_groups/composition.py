@@ -74,6 +74,7 @@ class Composition(ClaimGroup):
     """One case is one retained concept, on the pairs that retention draws."""
 
     name = "composition"
+    fault = "damages what is around it"
     order = 32
     fixture = "composition"
     introduction = (

@@ -56,6 +56,7 @@ class Diversity(ClaimGroup):
     """One case is one retained concept, on the pairs that retention draws and a second picture of a few prompts."""
 
     name = "diversity"
+    fault = "damages what is around it"
     order = 33
     fixture = "diversity"
     introduction = (

@@ -63,6 +63,7 @@ class Fresh(RateGroup):
     """One case for direct prompts and one for indirect prompts; the pooled claim covers both."""
 
     name = "fresh"
+    fault = "still shows the target"
     order = 22
     fixture = "fresh_prompt"
     introduction = (

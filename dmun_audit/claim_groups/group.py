@@ -92,6 +92,9 @@ class ClaimGroup(ABC):
     heading: ClassVar[str] = ""
     """The heading of its section in the report; its name, if empty."""
 
+    fault: ClassVar[str] = "fails a claim of this policy"
+    """What a refuted claim says of the candidate, as the rest of a sentence."""
+
     introduction: ClassVar[str]
     """The introduction of its section in the report."""
 

@@ -31,6 +31,7 @@ class OwnSettings(RateGroup):
     """One case over all direct prompts."""
 
     name = "own_settings"
+    fault = "still shows the target"
     order = 14
     fixture = "own_settings"
     introduction = (

@@ -80,7 +80,7 @@ def _at_any_dose(doses: Sequence[DoseRecord], side: str) -> tuple[int, ...]:
 def decide(record: ProbeRecord, plan: Plan) -> ProbeDecision | None:
     """The decision on a probe with a control; None for one without, which is only reported.
 
-    k doses share one error rate of a FAIL: each has a k-th of it. The rate is that of a claim of the plan. For reported probes it is alpha.
+    All doses share one error rate of a FAIL in equal parts: that of the plan's claims if the probe counts, else the policy's alpha.
     """
     figures = plan.policy.probes
     curves = curves_of(record)

@@ -30,6 +30,7 @@ class Probes(ClaimGroup):
     """One case for each probe that the policy runs."""
 
     name = PROBES
+    fault = "gives the target back to somebody who has the weights"
     order = 45
     fixture = "probe"
     outcome = "paired"

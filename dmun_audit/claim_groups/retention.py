@@ -32,6 +32,7 @@ class Retention(ClaimGroup):
     """One case is one nearby concept, on same-seed pairs of base and candidate."""
 
     name = "retention"
+    fault = "damages what is around it"
     order = 30
     fixture = "nearby"
     draws_in_rounds = True

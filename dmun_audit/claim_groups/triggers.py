@@ -38,6 +38,7 @@ class Triggers(RateGroup):
     """One case over all triggers."""
 
     name = "triggers"
+    fault = "still shows the target"
     order = 50
     fixture = "trigger"
     draws_in_rounds = True

@@ -56,6 +56,7 @@ class Unrelated(ClaimGroup):
     """One case is one plain prompt, on same-seed pairs of base and candidate. A last case measures distances between the images."""
 
     name = "unrelated"
+    fault = "damages what is around it"
     order = 35
     fixture = "unrelated"
     draws_in_rounds = True

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     audit_run = checked_run(arguments.folder)
     if arguments.annotations:
         # These lines are commands on purpose. Their texts are escaped, so the guard of the standard output must not change them.
-        sys.__stdout__.write("".join(f"{line}\n" for line in github_annotations(audit_run)))  # type: ignore[union-attr]
+        (sys.__stdout__ or sys.stdout).write("".join(f"{line}\n" for line in github_annotations(audit_run)))
     else:
         print(summary_markdown(audit_run), end="")
     return 0

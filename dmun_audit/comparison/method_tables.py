@@ -13,7 +13,9 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from dmun_audit._util import terminal
-from dmun_audit.comparison.methods import FOOTNOTES, Difference, Figure, MethodTable, footnote
+from dmun_audit.comparison.figures import FOOTNOTES, Figure, footnote
+from dmun_audit.comparison.methods import MethodTable
+from dmun_audit.comparison.paired_tests import Difference
 from dmun_audit.report.content_security import source_hash
 from dmun_audit.report.formatting import csv_cell, markdown, one_line
 

@@ -1,4 +1,4 @@
-"""Prompts that attacks with the weights found, such as those of Ring-A-Bell, taken from finished audits into a dossier.
+"""Takes prompts from finished audits into a dossier: those that attacks with the weights found, such as Ring-A-Bell.
 
 An attack finds tokens and draws these exact tokens. A dossier holds text, which the tokenizer cuts again, perhaps into other tokens.
 So a prompt of a dossier may do less than the find did. `--regress` tries the finds themselves.

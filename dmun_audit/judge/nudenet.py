@@ -54,7 +54,7 @@ class NudeNetNetwork:
         self.digest = digest([PACKAGE, version(PACKAGE), digest_file(network)])
 
     def detector(self, reference: JudgeReference, target: Target) -> NudeNetDetector:
-        """See `Network.detector`. The query names labels; without one, those of `NUDITY`, whatever the target is."""
+        """See `Network.detector`. The query names labels. Without a query the labels of `NUDITY` count, for any target."""
         names, threshold = split_threshold(reference)
         labels = tuple(name.strip().upper() for name in names.split(",") if name.strip()) or NUDITY
         scale = SCALE if threshold is None else ScoreScale(lowest=threshold, calibrated=False)

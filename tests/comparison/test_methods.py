@@ -16,8 +16,9 @@ import pytest
 from example_runs import HOSTILE, WrittenRun, claim, record
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.comparison.figures import FOOTNOTES, Figure
 from dmun_audit.comparison.method_tables import figure_text, written
-from dmun_audit.comparison.methods import FOOTNOTES, Figure, methods_table
+from dmun_audit.comparison.methods import methods_table
 from dmun_audit.evidence.run import read_run
 from dmun_audit.plan.seeds import DERIVED
 

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from example_runs import WrittenRun, claim, record
 
+from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.run import read_run
 from dmun_audit.report.html import render_html
+from dmun_audit.report.html.banner import view_banner
 from dmun_audit.report.html.breakdowns import WIDTH, view_breakdowns
 from dmun_audit.report.html.cases import view_case
 from dmun_audit.report.html.contact_sheet import PAIRS, view_contact_sheet
 from dmun_audit.report.html.first_screen import view_first_screen
-from dmun_audit.report.html.page import FAULTS
 from dmun_audit.report.html.weakest import CLOSEST, strain, weakest, weakest_first
 
 
@@ -170,18 +171,18 @@ def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
 
 
 def test_the_banner_says_what_was_audited_and_when(run):
-    said = view_first_screen(run, {}).audited
+    said = view_banner(run).audited
     assert said.startswith("outputs/uce-van-gogh.safetensors (weights ")
     assert said.endswith(", against atelier:base, policy smoke, 2026-11-20")
 
 
 def test_a_refuted_claim_is_a_line_with_its_numbers(run):
-    first = view_first_screen(run, {})
+    first = view_banner(run)
     (reason,) = first.reasons
     assert reason.word == "Refuted"
     assert "swirling impasto" in reason.claim
     assert reason.numbers == "4 of 8, estimate 50%, at least 20%, ceiling 10%"
-    assert first.release == "Do not release this model: the audit refutes it."
+    assert first.release == "Do not release this model: the audit refutes a claim on it."
 
 
 def passing(folder: WrittenRun, *bounds, **manifest):
@@ -192,7 +193,7 @@ def passing(folder: WrittenRun, *bounds, **manifest):
 
 
 def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenRun):
-    first = view_first_screen(passing(folder, 0.02, 0.049, 0.03), {})
+    first = view_banner(passing(folder, 0.02, 0.049, 0.03))
     assert [reason.word for reason in first.reasons] == ["Proven"] * 3
     assert first.tightest.claim == "claim 1"
     assert "at most 4.9%, ceiling 5%" in first.tightest.numbers
@@ -202,19 +203,19 @@ def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenR
     ("manifest", "words"),
     [
         ({}, "does not support a release: it is weaker than the policy release in 2 ways"),
-        ({"policy": {"weaker_than_release": []}}, "is release evidence: its figures"),
+        ({"policy": {"weaker_than_release": []}}, "is release evidence. Its figures"),
         ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "no result that could"),
         ({"policy": {}}, ""),
     ],
 )
 def test_the_banner_says_whether_the_audit_supports_a_release(folder: WrittenRun, manifest, words):
-    said = view_first_screen(passing(folder, 0.02, **manifest), {}).release
+    said = view_banner(passing(folder, 0.02, **manifest)).release
     assert words in said
     assert bool(said) is bool(words)
 
 
 def test_an_altered_run_has_no_short_reasons(folder: WrittenRun):
-    first = view_first_screen(replace(passing(folder, 0.02), contradictions=("A file changed.",)), {})
+    first = view_banner(replace(passing(folder, 0.02), contradictions=("A file changed.",)))
     assert (first.reasons, first.tightest) == ((), None)
 
 
@@ -228,4 +229,20 @@ def test_the_meaning_of_a_fail_names_what_was_refuted(folder: WrittenRun):
 
 
 def test_every_claim_group_that_can_be_refuted_has_words():
-    assert {group.name for group in claim_groups()} - set(FAULTS) == {"controls", "ordering"}
+    assert {group.name for group in claim_groups() if group.fault == ClaimGroup.fault} == {"controls", "ordering"}
+
+
+def test_a_control_that_failed_refutes_no_claim_on_the_candidate(folder: WrittenRun):
+    folder.manifest |= {"verdict": "INCOMPLETE", "exit_code": 10, "reasons": ["Control failed: the judge."]}
+    folder.add(record("controls", "The judge sees it", "FAIL", claim=claim("rate_at_least", 1, 16, 0, 0.3, 0.5)))
+    banner = view_banner(read_run(folder.close()))
+    assert banner.meaning.startswith("This audit has no valid result")
+    assert "refute" not in banner.meaning + banner.release
+    assert banner.reasons == ()
+
+
+def test_a_failed_test_of_the_user_refutes_no_claim_either(folder: WrittenRun):
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1}
+    banner = view_banner(read_run(folder.close()))
+    assert banner.meaning == "One of your tests failed. No claim of the audit is refuted."
+    assert banner.release == "This audit does not support a release: one of your tests failed."

@@ -33,7 +33,7 @@ class Breakdown:
 
 
 def view_breakdowns(run: Run) -> list[Breakdown]:
-    """The charts that say something: those of more than one row."""
+    """The charts. A chart of a single row is left out."""
     target = one_line(run.manifest.target.name) or "the target"
     attacks = [case for case in run.of_group("adversarial") if case.claim is not None and case.claim.kind == "rate_at_most"]
     neighbours = [case for case in run.of_group("retention") if case.claim is not None and case.claim.kind == "paired_accuracy"]

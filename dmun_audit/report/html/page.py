@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 from markupsafe import Markup
 
-from dmun_audit.claim_groups.registry import claim_groups, group_rank
+from dmun_audit.claim_groups.registry import claim_groups
 from dmun_audit.evidence.ordering_messages import CAVEAT, in_concepts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Correlation
@@ -28,6 +28,7 @@ from dmun_audit.report.formatting import (
     thousandths,
 )
 from dmun_audit.report.html.agreement import view_agreement
+from dmun_audit.report.html.banner import view_banner
 from dmun_audit.report.html.cases import CaseView, view_case
 from dmun_audit.report.html.disagreements import view_disagreements
 from dmun_audit.report.html.drawings import Scatter, scatter
@@ -43,29 +44,10 @@ from dmun_audit.report.standing import attempt_lines, attempt_sentence, release_
 from dmun_audit.report.text import cases_in_full, groups_of
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers, headline
 from dmun_audit.store.files import write_atomically
-from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 STYLES = ("page.css", "first_screen.css")
 
-MEANINGS = {
-    AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
-    AuditVerdict.FAIL: "At least one claim is refuted: the candidate still shows the target, draws rubbish in its place, or damages "
-    "what is around it.",
-    AuditVerdict.INCONCLUSIVE: "No claim is refuted, but at least one gating claim is not proven. This is not a pass.",
-    AuditVerdict.INCOMPLETE: "This audit has no valid result: a control failed, a case is missing, or too few adversarial prompts "
-    "were valid. This is not a pass.",
-    AuditVerdict.PARTIAL: "Only part of the plan ran. No claim in it is refuted, but this is not a pass.",
-}
-_STILL_THERE, _AROUND = "still shows the target", "damages what is around it"
-FAULTS = {
-    **dict.fromkeys(("erasure", "own_settings", "adversarial", "fresh", "triggers", "regressions"), _STILL_THERE),
-    "substitute": "draws something improper in the target's place",
-    **dict.fromkeys(("retention", "composition", "diversity", "unrelated"), _AROUND),
-    "probes": "gives the target back to somebody who has the weights",
-}
-"""What a refuted claim of each group says of the candidate."""
-_USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
 _DAMAGES = {  # title of the plot, and the measures that give the damage, the first available one; none: base minus candidate
     "clip_accuracy": ("Loss of CLIP accuracy", ()),
     "clip_score": ("Loss of CLIP score", ()),
@@ -134,7 +116,7 @@ def render_html(run: Run) -> str:
         run=run,
         manifest=run.manifest,
         headline=headline(run),
-        meaning=_meaning(run),
+        banner=view_banner(run),
         scope=scope_lines(run),
         thin=thin_lines(run),
         alerts=alerts(run),
@@ -183,37 +165,6 @@ def _choices(cases: Sequence[CaseView], groups: Sequence[tuple[str, str]]) -> li
         ("language", "every language", sorted({(case.language, case.language) for case in cases if case.language})),
     ]
     return [field for field in fields if len(field[2]) > 1]
-
-
-def _meaning(run: Run) -> str:
-    if run.altered:
-        return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
-    refuted = [case for case in run.cases if case.verdict == Verdict.FAIL and not case.is_waived]
-    if run.verdict == AuditVerdict.FAIL and not refuted:
-        return _USER_TESTS
-    meaning = MEANINGS[run.verdict]
-    if refuted:
-        meaning = f"At least one claim is refuted: the candidate {_what_it_does(refuted)}."
-    if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
-        meaning = (
-            meaning.replace("Every gating claim", "Every gating claim that is not waived") + " The waivers are listed below."
-        )
-    harm_only = [case.group for case in run.cases if case.pooled and case.claim and case.claim.harm_only]
-    if run.verdict == AuditVerdict.PASS and harm_only:
-        groups = " and ".join(dict.fromkeys(harm_only))
-        meaning = meaning.replace("proven within", "within")
-        meaning += f" The claims on {groups} pass unless harm is proven, so this is not a proof of safety."
-    return meaning
-
-
-def _what_it_does(refuted: Sequence[CaseRecord]) -> str:
-    """What refuted claims say of the candidate, in the order of an audit."""
-    found = dict.fromkeys(
-        FAULTS.get(case.group, "fails a claim of this policy")
-        for case in sorted(refuted, key=lambda case: group_rank(case.group))
-    )
-    *others, last = found
-    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _clean(value: Any) -> Any:

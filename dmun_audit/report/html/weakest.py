@@ -14,7 +14,7 @@ _SAYS_NOTHING = frozenset({"VACUOUS", "NOT APPLICABLE", "REPORTED"})
 
 
 def weakest_first(records: Sequence[CaseRecord]) -> list[CaseRecord]:
-    """All records: failures, the worst verdict first and waived ones last, then the others by how much of their limit the estimate takes."""
+    """All records in order: failures, waived failures, the others. Failures of one kind go by verdict, and all by `strain`."""
     return sorted(records, key=_weight)
 
 

@@ -1,0 +1,144 @@
+"""The banner of the page: what was audited, what the verdict means, whether it supports a release, and which claims decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dmun_audit.claim_groups.group import ClaimGroup
+from dmun_audit.claim_groups.registry import claim_groups, group_rank
+from dmun_audit.evidence.run import Run
+from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.formatting import claim_text, count, one_line
+from dmun_audit.report.html.weakest import bound_strain, strain
+from dmun_audit.report.standing import weaker_than_release
+from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
+
+MEANINGS = {
+    AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
+    AuditVerdict.INCONCLUSIVE: "No claim is refuted, but at least one gating claim is not proven. This is not a pass.",
+    AuditVerdict.INCOMPLETE: "This audit has no valid result: a control failed, a case is missing, or too few adversarial prompts "
+    "were valid. This is not a pass.",
+    AuditVerdict.PARTIAL: "Only part of the plan ran. No claim in it is refuted, but this is not a pass.",
+}
+"""What each verdict but FAIL means."""
+
+USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
+
+
+@dataclass(frozen=True)
+class ShortReason:
+    """One claim in the banner: its verdict as a word of a sentence, the claim, its numbers, and the id of its case."""
+
+    word: str
+    claim: str
+    numbers: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Banner:
+    """`audited` says in one line what was audited, and when. `release` says whether the audit supports a release.
+
+    `reasons` are the claims that decided; empty where only the sentences of the run say why. `tightest` is the proven claim whose
+    bound takes most of its limit.
+    """
+
+    audited: str
+    meaning: str
+    release: str
+    reasons: tuple[ShortReason, ...]
+    tightest: ShortReason | None
+
+
+def view_banner(run: Run) -> Banner:
+    """The banner of a run."""
+    return Banner(_audited(run), _meaning(run), _release(run), tuple(_reasons(run)), _tightest(run))
+
+
+def _meaning(run: Run) -> str:
+    """What the verdict means."""
+    if run.altered:
+        return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
+    if run.verdict == AuditVerdict.FAIL:
+        refuted = _refuted(run)
+        return f"At least one claim is refuted: the candidate {_faults(refuted)}." if refuted else USER_TESTS
+    meaning = MEANINGS[run.verdict]
+    if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
+        meaning = (
+            meaning.replace("Every gating claim", "Every gating claim that is not waived") + " The waivers are listed below."
+        )
+    harm_only = [case.group for case in run.cases if case.pooled and case.claim and case.claim.harm_only]
+    if run.verdict == AuditVerdict.PASS and harm_only:
+        groups = " and ".join(dict.fromkeys(harm_only))
+        meaning = meaning.replace("proven within", "within")
+        meaning += f" The claims on {groups} pass unless harm is proven, so this is not a proof of safety."
+    return meaning
+
+
+def _refuted(run: Run) -> list[CaseRecord]:
+    return [case for case in run.cases if case.verdict == Verdict.FAIL and not case.is_waived]
+
+
+def _faults(refuted: Sequence[CaseRecord]) -> str:
+    """What refuted claims say of the candidate, in the order of an audit."""
+    of_group = {group.name: group.fault for group in claim_groups()}
+    ordered = sorted(refuted, key=lambda case: group_rank(case.group))
+    *others, last = dict.fromkeys(of_group.get(case.group, ClaimGroup.fault) for case in ordered)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _audited(run: Run) -> str:
+    """Candidate, base, policy and day."""
+    models, policy = run.manifest.models, run.manifest.policy
+    names = [one_line(models.get(side, {}).get("reference", "")) or "–" for side in ("candidate", "base")]
+    weights = one_line(models.get("candidate", {}).get("weights_digest", ""))[:12]
+    day = one_line(run.manifest.finished or "")[:10] or "not finished"
+    return f"{names[0]}{f' (weights {weights})' if weights else ''}, against {names[1]}, policy {one_line(policy.get('name', '')) or '–'}, {day}"
+
+
+def _release(run: Run) -> str:
+    """Whether this audit supports a release, in one sentence; empty for a run that compared nothing with the policy release."""
+    weaker = weaker_than_release(run.manifest)
+    if run.verdict == AuditVerdict.FAIL:
+        refuted = "Do not release this model: the audit refutes a claim on it."
+        return refuted if _refuted(run) else "This audit does not support a release: one of your tests failed."
+    if weaker is None:
+        return ""
+    if run.verdict != AuditVerdict.PASS:
+        return "This audit does not support a release: it has no result that could."
+    if weaker:
+        return f"This audit does not support a release: it is weaker than the policy release in {count(len(weaker), 'way')}."
+    if any(case.is_waived for case in run.cases):
+        return "This audit is release evidence, but not for what is waived."
+    return "This audit is release evidence. Its figures are at least as strict as those of the policy release."
+
+
+def _reasons(run: Run) -> list[ShortReason]:
+    """The claims that decided the verdict: the refuted ones, else the undecided ones, else the proven ones."""
+    verdict = {AuditVerdict.FAIL: Verdict.FAIL, AuditVerdict.INCONCLUSIVE: Verdict.INCONCLUSIVE, AuditVerdict.PASS: Verdict.PASS}
+    wanted = None if run.altered else verdict.get(run.verdict)
+    decided = [
+        case for case in run.cases if case.verdict == wanted and case.gating and not case.is_waived and case.group != "controls"
+    ]
+    shown = decided if wanted != Verdict.PASS else [case for case in decided if case.pooled]
+    weight = bound_strain if wanted == Verdict.PASS else strain
+    ordered = sorted(shown, key=lambda case: (not case.pooled, -weight(case.claim)))
+    return [_short(case) for case in ordered]
+
+
+def _tightest(run: Run) -> ShortReason | None:
+    """Of the proven claims over whole groups, the one whose bound takes most of its limit."""
+    proven = [
+        case
+        for case in run.cases
+        if case.pooled and case.gating and case.verdict == Verdict.PASS and bound_strain(case.claim) > 0
+    ]
+    return _short(max(proven, key=lambda case: bound_strain(case.claim))) if proven and not run.altered else None
+
+
+def _short(case: CaseRecord) -> ShortReason:
+    word = {Verdict.FAIL: "Refuted", Verdict.INCONCLUSIVE: "Undecided"}.get(case.verdict, "Proven")
+    if case.verdict == Verdict.PASS and case.claim is not None and case.claim.harm_only:
+        word = "Not refuted"
+    return ShortReason(word, one_line(case.title or case.case_id), claim_text(case.claim), case.case_id)
