@@ -132,6 +132,7 @@ def audit(
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
     regress: Sequence[str | Path] = (),
+    baseline: Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
@@ -167,6 +168,7 @@ def audit(
         probe_control: A model that never knew the target, as the control of attacks with the weights in hand.
         probe_adapter: The file of a LoRA that an attack merges into the models.
         regress: Run folders of earlier audits. What their attacks found is tried on this candidate.
+        baseline: Run folder of an earlier audit. The candidate fails where it is worse than the earlier one beyond chance.
         max_probe_minutes: The time for such attacks, in minutes.
         audit_dir: The run folder; by default a folder under audit-runs/.
         store: The store of images and embeddings: a folder, or a URL such as s3://BUCKET/PREFIX; by default in the user's cache folder.
@@ -218,6 +220,7 @@ def audit(
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),
         regress=tuple(map(str, regress)),
+        baseline=tuple(map(str, baseline)),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),

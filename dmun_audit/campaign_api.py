@@ -86,6 +86,7 @@ def campaign(
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
     regress: Sequence[str | Path] = (),
+    baseline: Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     campaign_dir: str | Path | None = None,
     audit_dir: str | Path | None = None,
@@ -114,7 +115,7 @@ def campaign(
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
         policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
-        probe_control, probe_adapter, regress, max_probe_minutes: As in `audit`, for all audits.
+        probe_control, probe_adapter, regress, baseline, max_probe_minutes: As in `audit`, for all audits.
         store, audit_seed, nonce, engine, offload, profile, keep_going, no_images: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
 
@@ -150,6 +151,7 @@ def campaign(
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),
         regress=tuple(map(str, regress)),
+        baseline=tuple(map(str, baseline)),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),

@@ -120,6 +120,15 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "baseline",
+        {
+            "metavar": "RUN",
+            "action": "append",
+            "help": "run folder of an earlier audit: this candidate fails where it is worse than the earlier one beyond chance, on the same "
+            "prompts and seeds; with several targets, repeat the option (default: none)",
+        },
+    ),
+    (
         "max-probe-minutes",
         {
             "metavar": "MINUTES",

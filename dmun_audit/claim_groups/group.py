@@ -14,6 +14,7 @@ from dmun_audit.claim_groups.context import CaseContext, JudgeOutcomes
 from dmun_audit.claim_groups.rules import Limits, OutcomeKind, Outcomes
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ImageRecord
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.plan.baseline import Baseline
 from dmun_audit.plan.case import Case, ImageRequest, Side
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.regressions import Regression
@@ -29,7 +30,7 @@ class Material:
     `fingerprint` follows from the candidate's weights (see `plan.seeds`): what is drawn from it cannot be known before these are
     final.
     `unrelated` are the user's own plain prompts; empty for the list that ships with the package. `regressions` are finds of earlier
-    audits.
+    audits. `baseline` is what an earlier audit saw of an earlier candidate.
     """
 
     dossier: Dossier
@@ -39,6 +40,7 @@ class Material:
     fingerprint: str = ""
     unrelated: tuple[str, ...] = ()
     regressions: tuple[Regression, ...] = ()
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True)

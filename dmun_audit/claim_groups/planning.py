@@ -9,6 +9,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import Material
 from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.plan.baseline import Baseline
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.regressions import Regression
@@ -22,20 +23,21 @@ def make_plan(
     fingerprint: str = "",
     unrelated: tuple[str, ...] = (),
     regressions: tuple[Regression, ...] = (),
+    baseline: Baseline | None = None,
 ) -> Plan:
     """The plan of one audit: the cases of every claim group. `plan.seeds` makes the `fingerprint`.
 
     `unrelated` are the user's own plain prompts; empty for the list that ships with the package. `regressions` are finds of earlier
-    audits.
+    audits, and `baseline` is what one of them saw of its candidate.
 
     Raises UsageError if the dossier has too few prompts for the policy, or if the plan needs more images than it allows.
     """
     _refuse_unknown_groups(policy)
     nearby = tuple(dossier.nearest({"retain", "observe"}, policy.retention.concepts))
-    material = Material(dossier, policy, nearby, audit_seed, fingerprint, unrelated, regressions)
+    material = Material(dossier, policy, nearby, audit_seed, fingerprint, unrelated, regressions, baseline)
     cases = [case for group in claim_groups() for case in group.cases(material)]
     targeted = tuple(replace(case, target=dossier.target.name) for case in cases)
-    plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint, regressions)
+    plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint, regressions, baseline)
     if image_budget(plan) > policy.images_at_most:
         raise UsageError(
             f"the plan needs up to {image_budget(plan):,} images",

@@ -22,11 +22,21 @@ from dmun_audit.report.formatting import csv_cell, markdown, one_line
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
 
-BRIEF = ("erasure", "adversarial", "fresh", "retention", "ASR", "H", "images", "seconds")
-"""The columns of the table in a terminal."""
+BRIEF = ("erasure", "adversarial", "retention", "refuted alone", "fresh", "ASR", "H", "images", "seconds")
+"""The columns of the table in a terminal, beside those in which a model fails. The last ones are left out where they do not fit."""
 
 STRATEGY = "adversarial: "
 """What the columns of one strategy begin with."""
+
+PARTS = {
+    "Claims": ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity", "refuted alone"),
+    "Attacks with the weights, and accuracy as papers print it": ("pre-ASR", "ASR", "UA", "IRA", "CRA", "H"),
+}
+"""The parts of the table, each with its columns. Strategies have a part of their own, and the other columns have one."""
+OTHER_PART = "Distances, orderings and cost"
+STRATEGIES_PART = "Adversarial prompts by strategy"
+
+MOST_COLUMNS = 5  # that fit into a line of a paper without being made smaller
 
 COLUMNS = 100
 SIGNIFICANT = 0.05
@@ -35,30 +45,42 @@ SIGNIFICANT = 0.05
 def text_lines(table: MethodTable) -> Iterator[str]:
     """The main columns in lines of a terminal, and the differences that are larger than chance."""
     yield title(table)
-    brief = [name for name in BRIEF if name in table.columns]
-    rows = [["", "verdict", *brief]]
-    rows += [[one_line(row.name), row.verdict, *(_estimate(row.figures[name]) for name in brief)] for row in table.rows]
-    widths = [max(terminal.display_width(cell) for cell in cells) for cells in zip(*rows, strict=True)]
+    failing = {name for name in table.columns if any(row.figures[name].mark.startswith("FAIL") for row in table.rows)}
+    brief = [name for name in table.columns if name in BRIEF or name in failing]
+    rows, widths = _brief_rows(table, brief)
+    for name in reversed(BRIEF):
+        if sum(widths) + 2 * len(widths) > COLUMNS and name in brief and name not in failing:
+            brief.remove(name)
+            rows, widths = _brief_rows(table, brief)
     for row in rows:
         yield "  " + "  ".join(terminal.padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    signs = {row.figures[name].mark.split(" ")[0] for row in table.rows for name in brief}
     for sentence in (
+        *(f"{sign} {MARKS_IN_WORDS[mark]}" for mark, sign in TEXT_MARKS.items() if mark in signs),
         *difference_sentences(table),
         f"All {len(table.columns)} columns with intervals: --format=markdown, html, latex or csv.",
     ):
         yield from terminal.wrapped(sentence, COLUMNS, "", "")
 
 
+def _brief_rows(table: MethodTable, columns: Sequence[str]) -> tuple[list[list[str]], list[int]]:
+    """The rows of the table in a terminal with these columns, heads first, and the width of each column."""
+    rows = [["", "verdict", *columns]]
+    rows += [[one_line(row.name), row.verdict, *(_brief(row.figures[name]) for name in columns)] for row in table.rows]
+    return rows, [max(terminal.display_width(cell) for cell in cells) for cells in zip(*rows, strict=True)]
+
+
 def markdown_lines(table: MethodTable) -> Iterator[str]:
     """All columns with intervals, the differences, and what each column means."""
     yield f"# {markdown(title(table))}"
-    for head, columns in sections(table):
-        yield from (["", f"## {markdown(head)}"] if head else [])
-        yield ""
-        heads = ["method", *([] if head else ["verdict"]), *map(_short, columns)]
+    for place, (head, columns) in enumerate(sections(table)):
+        first = place == 0
+        yield from ("", f"## {markdown(head)}", "")
+        heads = ["method", *(["verdict"] if first else []), *map(_short, columns)]
         yield f"| {' | '.join(map(markdown, heads))} |"
         yield f"|{' --- |' * len(heads)}"
         for row in table.rows:
-            cells = [row.name, *([] if head else [row.verdict]), *(figure_text(row.figures[name]) for name in columns)]
+            cells = [row.name, *([row.verdict] if first else []), *(figure_text(row.figures[name]) for name in columns)]
             yield f"| {' | '.join(map(markdown, cells))} |"
     yield ""
     for sentence in (*plan_sentences(table), *difference_sentences(table)):
@@ -69,27 +91,37 @@ def markdown_lines(table: MethodTable) -> Iterator[str]:
 
 
 def latex_lines(table: MethodTable) -> Iterator[str]:
-    """Tables for a paper (packages booktabs and graphicx), with percentages without a sign and footnotes below the first one."""
+    """Tables for a paper (packages booktabs and graphicx): one for each part, with percentages without a sign and its footnotes."""
     yield f"% {one_line(title(table))}. Needs \\usepackage{{booktabs,graphicx}}."
-    for head, columns in sections(table):
+    yield r"\providecommand{\figurecell}[1]{\begin{tabular}{@{}c@{}}#1\end{tabular}}"
+    for place, (head, columns) in enumerate(sections(table)):
+        wide = len(columns) > MOST_COLUMNS
         yield r"\begin{table}"
         yield r"\centering"
-        yield rf"\caption{{{_tex(f'{title(table)}: {head}' if head else title(table))}.}}"
-        yield r"\resizebox{\linewidth}{!}{%"
+        yield rf"\caption{{{_tex(f'{title(table)}: {head}')}.}}"
+        yield from ([r"\resizebox{\linewidth}{!}{%"] if wide else [])
         yield rf"\begin{{tabular}}{{ll{'c' * len(columns)}}}"
         yield r"\toprule"
         yield " & ".join(map(_tex, ["method", "verdict", *map(_short, columns)])) + r" \\"
         yield r"\midrule"
         for row in table.rows:
             cells = [_tex(row.name), _tex(row.verdict.lower()), *(_tex_figure(row.figures[name]) for name in columns)]
-            yield " & ".join(cells) + r" \\"
+            yield " & ".join(cells) + r" \\ \addlinespace"
         yield r"\bottomrule"
-        yield r"\end{tabular}}"
-        if not head:
-            yield r"\par\smallskip\footnotesize\raggedright"
-            yield from map(_tex, (*plan_sentences(table), *difference_sentences(table)))
-            yield from (rf"\textbf{{{_tex(name)}}}: {_tex(words)}" for name, words in footnotes(table))
+        yield r"\end{tabular}}" if wide else r"\end{tabular}"
+        yield r"\par\smallskip\footnotesize\raggedright"
+        yield from _tex_notes(table, columns, shared=place == 0)
         yield r"\end{table}"
+
+
+def _tex_notes(table: MethodTable, columns: Sequence[str], *, shared: bool) -> Iterator[str]:
+    """What the columns and marks of one table of a paper mean. `shared` adds what concerns all tables: the plan and the differences."""
+    if shared:
+        yield from map(_tex, (*plan_sentences(table), *difference_sentences(table)))
+    marks = {row.figures[name].mark.split(" ")[0] for row in table.rows for name in columns}
+    yield from (f"{sign} {MARKS_IN_WORDS[mark]}" for mark, sign in TEX_MARKS.items() if mark in marks)
+    for name in dict.fromkeys(column.partition(":")[0] for column in columns):
+        yield rf"\textbf{{{_tex(name)}}}: {_tex(footnote(name))}"
 
 
 def csv_text(table: MethodTable) -> str:
@@ -136,10 +168,14 @@ def html_text(table: MethodTable, folder: Path = Path(), links: Sequence[str] | 
 
 
 def sections(table: MethodTable) -> list[tuple[str, list[str]]]:
-    """The columns of each part of the table, with its heading; the main part has none."""
-    strategies = [name for name in table.columns if name.startswith(STRATEGY)]
-    main = [name for name in table.columns if not name.startswith(STRATEGY)]
-    return [("", main), *([("Adversarial prompts by strategy", strategies)] if strategies else [])]
+    """The columns of each part of the table, with its heading."""
+    placed = {name: head for head, names in PARTS.items() for name in names}
+    heads = [STRATEGIES_PART if name.startswith(STRATEGY) else placed.get(name, OTHER_PART) for name in table.columns]
+    return [
+        (head, [name for name, its in zip(table.columns, heads, strict=True) if its == head])
+        for head in (*PARTS, STRATEGIES_PART, OTHER_PART)
+        if head in heads
+    ]
 
 
 def _short(column: str) -> str:
@@ -174,7 +210,7 @@ def difference_sentences(table: MethodTable) -> list[str]:
     told = [_difference_sentence(each, first) for each in real]
     rest = len(table.differences) - len(real)
     if rest:
-        told.append(f"{rest} of {len(table.differences)} differences to {first} are not shown (McNemar's tests, Holm-adjusted).")
+        told.append(f"{rest} of {len(table.differences)} differences to {first} may be chance (McNemar's tests, Holm-adjusted).")
     return told
 
 
@@ -202,8 +238,18 @@ def figure_text(figure: Figure) -> str:
     return f"{_number(figure.value, figure)}{bounds} {figure.mark}".rstrip() if figure.value is not None else "–"
 
 
-def _estimate(figure: Figure) -> str:
-    return f"{_number(figure.value, figure)} {figure.mark}".rstrip() if figure.value is not None else "–"
+TEX_MARKS = {"FAIL": r"$^{\ast}$", "INCONCLUSIVE": r"$^{\circ}$"}
+"""The signs of verdicts in tables of papers."""
+
+MARKS_IN_WORDS = {"FAIL": "The claim is refuted.", "INCONCLUSIVE": "The claim is neither proven nor refuted."}
+TEXT_MARKS = {"FAIL": "✗", "INCONCLUSIVE": "?"}
+"""The signs of verdicts in a terminal."""
+
+
+def _brief(figure: Figure) -> str:
+    """An estimate with the sign of its verdict, or with its mark."""
+    mark = TEXT_MARKS.get(figure.mark.partition(" ")[0], figure.mark)
+    return f"{_number(figure.value, figure)} {mark}".rstrip() if figure.value is not None else "–"
 
 
 def _number(value: float | None, figure: Figure) -> str:
@@ -224,15 +270,20 @@ def _html_cell(figure: Figure) -> tuple[str, str, str]:
 
 
 def _tex_figure(figure: Figure) -> str:
+    """An estimate with the sign of its verdict, and below it its bounds and what else is to be said."""
     if figure.value is None:
         return "--"
     scale = 100 if figure.percent else 1
     value = f"{scale * figure.value:.1f}" if figure.percent else _number(figure.value, figure)
-    small = [_tex(figure.mark.lower())] if figure.mark else []
+    verdict, _, more = figure.mark.partition(" ")
+    sign, words = (TEX_MARKS[verdict], more.strip("()")) if verdict in TEX_MARKS else ("", figure.mark)
+    small = []
     if figure.lower is not None and figure.upper is not None:
         low, high = (f"{scale * bound:.1f}" if figure.percent else f"{bound:.2f}" for bound in (figure.lower, figure.upper))
-        small.insert(0, f"[{low}, {high}]")
-    return rf"{value} {{\scriptsize {' '.join(small)}}}" if small else value
+        small.append(f"[{low}, {high}]")
+    small += [_tex(words)] if words else []
+    below = "".join(rf"\\{{\scriptsize {each}}}" for each in small)
+    return rf"\figurecell{{{_tex(value)}{sign}{below}}}" if small else f"{_tex(value)}{sign}"
 
 
 _TEX = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from dmun_audit.claim_groups.planning import make_plan
 from dmun_audit.engines.choice import LOCAL
 from dmun_audit.knowledge.dossier import Dossier
+from dmun_audit.plan.baseline import Baseline
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.regressions import Regression, as_plain, from_plain
 from dmun_audit.policy import Policy, policy_from_table
@@ -58,6 +59,7 @@ class AuditConfig:
     probe_adapter: str | None = None  # a LoRA that a probe merges into the models
     probe_adapter_digest: str = ""
     regressions: tuple[Regression, ...] = ()  # finds of earlier audits
+    baseline: Baseline | None = None  # what an earlier audit saw of an earlier candidate
     max_probe_minutes: float | None = field(default=None, compare=False)  # of each process, for all probes together
     no_images: bool = field(default=False, compare=False)  # leaves pictures out of report.html
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
@@ -68,6 +70,7 @@ class AuditConfig:
         """The config as JSON without the plan, which `from_json` makes again."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in {"plan", "dossier", "policy"}}
         values["regressions"] = as_plain(self.regressions)
+        values["baseline"] = self.baseline and self.baseline.to_json()
         values |= {"dossier": self.dossier.model_dump(mode="json"), "policy": asdict(self.policy)}
         return json.dumps(values, default=str)
 
@@ -81,6 +84,7 @@ class AuditConfig:
         values["day"] = date.fromisoformat(values["day"])
         values["unrelated"] = tuple(values["unrelated"])
         values["regressions"] = from_plain(values["regressions"])
-        drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"], values["regressions"])
+        values["baseline"] = values["baseline"] and Baseline.model_validate(values["baseline"])
+        drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"], values["regressions"], values["baseline"])
         plan = make_plan(values["dossier"], values["policy"], *drawn_from)
         return cls(**values, plan=plan)

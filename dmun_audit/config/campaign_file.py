@@ -21,7 +21,10 @@ MOST_BYTES = 1_000_000
 NO_KEYS = frozenset({"ini_base", "root", "world"})
 """Fields of `Options` that are no option."""
 
-LISTS = ("model", "target", "knowledge", "regress")
+RUNS = ("regress", "baseline")
+"""Keys that name run folders."""
+
+LISTS = ("model", "target", "knowledge", *RUNS)
 """Keys that take one text or a list of texts."""
 
 PATHS = frozenset({"unrelated", "probe-adapter", "audit-dir", "campaign-dir", "store"})
@@ -62,7 +65,7 @@ def read_campaign_file(text: str) -> CampaignFile:
             for key, value in values.items()
             if key not in {*LISTS, "campaign-dir"}
         }
-        | ({"regress": tuple(_beside(here, each) for each in values["regress"])} if "regress" in values else {}),
+        | {key: tuple(_beside(here, each) for each in values[key]) for key in RUNS if key in values},
         folder=_path_of(here, "campaign-dir", values["campaign-dir"]) if "campaign-dir" in values else None,
     )
 

@@ -33,6 +33,11 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
     if config.regressions:
         finds = sum(len(each.finds) for each in config.regressions)
         lines.append(f"  {finds} finds of earlier audits are tried again, in {len(config.regressions)} cases")
+    if config.baseline:
+        pairs = sum(map(len, config.baseline.units.values()))
+        lines.append(
+            f"  baseline {config.baseline.candidate}, run {config.baseline.run[:8]}: {pairs} of its images are drawn on this candidate"
+        )
     for place, sentence in enumerate(config.dossier.provenance.thin):
         lines.append(f"    {sentence}" if place else f"  the dossier is thin: {sentence}")
     lines += ["  " + line for line in shortfalls(config.plan)]

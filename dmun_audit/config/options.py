@@ -42,6 +42,7 @@ class Options:
     probe_control: str | None = None
     probe_adapter: str | None = None
     regress: tuple[str, ...] = ()
+    baseline: tuple[str, ...] = ()
     max_probe_minutes: float | None = None
     audit_dir: str | None = None
     store: str | None = None

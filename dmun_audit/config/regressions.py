@@ -10,9 +10,9 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest_bytes, digest_file
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.dossiers import target_names
-from dmun_audit.decisions.checked_run import checked_run
+from dmun_audit.config.earlier_runs import COPY, finished_run, refuse_other_target, target_of
 from dmun_audit.evidence.inputs import FROZEN, REGRESSIONS
-from dmun_audit.evidence.run import Run, read_run
+from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FindRecord, ProbeImage, ProbeRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.words.texts import fold
@@ -20,8 +20,6 @@ from dmun_audit.plan.case import CONTROL_MODEL
 from dmun_audit.plan.regressions import FrozenFind, Regression, Unit, kept_regressions
 from dmun_audit.probes.registry import probe_named, probes
 from dmun_audit.store.files import write_atomically
-
-COPY = "give an unchanged copy of the folder"
 
 
 def find_regressions(runs: Sequence[str], dossier: Dossier, base: str, *, among_others: bool = False) -> tuple[Regression, ...]:
@@ -35,32 +33,12 @@ def find_regressions(runs: Sequence[str], dossier: Dossier, base: str, *, among_
     found: dict[str, Regression] = {}
     for text in runs:
         path = expanded(text, f"--regress={text}")
-        if among_others and fold(target_of(text)) not in target_names(dossier):
+        if among_others and fold(target_of("regress", text)) not in target_names(dossier):
             continue
         again = path.name == REGRESSIONS and path.is_file()
         for each in _kept(text, path, dossier, base) if again else _of_run(text, path, dossier, base):
             found[each.digest] = each
     return tuple(found.values())
-
-
-def target_of(text: str) -> str:
-    """The target of a run that --regress names. Raises UsageError if it is no run folder."""
-    path = expanded(text, f"--regress={text}")
-    if path.name == REGRESSIONS:
-        return next((each.names[0] for each in kept_regressions(path)), "")
-    return read_run(path).manifest.target.name
-
-
-def refuse_runs_of_no_target(runs: Sequence[str], dossiers: Sequence[Dossier]) -> None:
-    """Raise UsageError for a run of a target that a session does not have."""
-    known = {name for dossier in dossiers for name in target_names(dossier)}
-    for text in runs:
-        if fold(target_of(text)) not in known:
-            raise UsageError(
-                f"--regress={text} is an audit of {target_of(text)!r}, which is none of the targets",
-                "what brings one target back says nothing about another one",
-                "name runs of these targets",
-            )
 
 
 def keep_regressions(regressions: Sequence[Regression], folder: Path) -> None:
@@ -80,12 +58,8 @@ def run_with_attacks(path: Path, named: str, dossier: Dossier) -> Run:
 
     Raises UsageError if it is no run folder, is damaged or unfinished, is about another target, or tried no attack.
     """
-    run = checked_run(path)
-    if not run.concluded:
-        raise UsageError(f"{named} is an audit that has not finished", "its records are not complete", "run it to its end")
-    if run.altered:
-        raise UsageError(f"{named} is damaged", run.contradictions[0], COPY)
-    _refuse_other_target(named, run.manifest.target.name, dossier)
+    run = finished_run(path, named)
+    refuse_other_target(named, run.manifest.target.name, dossier)
     if not any(case.probe is not None and case.probe.was_tried for case in run.cases):
         raise UsageError(
             f"{named} holds no attack with the weights in hand", "its policy tried no probe", "name a run that has probes"
@@ -104,21 +78,12 @@ def _kept(text: str, path: Path, dossier: Dossier, base: str) -> tuple[Regressio
     """The regression cases that an earlier audit kept in a file."""
     option, regressions = f"--regress={text}", kept_regressions(path)
     for each in regressions:
-        _refuse_other_target(option, each.names[0], dossier)
+        refuse_other_target(option, each.names[0], dossier)
         _refuse_other_base(option, each.base, base)
         _refuse_other_version(option, each.probe, {each.version})
         for find in each.finds:
             _content(option, find.path, find.sha256)
     return regressions
-
-
-def _refuse_other_target(named: str, target: str, dossier: Dossier) -> None:
-    if fold(target) not in target_names(dossier):
-        raise UsageError(
-            f"{named} is an audit of {target!r}, and this one is of {dossier.target.name!r}",
-            "what brings one target back says nothing about another one",
-            "name a run of this target",
-        )
 
 
 def _refuse_other_base(named: str, earlier: str, base: str) -> None:

@@ -18,6 +18,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.baseline import find_baseline
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
@@ -36,6 +37,7 @@ from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.models import headers, references
 from dmun_audit.models.loaded_digest import WeightsToLoad
 from dmun_audit.models.source_files import Source, read_source
+from dmun_audit.plan.baseline import Baseline
 from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy, load_policy
@@ -99,6 +101,7 @@ class Question:
     others: Mapping[str, str]
     unrelated: tuple[str, ...]
     regressions: tuple[Regression, ...] = ()
+    baseline: Baseline | None = None
 
 
 def question_of(options: Options, models: Models, *, among_others: bool = False) -> Question:
@@ -117,7 +120,14 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     _check_needs(policy, others)
     runs = options.regress
     regressions = find_regressions(runs, dossier, models.base_files.digest, among_others=among_others) if runs else ()
-    return Question(options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy), regressions)
+    baseline = (
+        find_baseline(options.baseline, dossier, models.base_files.digest, among_others=among_others)
+        if options.baseline
+        else None
+    )
+    return Question(
+        options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy), regressions, baseline
+    )
 
 
 def resolve(options: Options, in_memory: Mapping[Side, InMemoryModel] | None = None, *, only_listed: bool = False) -> AuditConfig:
@@ -148,7 +158,8 @@ def planned(
     policy = batch.policy
     identity = weights or (models.sources["candidate"] if models.candidate.kind == "hook" else "")
     seeds = seeds_of(options, policy, dossier.digest(), models.candidate, identity)
-    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated, question.regressions)
+    earlier = (question.regressions, question.baseline)
+    plan = make_plan(dossier, policy, seeds.audit_seed, seeds.fingerprint, question.unrelated, *earlier)
     if models.candidate.kind == "images":
         from dmun_audit.models.external_images import ImageFolder
 
@@ -203,6 +214,7 @@ def planned(
         probe_adapter=adapter.text if adapter else None,
         probe_adapter_digest=adapter_digest,
         regressions=question.regressions,
+        baseline=question.baseline,
         max_probe_minutes=options.max_probe_minutes,
         no_images=options.no_images,
     )

@@ -11,8 +11,8 @@ from dmun_audit._util.hashing import digest, slug
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.dossiers import target_names
+from dmun_audit.config.earlier_runs import refuse_runs_of_no_target
 from dmun_audit.config.options import Options, refuse_empty
-from dmun_audit.config.regressions import refuse_runs_of_no_target
 from dmun_audit.config.resolve import Models, Question, find_models, planned, question_of
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.language_models.reference import names_language_model
@@ -45,7 +45,9 @@ def questions_for(options: Options, models: Models, pairs: Sequence[tuple[str | 
         question_of(replace(options, target=target, knowledge=reference), models, among_others=len(pairs) > 1)
         for target, reference in pairs
     ]
-    refuse_runs_of_no_target(options.regress, [question.dossier for question in questions])
+    dossiers = [question.dossier for question in questions]
+    refuse_runs_of_no_target("regress", options.regress, dossiers)
+    refuse_runs_of_no_target("baseline", options.baseline, dossiers)
     _refuse_duplicates([(_as_option(*pair), question.dossier) for pair, question in zip(pairs, questions, strict=True)])
     return questions
 

@@ -16,12 +16,13 @@ from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
 from dmun_audit.decisions.single_records import contradictions_of_cases
 from dmun_audit.decisions.spot_check import with_spot_check
 from dmun_audit.evidence import checksums
-from dmun_audit.evidence.inputs import DOSSIER, POLICY, REGRESSIONS, UNRELATED
+from dmun_audit.evidence.inputs import BASELINE_FILE, DOSSIER, POLICY, REGRESSIONS, UNRELATED
 from dmun_audit.evidence.run import EVIDENCE, Run, read_run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, without_volatile
 from dmun_audit.knowledge.plain_prompts import read_prompts
 from dmun_audit.knowledge.reading import read_dossier
 from dmun_audit.models.references import IMAGES, names_function
+from dmun_audit.plan.baseline import kept_baseline
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.regressions import kept_regressions
 from dmun_audit.plan.seeds import DERIVED, FIXED, drawn_seed, fingerprint_of
@@ -118,7 +119,8 @@ def _plan(run: Run) -> Plan:
     if type(seed) is not int or not isinstance(fingerprint, str):
         raise UsageError("manifest.json does not say from which seed the plan follows", "its seeds were edited")
     dossier, policy = read_dossier(run.path / DOSSIER), load_policy(str(run.path / POLICY))
-    return make_plan(dossier, policy, seed, fingerprint, unrelated, kept_regressions(run.path / REGRESSIONS))
+    earlier = (kept_regressions(run.path / REGRESSIONS), kept_baseline(run.path / BASELINE_FILE))
+    return make_plan(dossier, policy, seed, fingerprint, unrelated, *earlier)
 
 
 def _other_seeds(run: Run, plan: Plan) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dmun_audit.claim_groups.validation import ADVERSARIAL
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.plan.baseline import BASELINE
 from dmun_audit.verdict import bounds
 from dmun_audit.verdict.distances import DRAWS
 from dmun_audit.verdict.holm import holm
@@ -26,7 +27,7 @@ def with_holm(records: Iterable[CaseRecord]) -> list[CaseRecord]:
 
     There are three families:
 
-    - All claims that can FAIL get `claim.holm`.
+    - All claims that can FAIL get `claim.holm`, but for comparisons with a baseline, which share an error rate of their own.
     - All concepts with enough pairs, by every distance, get `measures.kid_p_holm` and `measures.cmmd_p_holm`. The pooled claim on
       accuracy gets `measures.kid_p_combined` and `measures.cmmd_p_combined`, over all concepts together.
     - All invalid adversarial prompts get `claim.holm` of `claim.p_imagined`. That is the probability of at least as many hits if
@@ -57,7 +58,7 @@ def without_holm(record: CaseRecord) -> CaseRecord:
 
 
 def _may_fail(record: CaseRecord) -> bool:
-    return record.gating and record.group != CONTROLS
+    return record.gating and record.group not in (CONTROLS, BASELINE)
 
 
 def _adjust(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from dmun_audit.claim_groups import probe_decision, regressions, triggers
+from dmun_audit.claim_groups import baseline, probe_decision, regressions, triggers
 from dmun_audit.claim_groups.controls import judge_errors
 from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.probe_planning import PROBES
@@ -13,6 +13,7 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.decisions.probe_records import probe_problems
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.plan.baseline import BASELINE
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import rate_at_least, rate_at_most
@@ -64,6 +65,8 @@ def _problems(case: Case | None, record: CaseRecord, plan: Plan, rules: Rules) -
         return
     if record.group == PROBES:
         yield from probe_problems(case, record, plan)
+    if record.group == BASELINE:
+        yield from _problems_of_comparison(case, record, claim, plan)
     group = claim_group(record.group)
     if claim.outcomes is not None and claim.hits != sum(outcome == 1 for outcome in claim.outcomes):
         yield f"it counts {claim.hits} outcomes against the claim, and lists {sum(o == 1 for o in claim.outcomes)}"
@@ -98,6 +101,20 @@ def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, gr
         yield f"its images show the target {sum(detected)} times, and its outcomes say {sum(o == 1 for o in outcomes)}"
     decision = rules.decide_case(group, case, outcomes, claim.planned or len(outcomes))
     if record.gating and not (record.second and rules.plan.policy.controls.must_agree):
+        yield from _other_decision(record, claim, decision)
+
+
+def _problems_of_comparison(case: Case, record: CaseRecord, claim: ClaimRecord, plan: Plan) -> Iterator[str]:
+    """Whether the pairs with a baseline follow from its images and those of the record."""
+    units = baseline.units_of(case, plan)
+    if [(image.prompt, image.seed) for image in record.images] != [(unit.prompt, unit.seed) for unit in units]:
+        yield "its images have other prompts or seeds than those of the baseline"
+        return
+    outcomes = baseline.outcomes_of(case, plan, record.images, record.measures)
+    if tuple(outcomes) != claim.outcomes:
+        yield "its outcomes do not follow from its images and those of the baseline"
+    decision = baseline.decide(outcomes, plan)
+    if record.gating:
         yield from _other_decision(record, claim, decision)
 
 

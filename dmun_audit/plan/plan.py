@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dmun_audit._util.hashing import digest
 from dmun_audit.knowledge.dossier import Dossier, NearbyConcept
+from dmun_audit.plan.baseline import BASELINE, Baseline
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy
@@ -17,6 +18,7 @@ class Plan:
     """All cases of one audit in order. `nearby` are the concepts under test, the most similar first.
 
     Fresh prompts and triggers are drawn from `fingerprint` (see `plan.seeds`). `regressions` are finds of earlier audits.
+    `baseline` is what an earlier audit saw of an earlier candidate.
     """
 
     dossier: Dossier
@@ -26,6 +28,7 @@ class Plan:
     cases: tuple[Case, ...]
     fingerprint: str = ""
     regressions: tuple[Regression, ...] = ()
+    baseline: Baseline | None = None
 
     def of_group(self, group: str, pooled: bool = False) -> tuple[Case, ...]:
         """The single cases of one group, or its pooled cases."""
@@ -37,8 +40,8 @@ class Plan:
 
     @property
     def refutations(self) -> int:
-        """M of the error budget: the number of gating claims that can FAIL."""
-        return max(1, sum(case.gating and case.group != CONTROLS for case in self.cases))
+        """M of the error budget: the number of gating claims that can FAIL. Comparisons with a baseline have a budget of their own."""
+        return max(1, sum(case.gating and case.group not in (CONTROLS, BASELINE) for case in self.cases))
 
     @property
     def alpha_fail(self) -> float:

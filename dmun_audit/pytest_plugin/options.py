@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dmun_audit.config.campaign import CampaignOptions, NamedModel
-from dmun_audit.config.campaign_file import CampaignFile, read_campaign_file
+from dmun_audit.config.campaign_file import RUNS, CampaignFile, read_campaign_file
 from dmun_audit.config.options import Options, empty_value, is_lost, lost_value
 from dmun_audit.engines.choice import refuse_workers
 
@@ -35,7 +35,7 @@ def given_options(config: pytest.Config) -> CampaignOptions:
     campaign = given["campaign"]
     file = CampaignFile() if campaign is None else read_campaign_file(campaign)
     single = dict(file.options) | {name: given[name] for name in names if given[name] is not None}
-    single |= {"regress": tuple(single["regress"])} if "regress" in single else {}
+    single |= {name: tuple(single[name]) for name in RUNS if name in single}
     shared = Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath))
     if getattr(option, "tx", None):  # the workers of pytest-xdist
         refuse_workers(shared.engine)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.regressions import keep_regressions
-from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, UNRELATED
+from dmun_audit.evidence.inputs import BASELINE_FILE, DOSSIER, PACKAGES, POLICY, UNRELATED
 from dmun_audit.knowledge.dossier import write_dossier
+from dmun_audit.plan.baseline import baseline_text
 from dmun_audit.policy.writing import policy_as_toml
 from dmun_audit.runtime.environment import package_list
 from dmun_audit.store.files import write_atomically
@@ -22,6 +23,8 @@ def write_inputs(config: AuditConfig, folder: Path) -> None:
         _write(folder / UNRELATED, "".join(f"{prompt}\n" for prompt in config.unrelated))
     if config.regressions:
         keep_regressions(config.regressions, folder)
+    if config.baseline:
+        _write(folder / BASELINE_FILE, baseline_text(config.baseline))
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dmun_audit._util.errors import LoadError
 from dmun_audit.claim_groups.planning import candidate_requests
 from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.baseline import refuse_other_conditions
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.engines.choice import LOCAL
 from dmun_audit.engines.models_to_load import ModelsToLoad
@@ -97,9 +98,14 @@ class AuditRuntime:
         return self._benches[config.audit_hash]
 
     def runner(self, config: AuditConfig) -> tuple[AuditRunner, JsonObject]:
-        """The runner of one target's cases, and the manifest's facts on models, judges and machine."""
+        """The runner of one target's cases, and the manifest's facts on models, judges and machine.
+
+        Raises LoadError if the audit has a baseline that was audited with another judge or sampler.
+        """
         observations = self.observations(config)
         facts = self._facts(config, observations)
+        if config.baseline:
+            refuse_other_conditions(config.baseline, facts)
         return AuditRunner(observations, AuditMeasures(observations, self.metrics)), facts
 
     def _facts(self, config: AuditConfig, observations: AuditObservations) -> JsonObject:

@@ -14,7 +14,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
-from dmun_audit.evidence.inputs import DOSSIER, PACKAGES, POLICY, REGRESSIONS, UNRELATED
+from dmun_audit.evidence.inputs import BASELINE_FILE, DOSSIER, PACKAGES, POLICY, REGRESSIONS, UNRELATED
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord, ImageRecord, JsonObject, without_volatile
 from dmun_audit.policy import Policy, load_policy
@@ -129,6 +129,7 @@ def reproduce(
         "policy": _policy(before),
         "unrelated": str(folder / UNRELATED) if (folder / UNRELATED).exists() else None,
         "regress": (str(folder / REGRESSIONS),) if (folder / REGRESSIONS).exists() else (),
+        "baseline": (str(folder / BASELINE_FILE),) if (folder / BASELINE_FILE).exists() else (),
         "audit_dir": str(after_folder),
         "store": str(store or after_folder.with_name(f"{after_folder.name}-{STORE}")),
         "allow_sensitive": allow_sensitive,

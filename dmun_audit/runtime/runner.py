@@ -99,6 +99,6 @@ def _explained(record: CaseRecord, *, pooled: bool) -> CaseRecord:
     if not record.gating or (claim.worst is None and not claim.refutable):
         seen = " ".join([record.seen, messages.REPORTED_ONLY, *([messages.COUNTED_TOGETHER] if pooled else [])])
         return record.with_(gating=False, verdict=Verdict.PASS, remedy="", seen=seen)
-    if not record.verdict.is_failure and claim.over_limit:
+    if pooled and not record.verdict.is_failure and claim.over_limit:
         return record.with_(seen=f"{record.seen} {messages.UNDECIDED_ALONE}")
     return record

@@ -295,7 +295,10 @@ def test_the_latex_compiles(table, tmp_path):
 
 
 def test_latex_has_as_many_cells_in_each_row_as_columns(table):
-    for block in written(table, "latex").split(r"\begin{tabular}")[1:]:
+    blocks = re.split(r"\n\\begin\{tabular\}", written(table, "latex"))[1:]
+    assert len(blocks) > 2
+    for block in blocks:
         columns = len(re.match(r"\{(\w+)\}", block)[1])
-        rows = [line for line in block.splitlines() if line.endswith(r"\\")]
+        rows = [line for line in block.splitlines() if r" \\" in line]
+        assert len(rows) == 1 + len(table.rows)
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
