@@ -5,6 +5,7 @@ It imports only the standard library and pytest, so that runs without an audit s
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -190,6 +191,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "(default: fidelity)",
         },
     ),
+    (
+        "gpu-price",
+        {
+            "metavar": "PRICE",
+            "type": float,
+            "help": "price of an hour of drawing: the estimates of time say the cost too (default: none)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("no-images", {"action": "store_true", "help": "leave pictures out of report.html; the run folder keeps them"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
@@ -214,10 +223,15 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 
 
 def add_options(parser: pytest.Parser, prefix: str) -> None:
-    """Register the options with `prefix`: "--dmun-" in this plugin, "--" in a conftest for the short spellings."""
-    group = parser.getgroup("dmun_audit", "audit of an unlearned text-to-image model")
+    """Register the options with `prefix`: "--dmun-" in this plugin, "--" in a conftest for the short spellings.
+
+    --help shows each option once: the short spelling, if there is one.
+    """
+    group = parser.getgroup("dmun_audit", "audit of an unlearned text-to-image model (each option also as --dmun-OPTION)")
     if prefix == "--":
         parser.extra_info.pop("dmun_audit", None)  # the short options are there: no hint is needed
+        for option in group.options:
+            option.attrs()["help"] = argparse.SUPPRESS
     for name, settings in OPTIONS:
         group.addoption(prefix + name, dest="dmun_" + name.replace("-", "_"), default=None, **settings)
 
@@ -277,7 +291,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Any) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Send the resolved audits to a worker of pytest-xdist."""
     if KEY in node.config.stash:
-        node.workerinput["dmun_audit"] = node.config.stash[KEY].for_worker()
+        node.workerinput.update(node.config.stash[KEY].for_worker())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -339,10 +353,19 @@ class Reports:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Write the evidence of a test."""
-        self.session.receive(report)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logstart(self) -> Generator[None, None, None]:
+        """Take the live line away while pytest writes where the test is."""
+        with self.session.without_live_line():
+            yield
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, None, None]:
+        """Write the evidence of a test, and show the claims that it decides."""
+        with self.session.without_live_line():
+            self.session.receive(report)
+            yield
+            self.session.announce()
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note the reason for an interruption. -x under pytest-xdist is one too."""

@@ -220,6 +220,13 @@ class Rules:
             return 0
         return min(planned, cycle * math.ceil(self._claim_alone(group, worst).clean_images() / cycle))
 
+    def rounds_proven_alone(self, group: DecidedGroup, case: Case, planned: int) -> int:
+        """The rounds that prove a single case safe without any hit (loss), at most `planned`; 0 if it need not be proven safe."""
+        limits = group.case_limits(case, self.plan.policy)
+        if limits.burden != Burden.PROVE_SAFE or not limits.stops_early:
+            return 0
+        return min(planned, self._claim_alone(group, limits.limit).clean_images())
+
     def most_alone(self, group: DecidedGroup, planned: int) -> int:
         """The largest number of images (pairs) of a member that continues alone; `planned` are the rounds of its group."""
         return max(planned, self._limits(group).alone or 0)

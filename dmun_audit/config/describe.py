@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dmun_audit.claim_groups.expected import expected_images
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.claim_groups.probe_planning import probe_budget
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.decisions.feasibility import shortfalls
 from dmun_audit.decisions.release_evidence import weaker_than_a_release_audit
+from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.seeds import seed_words
 from dmun_audit.plan.waivers import waiver_header
 from dmun_audit.policy import alterations, baseline, release_sentence
@@ -24,7 +26,7 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
     lines = [
         f"dmun_audit: is {target} gone from {' or '.join(candidates) or config.candidate}, and is everything around it still there?",
         f"  base {config.base} · {_judges(config)} · policy {policy}"
-        f" · up to {image_budget(config.plan):,} images · {seed_words(config.audit_seed, config.seeds)}",
+        f" · {_images(config.plan)} · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
     lines += [f"  {line}" for line in probe_budget(config.plan, read_speed(config.store_folder, config.source_digests["base"]))]
@@ -52,6 +54,12 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
         lines.append(f"  policy {policy} differs from the built-in policy {built_in}: {', '.join(changes)}")
     lines.append(f"  {release_sentence(weaker_than_a_release_audit(config.policy, config.seeds, config.dossier))}")
     return lines
+
+
+def _images(plan: Plan) -> str:
+    """The images that a candidate without a failure needs, and the largest number."""
+    expected, most = expected_images(plan), image_budget(plan)
+    return f"about {expected:,} images, at most {most:,}" if expected < most else f"up to {most:,} images"
 
 
 def _judges(config: AuditConfig) -> str:

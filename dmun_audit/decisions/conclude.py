@@ -49,10 +49,12 @@ class Interruptions:
     passed_again: Sequence[str] = ()
 
 
-def pooled_records(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:
-    """The records of the pooled cases. A group needs the records of all its single cases."""
+def pooled_records(plan: Plan, records: Mapping[str, CaseRecord], groups: Collection[str] | None = None) -> list[CaseRecord]:
+    """The records of the pooled cases, of all groups or of some. A group needs the records of all its single cases."""
     pooled = []
     for case in plan.cases:
+        if groups is not None and case.group not in groups:
+            continue
         group, members = claim_group(case.group), plan.of_group(case.group)
         if case.pooled and all(member.id in records for member in members) and _judge_is_known(group, plan, records):
             findings = group.decide_pooled(case, [records[member.id] for member in members], plan, records.values())

@@ -43,8 +43,11 @@ class RunFolder:
         remove_partials(self.path)
         self._end_torn_line()
 
-    def refuse_other_content(self, audit_hash: str) -> None:
-        """Raise UsageError if the folder holds another audit or other files. Changes nothing."""
+    def refuse_other_content(self, audit_hash: str, difference: Callable[[Manifest], str] = lambda manifest: "") -> None:
+        """Raise UsageError if the folder holds another audit or other files. Changes nothing.
+
+        `difference` says in what the audit in the folder differs from this one.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"--audit-dir {self.path} is a file", "an audit writes a folder", "name a new or empty folder")
         manifest = self.read_manifest()
@@ -61,7 +64,7 @@ class RunFolder:
         if manifest is not None and manifest.audit_hash != audit_hash:
             raise UsageError(
                 f"--audit-dir {self.path} holds another audit",
-                f"that audit is of {manifest.target.name or 'another target'!r} with other models, policy, dossier or seed",
+                difference(manifest) or f"that audit is of {manifest.target.name or 'another target'!r}",
                 "name another folder, or omit the option: each audit then gets a new folder",
             )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import pytest
 
+from dmun_audit._util.errors import UsageError
 from dmun_audit.config.campaign import CampaignOptions, NamedModel
 from dmun_audit.config.campaign_file import RUNS, CampaignFile, read_campaign_file
 from dmun_audit.config.options import Options, empty_value, is_lost, lost_value
@@ -47,6 +49,14 @@ def given_options(config: pytest.Config) -> CampaignOptions:
         folder=given["campaign_dir"] or file.folder,
         leaves_table=campaign is not None,
     )
+
+
+def price_of(config: pytest.Config) -> float | None:
+    """The price of an hour of drawing; None if none is given. Raises UsageError for what is no price."""
+    price: float | None = config.option.dmun_gpu_price
+    if price is not None and not 0 <= price < math.inf:
+        raise UsageError(f"--gpu-price={price} is no price", "", "give the price of an hour, such as --gpu-price=2.50")
+    return price
 
 
 def _models(references: Sequence[str], file: CampaignFile) -> tuple[NamedModel, ...]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from dmun_audit.plan.case import Case
     from dmun_audit.pytest_plugin.audit_fixture import AuditFixture
     from dmun_audit.pytest_plugin.case_runs import CaseRuns
+    from dmun_audit.pytest_plugin.drawn_counts import DrawnCounts, WorkerCount
     from dmun_audit.pytest_plugin.progress import Progress
     from dmun_audit.pytest_plugin.target_tests import TargetTests
     from dmun_audit.verdict.vocabulary import AuditVerdict
@@ -46,6 +49,10 @@ class Session:
         self.stopped_by = ""  # pytest's reason for an interruption
         self._counted = False
         self._progress: Progress | None = None
+        self._price: float | None = None  # of an hour
+        self._counts: DrawnCounts | None = None  # on the controller of pytest-xdist
+        self._worker_count: WorkerCount | None = None
+        self._decided: list[tuple[TargetTests, str]] = []  # audits and groups of the cases in the last report
 
     @property
     def is_worker(self) -> bool:
@@ -59,16 +66,19 @@ class Session:
         if self._workerinput is not None:
             if text := self._workerinput.get("dmun_audit"):
                 from dmun_audit.config.audit_config import AuditConfig
+                from dmun_audit.pytest_plugin.drawn_counts import WorkerCount
 
+                self._worker_count = WorkerCount(Path(self._workerinput["dmun_audit_counts"]), self._workerinput["workerid"])
                 self._plan([AuditConfig.from_json(config) for config in json.loads(text)])
         elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
     def _resolve(self) -> None:
         from dmun_audit.config.campaign import resolve_campaign
-        from dmun_audit.pytest_plugin.options import given_options
+        from dmun_audit.pytest_plugin.options import given_options, price_of
 
         try:
+            self._price = price_of(self.config)
             campaign = resolve_campaign(given_options(self.config), only_listed=self.config.option.collectonly)
         except UsageError as error:
             raise pytest.UsageError(escaped(str(error))) from None
@@ -96,9 +106,18 @@ class Session:
 
         return header_lines(self.tests)
 
-    def for_worker(self) -> str:
-        """The resolved audits, for a worker."""
-        return json.dumps([each.config.to_json() for each in self.tests]) if self.tests else ""
+    def for_worker(self) -> dict[str, str]:
+        """What a worker needs: the resolved audits, and the folder for its number of images."""
+        if not self.tests:
+            return {}
+        if self._counts is None:
+            from dmun_audit.pytest_plugin.drawn_counts import DrawnCounts
+
+            self._counts = DrawnCounts()
+        return {
+            "dmun_audit": json.dumps([each.config.to_json() for each in self.tests]),
+            "dmun_audit_counts": str(self._counts.folder),
+        }
 
     def case_fixtures(self) -> list[str]:
         """The names of the fixtures whose values are cases."""
@@ -158,7 +177,7 @@ class Session:
                 each.audit.end()
             raise pytest.UsageError(escaped(str(error))) from None
         if self._begun:
-            self._progress = Progress(self.config, lambda: images_left(self._begun))
+            self._progress = Progress(self.config, lambda: images_left(self._begun), self._counts, self._price)
 
     @property
     def _begun(self) -> list[TargetTests]:
@@ -195,6 +214,8 @@ class Session:
     def _rendered(self, count: int) -> None:
         if self._progress:
             self._progress.rendered(count)
+        if self._worker_count:
+            self._worker_count.rendered(count)
 
     # Collecting and concluding, on the controller.
 
@@ -241,8 +262,30 @@ class Session:
                 except UsageError as error:
                     self._planned.fatal = str(error)
                     self._pytest_session.shouldstop = "the evidence cannot be written"
-            if self._progress and record.volatile.worker != "main":
-                self._progress.rendered(record.volatile.rendered)
+            self._decided.append((tests, record.group))
+        if self._progress and records:
+            self._progress.decided()
+
+    @contextmanager
+    def without_live_line(self) -> Iterator[None]:
+        """Take the live line of the progress away while pytest writes."""
+        if self._progress:
+            self._progress.pause()
+        yield
+        if self._progress:
+            self._progress.resume()
+
+    def announce(self) -> None:
+        """Show the pooled claims that the last report decided. Call it when pytest has shown the report."""
+        decided, self._decided = self._decided, []
+        if self._progress is None or self.fatal:
+            return
+        from dmun_audit.report.text import claim_line
+
+        for tests, group in dict.fromkeys(decided):
+            name = f"{tests.audit.name}, " if self.tests[1:] else ""
+            for record in tests.decided_claims(group):
+                self._progress.claim(f"  {name}{claim_line(record)}")
 
     @property
     def fatal(self) -> str:
@@ -253,6 +296,8 @@ class Session:
         """Conclude the audits on the controller and return the exit code."""
         if self._runs:
             self._runs.end_log()
+        if self._progress:
+            self._progress.end()
         try:
             return self._conclude(session, exit_status)
         finally:

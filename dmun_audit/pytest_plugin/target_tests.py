@@ -11,15 +11,18 @@ from typing import Literal
 import pytest
 
 from dmun_audit.campaigns.records import overall_verdict
+from dmun_audit.claim_groups.expected import expected_of
 from dmun_audit.claim_groups.planning import image_budget, required_cases
 from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.describe import describe
 from dmun_audit.config.targets import SEPARATOR
+from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.pytest_plugin.outcomes import Outcomes
+from dmun_audit.pytest_plugin.progress import Left
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
@@ -109,6 +112,12 @@ class TargetTests:
         selected = self._selected
         return [case for case in self._cases if case.id in selected and case.id not in self.audit.records]
 
+    def decided_claims(self, group: str) -> list[CaseRecord]:
+        """The pooled claims of a group whose last selected case has just been decided; empty as long as one is undecided."""
+        if any(case.group == group for case in self.undecided):
+            return []
+        return pooled_records(self.config.plan, self.audit.records, [group])
+
     # Reports.
 
     def failure(self, record: CaseRecord) -> str:
@@ -155,14 +164,20 @@ def budget(tests: Sequence[TargetTests]) -> int:
     return sum(image_budget(each.config.plan) for each in tests)
 
 
-def images_left(tests: Sequence[TargetTests]) -> int:
-    """The largest number of images that the undecided cases of these audits can request. Audits share the base's images."""
-    planned, later = set[tuple[str, ImageRequest]](), 0
+def images_left(tests: Sequence[TargetTests]) -> Left:
+    """The images that the undecided cases of these audits can request. Audits share the base's images."""
+    planned, later, expected = set[tuple[str, ImageRequest]](), 0, 0.0
     for each in tests:
-        undecided, model = each.undecided, each.config.candidate
+        undecided, model, plan = each.undecided, each.config.candidate, each.config.plan
         planned |= {("" if image.side == "base" else model, image) for case in undecided for image in case.images}
-        later += sum(claim_group(name).later_images(each.config.plan) for name in {case.group for case in undecided})
-    return len(planned) + later
+        for name in {case.group for case in undecided}:
+            group, cases = claim_group(name), plan.of_group(name)
+            share = sum(case.group == name for case in undecided) / len(cases)
+            later += group.later_images(plan)
+            expected += expected_of(group, plan) * (
+                int(share) if group.draws_in_rounds else share
+            )  # the first case draws for all
+    return Left(round(expected), len(planned) + later)
 
 
 def audits_of_test(tests: Sequence[TargetTests], node_id: str) -> list[TargetTests]:

@@ -101,6 +101,12 @@ def failure_text(record: CaseRecord) -> str:
     return "\n".join([*lines, *_image_lines(record)])
 
 
+def claim_line(record: CaseRecord) -> str:
+    """A pooled claim in a line: "erasure: PASS · 0 of 64, estimate 0%, at most 4.96%, ceiling 5%"."""
+    figures = claim_text(record.claim) if record.claim else ""
+    return " · ".join(filter(None, [f"{one_line(record.group)}: {record.verdict}", figures]))
+
+
 def cases_in_full(run: Run) -> frozenset[str]:
     """The ids of the cases that reports show in full: all of them, or the first `MOST_IN_FULL`, the most important ones first."""
     ranked = sorted(run.cases, key=lambda case: (not case.pooled, case.group != "controls", not case.verdict.is_failure))
@@ -135,7 +141,7 @@ def _group_lines(group: str, cases: Sequence[CaseRecord]) -> list[str]:
     tail = "; ".join(words for words in pooled if words)
     size = count(len(cases), "case")
     text = verdict_counts(cases) + (f" | together: {tail}" if tail else "")
-    return wrapped(text, " " * 24, f"{one_line(group):<13}{size:<11}")
+    return wrapped(text, " " * 24, f"{one_line(group):<12} {size:<10} ")
 
 
 def _labelled(label: str, text: object) -> list[str]:

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 class Candidates:
     """The models of some audits in one process. The base and the judges stay; at most one candidate is in memory.
 
+    `on_rendered` is called with the number of new images after each batch, and with 0 when a candidate is ready to draw.
     `in_memory` are the models that are pipelines in memory, by side and reference.
     """
 
@@ -68,6 +69,7 @@ class Candidates:
                 self.load_base().with_candidate(configs, self._in_memory.get(("candidate", candidate))),
                 candidate,
             )
+            self._on_rendered(0)
         return self._open
 
     def close(self) -> None:

@@ -82,6 +82,35 @@ def concluded_manifest(
     return Manifest.model_validate(before | facts | _planned(config) | concluded)
 
 
+def difference(manifest: Manifest, config: AuditConfig) -> str:
+    """In what the audit of a manifest differs from the one of a config, in words. Models are known once that audit was concluded."""
+    models, options = manifest.models, manifest.command.get("options", {})
+    pairs: dict[str, tuple[object, object]] = {
+        "target": (manifest.target.name, config.dossier.target.name),
+        "policy": (manifest.policy.get("name"), config.policy.name),
+        "figures of the policy": (manifest.policy.get("digest"), digest(config.policy.as_dict())),
+        "dossier": (manifest.dossier.get("digest"), config.dossier.digest()),
+        "seed": (manifest.seeds.get("audit_seed"), config.audit_seed),
+    }
+    for side, reference in (("base", config.base), ("candidate", config.candidate)):
+        if side in models:
+            pairs[side] = (models[side].get("reference"), reference)
+            pairs[f"files of the {side}"] = (models[side].get("source_digest"), config.source_digests[side])
+    if options:
+        named = ("judge", "detector", "second_judge", "composition_judge", "probe_control", "probe_adapter")
+        pairs |= {name.replace("_", " "): (options.get(name), getattr(config, name)) for name in named}
+    apart = [f"{name} {_short(then)} there, {_short(now)} here" for name, (then, now) in pairs.items() if then != now]
+    return (
+        "; ".join(apart)
+        or "what it compares with or what it tries again is other (--baseline, --regress, --metric, or its models)"
+    )
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text[:8] if len(text) == 64 else text
+
+
 def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:
     """A warning if no weight of the candidate differs from the base's and its images do; empty otherwise.
 

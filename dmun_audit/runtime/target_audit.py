@@ -26,7 +26,7 @@ from dmun_audit.probes.parts.finds import FindStore
 from dmun_audit.report.attestation import statement
 from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.inputs import write_inputs
-from dmun_audit.runtime.manifest import concluded_manifest, opened_manifest
+from dmun_audit.runtime.manifest import concluded_manifest, difference, opened_manifest
 from dmun_audit.runtime.runner import AuditRunner
 from dmun_audit.store.attempts import Attempt, AttemptLog
 from dmun_audit.store.images import ImageStore
@@ -92,7 +92,9 @@ class TargetAudit:
         """
         folder = RunFolder(self.config.run_folder if whole else _folder_of_selected_cases(self.config.run_folder))
         self._store.require_writable()
-        folder.refuse_other_content(self.config.audit_hash)  # a folder of something else gets no lock file
+        folder.refuse_other_content(
+            self.config.audit_hash, partial(difference, config=self.config)
+        )  # a folder of something else gets no lock file
         self._lock = RunLock(folder.path)
         self._lock.acquire()
         folder.open(self.config.audit_hash)
