@@ -36,7 +36,8 @@ def test_a_clean_candidate_draws_about_as_many(policy, name):
     for case in cases:
         audit.runner.record(case)
     drawn = len(set(audit.observations.drawn) - before)
-    assert drawn == pytest.approx(expected_of(claim_group(name), audit.plan), rel=0.35)
+    expected = expected_of(claim_group(name), audit.plan)
+    assert expected * 2 / 3 <= drawn <= expected * 3 / 2  # looks are about a batch apart
 
 
 def test_groups_without_cases_draw_nothing():
