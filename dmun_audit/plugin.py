@@ -89,6 +89,15 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        "metric",
+        {
+            "metavar": "REF",
+            "action": "append",
+            "help": "further measure of nearby concepts, reported without a verdict: frechet:MODEL#FOLDER, pickscore:MODEL, hps:FILE#ARCH, "
+            "aesthetic:HEAD#CLIP, vqascore:MODEL, csd:FILE, dreamsim:FOLDER#VARIANT, labels:MODEL; repeat the option for several (default: none)",
+        },
+    ),
+    (
         "unrelated",
         {
             "metavar": "FILE",

@@ -35,7 +35,7 @@ def given_options(config: pytest.Config) -> CampaignOptions:
     campaign = given["campaign"]
     file = CampaignFile() if campaign is None else read_campaign_file(campaign)
     single = dict(file.options) | {name: given[name] for name in names if given[name] is not None}
-    single |= {"regress": tuple(single["regress"])} if "regress" in single else {}
+    single |= {name: tuple(single[name]) for name in ("regress", "metric") if name in single}
     shared = Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath))
     if getattr(option, "tx", None):  # the workers of pytest-xdist
         refuse_workers(shared.engine)

@@ -128,6 +128,7 @@ def reproduce(
         "knowledge": str(folder / DOSSIER),
         "policy": _policy(before),
         "unrelated": str(folder / UNRELATED) if (folder / UNRELATED).exists() else None,
+        "metric": tuple(options.get("metric", ())),
         "regress": (str(folder / REGRESSIONS),) if (folder / REGRESSIONS).exists() else (),
         "audit_dir": str(after_folder),
         "store": str(store or after_folder.with_name(f"{after_folder.name}-{STORE}")),
