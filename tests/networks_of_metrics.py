@@ -1,7 +1,9 @@
 """Small networks for metrics: real classes with random weights, saved as published ones are."""
 
-from small_networks import SIZE, SMALL, save_dino  # noqa: F401 - save_dino is one of them
-from small_tokenizers import CLIP_LENGTH, clip_tokenizer  # first: it makes torchvision importable
+from itertools import pairwise
+
+from small_networks import SIZE, SMALL  # first: it makes torchvision importable
+from small_tokenizers import CLIP_LENGTH, clip_tokenizer
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -87,7 +89,7 @@ def save_head(path, width, hidden=()):
     """A head of linear layers after one another, named as in LAION's files; one layer alone has no number. The layers, as numpy arrays."""
     torch = _torch()
     sizes = [width, *hidden, 1]
-    layers = [torch.nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False)]
+    layers = [torch.nn.Linear(before, after) for before, after in pairwise(sizes)]
     named = {f"layers.{2 * place}.": layer for place, layer in enumerate(layers)} if hidden else {"": layers[0]}
     torch.save({prefix + name: value for prefix, layer in named.items() for name, value in layer.state_dict().items()}, path)
     return [(layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in layers]

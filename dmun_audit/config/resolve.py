@@ -163,7 +163,7 @@ def planned(
     check_probes(options, plan, models.candidate)
     control = find_control(options, dossier, models.sources["candidate"], models.world) if plan.of_group(PROBES) else None
     control_digest = read_source(control).digest if control else ""
-    further: dict[str, object] = others | ({"probe_control": control_digest} if control else {})
+    further: dict[str, object] = {**others, **({"probe_control": control_digest} if control else {})}
     adapter = find_adapter(options, plan)
     adapter_digest = read_source(adapter).digest if adapter else ""
     if adapter:

@@ -57,6 +57,19 @@ def parse_metric(text: str) -> JudgeReference:
     return reference
 
 
+def metric_title(name: str) -> str:
+    """How reports call the metric of that name: as its kind says, else by its name."""
+    titles = {known: title for kind in BUILT_IN for known, title in kind.titles.items()}
+    stem, _, rest = name.partition("_")
+    return titles.get(name, f"Labels of {rest.replace('_', '-')}" if stem == labels.KIND.name and rest else name)
+
+
+def metric_note(reference: str) -> str:
+    """How to read the values of the metric of a reference; empty for one of no known kind."""
+    kind = metric_kinds().get(reference.partition(":")[0])
+    return kind.note if kind else ""
+
+
 def parse_metrics(texts: Iterable[str]) -> tuple[JudgeReference, ...]:
     """The metrics of several references. Raises LoadError as `parse_metric` does, UsageError for one that is given twice."""
     references = tuple(map(parse_metric, texts))

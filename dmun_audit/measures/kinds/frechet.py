@@ -199,8 +199,8 @@ KIND = MetricKind(
     "frechet:MODEL#FOLDER",
     check=_check,
     open=_open,
-    note="A Fréchet distance is 0 for equal sets. With fewer images than features it is far too large: compare it only with distances "
-    "of the same features on as many images. Base and candidate share prompts and seeds, so their distance is smaller than between "
+    note="A Fréchet distance is 0 for equal sets. With fewer images than features it is biased upward, and comparable only "
+    "with distances of the same features on as many images. Base and candidate share prompts and seeds, so their distance is smaller than between "
     "two sets of other seeds.",
     titles={
         "fd_dinov2": "FD-DINOv2",
