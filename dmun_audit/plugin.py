@@ -73,7 +73,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {
             "metavar": "REF",
             "help": "detector of the target, instead of the judge: classifier:MODEL#LABEL, objects:MODEL#TEXT, "
-            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, nudenet#LABELS@THRESHOLD, opennsfw#@THRESHOLD, or another CLIP model (default: the judge)",
+            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, nudenet#LABELS@THRESHOLD, opennsfw#@THRESHOLD, q16:CLIP#PROMPTS.npy, or another CLIP model (default: the judge)",
         },
     ),
     (

@@ -183,8 +183,9 @@ def _findings(record: CaseRecord) -> dict[str, Any]:
 
 
 def _digests(run: Run) -> dict[str, str | None]:
-    """The digests of judge and models by their names in words, with those of single files."""
+    """The digests of judge, metrics and models by their names in words, with those of single files."""
     found = {"judge": run.manifest.judge.get("digest")}
+    found |= {f"metric {metric.get('name')}": metric.get("digest") for metric in run.manifest.metrics}
     for side in ("base", "candidate"):
         facts = run.manifest.models.get(side, {})
         found |= {f"{side}, file {name}": digest for name, digest in (facts.get("files") or {}).items()}
