@@ -74,6 +74,24 @@ def test_metrics_of_other_packages_stand_in_the_table_too(folder: Any, a_record:
     assert re.findall(r"<td>(.*?)</td>", found) == ["60 → 61.5", "0.25", "0.5"]
 
 
+def test_a_value_of_one_side_alone_has_a_column_of_its_own(folder: Any, a_record: Any) -> None:
+    add_concept(folder, a_record, "Klimt", {"contrast.base": 60.0, "grain.difference": 2.5})
+    found = table(page(folder, []))
+    assert re.findall(r'<th scope="col">([^<]+)<br><span class="quiet">([^<]+)<', found) == [
+        ("contrast", "base"),
+        ("grain", "difference"),
+    ]
+    assert re.findall(r"<td>(.*?)</td>", found) == ["60", "2.5"]
+
+
+def test_of_many_labels_those_are_shown_that_changed_most(folder: Any, a_record: Any) -> None:
+    sides = {"base": [0.2, 0.2, 0.2, 0.2, 0.2, 0.0], "candidate": [0.2, 0.0, 0.3, 0.1, 0.15, 0.25]}
+    shares = {f"labels_age.{side}.l{place}": value for side, each in sides.items() for place, value in enumerate(each) if value}
+    add_concept(folder, a_record, "Klimt", shares | {"labels_age.total_variation": 0.35})
+    found = table(page(folder, [{"name": "labels_age", "reference": "labels:age"}]))
+    assert "l1 20% → 0%, l2 20% → 30%, l3 20% → 10%, l5 0% → 25%<" in found
+
+
 def test_a_run_without_such_metrics_has_no_such_table(folder: Any, a_record: Any) -> None:
     add_concept(folder, a_record, "Klimt", {"lpips": 0.3, "kid": 0.1, "clip_score_base": 0.4, "clip_score_candidate": 0.4})
     assert 'id="metrics"' not in page(folder, [])

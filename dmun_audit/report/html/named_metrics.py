@@ -71,20 +71,22 @@ def measure_title(name: str) -> str:
 def _columns(name: str, values: set[str]) -> list[_Column]:
     """The columns of the metric `name`. `values` are the names of all values of the run."""
     own = {value.partition(".")[2] for value in values if value.partition(".")[0] == name}
-    title, left = one_line(metric_title(name)), set(own)
+    title, shown = one_line(metric_title(name)), {IMAGES, FEATURES, "real_images"}
     columns = []
     if "" in own:
         columns.append(_Column(title, "base to candidate" if IMAGES in own else "", _single(name, f"{name}.{IMAGES}")))
-    if {"real_base", "real_candidate"} <= own:
+        shown |= {""}
+    if (real := {"real_base", "real_candidate"}) <= own:
         columns.append(_Column(title, "from real images: base → candidate", _both(f"{name}.real_base", f"{name}.real_candidate")))
-    if {"base", "candidate"} <= own:
+        shown |= real
+    if (sides := {"base", "candidate"}) <= own:
         columns.append(_Column(title, "base → candidate", _both(f"{name}.base", f"{name}.candidate", name)))
+        shown |= sides | {"difference", "standard_error"}
     if "total_variation" in own:
         columns.append(_Column(title, "total variation distance", _shares(name)))
-        left -= {part for part in own if part.startswith(("base.", "candidate."))}
-    left -= {"", "base", "candidate", "real_base", "real_candidate", "real_images", "difference", "standard_error"}
-    left -= {"total_variation", IMAGES, FEATURES}
-    return columns + [_Column(title, one_line(part.replace("_", " ")), _single(f"{name}.{part}")) for part in sorted(left)]
+        shown |= {part for part in own if part.startswith(("base.", "candidate."))} | {"total_variation"}
+    others = sorted(own - shown)
+    return columns + [_Column(title, one_line(part.replace("_", " ")), _single(f"{name}.{part}")) for part in others]
 
 
 def _single(name: str, images: str = "") -> Callable[[Measures], Cell]:
@@ -115,10 +117,8 @@ def _signed(value: float) -> str:
 def _shares(name: str) -> Callable[[Measures], Cell]:
     def cell(measures: Measures) -> Cell:
         shares = {side: _parts(measures, f"{name}.{side}.") for side in ("base", "candidate")}
-        change = {
-            label: abs(shares["candidate"].get(label, 0.0) - share)
-            for label, share in (shares["candidate"] | shares["base"]).items()
-        }
+        labels = shares["base"].keys() | shares["candidate"].keys()
+        change = {label: abs(shares["candidate"].get(label, 0.0) - shares["base"].get(label, 0.0)) for label in sorted(labels)}
         shown = sorted(sorted(change, key=lambda label: -change[label])[:MOST_SHARES])
         words = [f"{label} {_arrow(shares, label)}" for label in shown]
         words += [f"{number(measures[images])} pairs"] if (images := f"{name}.{IMAGES}") in measures else []
