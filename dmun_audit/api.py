@@ -128,6 +128,7 @@ def audit(
     detector: str | None = None,
     second_judge: str | None = None,
     composition_judge: str | None = None,
+    metrics: Sequence[str] = (),
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
@@ -163,6 +164,7 @@ def audit(
         detector: A detector of the target, instead of the judge.
         second_judge: A second detector for the same images.
         composition_judge: A judge that is asked whether an image shows its composition prompt; by default the CLIP judge.
+        metrics: References of further measures of nearby concepts, which are reported and decide no verdict.
         unrelated: A file with plain prompts far from the target, one in each line; by default a list that ships with the
             package.
         probe_control: A model that never knew the target, as the control of attacks with the weights in hand.
@@ -216,6 +218,7 @@ def audit(
         detector=detector,
         second_judge=second_judge,
         composition_judge=composition_judge,
+        metric=tuple(metrics),
         unrelated=as_text(unrelated),
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),

@@ -82,6 +82,7 @@ def campaign(
     detector: str | None = None,
     second_judge: str | None = None,
     composition_judge: str | None = None,
+    metrics: Sequence[str] = (),
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
@@ -114,7 +115,7 @@ def campaign(
         dossiers: Files or names of packs; by default the pack of each target.
         campaign_dir: The folder for the table; by default one under audit-runs/.
         audit_dir: A folder with a run folder for each audit; by default each has its own under audit-runs/.
-        policy, judge, detector, second_judge, composition_judge, unrelated: As in `audit`, for all audits.
+        policy, judge, detector, second_judge, composition_judge, metrics, unrelated: As in `audit`, for all audits.
         probe_control, probe_adapter, regress, baseline, max_probe_minutes: As in `audit`, for all audits.
         store, audit_seed, nonce, engine, offload, profile, keep_going, no_images: As in `audit`, for all audits.
         allow_sensitive, trust_remote_code, on_case: As in `audit`.
@@ -147,6 +148,7 @@ def campaign(
         detector=detector,
         second_judge=second_judge,
         composition_judge=composition_judge,
+        metric=tuple(metrics),
         unrelated=as_text(unrelated),
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),

@@ -74,7 +74,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         {
             "metavar": "REF",
             "help": "detector of the target, instead of the judge: classifier:MODEL#LABEL, objects:MODEL#TEXT, "
-            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, nudenet#LABELS@THRESHOLD, opennsfw#@THRESHOLD, or another CLIP model (default: the judge)",
+            "references:MODEL#FOLDER, faces:NETWORK.onnx#FOLDER, vlm:LANGUAGE-MODEL, nudenet#LABELS@THRESHOLD, opennsfw#@THRESHOLD, q16:CLIP#PROMPTS.npy, or another CLIP model (default: the judge)",
         },
     ),
     (
@@ -87,6 +87,15 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "metavar": "REF",
             "help": "judge that is asked whether an image shows its composition prompt, such as vlm:LANGUAGE-MODEL (default: the CLIP "
             "judge, by retrieval)",
+        },
+    ),
+    (
+        "metric",
+        {
+            "metavar": "REF",
+            "action": "append",
+            "help": "further measure of nearby concepts, reported without a verdict: frechet:MODEL#FOLDER, pickscore:MODEL, hps:FILE#ARCH, "
+            "aesthetic:HEAD#CLIP, vqascore:MODEL, csd:FILE, dreamsim:FOLDER#VARIANT, labels:MODEL; repeat the option for several (default: none)",
         },
     ),
     (

@@ -53,6 +53,8 @@ class AuditConfig:
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None
+    metrics: tuple[str, ...] = ()  # references of further measures
+    metric_digests: tuple[str, ...] = ()  # of the files that each of them names
     unrelated: tuple[str, ...] = ()  # the user's own plain prompts
     probe_control: str | None = None  # a model that never knew the target, as the control of probes
     probe_control_digest: str = ""  # of its files
@@ -82,7 +84,7 @@ class AuditConfig:
         values["policy"] = policy_from_table(values["policy"], Path("the controller's policy"))
         values |= {name: Path(values[name]) for name in ("run_folder", "store_folder")}
         values["day"] = date.fromisoformat(values["day"])
-        values["unrelated"] = tuple(values["unrelated"])
+        values |= {name: tuple(values[name]) for name in ("unrelated", "metrics", "metric_digests")}
         values["regressions"] = from_plain(values["regressions"])
         values["baseline"] = values["baseline"] and Baseline.model_validate(values["baseline"])
         drawn_from = (values["audit_seed"], values["fingerprint"], values["unrelated"], values["regressions"], values["baseline"])

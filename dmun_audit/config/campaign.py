@@ -206,7 +206,8 @@ def _id(options: CampaignOptions, models: Sequence[NamedModel], base: Models | N
     policy = shared.policy if shared.policy is None or isinstance(shared.policy, str) else shared.policy.as_dict()
     given = [policy, shared.judge, shared.detector, shared.second_judge, shared.composition_judge, shared.audit_seed]
     profile = [shared.profile] if shared.profile != FIDELITY else []
-    return digest([asked, given, base.base.text if base else "", *profile])
+    metrics = [list(shared.metric)] if shared.metric else []
+    return digest([asked, given, base.base.text if base else "", *profile, *metrics])
 
 
 def _folder(options: CampaignOptions, campaign: str) -> Path:

@@ -24,7 +24,10 @@ NO_KEYS = frozenset({"ini_base", "root", "world"})
 RUNS = ("regress", "baseline")
 """Keys that name run folders."""
 
-LISTS = ("model", "target", "knowledge", *RUNS)
+REPEATED = (*RUNS, "metric")
+"""Keys of options that may be repeated, besides models, targets and dossiers."""
+
+LISTS = ("model", "target", "knowledge", *REPEATED)
 """Keys that take one text or a list of texts."""
 
 PATHS = frozenset({"unrelated", "probe-adapter", "audit-dir", "campaign-dir", "store"})
@@ -65,7 +68,8 @@ def read_campaign_file(text: str) -> CampaignFile:
             for key, value in values.items()
             if key not in {*LISTS, "campaign-dir"}
         }
-        | {key: tuple(_beside(here, each) for each in values[key]) for key in RUNS if key in values},
+        | {key: tuple(_beside(here, each) for each in values[key]) for key in RUNS if key in values}
+        | ({"metric": tuple(_from(here, each) for each in values["metric"])} if "metric" in values else {}),
         folder=_path_of(here, "campaign-dir", values["campaign-dir"]) if "campaign-dir" in values else None,
     )
 
@@ -130,13 +134,13 @@ def _is_spelt_as_path(text: str) -> bool:
 
 
 def _from(folder: Path, text: str) -> str:
-    """A reference with the paths in it relative to `folder`: `PATH`, `kind:PATH` or `kind:PATH#PATH`."""
+    """A reference with the paths in it relative to `folder`: `PATH`, `kind:PATH` or `kind:PATH#PATH`, where PATH may be a reference too."""
     if _stands(folder, text):
         return _beside(folder, text)
     kind, colon, rest = text.partition(":")
     if not colon or "//" in rest[:2]:
         return text
-    parts = [_beside(folder, part) if _stands(folder, part) else part for part in rest.split("#")]
+    parts = [_from(folder, part) for part in rest.split("#")]
     return f"{kind}:{'#'.join(parts)}"
 
 

@@ -29,6 +29,8 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
         f" · {_images(config.plan)} · {seed_words(config.audit_seed, config.seeds)}",
         f"  knowledge: {config.knowledge}",
     ]
+    if config.metrics:
+        lines.append(f"  reported besides: {' · '.join(config.metrics)}")
     lines += [f"  {line}" for line in probe_budget(config.plan, read_speed(config.store_folder, config.source_digests["base"]))]
     if config.max_probe_minutes is not None and lines[-1].startswith("  probes"):
         lines[-1] += f" · no row is begun after {config.max_probe_minutes:g} minutes of them in a process"

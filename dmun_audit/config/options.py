@@ -38,6 +38,7 @@ class Options:
     detector: str | None = None
     second_judge: str | None = None
     composition_judge: str | None = None
+    metric: tuple[str, ...] = ()
     unrelated: str | None = None
     probe_control: str | None = None
     probe_adapter: str | None = None

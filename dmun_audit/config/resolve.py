@@ -7,7 +7,7 @@ number format and the batch size of a GPU, if torch is no CPU build.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +34,7 @@ from dmun_audit.judge.reference import ATELIER_JUDGE
 from dmun_audit.knowledge.dossier import Dossier, World
 from dmun_audit.knowledge.interview.sensitive import require_allowed
 from dmun_audit.knowledge.plain_prompts import read_prompts
+from dmun_audit.measures.references import digest_of_sources, parse_metrics
 from dmun_audit.models import headers, references
 from dmun_audit.models.loaded_digest import WeightsToLoad
 from dmun_audit.models.source_files import Source, read_source
@@ -102,6 +103,7 @@ class Question:
     unrelated: tuple[str, ...]
     regressions: tuple[Regression, ...] = ()
     baseline: Baseline | None = None
+    metrics: Mapping[str, str] = field(default_factory=dict)  # the digest of the files of each reference
 
 
 def question_of(options: Options, models: Models, *, among_others: bool = False) -> Question:
@@ -120,14 +122,11 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     _check_needs(policy, others)
     runs = options.regress
     regressions = find_regressions(runs, dossier, models.base_files.digest, among_others=among_others) if runs else ()
-    baseline = (
-        find_baseline(options.baseline, dossier, models.base_files.digest, among_others=among_others)
-        if options.baseline
-        else None
-    )
-    return Question(
-        options, models, dossier, knowledge, policy, judge, others, _own_prompts(options, policy), regressions, baseline
-    )
+    base_files = models.base_files.digest if options.baseline else ""
+    baseline = find_baseline(options.baseline, dossier, base_files, among_others=among_others)
+    metrics = {reference.text: digest_of_sources(reference) for reference in parse_metrics(options.metric)}
+    own_prompts = _own_prompts(options, policy)
+    return Question(options, models, dossier, knowledge, policy, judge, others, own_prompts, regressions, baseline, metrics)
 
 
 def resolve(options: Options, in_memory: Mapping[Side, InMemoryModel] | None = None, *, only_listed: bool = False) -> AuditConfig:
@@ -170,10 +169,13 @@ def planned(
     check_probes(options, plan, models.candidate)
     control = find_control(options, dossier, models.sources["candidate"], models.world) if plan.of_group(PROBES) else None
     control_digest = read_source(control).digest if control else ""
-    further = others | ({"probe_control": control_digest} if control else {})
+    further: dict[str, object] = {**others, **({"probe_control": control_digest} if control else {})}
     adapter = find_adapter(options, plan)
     adapter_digest = read_source(adapter).digest if adapter else ""
-    further |= {"probe_adapter": adapter_digest} if adapter else {}
+    if adapter:
+        further["probe_adapter"] = adapter_digest
+    if question.metrics:
+        further["metrics"] = [[text, files] for text, files in question.metrics.items()]
     audit_hash = digest([plan.digest(), models.sources, judge, *([further] if further else [])])
     root = Path(options.root)
     name = f"{slug(dossier.target.name)}-{slug(models.candidate.text)}-{audit_hash[:8]}"
@@ -208,6 +210,8 @@ def planned(
         detector=others.get("detector"),
         second_judge=others.get("second_judge"),
         composition_judge=others.get("composition_judge"),
+        metrics=tuple(question.metrics),
+        metric_digests=tuple(question.metrics.values()),
         unrelated=question.unrelated,
         probe_control=control.text if control else None,
         probe_control_digest=control_digest,

@@ -91,6 +91,9 @@ class Manifest(Record):
         default_factory=dict, description="Reference, files, digests and load proof of base and candidate."
     )
     judge: JsonObject = Field(default_factory=dict, description="Reference, digest, threshold and error rates of the judge.")
+    metrics: tuple[JsonObject, ...] = Field(
+        default=(), description="Reference, name, digest and digest of the files of each metric that the user named."
+    )
     sampler: JsonObject = Field(
         default_factory=dict,
         description="Scheduler, steps, guidance, size, dtype, acceleration, batch and where it comes from, threads, offload.",

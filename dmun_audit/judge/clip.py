@@ -51,6 +51,14 @@ class ClipJudge:
 
         return encode_in_batches(encode, images, BATCH_SIZE)
 
+    def image_features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Features (n, d) float32 of n ≥ 1 images (height, width, 3) uint8: the embeddings before they are scaled to length 1."""
+
+        def encode(batch: list[np.ndarray]) -> Any:
+            return self._model.encode_image(self._prepare(batch))
+
+        return encode_in_batches(encode, images, BATCH_SIZE)
+
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors (n, d) float32 of n ≥ 1 texts. Each text is embedded once in a process."""
 

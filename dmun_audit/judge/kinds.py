@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.extensions import registered
-from dmun_audit.judge import classifier, faces, nudenet, objects, opennsfw, reference_images, vlm
+from dmun_audit.judge import classifier, faces, nudenet, objects, opennsfw, q16, reference_images, vlm
 from dmun_audit.judge.detector_kind import DetectorKind
 from dmun_audit.judge.reference import (
     ATELIER_JUDGE,
@@ -22,7 +22,7 @@ from dmun_audit.judge.reference import (
 )
 from dmun_audit.judge.registered import GROUP, kind_of_entry
 
-BUILT_IN = (classifier.KIND, objects.KIND, reference_images.KIND, faces.KIND, vlm.KIND, nudenet.KIND, opennsfw.KIND)
+BUILT_IN = (classifier.KIND, objects.KIND, reference_images.KIND, faces.KIND, vlm.KIND, nudenet.KIND, opennsfw.KIND, q16.KIND)
 
 
 def detector_kinds() -> dict[str, DetectorKind]:

@@ -38,13 +38,13 @@ def check_source(reference: JudgeReference) -> None:
     if path is None:
         if looks_like_path(reference.source) or not HUB_ID.fullmatch(reference.source):
             raise LoadError(
-                f"judge {reference.text!r}: there is no folder {reference.source}",
+                f"{reference.role} {reference.text!r}: there is no folder {reference.source}",
                 "and it is no hub id such as owner/name",
                 "check the path",
             )
     elif not (path / "config.json").is_file():
         raise LoadError(
-            f"judge {reference.text!r}: no config.json in {reference.source}",
+            f"{reference.role} {reference.text!r}: no config.json in {reference.source}",
             "transformers reads the kind of network from that file",
             "check the path",
         )
@@ -74,7 +74,7 @@ def open_pretrained(
         )
     except Exception as error:
         raise LoadError(
-            f"judge {reference.text!r} cannot be opened by transformers",
+            f"{reference.role} {reference.text!r} cannot be opened by transformers",
             " ".join(str(error).split())[:300],
             f"give the folder or hub id of a model that {model_class} and {processor_class} open",
         ) from None
@@ -82,7 +82,7 @@ def open_pretrained(
     needed = [key for key in missing if not (may_lack and key.startswith(may_lack))]
     if needed:
         raise LoadError(
-            f"judge {reference.text!r} lacks {len(needed)} tensors of its weights, such as {needed[0]}",
+            f"{reference.role} {reference.text!r} lacks {len(needed)} tensors of its weights, such as {needed[0]}",
             "transformers would fill them with random values, and the scores would be random",
             "give a checkpoint that was trained for this task",
         )

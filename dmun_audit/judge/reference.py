@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from dmun_audit._util.errors import LoadError
 from dmun_audit._util.paths import expanded
@@ -17,17 +18,19 @@ CLIP_USAGE = "local-dir:PATH, open_clip:ARCH/TAG, hf-hub:OWNER/NAME or atelier:j
 
 @dataclass(frozen=True)
 class JudgeReference:
-    """A judge as the user named it, `KIND:SOURCE#QUERY`.
+    """A judge, or a metric, as the user named it: `KIND:SOURCE#QUERY`.
 
     `text` is the whole reference. `kind` is "clip" or the name of a kind of detector. `source` names what is opened: a folder,
     a file, a hub id ("owner/name@revision"), a CLIP model, a language model; of a CLIP reference it is the whole text.
-    `query` says what to look for: labels, a text, a folder of pictures. An empty query means: the target itself.
+    `query` says what to look for: labels, a text, a folder of pictures. An empty query means: the target itself. `role` is what
+    errors call it.
     """
 
     text: str
     kind: str
     source: str
     query: str = ""
+    role: Literal["judge", "metric"] = "judge"
 
 
 def clip_parts(reference: str) -> tuple[str, str | None]:

@@ -110,7 +110,7 @@ def check_reference_images(reference: JudgeReference) -> None:
         raise LoadError(
             f"judge {reference.text!r} has no reference images", "", "add #FOLDER, a folder with images of the target"
         )
-    if not _image_files(reference.query):
+    if not image_files(reference.query):
         raise LoadError(
             f"judge {reference.text!r}: no images in {reference.query}",
             f"files ending in {', '.join(sorted(SUFFIXES))} are read",
@@ -142,7 +142,8 @@ def _pooled(output: Any, has_pooler: bool) -> Any:
     return hidden[:, 0] if hidden.ndim == 3 else hidden.mean(dim=(2, 3))
 
 
-def _image_files(folder: str) -> list[Path]:
+def image_files(folder: str) -> list[Path]:
+    """The image files in a folder by name, without those of folders in it; empty where there is no such folder."""
     return sorted(path for path in expanded(folder).glob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
@@ -150,7 +151,7 @@ def _read(reference: JudgeReference) -> list[np.ndarray]:
     from PIL import Image
 
     images = []
-    for path in _image_files(reference.query):
+    for path in image_files(reference.query):
         try:
             with Image.open(path) as image:
                 images.append(np.asarray(image.convert("RGB")))

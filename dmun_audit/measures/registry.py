@@ -1,4 +1,7 @@
-"""Metrics of other packages, found through the entry-point group `dmun_audit.metrics`. Loads no torch by itself."""
+"""Metrics of other packages, found through the entry-point group `dmun_audit.metrics`, and the values of all metrics.
+
+Loads no torch by itself.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import numpy as np
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.extensions import load, registered
+from dmun_audit.measures.metric_kind import ReferencedMetric
 from dmun_audit.measures.protocol import Metric
 
 GROUP = "dmun_audit.metrics"
@@ -65,7 +69,7 @@ def measured(
     values: dict[str, float] = {}
     for metric in metrics:
         start = perf_counter()
-        values |= _checked(metric.name, _measure(metric, base, candidate, prompts))
+        values |= _checked(metric, _measure(metric, base, candidate, prompts))
         _LOG.debug("measured %s of %d pairs in %.2f s", metric.name, len(base), perf_counter() - start)
     return values
 
@@ -111,25 +115,29 @@ def _measure(metric: Metric, base: Sequence[np.ndarray], candidate: Sequence[np.
         raise LoadError(
             f"the metric {metric.name!r} failed on {len(base)} pairs of images",
             f"{type(error).__name__}: {error}",
-            "uninstall its package, or report it to its authors",
+            _remedy(metric),
         ) from error
 
 
-def _checked(name: str, values: object) -> dict[str, float]:
+def _checked(metric: Metric, values: object) -> dict[str, float]:
+    name = metric.name
     if not isinstance(values, Mapping):
-        raise _invalid(name, f"it gives {values!r} instead of values by name")
+        raise _invalid(metric, f"it gives {values!r} instead of values by name")
     for key, value in values.items():
         own = isinstance(key, str) and (key == name or key.startswith(f"{name}.")) and _VALUE_NAME.fullmatch(key)
         if not own:
-            raise _invalid(name, f"it gives a value called {key!r}; a value is called {name!r} or {name + '.part'!r}")
+            raise _invalid(metric, f"it gives a value called {key!r}; a value is called {name!r} or {name + '.part'!r}")
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            raise _invalid(name, f"its value {key!r} is {value!r}, which is no finite number")
+            raise _invalid(metric, f"its value {key!r} is {value!r}, which is no finite number")
     return {key: float(value) for key, value in values.items()}
 
 
-def _invalid(name: str, why: str) -> LoadError:
-    return LoadError(
-        f"the metric {name!r} gives values that cannot stand in the evidence",
-        why,
-        "uninstall its package, or report it to its authors",
-    )
+def _invalid(metric: Metric, why: str) -> LoadError:
+    return LoadError(f"the metric {metric.name!r} gives values that cannot stand in the evidence", why, _remedy(metric))
+
+
+def _remedy(metric: Metric) -> str:
+    """What to do about a fault of a metric."""
+    if isinstance(metric, ReferencedMetric):
+        return f"leave --metric={metric.reference} out, or name other weights: these may be damaged"
+    return "uninstall its package, or report it to its authors"

@@ -11,7 +11,7 @@ import pytest
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.config.campaign import CampaignOptions, NamedModel
-from dmun_audit.config.campaign_file import RUNS, CampaignFile, read_campaign_file
+from dmun_audit.config.campaign_file import REPEATED, CampaignFile, read_campaign_file
 from dmun_audit.config.options import Options, empty_value, is_lost, lost_value
 from dmun_audit.engines.choice import refuse_workers
 
@@ -37,7 +37,7 @@ def given_options(config: pytest.Config) -> CampaignOptions:
     campaign = given["campaign"]
     file = CampaignFile() if campaign is None else read_campaign_file(campaign)
     single = dict(file.options) | {name: given[name] for name in names if given[name] is not None}
-    single |= {name: tuple(single[name]) for name in RUNS if name in single}
+    single |= {name: tuple(single[name]) for name in REPEATED if name in single}
     shared = Options(**single, ini_base=config.getini("dmun_base"), root=str(config.rootpath))
     if getattr(option, "tx", None):  # the workers of pytest-xdist
         refuse_workers(shared.engine)

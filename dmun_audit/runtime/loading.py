@@ -124,6 +124,7 @@ class AuditRuntime:
                 ),
             },
             "judge": _judge_facts(config, observations),
+            "metrics": _metric_facts(config, self.metrics),
             "sampler": self.engine.sampler
             | {
                 "size": list(self.engine.size),
@@ -207,6 +208,7 @@ def open_base(
     """
     devices.let_idle_threads_sleep()
     from dmun_audit.judge.loading import JudgeLoader
+    from dmun_audit.measures.references import open_metrics
     from dmun_audit.measures.registry import registered_metrics
     from dmun_audit.models.probe import confirm_probe
 
@@ -222,7 +224,9 @@ def open_base(
         for each in configs:
             open_judges(judges, each, _no_image_yet)
             _refuse_overlong(base.pipeline, each)
-        loaded = LoadedBase(base, judges, registered_metrics(device), drawing_device, on_rendered, cluster)
+        registered = registered_metrics(device)
+        named = open_metrics(config.metrics, judges, taken=[metric.name for metric in registered])
+        loaded = LoadedBase(base, judges, [*registered, *named], drawing_device, on_rendered, cluster)
         opening.pop_all()
     return loaded
 
@@ -313,6 +317,18 @@ def _judge_facts(config: AuditConfig, observations: AuditObservations) -> JsonOb
     facts: dict[str, Any] = {"reference": config.judge, "digest": scorer.judge.digest}
     others = {"detector": scorer.detector, "second": observations.second, "composition": observations.prompt_judge}
     return facts | {role: {"reference": each.reference, "digest": each.digest} for role, each in others.items() if each}
+
+
+def _metric_facts(config: AuditConfig, metrics: Sequence[Metric]) -> list[JsonObject]:
+    """Reference, name and digest of each metric that the user named, and the digest of its files."""
+    from dmun_audit.measures.metric_kind import ReferencedMetric
+
+    files = dict(zip(config.metrics, config.metric_digests, strict=True))
+    return [
+        {"reference": each.reference, "name": each.name, "digest": each.digest, "files_digest": files[each.reference]}
+        for each in metrics
+        if isinstance(each, ReferencedMetric) and each.reference in files
+    ]
 
 
 def _refuse_overlong(pipeline: Any, config: AuditConfig) -> None:

@@ -192,6 +192,7 @@ def _options(config: AuditConfig) -> JsonObject:
         "probe_control": config.probe_control,
         "probe_adapter": config.probe_adapter,
         "composition_judge": config.composition_judge,
+        "metric": list(config.metrics) or None,
         "audit_seed": config.audit_seed if config.seeds == CHOSEN else None,
         "nonce": config.nonce or None,
         "offload": config.offload,

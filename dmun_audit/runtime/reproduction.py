@@ -128,6 +128,7 @@ def reproduce(
         "knowledge": str(folder / DOSSIER),
         "policy": _policy(before),
         "unrelated": str(folder / UNRELATED) if (folder / UNRELATED).exists() else None,
+        "metric": tuple(options.get("metric", ())),
         "regress": (str(folder / REGRESSIONS),) if (folder / REGRESSIONS).exists() else (),
         "baseline": (str(folder / BASELINE_FILE),) if (folder / BASELINE_FILE).exists() else (),
         "audit_dir": str(after_folder),
@@ -183,8 +184,9 @@ def _findings(record: CaseRecord) -> dict[str, Any]:
 
 
 def _digests(run: Run) -> dict[str, str | None]:
-    """The digests of judge and models by their names in words, with those of single files."""
+    """The digests of judge, metrics and models by their names in words, with those of single files."""
     found = {"judge": run.manifest.judge.get("digest")}
+    found |= {f"metric {metric.get('name')}": metric.get("digest") for metric in run.manifest.metrics}
     for side in ("base", "candidate"):
         facts = run.manifest.models.get(side, {})
         found |= {f"{side}, file {name}": digest for name, digest in (facts.get("files") or {}).items()}

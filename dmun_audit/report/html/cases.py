@@ -18,6 +18,7 @@ from dmun_audit.report.formatting import (
 )
 from dmun_audit.report.html.drawings import Interval, interval
 from dmun_audit.report.html.looks import LooksDrawing, looks_of
+from dmun_audit.report.html.named_metrics import measure_title
 from dmun_audit.report.html.thumbnails import LONGEST_SIDE, Thumbnail, thumbnail
 from dmun_audit.report.pairs import Pair, pairs_of, shown_pairs
 from dmun_audit.report.waivers import waiver_text
@@ -151,7 +152,7 @@ def view_case(run: Run, record: CaseRecord) -> CaseView:
         looks=looks_of(run, record),
         numbers=(*_numbers(record.claim), *_calibration(record)),
         measures=tuple(
-            (_MEASURES.get(name, one_line(name)), percent(value) if _is_share(name) else number(value))
+            (_MEASURES.get(name) or measure_title(name), percent(value) if _is_share(name) else number(value))
             for name, value in record.measures.items()
         ),
         pairs=tuple(view_pair(run, pair, one_prompt) for pair in pairs),

@@ -1,4 +1,7 @@
-"""The table of further measures of nearby concepts: distances with their noise floor, image quality, empty images."""
+"""The table of further measures of nearby concepts: distances with their noise floor, image quality, empty images.
+
+The table of metrics that the user or another package added has its columns in `named_metrics`.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class MeasuredView:
-    """The table: columns as (heading, subheading), a note on each, and for each concept its case id, its name and its cells."""
+    """A table: its name in the page, heading and caption; columns as (heading, subheading); notes; and for each concept its case id,
+    its name and its cells.
+    """
 
+    anchor: str
+    heading: str
+    caption: str
     columns: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Cell, ...]], ...]
@@ -38,15 +46,24 @@ def view_measured(records: Sequence[CaseRecord]) -> MeasuredView | None:
     columns = [column for column in _COLUMNS if any(column[2] in measures for measures in measures_of_all)]
     if not columns:
         return None
-    rows = tuple(
-        (
-            record.case_id,
-            one_line(record.concept.name if record.concept else ""),
-            tuple(cell(record.measures, measures_of_all) for _, _, _, cell, _ in columns),
-        )
-        for record in records
+    rows = rows_of(records, lambda measures: tuple(cell(measures, measures_of_all) for _, _, _, cell, _ in columns))
+    return MeasuredView(
+        "measured",
+        "Distances and image quality",
+        "Distances between images of base and candidate, and quality, by nearby concept",
+        tuple((title, subtitle) for title, subtitle, *_ in columns),
+        tuple(note for *_, note in columns),
+        rows,
     )
-    return MeasuredView(tuple((title, subtitle) for title, subtitle, *_ in columns), tuple(note for *_, note in columns), rows)
+
+
+def rows_of(
+    records: Sequence[CaseRecord], cells: Callable[[Measures], tuple[Cell, ...]]
+) -> tuple[tuple[str, str, tuple[Cell, ...]], ...]:
+    """The rows of a table of nearby concepts: case id, name, and the cells of the record's measures."""
+    return tuple(
+        (record.case_id, one_line(record.concept.name if record.concept else ""), cells(record.measures)) for record in records
+    )
 
 
 def _with_floor(distance: str, floor: str, digits: int = 2) -> Callable[[Measures, Sequence[Measures]], Cell]:

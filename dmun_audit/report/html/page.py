@@ -35,6 +35,7 @@ from dmun_audit.report.html.drawings import Scatter, scatter
 from dmun_audit.report.html.first_screen import view_first_screen
 from dmun_audit.report.html.loaded import view_loaded
 from dmun_audit.report.html.measured import view_measured
+from dmun_audit.report.html.named_metrics import view_named_metrics
 from dmun_audit.report.html.probes import view_probes
 from dmun_audit.report.html.provenance import DIGESTS, sections
 from dmun_audit.report.orderings import correlations_of, view_orderings
@@ -141,7 +142,9 @@ def render_html(run: Run) -> str:
         damage_titles={damage: title for damage, (title, _) in _DAMAGES.items()},
         ordering_caveat=CAVEAT,
         floors=any(point.floor is not None for view in plots for point in view.plot.points),
-        measured=view_measured(_concepts(run)),
+        measured_tables=[
+            table for table in (view_measured(_concepts(run)), view_named_metrics(_concepts(run), run.manifest.metrics)) if table
+        ],
         unnamed=any(point.label is None for view in plots for point in view.plot.points),
         concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
         loaded=view_loaded(run.manifest),

@@ -1,0 +1,148 @@
+"""What the table of kinds holds of each kind of metric, and what the kinds share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from dmun_audit._util.errors import LoadError
+from dmun_audit._util.paths import expanded
+from dmun_audit.judge.detector_kind import SharedModels
+from dmun_audit.judge.reference import JudgeReference, check_clip, is_clip, local_path
+from dmun_audit.measures.protocol import Metric
+
+if TYPE_CHECKING:
+    from dmun_audit.judge.clip import ClipJudge
+
+SAFE_FORMS = "a file of tensors: safetensors, or PyTorch's format without Python objects"
+IMAGES, FEATURES = "images", "features"
+"""The parts of a metric's values that are numbers of images and of features. They say on what the other values rest."""
+
+
+@runtime_checkable
+class ReferencedMetric(Metric, Protocol):
+    """A metric that the user named by a reference.
+
+    `digest` is the SHA-256 of everything that decides a value: weights, settings, the code's version.
+    """
+
+    @property
+    def reference(self) -> str:
+        """The reference, as the user wrote it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (64 hex digits)."""
+        ...
+
+
+@dataclass(frozen=True)
+class MetricKind:
+    """One kind of metric. A reference of it is `name:SOURCE#QUERY`.
+
+    `usage` shows a reference in messages. `check` raises LoadError for a reference that cannot be opened, as far as that shows
+    without loading a model; it loads no torch. `open` opens the metric. `note` says in reports how to read its values, and `titles`
+    how reports call its metrics, by name.
+    """
+
+    name: str
+    usage: str
+    check: Callable[[JudgeReference], None]
+    open: Callable[[JudgeReference, SharedModels], ReferencedMetric]
+    note: str
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+
+def paired_values(name: str, base: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
+    """The values of a metric that scores single images, of scores (n,) of base images and of candidate images, n ≥ 1.
+
+    `NAME.base` and `NAME.candidate` are means, `NAME.difference` is the mean of candidate minus base over pairs,
+    `NAME.standard_error` its standard error (from two pairs on), and `NAME.images` the number of pairs.
+    """
+    differences = np.asarray(candidate, dtype=np.float64) - np.asarray(base, dtype=np.float64)
+    values = {
+        f"{name}.base": float(np.mean(base, dtype=np.float64)),
+        f"{name}.candidate": float(np.mean(candidate, dtype=np.float64)),
+        f"{name}.difference": float(differences.mean()),
+        f"{name}.{IMAGES}": float(len(differences)),
+    }
+    if len(differences) > 1:
+        values[f"{name}.standard_error"] = float(differences.std(ddof=1) / np.sqrt(len(differences)))
+    return values
+
+
+def check_file(reference: JudgeReference, text: str, what: str) -> None:
+    """Raise LoadError unless `text` names a file. `what` says what the file holds."""
+    if not text or not expanded(text).is_file():
+        raise LoadError(
+            f"{reference.role} {reference.text!r}: there is no file {text or 'named'}", f"it names {what}", "check the path"
+        )
+
+
+def check_clip_source(reference: JudgeReference, text: str) -> None:
+    """Raise LoadError unless `text` is the reference of a CLIP model, as far as that shows without loading one."""
+    if not is_clip(text):
+        raise LoadError(
+            f"{reference.role} {reference.text!r} names no CLIP model",
+            f"{text!r} begins with none of local-dir:, open_clip:, hf-hub:",
+            "name a CLIP model as --judge takes it, such as open_clip:ViT-L-14-quickgelu/openai",
+        )
+    try:
+        check_clip(text)
+    except LoadError as error:
+        raise _of_its_clip(reference, error) from None
+
+
+def open_clip_source(reference: JudgeReference, text: str, models: SharedModels) -> ClipJudge:
+    """The CLIP model of the reference `text`. Raises LoadError, in the name of `reference`, where it cannot be opened."""
+    try:
+        return models.clip_model(text)
+    except LoadError as error:
+        raise _of_its_clip(reference, error) from None
+
+
+def read_tensors(reference: JudgeReference, text: str) -> dict[str, Any]:
+    """The tensors of a weights file by name. The tensors may lie under `state_dict` or `model_state_dict`. No code in the file runs.
+
+    Raises LoadError where the file holds none, or cannot be read without running code.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    path = expanded(text)
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise LoadError(
+            f"{reference.role} {reference.text!r}: {text} cannot be read",
+            " ".join(str(error).split())[:300],
+            f"give {SAFE_FORMS}",
+        ) from None
+    if isinstance(content, dict):
+        content = next((content[key] for key in ("model_state_dict", "state_dict") if key in content), content)
+    if not isinstance(content, dict) or not content or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise LoadError(f"{reference.role} {reference.text!r}: {text} holds no tensors by name", "", f"give {SAFE_FORMS}")
+    return {str(name).removeprefix("module."): value for name, value in content.items()}
+
+
+def short_name(source: str) -> str:
+    """The last part of a path or a hub id, without revision and suffix."""
+    path = local_path(source)
+    return path.resolve().name if path else Path(source.partition("@")[0]).name
+
+
+def as_batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """`items` in parts of at most `size`, in order."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _of_its_clip(reference: JudgeReference, error: LoadError) -> LoadError:
+    return LoadError(f"{reference.role} {reference.text!r} cannot use its CLIP model", error.in_a_line, error.remedy)
