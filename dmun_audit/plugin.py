@@ -181,6 +181,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "(default: fidelity)",
         },
     ),
+    (
+        "track",
+        {
+            "metavar": "TRACKER",
+            "help": "log the finished audit to mlflow or wandb; the tool's own environment variables say where. A failure of the tracker "
+            "changes neither verdict nor exit code (default: not logged)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("no-images", {"action": "store_true", "help": "leave pictures out of report.html; the run folder keeps them"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),

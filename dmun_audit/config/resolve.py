@@ -107,6 +107,10 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     `among_others` says whether the session has other targets too.
     """
     refuse_empty(options)
+    if options.track:
+        from dmun_audit.tracking.trackers import check_tracker
+
+        check_tracker(options.track, "--track")
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)
@@ -205,6 +209,7 @@ def planned(
         regressions=question.regressions,
         max_probe_minutes=options.max_probe_minutes,
         no_images=options.no_images,
+        track=options.track or "",
     )
 
 

@@ -254,12 +254,24 @@ class Session:
         if self._runs:
             self._runs.end_log()
         try:
-            return self._conclude(session, exit_status)
+            code = self._conclude(session, exit_status)
+            self._track()
+            return code
         finally:
             for each in self.tests:
                 each.audit.end()
             if self._runs:
                 self._runs.close()
+
+    def _track(self) -> None:
+        """Log the audits that were concluded, if a tracker is asked for. A failure is a line at the end and changes nothing else."""
+        if self.is_worker or self.fatal:
+            return
+        asked = [(each.audit.run, each.config.track) for each in self._begun if each.audit.run and each.config.track]
+        if asked:
+            from dmun_audit.tracking.trackers import tracking_line
+
+            self._summary += [tracking_line(run, tracker) for run, tracker in asked]
 
     def _conclude(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits that began, unless they cannot continue. Returns the exit code."""
