@@ -378,6 +378,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}", yellow=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
+    """Put the verdict at the head of pytest-html's page."""
+    if KEY in session.config.stash:
+        prefix.extend(session.config.stash[KEY].html_summary())
+
+
 @pytest.fixture(scope="session")
 def audit(pytestconfig: pytest.Config) -> AuditFixture:
     """The audit. `audit.check(case)` runs a case and fails the test if the claim is refuted or undecided."""
