@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dmun_audit.campaign_api import CampaignResult, campaign
     from dmun_audit.comparison.comparison import Comparison
     from dmun_audit.comparison.methods import MethodTable
-    from dmun_audit.tracking.trackers import TrackedRun
+    from dmun_audit.tracking.tracked_run import TrackedRun
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 __version__ = "0.2.0"
@@ -64,7 +64,7 @@ _HOMES = {
     "load_run": "dmun_audit.api",
     "log_to_mlflow": "dmun_audit.api",
     "log_to_wandb": "dmun_audit.api",
-    "TrackedRun": "dmun_audit.tracking.trackers",
+    "TrackedRun": "dmun_audit.tracking.tracked_run",
 }
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
     from dmun_audit.models.references import ModelReference
     from dmun_audit.policy import Policy
-    from dmun_audit.tracking.trackers import TrackedRun
+    from dmun_audit.tracking.tracked_run import TrackedRun
 
 WARNING = "warning: "
 """Lines on a failure of a tracker start like this."""

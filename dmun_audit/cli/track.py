@@ -9,7 +9,7 @@ from typing import Any
 
 def add_to(commands: Any) -> None:
     """Declare the command."""
-    from dmun_audit.tracking.trackers import TRACKERS
+    from dmun_audit.tracking.names import TRACKERS
 
     parser = commands.add_parser("track", help="log runs to MLflow or Weights & Biases, each once; needs no model")
     parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, such as audit-runs/van-gogh-…")

@@ -40,6 +40,7 @@ from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy, load_policy
 from dmun_audit.render.devices import let_idle_threads_sleep, number_format
+from dmun_audit.tracking.names import check_tracker
 
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
@@ -108,8 +109,6 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     """
     refuse_empty(options)
     if options.track:
-        from dmun_audit.tracking.trackers import check_tracker
-
         check_tracker(options.track, "--track")
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit.tracking.logged_audit import LoggedAudit
-from dmun_audit.tracking.trackers import MLFLOW, PROJECT, TrackedRun
+from dmun_audit.tracking.names import MLFLOW
+from dmun_audit.tracking.tracked_run import PROJECT, TrackedRun
 
 IDENTITY, EVIDENCE = "dmun_audit.identity", "dmun_audit.evidence"
 NOTE = "mlflow.note.content"

@@ -9,7 +9,8 @@ from typing import Any
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.tracking.logged_audit import LoggedAudit
-from dmun_audit.tracking.trackers import PROJECT, WANDB, TrackedRun
+from dmun_audit.tracking.names import WANDB
+from dmun_audit.tracking.tracked_run import PROJECT, TrackedRun
 
 LONGEST_TAG = 64  # characters that the tool takes
 LONGEST_NOTE = 5_000  # characters

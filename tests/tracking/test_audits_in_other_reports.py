@@ -37,7 +37,7 @@ def policy(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def audit(policy, store):
+def audited(policy, store):
     """Runs `pytest audits/` on atelier:noop in a folder, with these arguments and variables more."""
 
     def run(folder, *arguments, **more):
@@ -50,10 +50,10 @@ def audit(policy, store):
 
 
 @pytest.fixture(scope="module", params=["0", "2"])
-def reported(request, audit, tmp_path_factory):
+def reported(request, audited, tmp_path_factory):
     """The folder of an audit with all three beside it, and what pytest wrote."""
     folder = tmp_path_factory.mktemp(f"n{request.param}")
-    done = audit(
+    done = audited(
         folder,
         *("-n", request.param, f"--html={folder / 'tests.html'}", "--self-contained-html", f"--alluredir={folder / 'allure'}"),
         "--track=mlflow",
@@ -154,9 +154,9 @@ def test_the_audit_is_in_mlflow_once_and_pytest_says_where(reported, monkeypatch
     ]
 
 
-def test_a_tracker_that_fails_changes_nothing_but_a_line_and_no_images_leaves_pictures_out(reported, audit, tmp_path):
+def test_a_tracker_that_fails_changes_nothing_but_a_line_and_no_images_leaves_pictures_out(reported, audited, tmp_path):
     folder, done = reported
-    again = audit(
+    again = audited(
         tmp_path,
         *("--no-images", f"--html={tmp_path / 'tests.html'}", f"--alluredir={tmp_path / 'allure'}", "--track=mlflow"),
         MLFLOW_TRACKING_URI="http://me:secret@127.0.0.1:9",
@@ -186,8 +186,8 @@ def test_an_audit_in_python_is_logged_too_and_a_failure_is_a_warning(policy, sto
     assert again.verdict == result.verdict
 
 
-def test_an_unknown_tracker_ends_the_session_before_anything_is_drawn(audit, tmp_path):
-    done = audit(tmp_path, "--track=neptune")
+def test_an_unknown_tracker_ends_the_session_before_anything_is_drawn(audited, tmp_path):
+    done = audited(tmp_path, "--track=neptune")
     assert done.returncode == 4
     assert "--track=neptune is no tracker" in done.stderr + done.stdout
     assert not (tmp_path / "audit").exists()

@@ -12,7 +12,9 @@ from dmun_audit.cli import main
 from dmun_audit.comparison.figures import figures_of
 from dmun_audit.evidence.run import read_run
 from dmun_audit.tracking.logged_audit import LONGEST_VALUE, WITHOUT_PICTURES, collect_files, logged_audit
-from dmun_audit.tracking.trackers import check_tracker, tracking_line, without_user
+from dmun_audit.tracking.names import check_tracker
+from dmun_audit.tracking.tracked_run import without_user
+from dmun_audit.tracking.trackers import tracking_line
 
 
 @pytest.fixture
@@ -176,7 +178,7 @@ def test_users_and_passwords_in_addresses_are_never_said():
 
 
 def test_a_line_is_said_whatever_a_tracker_does(run, monkeypatch):
-    for error in (RuntimeError("broken\nin two lines"), KeyboardInterrupt()):
+    for error in (RuntimeError("broken\nin two lines"), SystemExit(3), KeyboardInterrupt()):
 
         def fail(*given, error=error):
             raise error
@@ -186,3 +188,9 @@ def test_a_line_is_said_whatever_a_tracker_does(run, monkeypatch):
         line = tracking_line(run, "mlflow")
         assert line.startswith("warning: the audit was not logged.")
         assert "\n" not in line
+
+    def full(**given):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    assert tracking_line(run, "mlflow") == "warning: the audit was not logged. OSError: no space left"
