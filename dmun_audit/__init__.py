@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dmun_audit import statistics
     from dmun_audit._util.errors import LoadError, StoreError, UsageError
-    from dmun_audit.api import AuditResult, audit, compare, compare_methods, load_run
+    from dmun_audit.api import AuditResult, audit, compare, compare_methods, load_run, log_to_mlflow, log_to_wandb
     from dmun_audit.campaign_api import CampaignResult, campaign
     from dmun_audit.comparison.comparison import Comparison
     from dmun_audit.comparison.methods import MethodTable
+    from dmun_audit.tracking.tracked_run import TrackedRun
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 __version__ = "0.2.0"
@@ -32,6 +33,7 @@ __all__ = [
     "LoadError",
     "MethodTable",
     "StoreError",
+    "TrackedRun",
     "UsageError",
     "Verdict",
     "__version__",
@@ -40,6 +42,8 @@ __all__ = [
     "compare",
     "compare_methods",
     "load_run",
+    "log_to_mlflow",
+    "log_to_wandb",
     "statistics",
 ]
 
@@ -58,6 +62,9 @@ _HOMES = {
     "compare": "dmun_audit.api",
     "compare_methods": "dmun_audit.api",
     "load_run": "dmun_audit.api",
+    "log_to_mlflow": "dmun_audit.api",
+    "log_to_wandb": "dmun_audit.api",
+    "TrackedRun": "dmun_audit.tracking.tracked_run",
 }
 
 

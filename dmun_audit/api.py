@@ -1,8 +1,9 @@
-"""The Python API: `audit` audits a model, `load_run` opens an earlier audit, `compare` compares several. See also `campaign_api`."""
+"""The Python API: `audit` audits a model, `load_run` opens an earlier audit, `compare` compares several, `log_to_…` logs one. See also `campaign_api`."""
 
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
     from dmun_audit.models.references import ModelReference
     from dmun_audit.policy import Policy
+    from dmun_audit.tracking.tracked_run import TrackedRun
+
+WARNING = "warning: "
+"""Lines on a failure of a tracker start like this."""
 
 REPORT_HEIGHT = 720
 """Height of the report in a notebook, in pixels."""
@@ -146,6 +151,7 @@ def audit(
     no_images: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
+    track: str | None = None,
     on_case: Callable[[CaseRecord], None] | None = None,
 ) -> AuditResult:
     """Audit one unlearned model. Evidence and verdict are equal to `pytest audits/` with the same options.
@@ -186,6 +192,7 @@ def audit(
         no_images: Leave pictures out of report.html. The run folder keeps them.
         allow_sensitive: Audit an unsafe target. Images of it are rendered and kept.
         trust_remote_code: Run Python code that comes with a model.
+        track: Log the finished audit to "mlflow" or "wandb". A failure of the tracker is a Python warning and changes nothing else.
         on_case: Called with each record as soon as its case is decided.
 
     Returns:
@@ -236,9 +243,78 @@ def audit(
         no_images=no_images,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
+        track=track,
     )
     config = resolve(options, in_memory=in_memory)
-    return AuditResult(run_audit(config, {(side, m.reference.text): m for side, m in in_memory.items()}, on_case))
+    run = run_audit(config, {(side, m.reference.text): m for side, m in in_memory.items()}, on_case)
+    warn_if_not_tracked(run, config.track)
+    return AuditResult(run)
+
+
+def warn_if_not_tracked(run: Run, tracker: str) -> None:
+    """Log an audit that has just ended, if a tracker is asked for. A failure is a Python warning."""
+    if tracker:
+        from dmun_audit.tracking.trackers import tracking_line
+
+        line = tracking_line(run, tracker)
+        if line.startswith(WARNING):
+            warnings.warn(line.removeprefix(WARNING), stacklevel=3)
+
+
+def log_to_mlflow(run: AuditResult | str | Path, project: str | None = None, *, images: bool = False) -> TrackedRun:
+    """Log a finished audit to MLflow: its parameters, figures, verdict and files. `pip install 'dmun_audit[mlflow]'` brings the client.
+
+    MLFLOW_TRACKING_URI says where the server is. An audit that the experiment has already is not logged again; if its evidence
+    has changed since, its MLflow run is updated.
+
+    Args:
+        run: The result of an audit, or its run folder.
+        project: The experiment; by default MLFLOW_EXPERIMENT_NAME, else dmun_audit.
+        images: Log the images too, also those of a sensitive target.
+
+    Returns:
+        Where the audit is in MLflow.
+
+    Raises:
+        UsageError: The audit has no verdict, or MLflow is missing or fails.
+
+    Example:
+        >>> import dmun_audit
+        >>> dmun_audit.log_to_mlflow("audit-runs/van-gogh-uce", project="erasers").status  # doctest: +SKIP
+        'new'
+    """
+    return _tracked(run, "mlflow", project, images)
+
+
+def log_to_wandb(run: AuditResult | str | Path, project: str | None = None, *, images: bool = False) -> TrackedRun:
+    """Log a finished audit to Weights & Biases, as `log_to_mlflow` does for MLflow. `pip install 'dmun_audit[wandb]'` brings the client.
+
+    WANDB_API_KEY says who the user is. The id of the run follows from the audit, so that a project has one run of it. With
+    WANDB_MODE=offline, an audit whose offline run is in the folder already is not logged again.
+
+    Args:
+        run: The result of an audit, or its run folder.
+        project: The project; by default WANDB_PROJECT, else dmun_audit.
+        images: Log the images too, also those of a sensitive target.
+
+    Returns:
+        Where the audit is in Weights & Biases.
+
+    Raises:
+        UsageError: The audit has no verdict, or wandb is missing, has no API key, or fails.
+
+    Example:
+        >>> import dmun_audit
+        >>> dmun_audit.log_to_wandb("audit-runs/van-gogh-uce").run_id  # doctest: +SKIP
+        '970eb1e1ddc7b541829cfed2664feea3'
+    """
+    return _tracked(run, "wandb", project, images)
+
+
+def _tracked(run: AuditResult | str | Path, tracker: str, project: str | None, images: bool) -> TrackedRun:
+    from dmun_audit.tracking.trackers import track
+
+    return track((run if isinstance(run, AuditResult) else load_run(run)).run, tracker, project, images=images)
 
 
 def load_run(folder: str | Path) -> AuditResult:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.api import AuditResult, as_reference, as_text, pandas_module, pipelines_in_memory, world_of
+from dmun_audit.api import AuditResult, as_reference, as_text, pandas_module, pipelines_in_memory, warn_if_not_tracked, world_of
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def campaign(
     no_images: bool = False,
     allow_sensitive: bool = False,
     trust_remote_code: bool = False,
+    track: str | None = None,
     on_case: Callable[[CaseRecord], None] | None = None,
 ) -> CampaignResult:
     """Audit several unlearned models for several targets. Each audit is the same as alone; base images are drawn once.
@@ -118,7 +119,7 @@ def campaign(
         policy, judge, detector, second_judge, composition_judge, metrics, unrelated: As in `audit`, for all audits.
         probe_control, probe_adapter, regress, baseline, max_probe_minutes: As in `audit`, for all audits.
         store, audit_seed, nonce, engine, offload, profile, keep_going, no_images: As in `audit`, for all audits.
-        allow_sensitive, trust_remote_code, on_case: As in `audit`.
+        allow_sensitive, trust_remote_code, track, on_case: As in `audit`.
 
     Returns:
         The result, with the result of each audit.
@@ -166,6 +167,7 @@ def campaign(
         no_images=no_images,
         allow_sensitive=allow_sensitive,
         trust_remote_code=trust_remote_code,
+        track=track,
     )
     asked = CampaignOptions(
         shared,
@@ -180,6 +182,9 @@ def campaign(
         ("candidate", each.text): each.in_memory for each in named if each.in_memory
     } | ({("base", below.reference.text): below} if below else {})
     record, ended, folder = run_campaign(resolve_campaign(asked), in_memory, on_case)
+    for each in ended:
+        if each.run:
+            warn_if_not_tracked(each.run, track or "")
     return CampaignResult(
         record,
         {(each.model, each.target): AuditResult(each.run) for each in ended if each.run},

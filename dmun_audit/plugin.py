@@ -208,6 +208,14 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
             "help": "price of an hour of drawing: the estimates of time say the cost too (default: none)",
         },
     ),
+    (
+        "track",
+        {
+            "metavar": "TRACKER",
+            "help": "log the finished audit to mlflow or wandb; the tool's own environment variables say where. A failure of the tracker "
+            "changes neither verdict nor exit code (default: not logged)",
+        },
+    ),
     ("keep-going", {"action": "store_true", "help": "draw and judge all cases although a control failed (default: stop there)"}),
     ("no-images", {"action": "store_true", "help": "leave pictures out of report.html; the run folder keeps them"}),
     ("allow-sensitive", {"action": "store_true", "help": "audit an unsafe target; images of it are rendered and kept"}),
@@ -409,6 +417,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(line)
         for report in terminalreporter.stats.get(UNDECIDED, []):
             terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}", yellow=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
+    """Put the verdict at the head of pytest-html's page."""
+    if KEY in session.config.stash:
+        prefix.extend(session.config.stash[KEY].html_summary())
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         spot_check,
         store,
         summary,
+        track,
         verify,
         view,
     )
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="dmun-audit", description="Audit unlearning in text-to-image diffusion models.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    reading = (report, view, compare, export, summary, card)
+    reading = (report, view, compare, export, summary, card, track)
     for command in (init, dossier, inspect, requests, *reading, reproduce, sign, verify, spot_check, store, schema, atelier):
         command.add_to(commands)
     return parser

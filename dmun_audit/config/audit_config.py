@@ -64,6 +64,7 @@ class AuditConfig:
     baseline: Baseline | None = None  # what an earlier audit saw of an earlier candidate
     max_probe_minutes: float | None = field(default=None, compare=False)  # of each process, for all probes together
     no_images: bool = field(default=False, compare=False)  # leaves pictures out of report.html
+    track: str = field(default="", compare=False)  # the tracker to which the finished audit is logged; empty for none
     source_states: dict[str, str] = field(default_factory=dict, compare=False)  # see `source_files.Source.state`
     source_files: dict[str, dict[str, str]] = field(default_factory=dict, compare=False)  # SHA-256 of each file, by side and name
     day: date = field(default_factory=lambda: datetime.now(UTC).date(), compare=False)

@@ -56,6 +56,7 @@ class Options:
     no_images: bool = False
     allow_sensitive: bool = False
     trust_remote_code: bool = False
+    track: str | None = None
     ini_base: str | None = None
     root: str = "."
     world: World | None = None

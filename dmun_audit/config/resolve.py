@@ -43,6 +43,7 @@ from dmun_audit.plan.case import ImageRequest, Side
 from dmun_audit.plan.regressions import Regression
 from dmun_audit.policy import Policy, load_policy
 from dmun_audit.render.devices import let_idle_threads_sleep, number_format
+from dmun_audit.tracking.names import check_tracker
 
 if TYPE_CHECKING:
     from dmun_audit.models.in_memory import InMemoryModel
@@ -112,6 +113,8 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     `among_others` says whether the session has other targets too.
     """
     refuse_empty(options)
+    if options.track:
+        check_tracker(options.track, "--track")
     dossier, knowledge = find_dossier(options, models.candidate, models.base, models.world)
     require_allowed(dossier.target.name, dossier.target.kind, options.allow_sensitive)
     policy = _policy(options)
@@ -221,6 +224,7 @@ def planned(
         baseline=question.baseline,
         max_probe_minutes=options.max_probe_minutes,
         no_images=options.no_images,
+        track=options.track or "",
     )
 
 

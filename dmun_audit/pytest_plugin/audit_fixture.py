@@ -27,6 +27,7 @@ class AuditFixture:
         """
         tests = self._session.tests_of(case)
         record = self._session.run(tests, case)
+        self._session.show(tests, record)
         if waiver := tests.waiver(record):
             pytest.xfail(waiver)  # an expected failure; its record is evidence as well
         if record.is_failure:

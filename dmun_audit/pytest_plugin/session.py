@@ -225,6 +225,7 @@ class Session:
             return
         from dmun_audit.evidence.schema import CaseRecord
         from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
+        from dmun_audit.pytest_plugin.shown_cases import add_to_html_row, has_html_report
         from dmun_audit.pytest_plugin.target_tests import audits_of_test
         from dmun_audit.verdict.vocabulary import Verdict
 
@@ -239,6 +240,10 @@ class Session:
         self._runs.fatal = self._runs.fatal or evidence["fatal"]
         if len(records) == 1 and (report.passed or (report.failed and records[0][1].verdict == Verdict.INCONCLUSIVE)):
             setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
+        if has_html_report(self.config):
+            for tests, record in records:
+                if record.verdict.is_failure:
+                    add_to_html_row(report, tests.config, record)
         if report.when == "teardown":
             self._finished.add(report.nodeid)
         by_claim = any(record.verdict.is_failure for _, record in records)
@@ -299,12 +304,24 @@ class Session:
         if self._progress:
             self._progress.end()
         try:
-            return self._conclude(session, exit_status)
+            code = self._conclude(session, exit_status)
+            self._track()
+            return code
         finally:
             for each in self.tests:
                 each.audit.end()
             if self._runs:
                 self._runs.close()
+
+    def _track(self) -> None:
+        """Log the audits that were concluded, if a tracker is asked for. A failure is a line at the end and changes nothing else."""
+        if self.is_worker or self.fatal:
+            return
+        asked = [(each.audit.run, each.config.track) for each in self._begun if each.audit.run and each.config.track]
+        if asked:
+            from dmun_audit.tracking.trackers import tracking_line
+
+            self._summary += [tracking_line(run, tracker) for run, tracker in asked]
 
     def _conclude(self, session: pytest.Session, exit_status: int) -> int:
         """Conclude the audits that began, unless they cannot continue. Returns the exit code."""
@@ -340,7 +357,9 @@ class Session:
 
     def _close(self) -> AuditVerdict:
         """Report the pooled claims, and make the summary. Returns the verdict over all audits."""
-        reports = [report for each in self._begun for report in each.pooled_reports()]
+        from dmun_audit.pytest_plugin.target_tests import ended
+
+        reports = [report for each in self._begun for report in self._pooled_reports(each)]
         if self._campaign:
             from dmun_audit.pytest_plugin.campaign_tests import conclude_campaign, lost_reports
 
@@ -353,7 +372,38 @@ class Session:
             self._summary, verdict = closing_lines(self.tests), verdict_over(self.tests)
         for report in reports:
             self.config.hook.pytest_runtest_logreport(report=report)
+            self.config.hook.pytest_runtest_logreport(report=ended(report))
         return verdict
+
+    def _pooled_reports(self, tests: TargetTests) -> list[pytest.TestReport]:
+        """Test reports of an audit's pooled claims, with their pairs for reports of other tools."""
+        from dmun_audit.pytest_plugin import shown_cases
+
+        reports, others = tests.pooled_reports(), tests.audit.run.cases if tests.audit.run else ()
+        for report, record in zip(reports, tests.audit.pooled, strict=True):
+            if shown_cases.has_html_report(self.config) and report.failed:
+                shown_cases.add_to_html_row(report, tests.config, record, others)
+            if shown_cases.has_allure_report(self.config):
+                shown_cases.add_to_allure(self.config, report, tests.config, record, others)
+        if tests.audit.run and shown_cases.has_allure_report(self.config):
+            shown_cases.add_verdict_to_allure(self.config, tests.file_of("controls"), tests.audit.run)
+        return reports
+
+    def html_summary(self) -> list[str]:
+        """The verdicts for the head of pytest-html's page, as pieces of HTML."""
+        runs = [each.audit.run for each in self.tests if each.audit.run]
+        if not runs:
+            return []
+        from dmun_audit.pytest_plugin.shown_cases import html_summary
+
+        return html_summary(runs)
+
+    def show(self, tests: TargetTests, record: CaseRecord) -> None:
+        """Show a failed or undecided case in the results of allure-pytest, if it is active. It reads them from the running test."""
+        from dmun_audit.pytest_plugin.shown_cases import attach_to_allure, has_allure_report
+
+        if record.verdict.is_failure and has_allure_report(self.config):
+            attach_to_allure(tests.config, record)
 
     def summary(self) -> list[str]:
         """Lines for the end of the run."""

@@ -159,6 +159,14 @@ def made_report(file: str, name: str, outcome: Outcome, longrepr: str | tuple[st
     return pytest.TestReport(f"{file}::{name}", (file, None, name), {}, outcome, longrepr, "call", start=now, stop=now)
 
 
+def ended(report: pytest.TestReport) -> pytest.TestReport:
+    """The report of the end of a test that no function ran. Plugins such as pytest-html list a test once it has ended."""
+    file, _, name = report.location
+    end = made_report(file, name, "passed", None)
+    end.when = "teardown"
+    return end
+
+
 def budget(tests: Sequence[TargetTests]) -> int:
     """The largest number of images that these audits can request. Audits share images, so the real number may be smaller."""
     return sum(image_budget(each.config.plan) for each in tests)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dmun_audit.evidence.schema import CaseRecord, ImageRecord
+from dmun_audit.evidence.schema import CaseRecord, ImageRecord, ProbeImage
 
 PAIRS_SHOWN = 8
 
@@ -48,6 +49,32 @@ def shown_pairs(record: CaseRecord, cases: int = 1) -> list[Pair]:
     """The first pairs of a case in a run of so many cases."""
     few = cases > MANY_CASES and not record.verdict.is_failure
     return pairs_of(record)[: FEW_PAIRS if few else PAIRS_SHOWN]
+
+
+def attacked_pairs(record: CaseRecord) -> list[Pair]:
+    """For an attack with the weights: the candidate's image under attack of each prompt and seed that comes closest to the target.
+
+    Its partner is the base's image of the same prompt and seed without an attack. The closest come first.
+    """
+    if record.probe is None:
+        return []
+    plain = {(image.prompt, image.seed): image for image in record.images if image.model == "base"}
+    ours = [image for image in record.probe.images if image.model == "candidate" and not image.placebo]
+    best: dict[tuple[str, int | None], ProbeImage] = {}
+    for image in sorted(ours, key=closeness, reverse=True):
+        best.setdefault((image.prompt, image.seed), image)
+    return [Pair(image.prompt, image.index, plain.get(unit), image, bool(image.detected)) for unit, image in best.items()]
+
+
+def base_image(cases: Iterable[CaseRecord], pair: Pair) -> ImageRecord | None:
+    """The base's image of a pair's prompt in any of these cases: with the same seed if there is one, else with another seed."""
+    images = [image for case in cases for image in case.images if image.model == "base" and image.prompt == pair.prompt]
+    return min(images, key=lambda image: (image.index != pair.index, image.index), default=None)
+
+
+def closeness(image: ImageRecord) -> tuple[bool, float]:
+    """Whether the target is detected in an image, and its score there: the higher one of both views, in [0, 1]."""
+    return bool(image.detected), max(image.target_score or 0.0, image.view_score or 0.0)
 
 
 def _counts_against(sides: dict[str, ImageRecord], judged: str, wanted: bool) -> bool:

@@ -18,12 +18,17 @@ def weaker_than_release(manifest: Manifest) -> list[str] | None:
     return [one_line(way) for way in weaker] if isinstance(weaker, list) else None
 
 
+def is_release_evidence(run: Run) -> bool:
+    """Whether the audit is release evidence, for all cases that are not waived. Not if an earlier version compared nothing."""
+    return weaker_than_release(run.manifest) == [] and run.verdict in (AuditVerdict.PASS, AuditVerdict.FAIL)
+
+
 def release_lines(run: Run) -> list[str]:
     """Whether the audit is release evidence, and for which cases not. Empty if an earlier version compared nothing."""
     weaker = weaker_than_release(run.manifest)
     if weaker is None:
         return []
-    if not weaker and (run.altered or run.verdict not in (AuditVerdict.PASS, AuditVerdict.FAIL)):
+    if not weaker and not is_release_evidence(run):
         return [f"No release evidence: the audit is {run.verdict}."]
     waived = [one_line(case.title or case.case_id) for case in run.cases if case.is_waived]
     if weaker or not waived:

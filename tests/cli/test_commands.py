@@ -107,7 +107,7 @@ def test_a_command_line_that_cannot_be_read_is_one_error_without_the_list_of_opt
         (["init", "--policy=relase"], "did you mean 'release'?"),
         (
             ["zzz"],
-            "choose from init, dossier, inspect, requests, report, view, compare, export, summary, card, reproduce, sign, verify, spot-check, store, schema, atelier",
+            "choose from init, dossier, inspect, requests, report, view, compare, export, summary, card, track, reproduce, sign, verify, spot-check, store, schema, atelier",
         ),
     ],
 )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 from dmun_audit.claim_groups.retention import GROUP as RETENTION
 from dmun_audit.evidence.run import Run
-from dmun_audit.evidence.schema import CaseRecord, ImageRecord, ProbeImage
+from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.report.formatting import attack_title, count, one_line
 from dmun_audit.report.html.cases import PairView, view_pair
-from dmun_audit.report.pairs import Pair, pairs_of
+from dmun_audit.report.pairs import Pair, attacked_pairs, base_image, closeness, pairs_of
 
 PAIRS = 6  # pictures of a strip
 PROBES = 2  # attacks with a strip of their own
@@ -92,31 +92,15 @@ def _attacks(run: Run, target: str) -> list[Strip | None]:
 
 
 def _attack(run: Run, case: CaseRecord, target: str) -> Strip | None:
-    assert case.probe is not None
-    plain = {(image.prompt, image.seed): image for image in case.images if image.model == "base"}
-    ours = [image for image in case.probe.images if image.model == "candidate" and not image.placebo]
-    best: dict[tuple[str, int | None], ProbeImage] = {}
-    for image in sorted(ours, key=_image_closeness, reverse=True):
-        best.setdefault((image.prompt, image.seed), image)
-    pairs = [
-        Pair(image.prompt, image.index, plain.get(unit), image, bool(image.detected))
-        for unit, image in best.items()
-        if unit in plain
-    ]
+    pairs = [pair for pair in attacked_pairs(case) if pair.base is not None]
     title = one_line(attack_title(case))
     return _strip(run, title, f"With the weights in hand, this attack brings {target} back.", pairs, case.case_id)
 
 
 def _strip(run: Run, title: str, sentence: str, pairs: Sequence[Pair], link: str = "") -> Strip:
-    whole = [replace(pair, base=pair.base or _base_image(run, pair)) for pair in pairs[:PAIRS]]
+    whole = [replace(pair, base=pair.base or base_image(run.cases, pair)) for pair in pairs[:PAIRS]]
     shown = tuple(replace(view_pair(run, pair, longest=LARGE), prompt=one_line(pair.prompt)) for pair in whole)
     return Strip(title, sentence, link, tuple(pair for pair in shown if any(side.thumbnail for side in pair.sides)))
-
-
-def _base_image(run: Run, pair: Pair) -> ImageRecord | None:
-    """The base's image of a pair's prompt in another case: with the same seed if there is one, else with another seed."""
-    images = [image for case in run.cases for image in case.images if image.model == "base" and image.prompt == pair.prompt]
-    return min(images, key=lambda image: (image.index != pair.index, image.index), default=None)
 
 
 def _estimate(case: CaseRecord) -> float:
@@ -125,8 +109,4 @@ def _estimate(case: CaseRecord) -> float:
 
 def _closeness(pair: Pair) -> tuple[bool, float]:
     """Whether the target is detected in the candidate's image, and its score there: the higher one of both views, in [0, 1]."""
-    return _image_closeness(pair.candidate) if pair.candidate else (False, 0.0)
-
-
-def _image_closeness(image: ImageRecord) -> tuple[bool, float]:
-    return bool(image.detected), max(image.target_score or 0.0, image.view_score or 0.0)
+    return closeness(pair.candidate) if pair.candidate else (False, 0.0)

@@ -27,19 +27,27 @@ def thumbnail(file: Path | None, longest: int = LONGEST_SIDE) -> Thumbnail | Non
 
     The image is decoded and encoded again, so that no other content of the file reaches the page.
     """
+    small = picture(file, longest)
+    if small is None:
+        return None
+    stream = io.BytesIO()
+    if max(small.size) > _JPEG_ABOVE:
+        small.save(stream, "JPEG", quality=88, optimize=True)
+        kind = "jpeg"
+    else:
+        small.save(stream, "PNG", optimize=True)
+        kind = "png"
+    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", *small.size)
+
+
+def picture(file: Path | None, longest: int) -> Image.Image | None:
+    """The image in `file`, decoded, with at most `longest` pixels a side; None if there is no readable image."""
     if file is None:
         return None
     try:
         with Image.open(file) as opened:
-            picture = opened.convert("RGB")
+            decoded = opened.convert("RGB")
     except (OSError, ValueError, UnidentifiedImageError, Image.DecompressionBombError):
         return None
-    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    if max(picture.size) > _JPEG_ABOVE:
-        picture.save(stream, "JPEG", quality=88, optimize=True)
-        kind = "jpeg"
-    else:
-        picture.save(stream, "PNG", optimize=True)
-        kind = "png"
-    return Thumbnail(f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}", *picture.size)
+    decoded.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return decoded

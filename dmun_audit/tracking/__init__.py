@@ -1,0 +1,1 @@
+"""Finished audits in experiment trackers. Only `mlflow_tracker` imports MLflow, and only `wandb_tracker` imports wandb."""

@@ -1,0 +1,1 @@
+from example_runs import example, folder  # noqa: F401
