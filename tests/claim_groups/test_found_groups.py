@@ -44,7 +44,7 @@ def test_the_groups_of_the_package_stand_in_the_order_of_an_audit():
     groups = registry.claim_groups()
     names = [
         "controls", "erasure", "substitute", "own_settings", "adversarial", "fresh", "retention", "composition", "diversity",
-        "unrelated", "ordering", "probes", "regressions", "triggers",
+        "unrelated", "ordering", "probes", "regressions", "baseline", "triggers",
     ]  # fmt: skip
     assert [group.name for group in groups] == names
     assert [registry.group_rank(group.name) for group in groups] == list(range(len(names)))

@@ -140,12 +140,14 @@ def test_what_is_left_to_draw_shrinks_with_every_decided_case_and_the_base_count
     nodes = [f"{FILE}::test[{name}]" for group in ("controls", "erasure", "retention") for name in _names(one, group)]
     for tests in (one, other):
         tests.collected(nodes)
-    alone, both = images_left([one]), images_left([one, other])
+    alone, both = images_left([one]).most, images_left([one, other]).most
     of_base = {image for case in one.undecided for image in case.images_of("base")}
     assert both == 2 * alone - len(of_base) < 2 * alone
-    left = [alone]
+    left, expected = [alone], [images_left([one]).expected]
     for case in one.undecided:
         one.audit.records[case.id] = record_of(one.config.plan, case)
-        left.append(images_left([one]))
-    assert left == sorted(left, reverse=True)
-    assert left[-1] == 0
+        left.append(images_left([one]).most)
+        expected.append(images_left([one]).expected)
+    for numbers in (left, expected):
+        assert numbers == sorted(numbers, reverse=True)
+        assert numbers[0] > numbers[-1] == 0
