@@ -107,7 +107,7 @@ class ClaimRecord(Record):
     """The numbers of a claim. Which of them it has depends on `kind`."""
 
     kind: str = Field(
-        description="One of: rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, weakened, observation or ordering, "
+        description="One of: rate_at_most, rate_at_least, paired_accuracy, paired_score, validity, weakened, observation, ordering, probe or baseline, "
         "or the kind of a claim group of another package."
     )
     hits: int | None = Field(default=None, description="Images with the target, or pairs that the candidate lost.")

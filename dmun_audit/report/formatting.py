@@ -14,7 +14,9 @@ VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE
 
 # Marks that change the writing direction can disguise a text.
 _DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
-_ON_RATES = frozenset({"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation", "probe"})
+_ON_RATES = frozenset(
+    {"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation", "probe", "baseline"}
+)
 
 
 def printable(text: object) -> str:
@@ -97,7 +99,7 @@ def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
     """The bound that proves a claim, its words, and the name of the threshold, such as ("upper", "at most", "ceiling")."""
     if claim.kind in {"rate_at_least", "validity", "weakened"}:
         return "lower", "at least", "floor"
-    return "upper", "at most", "margin" if claim.kind.startswith(("paired", "probe")) else "ceiling"
+    return "upper", "at most", "margin" if claim.kind.startswith(("paired", "probe", "baseline")) else "ceiling"
 
 
 def _refuted(claim: ClaimRecord) -> bool:
@@ -111,14 +113,20 @@ def report_verdict(record: CaseRecord) -> str:
     return "REPORTED" if record.verdict == Verdict.PASS and not record.gating else str(record.verdict)
 
 
+_UNITS = {
+    "paired_accuracy": " pairs lost",
+    "probe": " units shown by the candidate alone",
+    "baseline": " pairs wrong on this candidate alone",
+}
+
+
 def claim_text(claim: ClaimRecord | None) -> str:
     """A claim's numbers in one line: hits of trials, estimate, the bound that decides, and the threshold."""
     if claim is None:
         return ""
     parts = []
     if claim.hits is not None and claim.trials is not None:
-        unit = {"paired_accuracy": " pairs lost", "probe": " units shown by the candidate alone"}.get(claim.kind, "")
-        parts.append(f"{number(claim.hits)} of {number(claim.trials)}{unit}")
+        parts.append(f"{number(claim.hits)} of {number(claim.trials)}{_UNITS.get(claim.kind, '')}")
     elif claim.trials is not None:
         parts.append(f"n = {number(claim.trials)}")
     if claim.estimate is not None:

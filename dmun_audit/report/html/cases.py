@@ -241,7 +241,7 @@ def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
     ):
         if value is not None:
             rows.append((label, number(value)))
-    early, unit = claim.stopping == Stopping.EARLY, "pairs" if claim.kind == "paired_accuracy" else "images"
+    early, unit = claim.stopping == Stopping.EARLY, "pairs" if claim.kind in {"paired_accuracy", "baseline"} else "images"
     if early and claim.planned is not None:
         looks = ", ".join(map(number, claim.looks)) or "–"
         rows.append(("Looks", f"after {looks} of at most {number(claim.planned)} {unit}; the claim may stop at any look"))
