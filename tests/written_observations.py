@@ -162,6 +162,9 @@ class WrittenMeasures:
     def detection(self):
         return self._detection
 
+    def by_metrics(self, base, candidate):
+        return {"pairs": float(sum(one.prompt == other.prompt for one, other in zip(base, candidate, strict=True)))}
+
 
 class WrittenAudit:
     """A plan at work on written outcomes. `runner` implements `CaseContext`, `sampler` says which images a case gets.

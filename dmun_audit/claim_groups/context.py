@@ -130,6 +130,10 @@ class Measures(Protocol):
         """All measures of a concept's pairs. `right` holds, for base and candidate images, whether the judge recognises them."""
         ...
 
+    def by_metrics(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
+        """The values of the metrics that the user named, and of those of other packages, on n ≥ 1 pairs; empty without any."""
+        ...
+
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
         """The similarity of a concept to the target by CLIP."""
         ...

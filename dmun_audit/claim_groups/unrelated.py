@@ -217,7 +217,7 @@ class Unrelated(ClaimGroup):
         )
 
     def _distances(self, case: Case, context: CaseContext) -> CaseFindings:
-        """Distances between the images of base and candidate, over all pairs. They decide nothing."""
+        """Distances between the images of base and candidate, and the values of metrics, over all pairs. They decide nothing."""
         pairs = [
             (self._base_images(each, drawn, context), drawn) for each in _prompts(context.plan) for drawn in [context.drawn(each)]
         ]
@@ -241,6 +241,7 @@ class Unrelated(ClaimGroup):
             f"{measures['fid']:.4f} and the paired KID {measures['kid_paired']:.2g} (p = {test.p_value:.2g}), on the judge's "
             f"embeddings. {len(x)} images are few: compare these figures only between audits with as many images. This decides nothing."
         )
+        measures |= context.measures.by_metrics(base, candidate)
         claim = ClaimRecord(kind="observation", trials=len(x))
         return CaseFindings(Verdict.PASS, claim, f"{case.title}.", seen, measures=measures)
 

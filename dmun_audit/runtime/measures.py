@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class AuditMeasures:
     """Measures drawn images; implements `claim_groups.context.Measures`. Base and candidate images share prompt and seed.
 
-    `metrics` come from other packages and are measured on the pairs of every concept.
+    `metrics` are those that the user named and those of other packages.
     """
 
     def __init__(self, observations: AuditObservations, metrics: Sequence[Metric] = ()) -> None:
@@ -49,10 +49,14 @@ class AuditMeasures:
         if self._perceptual:
             distances = self._perceptual.distances(images(base), images(candidate))
             measures[self._perceptual.name] = float(np.mean(distances))
-        if self._metrics:
-            prompts = [request.prompt for request in base]
-            measures |= measured(self._metrics, images(base), images(candidate), prompts)
-        return measures
+        return measures | self.by_metrics(base, candidate)
+
+    def by_metrics(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
+        """See `Measures.by_metrics`."""
+        if not self._metrics:
+            return {}
+        images = self._observations.engine.images
+        return measured(self._metrics, images(base), images(candidate), [request.prompt for request in base])
 
     def collapsed(self, images: Sequence[ImageRequest]) -> float:
         """See `Measures.collapsed`. A model that draws empty images shows no target either."""

@@ -13,8 +13,9 @@ from dmun_audit._util.errors import StoreError, UsageError
 from dmun_audit.claim_groups.probes import GROUP as PROBES
 from dmun_audit.claim_groups.regressions import GROUP
 from dmun_audit.config.audit_config import AuditConfig
+from dmun_audit.config.earlier_runs import refuse_runs_of_no_target
 from dmun_audit.config.options import Options
-from dmun_audit.config.regressions import find_regressions, keep_regressions, refuse_runs_of_no_target
+from dmun_audit.config.regressions import find_regressions, keep_regressions
 from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.checksums import write_checksums
@@ -206,9 +207,9 @@ def test_in_a_session_of_several_targets_a_run_goes_to_its_own(folder, run, tmp_
     )
     assert find_regressions([str(run)], other, base, among_others=True) == ()
     assert find_regressions([str(run)], config.dossier, base, among_others=True) == config.regressions
-    refuse_runs_of_no_target([str(run)], [other, config.dossier])
+    refuse_runs_of_no_target("regress", [str(run)], [other, config.dossier])
     with pytest.raises(UsageError, match="which is none of the targets"):
-        refuse_runs_of_no_target([str(run)], [other])
+        refuse_runs_of_no_target("regress", [str(run)], [other])
 
 
 def test_finds_for_single_rows_keep_their_units_together(folder, run):

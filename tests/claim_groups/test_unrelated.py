@@ -32,6 +32,7 @@ def test_a_candidate_that_draws_them_passes_after_one_pair_of_each():
     assert records[POOLED].verdict == "PASS"
     assert records[POOLED].claim.trials == 24
     assert records[DISTANCES].measures["fid"] == pytest.approx(0, abs=1e-9)
+    assert records[DISTANCES].measures["pairs"] == records[DISTANCES].claim.trials > 0  # a metric sees the pairs of all prompts
     assert not records[DISTANCES].gating
     assert sum(request.prompt in PLAIN for request in audit.observations.drawn) == 48
 
