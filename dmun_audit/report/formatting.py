@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 import unicodedata
 from typing import Any, TypeGuard
@@ -95,6 +96,14 @@ def on_scale(claim: ClaimRecord, value: Any) -> str:
     return number(value)
 
 
+def bound_on_scale(claim: ClaimRecord, bound: float, side: str) -> str:
+    """A bound of a claim on the scale of its kind, with three significant digits: an upper one rounded up, a lower one down."""
+    scale = 100 if is_rate(claim) and abs(bound) <= 1 else 1
+    context = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING if side == "upper" else decimal.ROUND_FLOOR)
+    outward = float(context.create_decimal(repr(round(scale * bound, 9)))) / scale
+    return on_scale(claim, outward)
+
+
 def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
     """The bound that proves a claim, its words, and the name of the threshold, such as ("upper", "at most", "ceiling")."""
     if claim.kind in {"rate_at_least", "validity", "weakened"}:
@@ -136,7 +145,7 @@ def claim_text(claim: ClaimRecord | None) -> str:
         side, words = ("lower", "at least") if side == "upper" else ("upper", "at most")
     bound = claim.lower if side == "lower" else claim.upper
     if bound is not None:
-        parts.append(f"{words} {on_scale(claim, bound)}")
+        parts.append(f"{words} {bound_on_scale(claim, bound, side)}")
     if claim.threshold is not None:
         parts.append(f"{limit} {on_scale(claim, claim.threshold)}")
     return ", ".join(parts)

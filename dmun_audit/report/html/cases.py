@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord, ConceptRecord, ImageRecord
 from dmun_audit.report.formatting import (
+    bound_on_scale,
     burden_text,
     claim_text,
     number,
@@ -226,13 +227,13 @@ def _numbers(claim: ClaimRecord | None) -> tuple[tuple[str, str], ...]:
         return ()
     rows = [("In short", claim_text(claim)), ("Burden of proof", burden_text(claim))]
     proof_from_below = claim.kind == "rate_at_least"
-    for bound, label, level in (
-        (claim.lower, "Lower bound, one-sided", claim.alpha_pass if proof_from_below else claim.alpha_fail),
-        (claim.upper, "Upper bound, one-sided", claim.alpha_fail if proof_from_below else claim.alpha_pass),
+    for bound, side, level in (
+        (claim.lower, "lower", claim.alpha_pass if proof_from_below else claim.alpha_fail),
+        (claim.upper, "upper", claim.alpha_fail if proof_from_below else claim.alpha_pass),
     ):
         if bound is not None:
             error = f" at error rate {number(level)}" if level is not None else ""
-            rows.append((label, on_scale(claim, bound) + error))
+            rows.append((f"{side.capitalize()} bound, one-sided", bound_on_scale(claim, bound, side) + error))
     for value, label in (
         (claim.p_value, "p-value"),
         (claim.p_refuted, "p-value against the claim"),
