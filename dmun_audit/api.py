@@ -133,12 +133,12 @@ def audit(
     detector: str | None = None,
     second_judge: str | None = None,
     composition_judge: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
-    regress: Sequence[str | Path] = (),
-    baseline: Sequence[str | Path] = (),
+    regress: str | Path | Sequence[str | Path] = (),
+    baseline: str | Path | Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     audit_dir: str | Path | None = None,
     store: str | Path | None = None,
@@ -225,12 +225,12 @@ def audit(
         detector=detector,
         second_judge=second_judge,
         composition_judge=composition_judge,
-        metric=tuple(metrics),
+        metric=as_texts(metrics),
         unrelated=as_text(unrelated),
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),
-        regress=tuple(map(str, regress)),
-        baseline=tuple(map(str, baseline)),
+        regress=as_texts(regress),
+        baseline=as_texts(baseline),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),
@@ -395,6 +395,11 @@ def compare_methods(*folders: str | Path) -> MethodTable:
 def as_text(path: str | Path | None) -> str | None:
     """A path as an option has it."""
     return None if path is None else str(path)
+
+
+def as_texts(values: str | Path | Sequence[str | Path]) -> tuple[str, ...]:
+    """One text or path, or several, as an option that may be repeated has them."""
+    return (str(values),) if isinstance(values, str | Path) else tuple(map(str, values))
 
 
 def pandas_module() -> Any:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.api import AuditResult, as_reference, as_text, pandas_module, pipelines_in_memory, warn_if_not_tracked, world_of
+from dmun_audit.api import (
+    AuditResult,
+    as_reference,
+    as_text,
+    as_texts,
+    pandas_module,
+    pipelines_in_memory,
+    warn_if_not_tracked,
+    world_of,
+)
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 if TYPE_CHECKING:
@@ -82,12 +91,12 @@ def campaign(
     detector: str | None = None,
     second_judge: str | None = None,
     composition_judge: str | None = None,
-    metrics: Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
     unrelated: str | Path | None = None,
     probe_control: str | None = None,
     probe_adapter: str | Path | None = None,
-    regress: Sequence[str | Path] = (),
-    baseline: Sequence[str | Path] = (),
+    regress: str | Path | Sequence[str | Path] = (),
+    baseline: str | Path | Sequence[str | Path] = (),
     max_probe_minutes: float | None = None,
     campaign_dir: str | Path | None = None,
     audit_dir: str | Path | None = None,
@@ -149,12 +158,12 @@ def campaign(
         detector=detector,
         second_judge=second_judge,
         composition_judge=composition_judge,
-        metric=tuple(metrics),
+        metric=as_texts(metrics),
         unrelated=as_text(unrelated),
         probe_control=probe_control,
         probe_adapter=as_text(probe_adapter),
-        regress=tuple(map(str, regress)),
-        baseline=tuple(map(str, baseline)),
+        regress=as_texts(regress),
+        baseline=as_texts(baseline),
         max_probe_minutes=max_probe_minutes,
         audit_dir=as_text(audit_dir),
         store=as_text(store),

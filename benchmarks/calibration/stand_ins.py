@@ -170,6 +170,10 @@ class NoMeasures:
         """See `Measures.of_pairs`."""
         return {f"{name}_{side}": 0.0 for name in ("clip_accuracy", "clip_score") for side in ("base", "candidate")}
 
+    def by_metrics(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
+        """No values."""
+        return {}
+
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:
         """See `Measures.similarity`."""
         return {}

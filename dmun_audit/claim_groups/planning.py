@@ -9,7 +9,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.claim_groups.group import Material
 from dmun_audit.claim_groups.registry import claim_groups, extensions
 from dmun_audit.knowledge.dossier import Dossier
-from dmun_audit.plan.baseline import Baseline
+from dmun_audit.plan.baseline import BASELINE, Baseline
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.regressions import Regression
@@ -38,9 +38,10 @@ def make_plan(
     cases = [case for group in claim_groups() for case in group.cases(material)]
     targeted = tuple(replace(case, target=dossier.target.name) for case in cases)
     plan = Plan(dossier, policy, audit_seed, nearby, targeted, fingerprint, regressions, baseline)
-    if image_budget(plan) > policy.images_at_most:
+    needed = image_budget(plan) - sum(group.later_images(plan) for group in claim_groups() if group.name == BASELINE)
+    if needed > policy.images_at_most:  # how many images a baseline has is no choice of the policy
         raise UsageError(
-            f"the plan needs up to {image_budget(plan):,} images",
+            f"the plan needs up to {needed:,} images",
             f"policy {policy.name!r} allows {policy.images_at_most:,}",
             "raise images_at_most, or lower the other figures",
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from dmun_audit.claim_groups.probe_decision import AttackRates, Rate, attack_rates
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.plan.baseline import BASELINE
 from dmun_audit.probes.registry import probes
 from dmun_audit.report.orderings import correlations_of
 from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
@@ -104,9 +105,9 @@ def figures_of(run: Run) -> dict[str, Figure]:
 
 
 def _refuted_alone(run: Run) -> Figure:
-    """The number of single cases that count and are refuted; controls are no claims."""
+    """The number of single cases that count and are refuted, without controls and without comparisons with a baseline."""
     refuted = [case for case in run.cases if not case.pooled and case.gating and case.verdict == Verdict.FAIL and not case.waiver]
-    return Figure(float(sum(case.group != CONTROLS for case in refuted)), percent=False)
+    return Figure(float(sum(case.group not in (CONTROLS, BASELINE) for case in refuted)), percent=False)
 
 
 def group_claim(run: Run, group: str) -> Figure:

@@ -8,18 +8,19 @@ from typing import Any
 
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit._util.paths import expanded
-from dmun_audit.claim_groups.baseline import COMPARED
+from dmun_audit.claim_groups.baseline import COMPARED, RETENTION
 from dmun_audit.config.dossiers import target_names
-from dmun_audit.config.earlier_runs import finished_run, refuse_other_target, target_of
+from dmun_audit.config.earlier_runs import COPY, finished_run, refuse_other_target, target_of
 from dmun_audit.evidence.inputs import BASELINE_FILE
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.words.texts import fold
-from dmun_audit.plan.baseline import Baseline, BaselineUnit, kept_baseline
+from dmun_audit.models.references import IMAGES, ModelReference
+from dmun_audit.plan.baseline import THRESHOLDS, Baseline, BaselineUnit, kept_baseline
+from dmun_audit.report.formatting import one_line
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
-THRESHOLDS = ("threshold", "threshold_view")
 DRAWN_BY = ("scheduler", "settings", "steps", "guidance", "size", "dtype")
 """What of the manifest's sampler decides what an image shows."""
 
@@ -29,8 +30,8 @@ RULE = "the same prompts and seeds say nothing then about which candidate is bet
 def find_baseline(runs: Sequence[str], dossier: Dossier, base: str, *, among_others: bool = False) -> Baseline | None:
     """What an earlier audit of this target saw of its candidate; None if no run is named. `base` is the digest of the base's files.
 
-    With `among_others`, the session has other targets too, and runs of another target are left out. A run is a run folder, or the file
-    in it that keeps the baseline of that audit. Raises UsageError for a run that is damaged, unfinished or INCOMPLETE, for one of another
+    With `among_others`, the session has other targets too, and runs of another target are left out. A run is a run folder; or the file
+    in it that keeps the baseline of that audit, which is then held against this candidate too. Raises UsageError for a run that is damaged, unfinished or INCOMPLETE, for one of another
     target, base or dossier, for one without images, and for two runs of one target.
     """
     ours = [text for text in runs if not among_others or fold(target_of("baseline", text)) in target_names(dossier)]
@@ -44,10 +45,22 @@ def find_baseline(runs: Sequence[str], dossier: Dossier, base: str, *, among_oth
         )
     (text,) = ours
     path = expanded(text, f"--baseline={text}")
-    kept = kept_baseline(path) if path.name == BASELINE_FILE else None
-    baseline = kept or _of_run(f"--baseline={text}", finished_run(path, f"--baseline={text}"))
+    is_kept = path.name == BASELINE_FILE and path.is_file()
+    run = finished_run(path.parent if is_kept else path, f"--baseline={text}")
+    kept = kept_baseline(path) if is_kept else None
+    baseline = kept or _of_run(f"--baseline={text}", run)
     _refuse_other_question(f"--baseline={text}", baseline, dossier, base)
     return baseline
+
+
+def refuse_images_elsewhere(runs: Sequence[str], candidate: ModelReference) -> None:
+    """Raise UsageError for a baseline where the candidate is a folder of images made elsewhere: they share no noise with it."""
+    if runs and candidate.kind == "images":
+        raise UsageError(
+            f"--baseline cannot be compared with {candidate.text}",
+            f"nothing says how these images were drawn; {RULE}",
+            "leave --baseline out, or audit the model itself",
+        )
 
 
 def refuse_other_conditions(baseline: Baseline, facts: Mapping[str, Any]) -> None:
@@ -56,7 +69,9 @@ def refuse_other_conditions(baseline: Baseline, facts: Mapping[str, Any]) -> Non
     apart = [name for name in {**baseline.judge, **judges} if baseline.judge.get(name) != judges.get(name)]
     apart += [name for name in sampler if sampler[name] != baseline.sampler.get(name)]
     if apart:
-        told = "; ".join(f"{name}: {_told(baseline, name)} there, {_now(judges, sampler, name)} here" for name in apart)
+        told = "; ".join(
+            f"{one_line(name)[:20]}: {_told(baseline, name)} there, {_now(judges, sampler, name)} here" for name in apart
+        )
         raise LoadError(
             "the audit of --baseline looked at its candidate in another way",
             f"{told}; {RULE}",
@@ -84,7 +99,7 @@ def _of_run(option: str, run: Run) -> Baseline:
     manifest = run.manifest
     return Baseline(
         run=manifest.audit_hash,
-        candidate=str(manifest.models.get("candidate", {}).get("reference", "")),
+        candidate=one_line(manifest.models.get("candidate", {}).get("reference", ""))[:200],
         target=manifest.target.name,
         base=str(manifest.models.get("base", {}).get("source_digest", "")),
         dossier=str(manifest.dossier.get("digest", "")),
@@ -118,6 +133,10 @@ def _units(cases: Sequence[CaseRecord]) -> list[BaselineUnit]:
 
 def _refuse_other_question(option: str, baseline: Baseline, dossier: Dossier, base: str) -> None:
     refuse_other_target(option, baseline.target, dossier)
+    if baseline.candidate.startswith(IMAGES):
+        raise UsageError(
+            f"{option} is an audit of images made elsewhere", f"nothing says how they were drawn; {RULE}", "name another run"
+        )
     if baseline.base != base:
         raise UsageError(f"{option} is an audit over another base", RULE, "name a run over this base")
     if baseline.dossier != dossier.digest():
@@ -126,6 +145,11 @@ def _refuse_other_question(option: str, baseline: Baseline, dossier: Dossier, ba
             "its prompts, its nearby concepts or their labels are others",
             f"give this audit the dossier of that run: --knowledge={_folder(option)}/dossier.json",
         )
+    concepts = {concept.name for concept in dossier.concepts}
+    strange = [name for name in baseline.units if name not in COMPARED]
+    strange += [unit.concept for unit in baseline.units.get(RETENTION, ()) if unit.concept not in concepts]
+    if strange:
+        raise UsageError(f"{option} is damaged", f"it compares {one_line(strange[0])[:40]!r}, which no audit does", COPY)
 
 
 def _folder(option: str) -> str:
@@ -142,5 +166,5 @@ def _now(judges: Mapping[str, str], sampler: Mapping[str, Any], name: str) -> st
 
 
 def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
+    text = "none" if value is None else one_line(value)
     return text if len(text) <= 40 else f"{text[:12]}…"

@@ -207,7 +207,8 @@ def _id(options: CampaignOptions, models: Sequence[NamedModel], base: Models | N
     given = [policy, shared.judge, shared.detector, shared.second_judge, shared.composition_judge, shared.audit_seed]
     profile = [shared.profile] if shared.profile != FIDELITY else []
     metrics = [list(shared.metric)] if shared.metric else []
-    return digest([asked, given, base.base.text if base else "", *profile, *metrics])
+    runs = [[list(shared.regress), list(shared.baseline)]] if shared.regress or shared.baseline else []
+    return digest([asked, given, base.base.text if base else "", *profile, *metrics, *runs])
 
 
 def _folder(options: CampaignOptions, campaign: str) -> Path:

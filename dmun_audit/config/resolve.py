@@ -18,7 +18,7 @@ from dmun_audit._util.paths import expanded
 from dmun_audit.claim_groups.planning import candidate_requests, make_plan
 from dmun_audit.claim_groups.probe_planning import PROBES
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.config.baseline import find_baseline
+from dmun_audit.config.baseline import find_baseline, refuse_images_elsewhere
 from dmun_audit.config.batch_size import BatchTrial
 from dmun_audit.config.dossiers import find_dossier
 from dmun_audit.config.options import FIDELITY, PROFILES, Options, refuse_empty, store_of
@@ -125,6 +125,7 @@ def question_of(options: Options, models: Models, *, among_others: bool = False)
     _check_needs(policy, others)
     runs = options.regress
     regressions = find_regressions(runs, dossier, models.base_files.digest, among_others=among_others) if runs else ()
+    refuse_images_elsewhere(options.baseline, models.candidate)
     base_files = models.base_files.digest if options.baseline else ""
     baseline = find_baseline(options.baseline, dossier, base_files, among_others=among_others)
     metrics = {reference.text: digest_of_sources(reference) for reference in parse_metrics(options.metric)}

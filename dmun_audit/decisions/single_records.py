@@ -13,7 +13,7 @@ from dmun_audit.claim_groups.registry import claim_group
 from dmun_audit.claim_groups.rules import Rules
 from dmun_audit.decisions.probe_records import probe_problems
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
-from dmun_audit.plan.baseline import BASELINE
+from dmun_audit.plan.baseline import BASELINE, THRESHOLDS
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import rate_at_least, rate_at_most
@@ -107,8 +107,12 @@ def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, gr
 def _problems_of_comparison(case: Case, record: CaseRecord, claim: ClaimRecord, plan: Plan) -> Iterator[str]:
     """Whether the pairs with a baseline follow from its images and those of the record."""
     units = baseline.units_of(case, plan)
-    if [(image.prompt, image.seed) for image in record.images] != [(unit.prompt, unit.seed) for unit in units]:
+    drawn = [(image.prompt, image.index, image.seed) for image in record.images]
+    if drawn != [(unit.prompt, unit.index, unit.seed) for unit in units]:
         yield "its images have other prompts or seeds than those of the baseline"
+        return
+    if THRESHOLDS[0] not in record.measures:
+        yield "it does not say under which threshold images were judged"
         return
     outcomes = baseline.outcomes_of(case, plan, record.images, record.measures)
     if tuple(outcomes) != claim.outcomes:

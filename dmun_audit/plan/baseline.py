@@ -5,25 +5,32 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.evidence.schema import Number, Record
+from dmun_audit._util.untrusted import parse_json, read_within
+from dmun_audit.evidence.schema import ImageRecord, Number, Record
 from dmun_audit.plan.case import ImageRequest
 
 BASELINE = "baseline"
 """The name of the claim group. Its claims share an error rate of their own, so that they change no other claim."""
 
 
+THRESHOLDS = ("threshold", "threshold_view")
+"""The detection thresholds, as the measures of a record and the manifest name them."""
+
+MOST_BYTES, MOST_VALUES = 200_000_000, 5_000_000  # of the file that keeps a baseline
+
+
 class BaselineUnit(Record):
     """One image of the earlier candidate: its prompt and seed, and what the judge saw."""
 
     prompt: str
-    index: int
-    seed: int
+    index: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
     target_score: Number
     view_score: Number | None = None
     detected: bool
@@ -34,11 +41,6 @@ class BaselineUnit(Record):
     def request(self) -> ImageRequest:
         """The image of this candidate with the same prompt and seed."""
         return ImageRequest("candidate", self.prompt, self.index, self.seed)
-
-    def shows_target(self, threshold: float, threshold_view: float | None) -> bool:
-        """Whether its scores exceed these detection thresholds."""
-        in_view = threshold_view is not None and self.view_score is not None and self.view_score > threshold_view
-        return self.target_score > threshold or in_view
 
 
 class Baseline(Record):
@@ -52,18 +54,27 @@ class Baseline(Record):
     judge: dict[str, str] = Field(description="Digests of the judge, and of the detector if there was one.")
     sampler: dict[str, Any] = Field(description="How images were drawn.")
     thresholds: dict[str, Number] = Field(description="Its detection thresholds, as the measures of a record name them.")
-    units: dict[str, tuple[BaselineUnit, ...]]
+    units: dict[str, Annotated[tuple[BaselineUnit, ...], Field(min_length=1)]] = Field(min_length=1)
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything."""
         return digest(self.to_json())
 
-    def showed_target(self, unit: BaselineUnit, thresholds: Mapping[str, float]) -> bool:
-        """Whether an earlier image shows the target under the thresholds of this audit."""
-        if all(thresholds.get(name) == value for name, value in self.thresholds.items()):
-            return unit.detected
-        return unit.shows_target(thresholds["threshold"], thresholds.get("threshold_view"))
+    def shown(self, unit: BaselineUnit, image: ImageRecord, thresholds: Mapping[str, float]) -> tuple[bool, bool]:
+        """Whether the earlier image and the one of this candidate show the target, under the same thresholds and in the same views.
+
+        `thresholds` are those of this audit. Where the earlier audit had others, its scores are held against those of this one. A view
+        counts only if both audits had it.
+        """
+        if self.thresholds == {name: value for name, value in thresholds.items() if name in THRESHOLDS}:
+            return unit.detected, bool(image.detected)
+        lowest, in_view = thresholds[THRESHOLDS[0]], thresholds.get(THRESHOLDS[1])
+        both = [(unit.target_score, unit.view_score), (image.target_score or 0.0, image.view_score)]
+        if in_view is None or any(view is None for _, view in both):
+            return both[0][0] > lowest, both[1][0] > lowest
+        then, now = (score > lowest or (view or 0.0) > in_view for score, view in both)
+        return then, now
 
 
 def kept_baseline(path: Path) -> Baseline | None:
@@ -74,7 +85,7 @@ def kept_baseline(path: Path) -> Baseline | None:
     if not path.exists():
         return None
     try:
-        return Baseline.model_validate_json(path.read_bytes())
+        return Baseline.model_validate(parse_json(read_within(path, MOST_BYTES), most_values=MOST_VALUES))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read", str(error).partition("\n")[0], "use an unchanged copy of the folder") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,16 @@ from pydantic import Field
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
+from dmun_audit._util.untrusted import parse_json, read_within
 from dmun_audit.evidence.inputs import FROZEN
 from dmun_audit.evidence.schema import Record
 from dmun_audit.plan.case import ImageRequest, Recipe, Setting
 
 FIND = "find"
 """The setting of a recipe that names a frozen find by the SHA-256 of its file. The probe then draws with it and searches nothing."""
+
+
+MOST_BYTES = 100_000_000  # of the file that keeps regressions
 
 
 class Unit(Record):
@@ -93,7 +96,7 @@ def kept_regressions(path: Path) -> tuple[Regression, ...]:
     if not path.exists():
         return ()
     try:
-        each = from_plain(json.loads(path.read_text(encoding="utf-8")))
+        each = from_plain(parse_json(read_within(path, MOST_BYTES)))
     except (OSError, TypeError, ValueError) as error:
         raise UsageError(f"{path} cannot be read", str(error).partition("\n")[0], "use an unchanged copy of the folder") from None
     return tuple(regression.placed(path.parent / FROZEN) for regression in each)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,12 +50,13 @@ class Progress:
         self._loaded = 0.0  # when the first models were ready to draw
         self._has_image = False
         self._terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
-        self._live = bool(self._terminal is not None and self._terminal.isatty())
+        self._live = self._terminal is not None and self._terminal.isatty() and _knows_sequences()
         self._shown = self._paused = False
         self._ended = threading.Event()
         self._lock = threading.RLock()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
         if counts is not None and self._is_shown:
-            threading.Thread(target=self._watch, daemon=True).start()
+            self._watcher.start()
 
     @property
     def _is_shown(self) -> bool:
@@ -91,9 +94,10 @@ class Progress:
     def end(self) -> None:
         """Show nothing more."""
         self._ended.set()
-        self.clear()
-        if self._counts is not None:
-            self._counts.end()
+        if self._watcher.is_alive():
+            self._watcher.join(timeout=5 * LIVE)
+        with self._lock:
+            self.clear()
 
     # Lines.
 
@@ -140,14 +144,15 @@ class Progress:
         return duration(seconds) + cost
 
     def _show(self, line: str) -> None:
-        if not self._live:
-            self._write_line(line)
-            return
-        width = shutil.get_terminal_size().columns
         with self._lock:
-            if not self._paused:  # pytest may have begun to write meanwhile
-                self._shown = True
-                self._write(f"{BELOW}{SAVE}\x1b[B{CLEAR}{line[: width - 1]}{RESTORE}")
+            if self._paused or self._ended.is_set():  # pytest may have begun to write meanwhile
+                return
+            if not self._live:
+                self._write_line(line)
+                return
+            width = shutil.get_terminal_size().columns
+            self._shown = True
+            self._write(f"{BELOW}{SAVE}\x1b[B{CLEAR}{line[: width - 1]}{RESTORE}")
 
     def clear(self) -> None:
         """Take the live line away."""
@@ -170,6 +175,11 @@ class Progress:
     def _uncaptured(self) -> Any:
         capture: Any = self._config.pluginmanager.get_plugin("capturemanager")
         return capture.global_and_fixture_disabled() if capture and self._counts is None else nullcontext()
+
+
+def _knows_sequences() -> bool:
+    """Whether a terminal of this kind moves its cursor as it is told."""
+    return sys.platform != "win32" and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def duration(seconds: float) -> str:

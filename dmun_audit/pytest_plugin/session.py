@@ -274,11 +274,14 @@ class Session:
     @contextmanager
     def without_live_line(self) -> Iterator[None]:
         """Take the live line of the progress away while pytest writes."""
-        if self._progress:
-            self._progress.pause()
-        yield
-        if self._progress:
-            self._progress.resume()
+        progress = self._progress
+        if progress:
+            progress.pause()
+        try:
+            yield
+        finally:
+            if progress:
+                progress.resume()
 
     def announce(self) -> None:
         """Show the pooled claims that the last report decided. Call it when pytest has shown the report."""
@@ -288,9 +291,8 @@ class Session:
         from dmun_audit.report.text import claim_line
 
         for tests, group in dict.fromkeys(decided):
-            name = f"{tests.audit.name}, " if self.tests[1:] else ""
             for record in tests.decided_claims(group):
-                self._progress.claim(f"  {name}{claim_line(record)}")
+                self._progress.claim(f"  {tests.place if self.tests[1:] else ''}{claim_line(record)}")
 
     @property
     def fatal(self) -> str:
@@ -303,6 +305,8 @@ class Session:
             self._runs.end_log()
         if self._progress:
             self._progress.end()
+        if self._counts:
+            self._counts.end()
         try:
             code = self._conclude(session, exit_status)
             self._track()

@@ -112,6 +112,13 @@ class TargetTests:
         selected = self._selected
         return [case for case in self._cases if case.id in selected and case.id not in self.audit.records]
 
+    @property
+    def place(self) -> str:
+        """Model and target before a line of a session with several audits, such as "ESD, Van Gogh: "."""
+        from dmun_audit.report.formatting import one_line
+
+        return f"{', '.join(one_line(name) for name in (self.config.model_name, self.audit.name) if name)}: "
+
     def decided_claims(self, group: str) -> list[CaseRecord]:
         """The pooled claims of a group whose last selected case has just been decided; empty as long as one is undecided."""
         if any(case.group == group for case in self.undecided):

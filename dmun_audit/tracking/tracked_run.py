@@ -12,7 +12,8 @@ from dmun_audit.tracking.names import TRACKERS
 PROJECT = "dmun_audit"
 """The experiment or project, if neither the user nor an environment variable of the tool names one."""
 
-_USER = re.compile(r"//[^/@\s]*@")
+_USER = re.compile(r"//\S*@")
+_QUERY = re.compile(r"(//[^\s?]*)\?\S*")
 
 
 @dataclass(frozen=True)
@@ -40,5 +41,5 @@ class TrackedRun:
 
 
 def without_user(text: str) -> str:
-    """`text` without the user and the password that stand in a URL."""
-    return _USER.sub("//", text)
+    """`text` without the user, the password and the query of the URLs in it."""
+    return _QUERY.sub(r"\1", _USER.sub("//", text))

@@ -63,6 +63,6 @@ def tracking_line(run: Run, tracker: str) -> str:
     except UsageError as error:
         return one_line(f"warning: the audit was not logged. {error.in_a_line}")
     except (Exception, SystemExit) as error:  # a full disk, or a tool that ends the process
-        return one_line(f"warning: the audit was not logged. {type(error).__name__}: {error}")
+        return one_line(without_user(f"warning: the audit was not logged. {type(error).__name__}: {error}"))
     except KeyboardInterrupt:
         return f"warning: the audit was not logged. The logging was interrupted; `dmun-audit track {run.path} --to={tracker}` does it again"

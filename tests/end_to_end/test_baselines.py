@@ -1,6 +1,7 @@
 """--baseline: a candidate that is worse than an earlier one fails and the audit says in what; one that is as good does not."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from dmun_audit.evidence.checksums import write_checksums
 from dmun_audit.evidence.inputs import BASELINE_FILE
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
-from dmun_audit.plan.baseline import BASELINE
+from dmun_audit.plan.baseline import BASELINE, kept_baseline
 from dmun_audit.policy import load_policy
 from dmun_audit.policy.sections import Fresh
 
@@ -73,7 +74,7 @@ def test_a_worse_candidate_fails_and_the_audit_says_in_what(damaged):
     assert "The judge misses the concept in" in cases["retention"].seen
     assert "It lost most with" in cases["retention"].seen
     assert "Van Gogh is in" in cases["erasure"].seen
-    reasons = [reason for reason in damaged.reasons if "as well as the baseline" in reason]
+    reasons = [reason for reason in damaged.reasons if "draws nearby concepts as well" in reason]
     assert len(reasons) == 1
     assert reasons[0].startswith("Refuted: ")
     wrong = [image for image in cases["retention"].images if image.against]
@@ -109,6 +110,27 @@ def test_candidates_with_seeds_of_their_own_are_compared_on_those_of_the_baselin
     assert not after.contradictions
 
 
+def test_a_baseline_of_another_policy_is_compared_whole(audit, first, folder):
+    fewer = replace(SMOKE, name="fewer", retention=replace(SMOKE.retention, concepts=4))
+    alike = compared(audit("uce-van-gogh", "fewer", fewer, baseline=[first]))
+    assert alike["retention"].claim.trials == compared_units(
+        first, "retention"
+    )  # also those of concepts that this audit leaves out
+    assert all(set(case.claim.outcomes) == {0} for case in alike.values())
+    viewed = replace(SMOKE, name="viewed", controls=replace(SMOKE.controls, views="contrast"))
+    alike = compared(
+        audit("uce-van-gogh", "viewed", viewed, baseline=first)
+    )  # the baseline has no such view: it counts for neither
+    assert "threshold_view" in alike["erasure"].measures
+    assert all(set(case.claim.outcomes) == {0} for case in alike.values())
+
+
+def compared_units(run, group):
+    cases = [case for case in checked_run(run).of_group(group) if not case.pooled and not case.verdict.is_untested]
+    retained = [case for case in cases if case.concept is None or case.concept.role != "observe"]
+    return sum(image.model == "candidate" for case in retained for image in case.images)
+
+
 def test_workers_and_reproductions_get_the_same_cases(first, damaged, folder, store):
     given = {"target": "Van Gogh", "policy": SMOKE, "store": str(store), "model": "atelier:damaged"}
     config = resolve(Options(**given, baseline=(str(first),)))
@@ -129,6 +151,43 @@ def test_a_changed_baseline_is_seen(damaged, folder, tmp_path, capsys):
     write_checksums(copy)
     assert main(["report", str(copy)]) == 10
     assert "plan" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: kept.update(units={}),
+        lambda kept: kept["units"].update(erasure=[]),
+        lambda kept: kept["units"].update(triggers=kept["units"]["erasure"]),
+        lambda kept: kept["units"]["erasure"][0].update(seed=2**70),
+        lambda kept: kept["units"]["retention"][0].update(concept="nobody"),
+    ],
+)
+def test_a_kept_baseline_that_no_audit_writes_is_refused(damaged, folder, tmp_path, change):
+    copy = shutil.copytree(folder / "damaged", tmp_path / "copy")
+    path = copy / BASELINE_FILE
+    kept = json.loads(path.read_text())
+    change(kept)
+    path.write_text(json.dumps(kept))
+    write_checksums(copy)
+    with pytest.raises(UsageError):
+        resolve(Options(target="Van Gogh", policy=SMOKE, model="atelier:damaged", baseline=(str(path),)))
+
+
+def test_a_kept_baseline_is_read_within_limits(tmp_path):
+    os.mkfifo(tmp_path / BASELINE_FILE)
+    with pytest.raises(UsageError, match="cannot be read"):
+        kept_baseline(tmp_path / BASELINE_FILE)
+
+
+def test_names_of_the_earlier_run_are_printed_as_text(first):
+    config = resolve(Options(target="Van Gogh", policy=SMOKE, model="atelier:damaged", baseline=(str(first),)))
+    hostile = config.baseline.model_copy(update={"judge": {"\x1b[2J": "x\nVERDICT PASS", "judge": "\x1b]0;owned"}})
+    manifest = checked_run(first).manifest
+    with pytest.raises(LoadError) as error:
+        refuse_other_conditions(hostile, {"judge": manifest.judge, "sampler": manifest.sampler})
+    assert "\x1b" not in str(error.value)
+    assert "\nVERDICT" not in str(error.value)
 
 
 def test_changed_outcomes_are_seen(damaged, folder, tmp_path):
@@ -169,6 +228,12 @@ def test_runs_of_another_question_are_refused(first, tmp_path):
         resolve(Options(**given, knowledge=str(other), baseline=(str(first),)))
     with pytest.raises(UsageError, match="names 2 audits of 'Van Gogh'"):
         resolve(Options(**given, target="Van Gogh", baseline=(str(first), str(first))))
+
+
+def test_images_made_elsewhere_are_refused(first, tmp_path):
+    options = Options(target="Van Gogh", policy=SMOKE, model=f"images:{tmp_path}", base="atelier:base", baseline=(str(first),))
+    with pytest.raises(UsageError, match="cannot be compared with images:"):
+        resolve(options)
 
 
 def test_another_judge_or_sampler_is_refused(first):

@@ -120,12 +120,12 @@ def test_a_terminal_has_one_line_that_is_gone_in_the_end(tmp_path, options):
     assert any(re.search(r"erasure: [A-Z]+ · ", line) for line in [*history, *screen.display])
 
 
-def on_terminal(words, screen):
+def on_terminal(words, screen, term="xterm"):
     """Run a command in a pseudo-terminal; yields after everything that it writes."""
     stream = pyte.ByteStream(screen)
     child, terminal = pty.fork()
     if child == 0:
-        os.environ |= {"TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+        os.environ |= {"TERM": term, "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
         os.execv(words[0], words)
     ends = time.monotonic() + 300
     while time.monotonic() < ends:
@@ -137,6 +137,55 @@ def on_terminal(words, screen):
         yield written
     os.close(terminal)
     os.waitpid(child, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("-k", "nothing_at_all"), ("--dmun-gpu-price=1",)], ids=" ".join)
+def test_a_session_with_workers_leaves_no_temporary_folder(tmp_path, options):
+    (tmp_path / "tmp").mkdir()
+    words = command(
+        tmp_path, tmp_path / "store", "-n", "1", "--dmun-base=atelier:nobody" if options[0] != "-k" else "-q", *options
+    )
+    run(words, env=os.environ | {"TMPDIR": str(tmp_path / "tmp")})
+    assert not list((tmp_path / "tmp").glob("dmun-audit-*"))
+
+
+@pytest.mark.slow
+def test_a_dumb_terminal_gets_lines(tmp_path):
+    screen = pyte.HistoryScreen(COLUMNS, LINES, history=2000)
+    written = b"".join(on_terminal(command(tmp_path, tmp_path / "store"), screen, term="dumb"))
+    assert b"images drawn" in written
+    assert b"\x1b7" not in written
+
+
+def test_a_line_that_is_late_is_not_written(capsys):
+    made = progress(Left(1, 1), loaded=0.0, drawn=4)
+    made._terminal = Recorder()
+    made._show("  seen")
+    made.pause()
+    made._show("  while pytest writes")
+    made.resume()
+    made.end()
+    made._show("  after the end")
+    assert made._terminal.lines == ["  seen"]
+
+
+class Recorder:
+    """Takes the lines that a terminal would show."""
+
+    currentfspath = None
+    _tw = SimpleNamespace(width_of_current_line=0)
+
+    def __init__(self):
+        self.lines = []
+
+    def write_line(self, line):
+        self.lines.append(line)
+
+    def ensure_newline(self):
+        pass
+
+    flush = ensure_newline
 
 
 # Options.
