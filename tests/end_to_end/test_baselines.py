@@ -12,7 +12,7 @@ import dmun_audit
 from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.cli import main
 from dmun_audit.config.audit_config import AuditConfig
-from dmun_audit.config.baseline import refuse_other_conditions
+from dmun_audit.config.baseline import refuse_images_elsewhere, refuse_other_conditions
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
@@ -20,6 +20,7 @@ from dmun_audit.evidence.checksums import write_checksums
 from dmun_audit.evidence.inputs import BASELINE_FILE
 from dmun_audit.knowledge.dossier import write_dossier
 from dmun_audit.knowledge.packs import open_knowledge
+from dmun_audit.models.references import parse_reference
 from dmun_audit.plan.baseline import BASELINE, kept_baseline
 from dmun_audit.policy import load_policy
 from dmun_audit.policy.sections import Fresh
@@ -231,9 +232,10 @@ def test_runs_of_another_question_are_refused(first, tmp_path):
 
 
 def test_images_made_elsewhere_are_refused(first, tmp_path):
-    options = Options(target="Van Gogh", policy=SMOKE, model=f"images:{tmp_path}", base="atelier:base", baseline=(str(first),))
+    elsewhere = replace(parse_reference("atelier:base"), text=f"images:{tmp_path}", kind="images")
     with pytest.raises(UsageError, match="cannot be compared with images:"):
-        resolve(options)
+        refuse_images_elsewhere((str(first),), elsewhere)
+    refuse_images_elsewhere((), elsewhere)
 
 
 def test_another_judge_or_sampler_is_refused(first):

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import processes
@@ -12,6 +13,7 @@ from wandb_log import records_of
 
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.tracking.logged_audit import logged_audit
+from dmun_audit.tracking.wandb_tracker import MARK
 
 pytest.importorskip("wandb")
 pytestmark = pytest.mark.slow
@@ -82,6 +84,24 @@ def test_the_same_folder_twice_is_one_offline_run(audited, log, tmp_path):
     assert "logged to Weights & Biases" in first.stdout
     assert second.stdout == first.stdout.replace("logged to", "already in")
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 1
+
+
+def test_an_offline_run_of_other_evidence_or_one_that_was_cut_off_is_logged_again(audited, log, tmp_path):
+    log(audited, WANDB_MODE="offline")
+    for change in (lambda mark: mark.write_text("0" * 32), lambda mark: mark.unlink()):
+        before = set(tmp_path.glob("wandb/offline-run-*"))
+        for mark in tmp_path.glob(f"wandb/offline-run-*/{MARK}"):
+            change(mark)
+        time.sleep(1.1)  # the tool names the folder by the second
+        again = log(audited, WANDB_MODE="offline")
+        assert "logged to Weights & Biases" in again.stdout
+        assert len(set(tmp_path.glob("wandb/offline-run-*")) - before) == 1
+
+
+def test_a_tracker_that_logs_nothing_is_said(audited, log, tmp_path):
+    done = log(audited, WANDB_MODE="disabled")
+    assert done.returncode == 4
+    assert "WANDB_MODE is disabled" in done.stderr
 
 
 def test_without_a_key_nobody_is_asked_for_one(audited, log, tmp_path):
