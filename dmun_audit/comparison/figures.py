@@ -43,6 +43,7 @@ FOOTNOTES = {
     "ρ": "Spearman's rank correlation of similarity and loss of CLIP accuracy, with its 95% interval, for each source of similarity.",
     "images": "Images drawn for this audit; images found in the store are not counted.",
     "seconds": "Duration of the audit.",
+    "latency": "Seconds for one image of the candidate, of those drawn for this audit, on the machine of that audit.",
 }
 """What each column means. Columns of one kind share the footnote of the word before the first colon."""
 
@@ -101,6 +102,7 @@ def figures_of(run: Run) -> dict[str, Figure]:
         },
         "images": Figure(float(run.manifest.images.get("rendered", 0)), percent=False),
         "seconds": Figure(run.manifest.seconds, percent=False),
+        "latency": Figure((run.manifest.images.get("seconds_each") or {}).get("candidate"), percent=False),
     }
 
 

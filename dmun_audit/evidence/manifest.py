@@ -75,7 +75,8 @@ class Manifest(Record):
     waivers: tuple[ManifestWaiver, ...] = ()
     images: JsonObject = Field(
         default_factory=dict,
-        description="How many images were planned, rendered, reused, and rechecked: rendered again and the same.",
+        description="How many images were planned, rendered, reused, and rechecked: rendered again and the same. `seconds_each` is the time for "
+        "one image by model, of those rendered in this run.",
     )
     policy: JsonObject = Field(
         default_factory=dict,

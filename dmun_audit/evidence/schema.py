@@ -306,6 +306,9 @@ class Volatile(Record):
     rechecked: int = Field(default=0, description="Stored images that were rendered again and were the same.")
     finished: str | None = None
     gradient_steps: int = Field(default=0, description="Gradient steps that a probe took in this run.")
+    drawing: dict[str, tuple[int, Number]] = Field(
+        default_factory=dict, description="By model: images drawn in this run, and the seconds that it took."
+    )
 
 
 class CaseRecord(Record):

@@ -17,6 +17,7 @@ from dmun_audit.models.loaded import LoadedModel
 from dmun_audit.plan.case import OWN_SETTINGS, ImageRequest, Recipe, Row, Side
 from dmun_audit.policy import Sampling
 from dmun_audit.render.acceleration import keep_compiled_code
+from dmun_audit.render.counts import Counts, DrawingTime
 from dmun_audit.render.devices import Offload, choose_device, describe_hardware, memory_errors, number_format
 from dmun_audit.render.drawing import execution_of
 from dmun_audit.render.own_settings import own_differences, own_sampling
@@ -65,6 +66,7 @@ class Engine:
         self.store = store
         self.on_rendered = on_rendered
         self.rendered = 0
+        self._times: dict[str, DrawingTime] = {}
         self.recipes: Recipes | None = None  # set where probes are run
         self._rechecks = Rechecks(store, sampling)
         self.device = choose_device()
@@ -90,9 +92,9 @@ class Engine:
         return describe_hardware()
 
     @property
-    def counts(self) -> tuple[int, int]:
-        """How many images this process has rendered, and how many stored ones it has rendered again and found to be the same."""
-        return self.rendered, self._rechecks.checked
+    def counts(self) -> Counts:
+        """What this process has drawn so far."""
+        return Counts(self.rendered, self._rechecks.checked, dict(self._times))
 
     @cached_property
     def own_differences(self) -> tuple[str, ...] | None:
@@ -313,6 +315,9 @@ class Engine:
         side = slots[0].side
         logger.info("rendered %d images of the %s in %.1f s, in a batch of %d", len(new), side, seconds, len(slots))
         self.rendered += len(new)
+        if slots[0].recipe is None:
+            before = self._times.get(side, DrawingTime())
+            self._times[side] = DrawingTime(before.images + len(slots), before.seconds + seconds)
         self.on_rendered(len(new))
 
     def drawn(self, slots: Sequence[ImageRequest]) -> Iterator[tuple[ImageRequest, np.ndarray, str]]:

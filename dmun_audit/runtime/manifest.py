@@ -63,6 +63,7 @@ def concluded_manifest(
             "rendered": rendered,
             "reused": max(0, len(images) - rendered),
             "rechecked": rechecked,
+            "seconds_each": seconds_each(records.values()),
         },
         "judge": facts.get("judge", {"reference": config.judge}) | _measured_judge(plan, records),
         "versions": versions(),
@@ -109,6 +110,16 @@ def difference(manifest: Manifest, config: AuditConfig) -> str:
 def _short(value: object) -> str:
     text = "none" if value is None else str(value)
     return text[:8] if len(text) == 64 else text
+
+
+def seconds_each(records: Iterable[CaseRecord]) -> dict[str, float]:
+    """The seconds for one image by model, of the images that were drawn in this run; empty if all came from the store."""
+    sums: dict[str, tuple[int, float]] = {}
+    for record in records:
+        for side, (images, seconds) in record.volatile.drawing.items():
+            before = sums.get(side, (0, 0.0))
+            sums[side] = (before[0] + images, before[1] + seconds)
+    return {side: round(seconds / images, 4) for side, (images, seconds) in sorted(sums.items()) if images}
 
 
 def not_by_weights(facts: JsonObject, records: Iterable[CaseRecord]) -> str:

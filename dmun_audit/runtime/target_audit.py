@@ -23,6 +23,7 @@ from dmun_audit.evidence.schema import CaseRecord, JsonObject, Volatile
 from dmun_audit.plan.case import Case
 from dmun_audit.plan.waivers import with_waivers
 from dmun_audit.probes.parts.finds import FindStore
+from dmun_audit.render.counts import Counts
 from dmun_audit.report.attestation import statement
 from dmun_audit.report.files import write_reports
 from dmun_audit.runtime.inputs import write_inputs
@@ -67,8 +68,8 @@ class TargetAudit:
         """Let go of the runner, which holds the models. The facts stay."""
         self._runner = None
 
-    def check(self, case: Case, runner: AuditRunner, counts: Callable[[], tuple[int, int]], worker: str = "main") -> CaseRecord:
-        """Decide one case; `counts` gives the numbers of images that this process has rendered, and rendered again, so far.
+    def check(self, case: Case, runner: AuditRunner, counts: Callable[[], Counts], worker: str = "main") -> CaseRecord:
+        """Decide one case; `counts` gives what this process has drawn so far.
 
         If a control is refuted, the audit is INCOMPLETE whatever else is drawn: the record is then that of the control.
         """
@@ -76,9 +77,16 @@ class TargetAudit:
         record = None if self.config.keep_going or case.group == CONTROLS else runner.failed_control
         record = record or runner.record(case)
         seconds = round(time.monotonic() - started, 3)
-        rendered, rechecked = (after - earlier for after, earlier in zip(counts(), before, strict=True))
-        logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, rendered)
-        volatile = Volatile(seconds=seconds, worker=worker, rendered=rendered, rechecked=rechecked, finished=_now())
+        drawn = counts().since(before)
+        logger.info("%s: %s in %.1f s, %d images rendered", case.id, record.verdict, seconds, drawn.rendered)
+        volatile = Volatile(
+            seconds=seconds,
+            worker=worker,
+            rendered=drawn.rendered,
+            rechecked=drawn.rechecked,
+            finished=_now(),
+            drawing={side: (time.images, round(time.seconds, 3)) for side, time in drawn.times.items()},
+        )
         volatile = volatile.with_(gradient_steps=runner.gradient_steps - steps_before)
         return record.with_(volatile=volatile)
 

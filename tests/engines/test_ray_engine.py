@@ -40,7 +40,7 @@ def test_rechecks_lost_images_and_embeddings_are_those_of_the_local_engine(ray_a
     ):
         assert [engine.key(request) for request in ROW] == keys
         engine.ensure(ROW, ROW[:2])
-        assert engine.counts == (0, 2)
+        assert (engine.counts.rendered, engine.counts.rechecked) == (0, 2)
         store.path(keys[1]).unlink()
         assert all(np.array_equal(one, other) for one, other in zip(engine.images(ROW[:2]), images[:2], strict=True))
         assert (engine.rendered, rendered) == (1, [1])

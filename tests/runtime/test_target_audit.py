@@ -8,6 +8,7 @@ from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.run_lock import LOCK
 from dmun_audit.evidence.schema import CaseRecord, Volatile
+from dmun_audit.render.counts import Counts
 from dmun_audit.runtime.target_audit import TargetAudit
 from dmun_audit.verdict.vocabulary import Verdict
 
@@ -40,10 +41,10 @@ def test_what_each_process_rendered_for_a_refuted_control_adds_up(audit):
 def test_a_case_after_a_refuted_control_gets_the_record_of_the_control(audit):
     control = CaseRecord(case_id="control", group="controls", verdict=Verdict.FAIL)
     erasure = audit.config.plan.of_group("erasure")[0]
-    assert audit.check(erasure, Runner(control), lambda: (0, 0)).case_id == "control"
-    assert audit.check(erasure, Runner(), lambda: (0, 0)).case_id == erasure.id
+    assert audit.check(erasure, Runner(control), Counts).case_id == "control"
+    assert audit.check(erasure, Runner(), Counts).case_id == erasure.id
     first = audit.config.plan.of_group("controls")[0]
-    assert audit.check(first, Runner(control), lambda: (0, 0)).case_id == first.id
+    assert audit.check(first, Runner(control), Counts).case_id == first.id
 
 
 def test_the_order_in_which_workers_end_changes_no_figure(tmp_path):
