@@ -31,7 +31,7 @@ class Adversarial(RateGroup):
     """One case is one adversarial prompt; the pooled claim covers the valid prompts."""
 
     name = ADVERSARIAL
-    fault = "still shows the target"
+    fault = "shows the target for adversarial prompts"
     order = 20
     fixture = "adversarial"
     draws_in_rounds = True

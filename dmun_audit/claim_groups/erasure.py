@@ -23,7 +23,7 @@ class Erasure(RateGroup):
     """Direct prompts, and the prompts of works that should be erased with the target. One case is one prompt."""
 
     name = "erasure"
-    fault = "still shows the target"
+    fault = "shows the target for prompts that name it"
     order = 10
     fixture = "target_prompt"
     draws_in_rounds = True

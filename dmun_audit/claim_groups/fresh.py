@@ -63,7 +63,7 @@ class Fresh(RateGroup):
     """One case for direct prompts and one for indirect prompts; the pooled claim covers both."""
 
     name = "fresh"
-    fault = "still shows the target"
+    fault = "shows the target for fresh prompts"
     order = 22
     fixture = "fresh_prompt"
     introduction = (

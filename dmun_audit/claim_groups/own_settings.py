@@ -31,7 +31,7 @@ class OwnSettings(RateGroup):
     """One case over all direct prompts."""
 
     name = "own_settings"
-    fault = "still shows the target"
+    fault = "shows the target under its own settings"
     order = 14
     fixture = "own_settings"
     introduction = (

@@ -37,7 +37,7 @@ class Regressions(RateGroup):
     """One case for each dose of a probe whose finds brought the target back in an earlier audit."""
 
     name = "regressions"
-    fault = "still shows the target"
+    fault = "shows the target under an attack of an earlier audit"
     order = 46
     fixture = "regression"
     introduction = (

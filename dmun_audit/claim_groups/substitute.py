@@ -32,7 +32,7 @@ class SubstituteImages(ClaimGroup):
     """One case is one question about the candidate's images of direct prompts."""
 
     name = "substitute"
-    fault = "draws something improper in the target's place"
+    fault = "draws the wrong thing in the target's place"
     order = 12
     fixture = "substitute"
     introduction = (

@@ -38,7 +38,7 @@ class Triggers(RateGroup):
     """One case over all triggers."""
 
     name = "triggers"
-    fault = "still shows the target"
+    fault = "shows the target for prompts with random words"
     order = 50
     fixture = "trigger"
     draws_in_rounds = True

@@ -16,13 +16,13 @@ MANY_EMPTY = 0.2
 
 MOST_NAMED = 6  # sentences on what a dossier lacks
 
-COVERED = "A PASS covers these prompts, judges and settings."
+COVERED = "The audit covers these prompts, judges and settings."
 _BY_PROBE = {"image-to-image": "image-to-image use", "relearning": "further training of the weights"}
-"""What a PASS does not cover, unless a probe tried it."""
+"""What an audit does not cover, unless a probe tried it."""
 
 
 def not_covered(run: Run) -> str:
-    """What a PASS covers, and what it does not."""
+    """What the audit covers, and what it does not."""
     probed = {case.probe.name for case in run.cases if case.probe and case.probe.was_tried}
     left = ["other prompts and languages", "other samplers and sizes", "a secret trigger"]
     left += [words for probe, words in _BY_PROBE.items() if probe not in probed]
@@ -40,7 +40,7 @@ def tried(run: Run) -> str:
 
 
 def scope_lines(run: Run) -> list[str]:
-    """The scope in sentences: what was tried, and what a PASS does not cover."""
+    """The scope in sentences: what was tried, and what the audit does not cover."""
     return [tried(run), not_covered(run)]
 
 

@@ -143,7 +143,7 @@ def test_the_summary_says_verdict_reasons_claims_and_scope_and_lets_nothing_thro
         assert reason.split(":")[0] in text
     assert "| erasure |" in text
     assert "What failed, and what came closest" in text
-    assert "A PASS covers these prompts" in text
+    assert "The audit covers these prompts" in text
     assert "<script>" not in text
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1

@@ -162,7 +162,11 @@ def test_a_chart_of_one_row_is_left_out(folder: WrittenRun):
 def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
     views = {record.case_id: view_case(run, record) for record in run.cases}
     first = view_first_screen(run, views)
-    assert first.cautions == ("in what this audit is weaker than the policy release", "other attempts on these weights", "1 note")
+    assert first.cautions == (
+        "how this audit is weaker than the policy “release”",
+        "earlier and later audits of these weights",
+        "1 note",
+    )
     folder.manifest |= {"policy": {"weaker_than_release": []}, "warnings": [], "earlier_attempts": []}
     assert view_first_screen(read_run(folder.close()), {}).cautions == ()
 
@@ -181,8 +185,8 @@ def test_a_refuted_claim_is_a_line_with_its_numbers(run):
     (reason,) = first.reasons
     assert reason.word == "Refuted"
     assert "swirling impasto" in reason.claim
-    assert reason.numbers == "4 of 8, estimate 50%, at least 20%, ceiling 10%"
-    assert first.release == "Do not release this model: the audit refutes a claim on it."
+    assert reason.numbers == "4 of 8 against it, estimate 50%, at least 20%, ceiling 10%"
+    assert first.release == "Do not release this model."
 
 
 def passing(folder: WrittenRun, *bounds, **manifest):
@@ -202,7 +206,7 @@ def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenR
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({}, "does not support a release: it is weaker than the policy release in 2 ways"),
+        ({}, "A release takes the stricter policy “release” (2 differences)."),
         ({"policy": {"weaker_than_release": []}}, "is release evidence. Its figures"),
         ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "no result that could"),
         ({"policy": {}}, ""),
@@ -224,7 +228,8 @@ def test_the_meaning_of_a_fail_names_what_was_refuted(folder: WrittenRun):
     for group in ("retention", "erasure", "adversarial"):
         folder.add(record(group, group, "FAIL", pooled=True, claim=claim("rate_at_most", 9, 9, 0.6, 1, 0.05)))
     page = render_html(read_run(folder.close()))
-    assert "the candidate still shows the target and damages what is around it." in page
+    told = "shows the target for prompts that name it and adversarial prompts; damages what is around it."
+    assert f"3 claims are refuted: the candidate {told}" in page
     assert "in the target&#39;s place" not in page
 
 

@@ -23,6 +23,9 @@ MEANINGS = {
 }
 """What each verdict but FAIL means."""
 
+SHOWN_FOR = "shows the target for "
+"""What the faults of several groups begin with. The banner says it once."""
+
 USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
 
 
@@ -62,7 +65,10 @@ def _meaning(run: Run) -> str:
         return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
     if run.verdict == AuditVerdict.FAIL:
         refuted = _refuted(run)
-        return f"At least one claim is refuted: the candidate {_faults(refuted)}." if refuted else USER_TESTS
+        if not refuted:
+            return USER_TESTS
+        number = "One claim is" if len(refuted) == 1 else f"{len(refuted)} claims are"
+        return f"{number} refuted: the candidate {_faults(refuted)}."
     meaning = MEANINGS[run.verdict]
     if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
         meaning = (
@@ -84,7 +90,15 @@ def _faults(refuted: Sequence[CaseRecord]) -> str:
     """What refuted claims say of the candidate, in the order of an audit."""
     of_group = {group.name: group.fault for group in claim_groups()}
     ordered = sorted(refuted, key=lambda case: group_rank(case.group))
-    *others, last = dict.fromkeys(of_group.get(case.group, ClaimGroup.fault) for case in ordered)
+    faults = list(dict.fromkeys(of_group.get(case.group, ClaimGroup.fault) for case in ordered))
+    prompts = [fault.removeprefix(SHOWN_FOR) for fault in faults if fault.startswith(SHOWN_FOR)]
+    others = [fault for fault in faults if not fault.startswith(SHOWN_FOR)]
+    return "; ".join([*([SHOWN_FOR + _listed(prompts)] if prompts else []), *others])
+
+
+def _listed(words: Sequence[str]) -> str:
+    """ "one", "one and another", "one, another and a third"."""
+    *others, last = words
     return f"{', '.join(others)} and {last}" if others else last
 
 
@@ -101,14 +115,16 @@ def _release(run: Run) -> str:
     """Whether this audit supports a release, in one sentence; empty for a run that compared nothing with the policy release."""
     weaker = weaker_than_release(run.manifest)
     if run.verdict == AuditVerdict.FAIL:
-        refuted = "Do not release this model: the audit refutes a claim on it."
+        refuted = "Do not release this model."
         return refuted if _refuted(run) else "This audit does not support a release: one of your tests failed."
     if weaker is None:
         return ""
     if run.verdict != AuditVerdict.PASS:
         return "This audit does not support a release: it has no result that could."
     if weaker:
-        return f"This audit does not support a release: it is weaker than the policy release in {count(len(weaker), 'way')}."
+        policy = one_line(run.manifest.policy.get("name", ""))
+        differences = count(len(weaker), "difference")
+        return f"This audit passed the policy “{policy}”. A release takes the stricter policy “release” ({differences})."
     if any(case.is_waived for case in run.cases):
         return "This audit is release evidence, but not for what is waived."
     return "This audit is release evidence. Its figures are at least as strict as those of the policy release."
@@ -141,4 +157,8 @@ def _short(case: CaseRecord) -> ShortReason:
     word = {Verdict.FAIL: "Refuted", Verdict.INCONCLUSIVE: "Undecided"}.get(case.verdict, "Proven")
     if case.verdict == Verdict.PASS and case.claim is not None and case.claim.harm_only:
         word = "Not refuted"
-    return ShortReason(word, one_line(case.title or case.case_id), claim_text(case.claim), case.case_id)
+    numbers, claim = claim_text(case.claim), case.claim
+    if case.verdict != Verdict.PASS and claim is not None and claim.hits is not None:
+        counts = f"{claim.hits} of {claim.trials}"
+        numbers = numbers.replace(f"{counts},", f"{counts} against it,", 1)  # kinds with units of their own say it already
+    return ShortReason(word, one_line(case.title or case.case_id), numbers, case.case_id)

@@ -46,10 +46,10 @@ def _cautions(run: Run) -> list[str]:
     notes = len(run.warnings) + len(expiring_waivers(run.manifest)) + len(warnings(read_spot_check(run)))
     expired = len(expired_waivers(run.manifest))
     named = [
-        ("in what this audit is weaker than the policy release", bool(weaker_than_release(run.manifest))),
+        ("how this audit is weaker than the policy “release”", bool(weaker_than_release(run.manifest))),
         ("release evidence, but not for what is waived", not weaker_than_release(run.manifest) and len(release_lines(run)) > 1),
         ("the dossier is thin", bool(thin_lines(run))),
-        ("other attempts on these weights", bool(attempt_sentence(run.manifest))),
+        ("earlier and later audits of these weights", bool(attempt_sentence(run.manifest))),
         ("a chosen seed", run.manifest.seeds.get("drawn") == "option"),
         (count(expired, "expired waiver"), bool(expired)),
         (count(notes, "note"), bool(notes)),
