@@ -161,6 +161,7 @@ class Session:
             return
         from dmun_audit.pytest_plugin.progress import Progress
         from dmun_audit.pytest_plugin.target_tests import images_left
+        from dmun_audit.pytest_plugin.terminal_lines import TerminalLines
 
         for each in self.tests:
             each.collected(self._node_ids)
@@ -177,7 +178,8 @@ class Session:
                 each.audit.end()
             raise pytest.UsageError(escaped(str(error))) from None
         if self._begun:
-            self._progress = Progress(self.config, lambda: images_left(self._begun), self._counts, self._price)
+            lines = TerminalLines(self.config, has_workers=self._counts is not None)
+            self._progress = Progress(lines, lambda: images_left(self._begun), self._counts, self._price)
 
     @property
     def _begun(self) -> list[TargetTests]:
@@ -274,14 +276,15 @@ class Session:
     @contextmanager
     def without_live_line(self) -> Iterator[None]:
         """Take the live line of the progress away while pytest writes."""
-        progress = self._progress
-        if progress:
-            progress.pause()
+        if self._progress is None:
+            yield
+            return
+        lines = self._progress.lines
+        lines.pause()
         try:
             yield
         finally:
-            if progress:
-                progress.resume()
+            lines.resume()
 
     def announce(self) -> None:
         """Show the pooled claims that the last report decided. Call it when pytest has shown the report."""
@@ -292,7 +295,7 @@ class Session:
 
         for tests, group in dict.fromkeys(decided):
             for record in tests.decided_claims(group):
-                self._progress.claim(f"  {tests.place if self.tests[1:] else ''}{claim_line(record)}")
+                self._progress.lines.line(f"  {tests.place if self.tests[1:] else ''}{claim_line(record)}")
 
     @property
     def fatal(self) -> str:

@@ -14,6 +14,7 @@ from processes import run
 
 from dmun_audit.pytest_plugin.drawn_counts import DrawnCounts, WorkerCount
 from dmun_audit.pytest_plugin.progress import Left, Progress, duration
+from dmun_audit.pytest_plugin.terminal_lines import TerminalLines
 
 COLUMNS, LINES = 100, 50
 STATE = re.compile(r"(\d+) images drawn · about ([\d,]+) to go, .* and \d+\.\d\d")
@@ -28,37 +29,43 @@ def command(folder, store, *options):
 
 
 def progress(left, price=None, drawn=0, loaded=None):
-    config = SimpleNamespace(pluginmanager=SimpleNamespace(get_plugin=lambda name: None), option=SimpleNamespace(verbose=0))
-    made = Progress(config, lambda: left, None, price)
+    made = Progress(lines_on(None), lambda: left, price=price)
     made._started = 0.0
     made._loaded = loaded
     made._rendered = drawn
     return made
 
 
+def lines_on(terminal):
+    config = SimpleNamespace(
+        pluginmanager=SimpleNamespace(get_plugin={"terminalreporter": terminal}.get), option=SimpleNamespace(verbose=0)
+    )
+    return TerminalLines(config, has_workers=True)
+
+
 # One line.
 
 
 def test_time_and_cost_follow_from_the_images_since_the_models_were_ready():
-    line = progress(Left(200, 1000), price=3.6, loaded=100.0).line(now=150.0, drawn=50)
+    line = progress(Left(200, 1000), price=3.6, loaded=100.0).state(now=150.0, drawn=50)
     assert line == "  50 images drawn · about 150 to go, 2 min and 0.15 · at most 950, 16 min and 0.95"
 
 
 def test_without_a_price_no_cost_is_told_and_equal_numbers_are_told_once():
-    line = progress(Left(100, 100), loaded=0.0).line(now=10.0, drawn=20)
+    line = progress(Left(100, 100), loaded=0.0).state(now=10.0, drawn=20)
     assert line == "  20 images drawn · about 80 to go, 40 s"
 
 
 def test_images_since_the_last_decided_case_are_subtracted():
     made = progress(Left(100, 300), loaded=1.0, drawn=40)
     made.decided()
-    assert "about 90 to go" in made.line(now=11.0, drawn=50)
-    assert "few to go · at most 100" in made.line(now=11.0, drawn=240)
+    assert "about 90 to go" in made.state(now=11.0, drawn=50)
+    assert "few to go · at most 100" in made.state(now=11.0, drawn=240)
 
 
 def test_before_the_first_image_it_says_what_is_done():
-    assert progress(Left(1, 1), loaded=None).line(now=12.0, drawn=0) == "  models are loading, 12 s so far"
-    assert progress(Left(1, 1), loaded=3.0).line(now=12.0, drawn=0) == "  no image drawn yet, 12 s so far"
+    assert progress(Left(1, 1), loaded=None).state(now=12.0, drawn=0) == "  models are loading, 12 s so far"
+    assert progress(Left(1, 1), loaded=3.0).state(now=12.0, drawn=0) == "  no image drawn yet, 12 s so far"
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")])
@@ -158,16 +165,16 @@ def test_a_dumb_terminal_gets_lines(tmp_path):
     assert b"\x1b7" not in written
 
 
-def test_a_line_that_is_late_is_not_written(capsys):
-    made = progress(Left(1, 1), loaded=0.0, drawn=4)
-    made._terminal = Recorder()
-    made._show("  seen")
-    made.pause()
-    made._show("  while pytest writes")
-    made.resume()
-    made.end()
-    made._show("  after the end")
-    assert made._terminal.lines == ["  seen"]
+def test_a_line_that_is_late_is_not_written():
+    terminal = Recorder()
+    lines = lines_on(terminal)
+    lines.state("  seen")
+    lines.pause()
+    lines.state("  while pytest writes")
+    lines.resume()
+    lines.end()
+    lines.state("  after the end")
+    assert terminal.lines == ["  seen"]
 
 
 class Recorder:
@@ -178,6 +185,9 @@ class Recorder:
 
     def __init__(self):
         self.lines = []
+
+    def isatty(self):
+        return False
 
     def write_line(self, line):
         self.lines.append(line)
