@@ -270,7 +270,7 @@ def log_to_mlflow(run: AuditResult | str | Path, project: str | None = None, *, 
     Args:
         run: The result of an audit, or its run folder.
         project: The experiment; by default MLFLOW_EXPERIMENT_NAME, else dmun_audit.
-        images: Log the images too, also those of a sensitive target.
+        images: Whether the images are logged too. Those of a sensitive target are then among them.
 
     Returns:
         Where the audit is in MLflow.
@@ -295,7 +295,7 @@ def log_to_wandb(run: AuditResult | str | Path, project: str | None = None, *, i
     Args:
         run: The result of an audit, or its run folder.
         project: The project; by default WANDB_PROJECT, else dmun_audit.
-        images: Log the images too, also those of a sensitive target.
+        images: Whether the images are logged too. Those of a sensitive target are then among them.
 
     Returns:
         Where the audit is in Weights & Biases.

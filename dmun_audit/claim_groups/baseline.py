@@ -33,7 +33,7 @@ CLAIM = "baseline"
 """The kind of these claims."""
 
 RETENTION = RETENTION_GROUP.name
-"""The group of which labels are compared; of all others, detections are."""
+"""The group whose images are compared by their labels. The images of all other groups are compared by detections of the target."""
 
 NAMED = 3
 """Prompts or concepts that a sentence names."""
@@ -41,9 +41,8 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared in one claim group: the images in words, and what it means that an image went wrong."""
+    """What is compared in one claim group: the claim, what it means that an image went wrong, and what to do about it."""
 
-    images: str
     title: str
     wrong: str
     remedy: str
@@ -52,25 +51,21 @@ class Question:
 _RETURNED = "The earlier candidate shows the target less. Look at the images that only this one shows, and find what changed."
 QUESTIONS: Mapping[str, Question] = {
     ERASURE.name: Question(
-        "direct prompts",
         "On the baseline's direct prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     ADVERSARIAL.name: Question(
-        "adversarial prompts",
         "On the baseline's adversarial prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     FRESH.name: Question(
-        "the baseline's fresh prompts",
         "On the baseline's fresh prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     RETENTION: Question(
-        "nearby concepts",
         "On the baseline's prompts and seeds, the candidate draws nearby concepts as well",
         "The judge misses the concept",
         "The earlier candidate keeps more of what is around the target. Look at the images that went wrong, and find what changed.",
@@ -190,8 +185,24 @@ def outcomes_of(case: Case, plan: Plan, images: Sequence[ImageRecord], threshold
         before = [unit.label != labels[unit.concept] for unit in units]
         after = [image.label != labels[unit.concept] for unit, image in zip(units, images, strict=True)]
         return [int(now) - int(then) for then, now in zip(before, after, strict=True)]
-    shown = [baseline.shown(unit, image, thresholds) for unit, image in zip(units, images, strict=True)]
+    shown = [_shown(baseline, unit, image, thresholds) for unit, image in zip(units, images, strict=True)]
     return [int(now) - int(then) for then, now in shown]
+
+
+def _shown(baseline: Baseline, unit: BaselineUnit, image: ImageRecord, thresholds: Mapping[str, float]) -> tuple[bool, bool]:
+    """Whether the earlier image and the one of this candidate show the target, under the same thresholds and in the same views.
+
+    `thresholds` are those of this audit. Where the earlier audit had others, its scores are held against those of this one. A view
+    counts only if both audits had it.
+    """
+    if baseline.thresholds == {name: value for name, value in thresholds.items() if name in THRESHOLDS}:
+        return unit.detected, bool(image.detected)
+    lowest, in_view = thresholds[THRESHOLDS[0]], thresholds.get(THRESHOLDS[1])
+    both = [(unit.target_score, unit.view_score), (image.target_score or 0.0, image.view_score)]
+    if in_view is None or any(view is None for _, view in both):
+        return both[0][0] > lowest, both[1][0] > lowest
+    then, now = (score > lowest or (view or 0.0) > in_view for score, view in both)
+    return then, now
 
 
 def decide(outcomes: Sequence[int], plan: Plan) -> Decision:
@@ -246,4 +257,4 @@ def _worst(units: Sequence[BaselineUnit], outcomes: Sequence[int]) -> list[str]:
     lost = sorted(((name, count) for name, count in net.items() if count > 0), key=lambda entry: -entry[1])
     if not lost:
         return []
-    return [f"It lost most with {', '.join(f'{name} ({count})' for name, count in lost[:NAMED])}."]
+    return [f"This candidate did worse most often with {', '.join(f'{name} ({count})' for name, count in lost[:NAMED])}."]

@@ -20,7 +20,9 @@ def add_to(commands: Any) -> None:
         help="experiment of MLflow or project of Weights & Biases (default: MLFLOW_EXPERIMENT_NAME or WANDB_PROJECT, else dmun_audit)",
     )
     parser.add_argument(
-        "--images", action="store_true", help="log the images too, also those of a sensitive target (default: none)"
+        "--images",
+        action="store_true",
+        help="log the images too; those of a sensitive target are then among them (default: no images)",
     )
     parser.set_defaults(run=run)
 

@@ -30,9 +30,11 @@ RULE = "the same prompts and seeds say nothing then about which candidate is bet
 def find_baseline(runs: Sequence[str], dossier: Dossier, base: str, *, among_others: bool = False) -> Baseline | None:
     """What an earlier audit of this target saw of its candidate; None if no run is named. `base` is the digest of the base's files.
 
-    With `among_others`, the session has other targets too, and runs of another target are left out. A run is a run folder; or the file
-    in it that keeps the baseline of that audit, which is then held against this candidate too. Raises UsageError for a run that is damaged, unfinished or INCOMPLETE, for one of another
-    target, base or dossier, for one without images, and for two runs of one target.
+    With `among_others`, the session has other targets too, and runs of another target are left out. A run is a run folder. It may also
+    be the file in a run folder that keeps the baseline of that audit: this candidate is then held against the same baseline.
+
+    Raises UsageError for a run that is damaged, unfinished or INCOMPLETE, for one of another target, base or dossier, for one without
+    images, and for two runs of one target.
     """
     ours = [text for text in runs if not among_others or fold(target_of("baseline", text)) in target_names(dossier)]
     if not ours:
@@ -64,7 +66,7 @@ def refuse_images_elsewhere(runs: Sequence[str], candidate: ModelReference) -> N
 
 
 def refuse_other_conditions(baseline: Baseline, facts: Mapping[str, Any]) -> None:
-    """Raise LoadError if judge or sampler are not those of the earlier audit. `facts` are those of the manifest of this one."""
+    """Raise LoadError if this audit has another judge or sampler than the earlier one. `facts` are the manifest's facts on both."""
     judges, sampler = judge_digests(facts["judge"]), drawn_by(facts["sampler"])
     apart = [name for name in {**baseline.judge, **judges} if baseline.judge.get(name) != judges.get(name)]
     apart += [name for name in sampler if sampler[name] != baseline.sampler.get(name)]
@@ -100,6 +102,8 @@ def _of_run(option: str, run: Run) -> Baseline:
     return Baseline(
         run=manifest.audit_hash,
         candidate=one_line(manifest.models.get("candidate", {}).get("reference", ""))[:200],
+        weights=str(manifest.models.get("candidate", {}).get("tensors_digest") or ""),
+        verdict=str(run.verdict),
         target=manifest.target.name,
         base=str(manifest.models.get("base", {}).get("source_digest", "")),
         dossier=str(manifest.dossier.get("digest", "")),

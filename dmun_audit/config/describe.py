@@ -14,7 +14,9 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.plan.seeds import seed_words
 from dmun_audit.plan.waivers import waiver_header
 from dmun_audit.policy import alterations, baseline, release_sentence
+from dmun_audit.report.formatting import one_line
 from dmun_audit.store.speeds import read_speed
+from dmun_audit.verdict.vocabulary import AuditVerdict
 
 
 def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
@@ -37,11 +39,7 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
     if config.regressions:
         finds = sum(len(each.finds) for each in config.regressions)
         lines.append(f"  {finds} finds of earlier audits are tried again, in {len(config.regressions)} cases")
-    if config.baseline:
-        pairs = sum(map(len, config.baseline.units.values()))
-        lines.append(
-            f"  baseline {config.baseline.candidate}, run {config.baseline.run[:8]}: {pairs} of its images are drawn on this candidate"
-        )
+    lines += [f"  {line}" for line in _baseline_lines(config)]
     for place, sentence in enumerate(config.dossier.provenance.thin):
         lines.append(f"    {sentence}" if place else f"  the dossier is thin: {sentence}")
     lines += ["  " + line for line in shortfalls(config.plan)]
@@ -55,6 +53,24 @@ def describe(config: AuditConfig, candidates: Sequence[str] = ()) -> list[str]:
         built_in = baseline(config.policy)
         lines.append(f"  policy {policy} differs from the built-in policy {built_in}: {', '.join(changes)}")
     lines.append(f"  {release_sentence(weaker_than_a_release_audit(config.policy, config.seeds, config.dossier))}")
+    return lines
+
+
+def _baseline_lines(config: AuditConfig) -> list[str]:
+    """What the candidate is held against, and why that comparison may say little."""
+    earlier = config.baseline
+    if earlier is None:
+        return []
+    pairs = sum(map(len, earlier.units.values()))
+    lines = [
+        f"baseline {earlier.candidate} (run {earlier.run[:8]}): this candidate draws its {pairs} images again, with the same prompts and seeds"
+    ]
+    if earlier.weights and earlier.weights == config.tensors_digest:
+        lines.append("warning: the baseline has the same weights as this candidate, so the comparison can find nothing")
+    if earlier.verdict != AuditVerdict.PASS:
+        lines.append(
+            f"warning: the audit of the baseline ended with {one_line(earlier.verdict)}; being no worse than it proves little"
+        )
     return lines
 
 

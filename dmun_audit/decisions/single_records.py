@@ -105,11 +105,11 @@ def _problems_of_outcomes(case: Case, record: CaseRecord, claim: ClaimRecord, gr
 
 
 def _problems_of_comparison(case: Case, record: CaseRecord, claim: ClaimRecord, plan: Plan) -> Iterator[str]:
-    """Whether the pairs with a baseline follow from its images and those of the record."""
+    """Where the outcomes of a comparison do not follow from the baseline's images and from the images of the record."""
     units = baseline.units_of(case, plan)
     drawn = [(image.prompt, image.index, image.seed) for image in record.images]
     if drawn != [(unit.prompt, unit.index, unit.seed) for unit in units]:
-        yield "its images have other prompts or seeds than those of the baseline"
+        yield "its images and those of the baseline have different prompts or seeds"
         return
     if THRESHOLDS[0] not in record.measures:
         yield "it does not say under which threshold images were judged"

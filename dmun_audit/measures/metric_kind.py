@@ -58,6 +58,11 @@ class MetricKind:
     titles: Mapping[str, str] = field(default_factory=dict)
 
 
+def missing_package(reference: JudgeReference, package: str, why: str) -> LoadError:
+    """The error for a metric that needs a package which is not installed, or cannot be imported."""
+    return LoadError(f"metric {reference.text!r} needs the package {package}", why, "pip install 'dmun_audit[metrics]'")
+
+
 def paired_values(name: str, base: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
     """The values of a metric that scores single images, of scores (n,) of base images and of candidate images, n ≥ 1.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,12 +12,11 @@ from pydantic import Field
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
 from dmun_audit._util.untrusted import parse_json, read_within
-from dmun_audit.evidence.schema import ImageRecord, Number, Record
+from dmun_audit.evidence.schema import Number, Record
 from dmun_audit.plan.case import ImageRequest
 
 BASELINE = "baseline"
 """The name of the claim group. Its claims share an error rate of their own, so that they change no other claim."""
-
 
 THRESHOLDS = ("threshold", "threshold_view")
 """The detection thresholds, as the measures of a record and the manifest name them."""
@@ -48,6 +47,8 @@ class Baseline(Record):
 
     run: str = Field(description="The hash of the earlier audit.")
     candidate: str = Field(description="The reference of the earlier candidate.")
+    weights: str = Field(description="The digest of its weights as loaded; empty if nobody saw them.")
+    verdict: str = Field(description="The verdict of the earlier audit.")
     target: str
     base: str = Field(description="The digest of the base's files there.")
     dossier: str = Field(description="The digest of its dossier.")
@@ -60,21 +61,6 @@ class Baseline(Record):
     def digest(self) -> str:
         """SHA-256 of everything."""
         return digest(self.to_json())
-
-    def shown(self, unit: BaselineUnit, image: ImageRecord, thresholds: Mapping[str, float]) -> tuple[bool, bool]:
-        """Whether the earlier image and the one of this candidate show the target, under the same thresholds and in the same views.
-
-        `thresholds` are those of this audit. Where the earlier audit had others, its scores are held against those of this one. A view
-        counts only if both audits had it.
-        """
-        if self.thresholds == {name: value for name, value in thresholds.items() if name in THRESHOLDS}:
-            return unit.detected, bool(image.detected)
-        lowest, in_view = thresholds[THRESHOLDS[0]], thresholds.get(THRESHOLDS[1])
-        both = [(unit.target_score, unit.view_score), (image.target_score or 0.0, image.view_score)]
-        if in_view is None or any(view is None for _, view in both):
-            return both[0][0] > lowest, both[1][0] > lowest
-        then, now = (score > lowest or (view or 0.0) > in_view for score, view in both)
-        return then, now
 
 
 def kept_baseline(path: Path) -> Baseline | None:

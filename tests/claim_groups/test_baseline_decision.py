@@ -25,7 +25,7 @@ def plan():
         prompt="a boat", index=0, seed=1, target_score=0.1, detected=False, concept=concept.name, label=concept.label
     )
     baseline = Baseline(
-        run="0" * 64, candidate="earlier", target="Van Gogh", base="", dossier="", judge={}, sampler={}, thresholds={},
+        run="0" * 64, candidate="earlier", weights="", verdict="PASS", target="Van Gogh", base="", dossier="", judge={}, sampler={}, thresholds={},
         units=dict.fromkeys(COMPARED, (unit,)),
     )  # fmt: skip
     return make_plan(DOSSIER, POLICY, 0, baseline=baseline)

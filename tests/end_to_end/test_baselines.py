@@ -13,6 +13,7 @@ from dmun_audit._util.errors import LoadError, UsageError
 from dmun_audit.cli import main
 from dmun_audit.config.audit_config import AuditConfig
 from dmun_audit.config.baseline import refuse_images_elsewhere, refuse_other_conditions
+from dmun_audit.config.describe import describe
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.decisions.checked_run import checked_run
@@ -68,12 +69,22 @@ def test_the_same_candidate_is_not_worse_and_nothing_is_drawn_twice(audit, first
     assert not checked_run(folder / "same").contradictions
 
 
+def test_a_comparison_that_says_little_is_announced(first, damaged, folder, store):
+    given = {"target": "Van Gogh", "policy": SMOKE, "store": str(store)}
+    same = describe(resolve(Options(**given, model="atelier:uce-van-gogh", baseline=(str(first),))))
+    assert any("warning: the baseline has the same weights" in line for line in same)
+    assert not any("the audit of the baseline ended with" in line for line in same)
+    bad = describe(resolve(Options(**given, model="atelier:uce-van-gogh", baseline=(str(folder / "damaged"),))))
+    assert any("warning: the audit of the baseline ended with FAIL" in line for line in bad)
+    assert not any("same weights" in line for line in bad)
+
+
 def test_a_worse_candidate_fails_and_the_audit_says_in_what(damaged):
     assert damaged.verdict == "FAIL"
     cases = compared(damaged)
     assert {name for name, case in cases.items() if case.verdict == "FAIL"} == {"erasure", "adversarial", "retention"}
     assert "The judge misses the concept in" in cases["retention"].seen
-    assert "It lost most with" in cases["retention"].seen
+    assert "This candidate did worse most often with" in cases["retention"].seen
     assert "Van Gogh is in" in cases["erasure"].seen
     reasons = [reason for reason in damaged.reasons if "draws nearby concepts as well" in reason]
     assert len(reasons) == 1

@@ -25,7 +25,7 @@ from dmun_audit.judge.batches import encode_in_batches
 from dmun_audit.judge.detector_kind import SharedModels
 from dmun_audit.judge.pretrained import pil_images
 from dmun_audit.judge.reference import JudgeReference
-from dmun_audit.measures.metric_kind import IMAGES, MetricKind
+from dmun_audit.measures.metric_kind import IMAGES, MetricKind, missing_package
 
 PACKAGE = "dreamsim"
 BATCH_SIZE = 8  # the package drops a dimension in batches of one
@@ -71,7 +71,7 @@ def _open(reference: JudgeReference, models: SharedModels) -> DreamSim:
     try:
         from dreamsim import dreamsim
     except (ImportError, RuntimeError) as error:
-        raise _missing(reference, str(error)) from None
+        raise missing_package(reference, PACKAGE, str(error)) from None
     variant, folder = reference.query or VARIANT, expanded(reference.source)
     try:
         with redirect_stdout(StringIO()), warnings.catch_warnings():  # the package prints, and lets peft warn
@@ -92,7 +92,7 @@ def _open(reference: JudgeReference, models: SharedModels) -> DreamSim:
 
 def _check(reference: JudgeReference) -> None:
     if find_spec(PACKAGE) is None:
-        raise _missing(reference, "it is not installed")
+        raise missing_package(reference, PACKAGE, "it is not installed")
     variant, folder = reference.query or VARIANT, expanded(reference.source)
     if variant not in FILES:
         raise LoadError(
@@ -107,10 +107,6 @@ def _check(reference: JudgeReference) -> None:
             "an audit downloads no weights of this package",
             f"unpack the package's checkpoint of {variant} there",
         )
-
-
-def _missing(reference: JudgeReference, why: str) -> LoadError:
-    return LoadError(f"metric {reference.text!r} needs the package {PACKAGE}", why, "pip install 'dmun_audit[metrics]'")
 
 
 KIND = MetricKind(

@@ -34,6 +34,7 @@ from dmun_audit.measures.metric_kind import (
     MetricKind,
     as_batches,
     check_clip_source,
+    missing_package,
     open_clip_source,
     read_tensors,
 )
@@ -91,7 +92,7 @@ def _check(reference: JudgeReference) -> None:
         check_clip_source(reference, reference.source)
     elif _is_file(reference.source):
         if find_spec("torch_fidelity") is None:
-            raise _missing(reference, "it is not installed")
+            raise missing_package(reference, PACKAGE, "it is not installed")
     else:
         check_source(reference)
     if reference.query:
@@ -154,7 +155,7 @@ def _inception(reference: JudgeReference, device: str) -> tuple[str, Features]:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise _missing(reference, str(error)) from None
+        raise missing_package(reference, PACKAGE, str(error)) from None
     tensors = read_tensors(reference, reference.source)
     checked = io.BytesIO()  # the package would run code in the user's file; this copy holds tensors alone
     torch.save(tensors, checked)
@@ -188,10 +189,6 @@ def _inception(reference: JudgeReference, device: str) -> tuple[str, Features]:
 def _is_file(source: str) -> bool:
     path = local_path(source)
     return path is not None and path.is_file()
-
-
-def _missing(reference: JudgeReference, why: str) -> LoadError:
-    return LoadError(f"metric {reference.text!r} needs the package {PACKAGE}", why, "pip install 'dmun_audit[metrics]'")
 
 
 KIND = MetricKind(
