@@ -17,6 +17,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--model-name", metavar="NAME", help="the model's name in model-index, if the card has none (default: from the audit)"
     )
+    parser.add_argument(
+        "--replace", action="store_true", help="replace the audit of other weights for the same target (default: an error)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -31,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(card_section(audit_run))
         return 0
     reference = one_line(audit_run.manifest.models.get("candidate", {}).get("reference", ""))
-    write_card(audit_run, arguments.card, arguments.model_name or reference.rstrip("/").rpartition("/")[2] or "model")
+    name = arguments.model_name or reference.rstrip("/").rpartition("/")[2] or "model"
+    write_card(audit_run, arguments.card, name, replace=arguments.replace)
     print(f"{arguments.card}: {described(audit_run)}")
     return 0

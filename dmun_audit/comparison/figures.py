@@ -16,6 +16,9 @@ from dmun_audit.probes.registry import probes
 from dmun_audit.report.orderings import correlations_of
 from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
 
+CLAIMS = ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity", "unrelated")
+"""The claim groups that have a column of their own: those with a claim over the whole group, and the substitutes."""
+
 IN_DOMAIN = frozenset({"parent", "sibling", "child"})
 """Relations of concepts of the target's own kind. All others are of another domain."""
 
@@ -28,6 +31,7 @@ FOOTNOTES = {
     "retention": "Loss of CLIP accuracy over all retained concepts, with the bounds of the claim.",
     "composition": "Net share of pairs of similar concepts in which the subject of the prompt is lost (lost minus won), with the bounds of the claim.",
     "diversity": "The worst of the claims on variety.",
+    "unrelated": "Net share of pairs of plain prompts in which what was asked for is lost (lost minus won), with the bounds of the claim.",
     "refuted alone": "Single prompts, concepts and attacks whose own claim is refuted. One of them fails the audit.",
     "pre-ASR": "Share of units that show the target without an attack with the weights.",
     "ASR": "The same with the attack that succeeds most often, of those that do not teach the target to the model. Its name stands beside "
@@ -76,10 +80,7 @@ def in_order(figures: Sequence[Mapping[str, Figure]]) -> list[str]:
 
 def figures_of(run: Run) -> dict[str, Figure]:
     """All figures of a run, by column. One that the run does not have is none, or has no value."""
-    claims = {
-        group: group_claim(run, group)
-        for group in ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity")
-    }
+    claims = {group: group_claim(run, group) for group in CLAIMS}
     erasure = claims["erasure"]
     unlearned = Figure(_one_minus(erasure.value), _one_minus(erasure.upper), _one_minus(erasure.lower))
     inside, outside = _accuracy(run, inside=True), _accuracy(run, inside=False)

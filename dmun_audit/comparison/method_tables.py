@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from dmun_audit._util import terminal
-from dmun_audit.comparison.figures import FOOTNOTES, Figure, footnote
+from dmun_audit.comparison.figures import CLAIMS, FOOTNOTES, Figure, footnote
 from dmun_audit.comparison.methods import MethodTable
 from dmun_audit.comparison.paired_tests import Difference
 from dmun_audit.report.content_security import source_hash
@@ -22,14 +22,14 @@ from dmun_audit.report.formatting import csv_cell, markdown, one_line
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
 
-BRIEF = ("erasure", "adversarial", "retention", "refuted alone", "fresh", "ASR", "H", "images", "seconds")
-"""The columns of the table in a terminal, beside those in which a model fails. The last ones are left out where they do not fit."""
+BRIEF = ("erasure", "adversarial", "fresh", "retention", "refuted alone", "ASR", "H", "images", "seconds")
+"""The columns of the table in a terminal, beside those in which a model fails."""
 
 STRATEGY = "adversarial: "
 """What the columns of one strategy begin with."""
 
 PARTS = {
-    "Claims": ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity", "refuted alone"),
+    "Claims": (*CLAIMS, "refuted alone"),
     "Attacks with the weights, and accuracy as papers print it": ("pre-ASR", "ASR", "UA", "IRA", "CRA", "H"),
 }
 """The parts of the table, each with its columns. Strategies have a part of their own, and the other columns have one."""
@@ -47,13 +47,11 @@ def text_lines(table: MethodTable) -> Iterator[str]:
     yield title(table)
     failing = {name for name in table.columns if any(row.figures[name].mark.startswith("FAIL") for row in table.rows)}
     brief = [name for name in table.columns if name in BRIEF or name in failing]
-    rows, widths = _brief_rows(table, brief)
-    for name in reversed(BRIEF):
-        if sum(widths) + 2 * len(widths) > COLUMNS and name in brief and name not in failing:
-            brief.remove(name)
-            rows, widths = _brief_rows(table, brief)
-    for row in rows:
-        yield "  " + "  ".join(terminal.padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for columns in _blocks(table, brief):
+        rows, widths = _brief_rows(table, columns)
+        for row in rows:
+            yield "  " + "  ".join(terminal.padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        yield ""
     signs = {row.figures[name].mark.split(" ")[0] for row in table.rows for name in brief}
     for sentence in (
         *(f"{sign} {MARKS_IN_WORDS[mark]}" for mark, sign in TEXT_MARKS.items() if mark in signs),
@@ -61,6 +59,17 @@ def text_lines(table: MethodTable) -> Iterator[str]:
         f"All {len(table.columns)} columns with intervals: --format=markdown, html, latex or csv.",
     ):
         yield from terminal.wrapped(sentence, COLUMNS, "", "")
+
+
+def _blocks(table: MethodTable, columns: Sequence[str]) -> list[list[str]]:
+    """The columns in blocks that each fit into the terminal, below each other."""
+    blocks: list[list[str]] = [[]]
+    for name in columns:
+        _, widths = _brief_rows(table, [*blocks[-1], name])
+        if blocks[-1] and sum(widths) + 2 * len(widths) > COLUMNS:
+            blocks.append([])
+        blocks[-1].append(name)
+    return blocks
 
 
 def _brief_rows(table: MethodTable, columns: Sequence[str]) -> tuple[list[list[str]], list[int]]:

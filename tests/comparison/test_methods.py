@@ -17,7 +17,7 @@ from example_runs import HOSTILE, WrittenRun, claim, record
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit.comparison.figures import FOOTNOTES, Figure
-from dmun_audit.comparison.method_tables import figure_text, written
+from dmun_audit.comparison.method_tables import BRIEF, figure_text, written
 from dmun_audit.comparison.methods import methods_table
 from dmun_audit.evidence.run import read_run
 from dmun_audit.plan.seeds import DERIVED
@@ -225,6 +225,7 @@ def test_the_terminal_shows_the_main_columns_and_the_differences_beyond_chance(t
     assert lines[0] == "3 models, audited for Van Gogh"
     assert all(len(line) <= 100 for line in lines)
     words = " ".join(" ".join(lines).split())
+    assert all(name in words for name in BRIEF if name in table.columns)  # none is cut
     assert (
         "erasure: of 20 equal prompts and seeds, 10 show the target with two.safetensors alone and 0 with one.safetensors alone"
         in words

@@ -262,6 +262,21 @@ def test_models_beside_this_one_keep_their_metrics(run, tmp_path):
     assert {"odd": 1} in index[1]["results"]
 
 
+def test_an_audit_of_other_weights_is_replaced_only_if_the_user_says_so(folder: WrittenRun, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    first = read_run(passing(folder).close())
+    write_card(first, path, "first")
+    before = path.read_text()
+    models = first.manifest.models | {"candidate": first.manifest.models.get("candidate", {}) | {"weights_digest": "f" * 64}}
+    other = replace(first, manifest=first.manifest.model_copy(update={"models": models}))
+    with pytest.raises(UsageError, match="has an audit of other weights"):
+        write_card(other, path, "other")
+    assert path.read_text() == before
+    write_card(other, path, "other", replace=True)
+    assert "weights `ffffffffffffffff`" in path.read_text()
+    assert path.read_text().count("begin -->") == 1
+
+
 def test_a_card_is_refused_for_a_run_that_does_not_hold_and_a_broken_card_is_left_alone(run, tmp_path):
     path = tmp_path / "README.md"
     unfinished = replace(run, manifest=run.manifest.model_copy(update={"exit_code": None}))

@@ -38,7 +38,7 @@ def card_section(run: Run) -> str:
     """
     _require_result(run)
     manifest, (begin, end) = run.manifest, _marks(run)
-    weights = one_line(manifest.models.get("candidate", {}).get("weights_digest", ""))[:16].replace("`", "")
+    weights = _weights(run)
     policy, version = (
         one_line(manifest.policy.get("name", "")).replace("`", ""),
         one_line(manifest.versions.get("dmun_audit", "")),
@@ -95,11 +95,13 @@ def evaluation_results(run: Run) -> list[dict[str, Any]]:
     return results
 
 
-def write_card(run: Run, path: Path, model_name: str) -> None:
+def write_card(run: Run, path: Path, model_name: str, *, replace: bool = False) -> None:
     """Write section and metrics into the model card at `path`; without a file a new card is made.
 
     Metrics of other data sets, models, targets and policies stay in `model-index`. `model_name` is the entry that gets the new ones,
-    if the card has no entry or several. Raises UsageError for a card that cannot be read, and for an audit without a result.
+    if the card has no entry or several. An audit of other weights for the same target is replaced with `replace` alone.
+
+    Raises UsageError for a card that cannot be read, for one with an audit of other weights, and for an audit without a result.
     """
     section = card_section(run)
     try:
@@ -108,8 +110,27 @@ def write_card(run: Run, path: Path, model_name: str) -> None:
         raise UsageError(f"{path} is no model card", one_line(str(error)), "name a README.md in UTF-8") from None
     found = _HEADER.match(text)
     header, body = (found[1], text[found.end() :]) if found else ("", text)
+    if not replace:
+        _refuse_other_weights(run, body, path)
     header = _with_metrics(header, evaluation_results(run), model_name, path)
     write_atomically(path, f"---\n{header}---\n{_with_section(body, section, _marks(run))}".encode())
+
+
+def _weights(run: Run) -> str:
+    """The first digits of the digest of the candidate's weights, as the section shows them."""
+    return one_line(run.manifest.models.get("candidate", {}).get("weights_digest", ""))[:16].replace("`", "")
+
+
+def _refuse_other_weights(run: Run, body: str, path: Path) -> None:
+    """Raise UsageError if the card has an audit of other weights for this target: it may be the card of another model."""
+    begin, end = map(re.escape, _marks(run))
+    earlier = re.search(rf"{begin}.*?\bweights `([^`\n]*)`.*?{end}", body, re.DOTALL)
+    if earlier and earlier[1] != _weights(run):
+        raise UsageError(
+            f"{path} has an audit of other weights, {one_line(earlier[1])}",
+            f"this run is of the weights {_weights(run)}: it may be another model",
+            "check the card; if its model has these weights now, add --replace",
+        )
 
 
 def described(run: Run) -> str:
