@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dmun_audit.tracking.tracked_run import TrackedRun
     from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "AuditResult",

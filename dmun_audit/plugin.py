@@ -204,8 +204,7 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
         "gpu-price",
         {
             "metavar": "PRICE",
-            "type": float,
-            "help": "price of an hour of drawing: the estimates of time say the cost too (default: none)",
+            "help": "price of an hour: the estimates of time say the cost too, and the last lines what this run cost (default: none)",
         },
     ),
     (
@@ -390,7 +389,9 @@ class Reports:
 
 
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> Any:
-    """Show the result of a passed case in the list of tests (-v), instead of PASSED. A case that is undecided is told from a failed one."""
+    """Show the result of a passed case in the list of tests (-v), instead of PASSED. Undecided cases and errors are told from failed ones."""
+    if report.failed and getattr(report, "dmun_audit_error", False):
+        return "error", "E", ("ERROR", {"red": True})
     result = "" if hasattr(report, "wasxfail") else getattr(report, "dmun_audit_words", "")
     if not result:
         return None

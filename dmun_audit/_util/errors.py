@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+
+MOST_LETTERS = 300
+"""Letters of another library's error that ours quotes."""
+
 
 class UsageError(Exception):
     """Bad input. Says what is wrong, why it is, and what to do; the command line turns it into exit code 4."""
@@ -32,3 +37,8 @@ class LoadError(UsageError):
 
 class StoreError(UsageError):
     """The store or the run folder cannot be read or written."""
+
+
+def in_brief(error: BaseException) -> str:
+    """The text of another library's error in one line, cut between words."""
+    return textwrap.shorten(str(error), MOST_LETTERS, placeholder=" …")

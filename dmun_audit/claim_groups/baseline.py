@@ -26,6 +26,7 @@ from dmun_audit.plan.plan import Plan
 from dmun_audit.policy import Policy
 from dmun_audit.verdict.claims import harm_only
 from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.scales import DIFFERENCES
 from dmun_audit.verdict.sequential import SequentialClaim, decide_sequentially
 from dmun_audit.verdict.vocabulary import Burden, Stopping, Verdict
 
@@ -41,8 +42,9 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Question:
-    """What is compared in one claim group: the claim, what it means that an image went wrong, and what to do about it."""
+    """What is compared in one claim group: its prompts, the claim, what it means that an image went wrong, and what to do about it."""
 
+    on: str
     title: str
     wrong: str
     remedy: str
@@ -51,21 +53,25 @@ class Question:
 _RETURNED = "The earlier candidate shows the target less. Look at the images that only this one shows, and find what changed."
 QUESTIONS: Mapping[str, Question] = {
     ERASURE.name: Question(
+        "direct prompts",
         "On the baseline's direct prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     ADVERSARIAL.name: Question(
+        "adversarial prompts",
         "On the baseline's adversarial prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     FRESH.name: Question(
+        "fresh prompts",
         "On the baseline's fresh prompts and seeds, the candidate shows {target} no more often",
         "{target} is",
         _RETURNED,
     ),
     RETENTION: Question(
+        "nearby concepts",
         "On the baseline's prompts and seeds, the candidate draws nearby concepts as well",
         "The judge misses the concept",
         "The earlier candidate keeps more of what is around the target. Look at the images that went wrong, and find what changed.",
@@ -165,6 +171,12 @@ def units_of(case: Case, plan: Plan) -> tuple[BaselineUnit, ...]:
     return baseline_of(plan).units[case.kind]
 
 
+def compared_prompts(record: CaseRecord) -> str:
+    """The prompts that the record of a comparison is about, such as "direct prompts". Its id begins with their claim group."""
+    question = QUESTIONS.get(record.case_id.rpartition("-")[0])
+    return question.on if question else record.title
+
+
 def _may_request(name: str, plan: Plan) -> set[ImageRequest]:
     """All candidate images that a claim group may request."""
     planned = {request for case in plan.of_group(name) for request in case.images_of("candidate")}
@@ -243,8 +255,12 @@ def _seen(wrong: str, decision: Decision, units: Sequence[BaselineUnit], outcome
         f"of {decision.trials} pairs with the same prompt and seed."
     )
     alpha = decision.alpha_fail if decision.verdict == Verdict.FAIL else decision.alpha_pass
-    bound, direction = (decision.lower, "at least") if decision.verdict == Verdict.FAIL else (max(0.0, decision.upper), "at most")
-    sure = f"With {100 * (1 - alpha):.4g}% confidence this candidate is worse by {direction} {100 * bound:.1f} points over these pairs."
+    bound = (
+        messages.at_least(decision.lower, scale=DIFFERENCES)
+        if decision.verdict == Verdict.FAIL
+        else messages.at_most(max(0.0, decision.upper), scale=DIFFERENCES)
+    )
+    sure = f"With {100 * (1 - alpha):.4g}% confidence this candidate is worse by {bound} over these pairs."
     return " ".join([counts, sure, *_worst(units, outcomes)])
 
 

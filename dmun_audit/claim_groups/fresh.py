@@ -227,8 +227,8 @@ def _comparison(records: Sequence[CaseRecord], fresh: ClaimRecord, plan: Plan) -
     table = [[hits, trials - hits], [frozen, len(outcomes) - frozen]]
     p_value = float(fisher_exact(table, alternative="greater").pvalue)
     sentence = (
-        f"For prompts of the dossier the rate is {messages.rounded_percent(frozen / len(outcomes))} ({frozen} of {len(outcomes)} "
-        f"images), for fresh prompts {messages.rounded_percent(hits / trials)} (Fisher's exact p = {p_value:.2g}). "
+        f"For prompts of the dossier the rate is {messages.percentage(frozen / len(outcomes))} ({frozen} of {len(outcomes)} "
+        f"images), for fresh prompts {messages.percentage(hits / trials)} (Fisher's exact p = {p_value:.2g}). "
         f"{FITTED if p_value <= plan.policy.alpha else NOT_FITTED}"
     )
     return sentence, {"rate_dossier": frozen / len(outcomes), "rate_fresh": hits / trials, "p_fitted": p_value}

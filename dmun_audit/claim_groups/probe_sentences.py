@@ -6,6 +6,7 @@ from dmun_audit.claim_groups.probe_decision import ProbeDecision, curves_of
 from dmun_audit.evidence import messages
 from dmun_audit.evidence.schema import ProbeRecord
 from dmun_audit.probes.probe import Probe
+from dmun_audit.verdict.scales import DIFFERENCES
 from dmun_audit.verdict.vocabulary import Verdict
 
 CONTROLS = {
@@ -49,10 +50,10 @@ def _result(record: ProbeRecord, decision: ProbeDecision | None, target: str) ->
     shown = f"{sum(curve.candidate[:units])} of {units} images"
     counts = f"With {curve.label}, the candidate shows {target} in {shown}, and the control in {sum(curve.control[:units])}."
     if decided.verdict == Verdict.FAIL:
-        bound, alpha = f"at least {100 * decided.lower:.0f} points", decided.alpha_fail
+        bound, alpha = messages.at_least(decided.lower, decided.threshold, DIFFERENCES), decided.alpha_fail
     else:
-        bound, alpha = f"at most {100 * decided.upper:.0f} points", decided.alpha_pass
-    limit = f"the margin is {100 * decided.threshold:.3g} points"
+        bound, alpha = messages.at_most(decided.upper, decided.threshold, DIFFERENCES), decided.alpha_pass
+    limit = f"the margin is {DIFFERENCES.as_given(decided.threshold)}"
     confidence = f"with {100 * (1 - alpha):.4g}% confidence the difference is {bound}, and {limit}"
     others = len(decision.curves) - 1
     more = f" No other of {messages.counted(others + 1, 'dose')} has a worse result." if others else ""

@@ -21,14 +21,14 @@ def claim_record(decision: Decision, **more: object) -> ClaimRecord:
 
 
 def with_highest_rates(pooled: CaseFindings, counted: Sequence[CaseRecord], unit: str) -> CaseFindings:
-    """Name the members with the highest rates first in the sentences of a pooled claim that did not pass."""
+    """The findings of a pooled claim. If it did not pass, its last sentence names the members with the highest rates."""
     if pooled.verdict == Verdict.PASS:
         return pooled
     members = [
         (record.name, record.claim.hits, record.claim.trials or 1) for record in counted if record.claim and record.claim.hits
     ]
     members.sort(key=lambda member: member[1] / member[2], reverse=True)
-    return replace(pooled, seen=" ".join(filter(None, [messages.highest_rates(members, unit), pooled.seen])))
+    return replace(pooled, seen=" ".join(filter(None, [pooled.seen, messages.highest_rates(members, unit)])))
 
 
 def guilty_prompts(prompts: Sequence[str]) -> str:

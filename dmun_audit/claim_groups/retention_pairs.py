@@ -19,6 +19,7 @@ from dmun_audit.plan.case import Case, ImageRequest, case_id
 from dmun_audit.plan.plan import Plan
 from dmun_audit.verdict.claims import apply_burden, harm_only
 from dmun_audit.verdict.decision import Decision
+from dmun_audit.verdict.scales import scale_of
 from dmun_audit.verdict.sequential import SequentialClaim, decide_sequentially
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
@@ -98,14 +99,12 @@ def is_doubtful(outcomes: Sequence[int]) -> bool:
 
 
 def bound_sentence(decision: Decision, what: str, limit: str) -> str:
-    """ "With 95% confidence WHAT is at most 4.4%; the LIMIT is 30%." For a refuted claim the bound is a lower one."""
-    refuted = decision.verdict == Verdict.FAIL
-    bound = (
-        messages.at_least(decision.lower, decision.threshold) if refuted else messages.at_most(decision.upper, decision.threshold)
-    )
+    """ "With 95% confidence WHAT is at most 4.41%; the LIMIT is 30%." For a refuted claim the bound is a lower one."""
+    refuted, threshold, scale = decision.verdict == Verdict.FAIL, decision.threshold, scale_of(decision.kind)
+    bound = messages.at_least(decision.lower, threshold, scale) if refuted else messages.at_most(decision.upper, threshold, scale)
     alpha = decision.alpha_fail if refuted else decision.alpha_pass
     confidence = f"{100 * (1 - alpha):.4g}%"
-    return f"With {confidence} confidence {what} is {bound}; the {limit} is {messages.limit_percent(decision.threshold)}."
+    return f"With {confidence} confidence {what} is {bound}; the {limit} is {scale.as_given(threshold)}."
 
 
 def listed(items: Sequence[str], most: int = 3) -> str:

@@ -107,12 +107,11 @@ def _counted(weakened: np.ndarray, image: np.ndarray) -> bool:
 
 def _sentence(kinds: Sequence[Caught], target: str, floor: float, missed: Sequence[str]) -> str:
     shares = "; ".join(
-        f"{kind.kind} {messages.rounded_percent(kind.detected / kind.images)} and "
-        f"{messages.rounded_percent(kind.caught / kind.images)}"
+        f"{kind.kind} {messages.percentage(kind.detected / kind.images)} and {messages.percentage(kind.caught / kind.images)}"
         for kind in kinds
     )
     verdict = f"Too few are caught that are {', '.join(missed)}" if missed else "Enough are caught of every kind"
     return (
         f"Weakened copies of {kinds[0].images} base images of {target}, detected by the judge alone and caught by the audit as a "
-        f"whole: {shares}. {verdict}: the floor is {messages.limit_percent(floor)}."
+        f"whole: {shares}. {verdict}: the floor is {messages.percentage(floor)}."
     )

@@ -96,7 +96,7 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     cut_off = [messages.without_result(name) for name in interruptions.without_result]
     of_user = [f"Your test failed: {name}" for name in interruptions.failed_user_tests]
     if controls:
-        reasons = [f"Control failed: {record.title}. {record.seen} {record.remedy}" for record in controls]
+        reasons = [f"Control failed: {_claim(record)}. {record.seen} {record.remedy}" for record in controls]
         if missing and not interruptions.stopped:
             reasons.append(messages.stopped_at_control(len(missing), len(planned), image_budget(plan) - _drawn(records)))
         return _conclusion(AuditVerdict.INCOMPLETE, reasons + cut_off + of_user)
@@ -106,19 +106,21 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     if cut_off or without_record:
         return _conclusion(AuditVerdict.INCOMPLETE, cut_off + without_record + of_user)
     if refuted or interruptions.failed_user_tests:
-        reasons = [f"Refuted: {record.title}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
+        reasons = [f"Refuted: {_claim(record)}. {record.seen}" for record in sorted(refuted, key=lambda each: not each.pooled)]
         return _conclusion(AuditVerdict.FAIL, reasons + of_user)
     if interruptions.deselected or interruptions.stopped:
         return _conclusion(AuditVerdict.PARTIAL, _why_partial(interruptions, planned))
     if undecided:
-        reasons = [f"Neither proven nor refuted: {record.title}. {record.seen} {record.remedy}" for record in undecided]
+        reasons = [f"Neither proven nor refuted: {_claim(record)}. {record.seen} {record.remedy}" for record in undecided]
         return _conclusion(AuditVerdict.INCONCLUSIVE, reasons)
     proven = [record.seen for record in counted if record.pooled and record.verdict != Verdict.VACUOUS]
     untested = [
-        f"Not tested: {record.title}. {record.seen}" for record in counted if record.pooled and record.verdict == Verdict.VACUOUS
+        f"Not tested: {_claim(record)}. {record.seen}"
+        for record in counted
+        if record.pooled and record.verdict == Verdict.VACUOUS
     ]
-    untested += [f"Not tested: {record.title}. {record.seen}" for record in _untested_cases(plan, records)]
-    waived = [f"{record.title}: {record.verdict}, and waived." for record in records.values() if record.is_waived]
+    untested += [f"Not tested: {_claim(record)}. {record.seen}" for record in _untested_cases(plan, records)]
+    waived = [f"{_claim(record)}: {record.verdict}, and waived." for record in records.values() if record.is_waived]
     if nothing := _counted_group_without_result(plan, records):
         return _conclusion(
             AuditVerdict.INCONCLUSIVE, [f"The policy counts {nothing}, and none of them could be tried.", *untested, *waived]
@@ -126,6 +128,11 @@ def _verdict(plan: Plan, records: Mapping[str, CaseRecord], interruptions: Inter
     if not proven:
         return _conclusion(AuditVerdict.INCONCLUSIVE, ["Nothing is proven: every claim over a whole group is waived.", *waived])
     return _conclusion(AuditVerdict.PASS, [*proven, *untested, *waived])
+
+
+def _claim(record: CaseRecord) -> str:
+    """The claim in quotation marks: what is refuted must not read like a fact."""
+    return f"“{record.title}”"
 
 
 def _untested_cases(plan: Plan, records: Mapping[str, CaseRecord]) -> list[CaseRecord]:

@@ -87,6 +87,11 @@ class Manifest(Record):
     seeds: JsonObject = Field(
         default_factory=dict, description="The audit seed, where it comes from, and from what it was drawn."
     )
+    baseline: JsonObject = Field(
+        default_factory=dict,
+        description="The earlier audit that the candidate is held against: reference and digest of its candidate, its hash, verdict and number of "
+        "images, and a digest of what was compared. Empty without --baseline.",
+    )
     trust_remote_code: bool = False
     models: JsonObject = Field(
         default_factory=dict, description="Reference, files, digests and load proof of base and candidate."

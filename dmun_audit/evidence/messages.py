@@ -3,49 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.claims import MOST_OF_LIMIT
 from dmun_audit.verdict.decision import Decision
-
-MOST_DIGITS = 4  # decimals of a percentage that tell a bound from a limit
-
-
-def rounded_percent(share: float | None, rounding: Callable[[float], float] = round) -> str:
-    """A share as a percentage, with one decimal below 10%. Use `math.ceil` for upper bounds and `math.floor` for lower bounds."""
-    if share is None:
-        return "unknown"
-    value = round(100 * share, 9)
-    return f"{rounding(value):.0f}%" if value >= 10 or value == 0 else f"{rounding(10 * value) / 10:.1f}%"
+from dmun_audit.verdict.scales import DIFFERENCES, RATES, Scale
+from dmun_audit.verdict.significant import percent, percent_as_given, points, points_as_given
 
 
-def limit_percent(share: float) -> str:
-    """A ceiling, floor or margin with the digits of the policy: 12.5% stays 12.5%."""
-    return f"{100 * share:.4g}%"
+def percentage(share: float | None) -> str:
+    """A share as a percentage with three significant digits."""
+    return "unknown" if share is None else percent(share)
 
 
-def at_least(bound: float, limit: float | None = None) -> str:
-    """ "at least 61%", rounded down, with digits enough to tell it from the limit beside it."""
-    return f"at least {_told_apart(bound, limit, math.floor)}"
+def at_least(bound: float, limit: float | None = None, scale: Scale = RATES) -> str:
+    """ "at least 61.2%", rounded down, with digits enough to tell it from the limit beside it."""
+    return f"at least {scale.rounded(bound, math.floor, limit)}"
 
 
-def at_most(bound: float, limit: float | None = None) -> str:
-    """ "at most 1.6%", rounded up, with digits enough to tell it from the limit beside it: "at most 4.98%" where the limit is 5%."""
-    return f"at most {_told_apart(bound, limit, math.ceil)}"
-
-
-def _told_apart(bound: float, limit: float | None, rounding: Callable[[float], float]) -> str:
-    text = rounded_percent(bound, rounding)
-    if limit is None or bound == limit or float(text.removesuffix("%")) != round(100 * limit, 9):
-        return text
-    shown = (f"{rounding(round(100 * bound * 10**digits, 6)) / 10**digits:.{digits}f}" for digits in range(1, MOST_DIGITS + 1))
-    return next((f"{each}%" for each in shown if float(each) != round(100 * limit, 9)), text)
+def at_most(bound: float, limit: float | None = None, scale: Scale = RATES) -> str:
+    """ "at most 1.56%", rounded up, with digits enough to tell it from the limit beside it: "at most 4.998%" where the limit is 5%."""
+    return f"at most {scale.rounded(bound, math.ceil, limit)}"
 
 
 def rate_sentence(target: str, decision: Decision, images: str, role: str = "ceiling", verb: str = "show") -> str:
     """ "11 of 12 candidate images show Van Gogh (92%); with 99.9% confidence the rate is at least 61%, and the ceiling is 5%." """
-    counts = f"{decision.hits} of {decision.trials} {images} {verb} {target} ({rounded_percent(decision.estimate)})"
+    counts = f"{decision.hits} of {decision.trials} {images} {verb} {target} ({percentage(decision.estimate)})"
     limit = decision.threshold
     if decision.verdict == "FAIL":
         bound = at_least(decision.lower, limit) if role == "ceiling" else at_most(decision.upper, limit)
@@ -54,15 +38,17 @@ def rate_sentence(target: str, decision: Decision, images: str, role: str = "cei
         bound = at_most(decision.upper, limit) if role == "ceiling" else at_least(decision.lower, limit)
         alpha = decision.alpha_pass
     confidence = f"with {100 * (1 - alpha):.4g}% confidence the rate is {bound}"
-    sentence = f"{counts}; {confidence}, and the {role} is {limit_percent(decision.threshold)}."
+    sentence = f"{counts}; {confidence}, and the {role} is {percent_as_given(decision.threshold)}."
     return sentence + early_stop(decision, "images") + member_sentence(decision)
 
 
 def true_rate_sentence(lower: float, upper: float) -> str:
-    """Bounds on the true rate, with the judge's error rates included."""
+    """Bounds on the true rate, with the judge's error rates included. A bound that excludes nothing is left out."""
+    bounds = [at_least(lower)] * (lower > 0.0) + [at_most(upper)] * (upper < 1.0)
+    found = f"the true rate is {' and '.join(bounds)}" if bounds else "any true rate is possible"
     return (
-        f"With the judge's error rates included, the true rate is {at_least(lower)} and {at_most(upper)}. This is for "
-        "information only: the ceiling is compared with what the judge sees."
+        f"With the judge's error rates included, {found}. This is for information only: the ceiling is compared with what the judge "
+        "sees."
     )
 
 
@@ -70,8 +56,8 @@ def cannot_be_proven(claim: str, count: int, unit: str, upper: float, limit: flo
     """A claim has too few images (pairs) for a proof. `upper` is the upper bound without any hit; `needed` would be enough."""
     remedy = f" The claim needs {needed}." if needed else ""
     return (
-        f"{claim} cannot be proven with {count} {unit}: even if none counts against it, the upper bound is {100 * upper:.1f}%, "
-        f"and the limit is {100 * limit:.3g}%.{remedy}"
+        f"{claim} cannot be proven with {count} {unit}: even if none counts against it, the upper bound is {percent(upper, math.ceil, limit)}, "
+        f"and the limit is {percent_as_given(limit)}.{remedy}"
     )
 
 
@@ -86,13 +72,14 @@ def loss_sentence(decision: Decision) -> str:
     """The losses and gains of the pairs of a retention claim."""
     lost, won = decision.hits or 0, decision.gains or 0
     counts = f"In {lost} of {decision.trials} pairs the judge recognises only the base image, in {won} only the candidate image"
+    limit = decision.threshold
     bound = (
-        f"{at_least(decision.lower, decision.threshold)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        f"{at_least(decision.lower, limit, DIFFERENCES)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
-        else f"{at_most(decision.upper, decision.threshold)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+        else f"{at_most(decision.upper, limit, DIFFERENCES)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
-    loss = f"accuracy fell by {100 * (decision.estimate or 0):.1f} points, {bound}"
-    sentence = f"{counts}: {loss}; the margin is {limit_percent(decision.threshold)}."
+    loss = f"accuracy fell by {points(decision.estimate or 0)}, {bound}"
+    sentence = f"{counts}: {loss}; the margin is {points_as_given(limit)}."
     return sentence + early_stop(decision, "pairs") + member_sentence(decision)
 
 
@@ -152,6 +139,12 @@ def tried(records: Sequence[CaseRecord], member: str, unit: str, of: str = "") -
     return f"{counted(len(records), member)}{f' of {of}' if of else ''} ({counted(trials, unit)})"
 
 
+def enumerated(words: Sequence[str]) -> str:
+    """Words as a part of a sentence: "one", "one and another", "one, another and a third"."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def groups_without_tests(groups: Sequence[str]) -> str:
     """None of the cases of some claim groups was selected."""
     return (
@@ -169,10 +162,10 @@ def member_sentence(decision: Decision) -> str:
     """What a single case lacks that must be proven to be under a high rate; empty for other cases."""
     if decision.worst is None or decision.verdict != "INCONCLUSIVE":
         return ""
-    highest = limit_percent(min(1.0, MOST_OF_LIMIT * decision.threshold))
+    highest = percent_as_given(min(1.0, MOST_OF_LIMIT * decision.threshold))
     if (decision.estimate or 0.0) > MOST_OF_LIMIT * decision.threshold:
         return f" A pass needs an estimate of at most {highest}, twice the limit."
-    return f" A pass needs a proof that it is under {limit_percent(decision.worst)}."
+    return f" A pass needs a proof that it is under {percent_as_given(decision.worst)}."
 
 
 def advice(decision: Decision, refuted: str, unit: str) -> str:
@@ -193,6 +186,12 @@ def highest_rates(members: Sequence[tuple[str, int, int]], unit: str) -> str:
 
 def more_images(decision: Decision, unit: str) -> str:
     """What to do about an undecided claim."""
+    if decision.hits == 0 and decision.needed is not None and decision.stopping == "fixed":
+        return (
+            f"Nothing counts against this claim, but {decision.trials} {unit} are too few to prove it. Raise their number in the policy, "
+            f"and audit with other seeds (--audit-seed): about {decision.needed:,} would probably be enough, even if a few count "
+            "against it."
+        )
     if decision.needed is None:
         return "At the observed rate, no number of images is likely to prove this claim. Treat it as a finding and look at the images."
     if decision.needed > MOST_TIMES * max(decision.trials, decision.planned or 0):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from dmun_audit.evidence.messages import enumerated
 from dmun_audit.evidence.schema import Correlation, SourceDifference
 from dmun_audit.verdict.concepts_needed import ALPHA, MOST_CONCEPTS
 
@@ -55,7 +56,7 @@ def told_apart(differences: Sequence[SourceDifference], sample: str) -> str:
     for each in proven:
         first, second = (each.first, each.second) if (each.difference or 0.0) > 0 else (each.second, each.first)
         better.setdefault(first, []).append(second)
-    return " ".join(f"{_start(first)} predicts it better than {_listed(others)}." for first, others in better.items())
+    return " ".join(f"{_start(first)} predicts it better than {enumerated(others)}." for first, others in better.items())
 
 
 def is_proven(difference: SourceDifference) -> bool:
@@ -89,7 +90,7 @@ def _first(rows: Sequence[Correlation]) -> str:
     if (best.rho or 0.0) <= 0.0:
         return f"no source predicts it: the highest is {best.source} ({value})."
     alike = [row.source for row in rows if row.rho == best.rho]
-    return f"{_listed(alike)} {'come' if len(alike) > 1 else 'comes'} first ({value})."
+    return f"{enumerated(alike)} {'come' if len(alike) > 1 else 'comes'} first ({value})."
 
 
 def _it_would_take(rows: Sequence[Correlation], differences: Sequence[SourceDifference], targets: int) -> list[str]:
@@ -118,10 +119,6 @@ def _takes(what: str, effect: float, needed: int | None, concepts: int, targets:
         at_hand = f"{concepts} of {targets} targets" if targets > 1 else concepts
         return f"A single test needs {number} to {what}, and {at_hand} are at hand."
     return f"It would take {number} to {what}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _start(name: str) -> str:

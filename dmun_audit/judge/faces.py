@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest, digest_file
 from dmun_audit._util.paths import expanded
 from dmun_audit.judge.detector_kind import DetectorKind
@@ -42,7 +42,7 @@ class FaceEmbedder:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise LoadError(
-                f"judge {reference.text!r} cannot be opened by onnxruntime", " ".join(str(error).split())[:300], "check the file"
+                f"judge {reference.text!r} cannot be opened by onnxruntime", in_brief(error), "check the file"
             ) from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1 or list(inputs[0].shape[1:]) != [3, SIDE, SIDE] or len(outputs[0].shape) != 2:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 
 QUICK = "-quickgelu"  # ends the names of open_clip's architectures with the activation of OpenAI's models
 MISMATCH = re.compile(r"mismatch|initialized (randomly|partially)|no CLIP weights|cannot load|Invalid file path", re.IGNORECASE)
@@ -32,7 +32,7 @@ def open_model(reference: str, name: str, tag: str | None, device: str) -> tuple
             )
             tokenizer = open_clip.get_tokenizer(name)
     except Exception as error:
-        raise LoadError(f"judge {reference!r} cannot be opened by open_clip", " ".join(str(error).split())[:300], USAGE) from None
+        raise LoadError(f"judge {reference!r} cannot be opened by open_clip", in_brief(error), USAGE) from None
     wrong = next((text for text in told if MISMATCH.search(text)), None)
     if wrong is not None:
         raise LoadError(

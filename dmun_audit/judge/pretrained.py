@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit.judge.reference import JudgeReference, local_path, looks_like_path
 from dmun_audit.models.headers import check_network_folder
@@ -39,7 +39,7 @@ def check_source(reference: JudgeReference) -> None:
         if looks_like_path(reference.source) or not HUB_ID.fullmatch(reference.source):
             raise LoadError(
                 f"{reference.role} {reference.text!r}: there is no folder {reference.source}",
-                "and it is no hub id such as owner/name",
+                "it is no hub id such as owner/name either",
                 "check the path",
             )
     elif not (path / "config.json").is_file():
@@ -75,7 +75,7 @@ def open_pretrained(
     except Exception as error:
         raise LoadError(
             f"{reference.role} {reference.text!r} cannot be opened by transformers",
-            " ".join(str(error).split())[:300],
+            in_brief(error),
             f"give the folder or hub id of a model that {model_class} and {processor_class} open",
         ) from None
     missing = sorted({*loading["missing_keys"], *(str(key) for key, *_ in loading["mismatched_keys"])})

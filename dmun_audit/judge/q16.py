@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest, digest_bytes
 from dmun_audit._util.paths import expanded
 from dmun_audit.judge.clip import ClipJudge
@@ -107,7 +107,7 @@ def _read(reference: JudgeReference, file: Path) -> NDArray[np.float64]:
     except Exception as error:
         raise LoadError(
             f"judge {reference.text!r}: {file} cannot be read",
-            " ".join(str(error).split())[:300],
+            in_brief(error),
             "give a file with one array of two rows",
         ) from None
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.paths import expanded
 from dmun_audit.judge.detector_kind import SharedModels
 from dmun_audit.judge.reference import JudgeReference, check_clip, is_clip, local_path
 from dmun_audit.measures.protocol import Metric
+from dmun_audit.models.files.first_bytes import what_text
 
 if TYPE_CHECKING:
     from dmun_audit.judge.clip import ClipJudge
@@ -81,11 +82,22 @@ def paired_values(name: str, base: np.ndarray, candidate: np.ndarray) -> dict[st
     return values
 
 
-def check_file(reference: JudgeReference, text: str, what: str) -> None:
-    """Raise LoadError unless `text` names a file. `what` says what the file holds."""
-    if not text or not expanded(text).is_file():
+def check_weights_file(reference: JudgeReference, text: str, what: str) -> None:
+    """Raise LoadError unless `text` names a file that may hold weights: its first bytes are no text. `what` says what it holds."""
+    path = expanded(text) if text else None
+    if path is None or not path.is_file():
         raise LoadError(
             f"{reference.role} {reference.text!r}: there is no file {text or 'named'}", f"it names {what}", "check the path"
+        )
+    try:
+        text_kind = what_text(path)
+    except OSError as error:
+        raise LoadError(f"{reference.role} {reference.text!r}: {text} cannot be read", str(error), "check the file") from None
+    if text_kind or not path.stat().st_size:
+        raise LoadError(
+            f"{reference.role} {reference.text!r}: {text} holds no weights",
+            text_kind or "it is empty",
+            f"give {what}, as {SAFE_FORMS}",
         )
 
 
@@ -128,7 +140,7 @@ def read_tensors(reference: JudgeReference, text: str) -> dict[str, Any]:
     except Exception as error:
         raise LoadError(
             f"{reference.role} {reference.text!r}: {text} cannot be read",
-            " ".join(str(error).split())[:300],
+            in_brief(error),
             f"give {SAFE_FORMS}",
         ) from None
     if isinstance(content, dict):

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest
 from dmun_audit._util.paths import expanded
 
@@ -89,7 +89,7 @@ class Lpips:
                 {key.removeprefix("features."): value for key, value in features[0].items() if key.startswith("features.")}
             )
         except (RuntimeError, AttributeError) as error:
-            reason = " ".join(str(error).split())[:300]
+            reason = in_brief(error)
             raise LoadError(f"{alexnet_path()} does not hold torchvision's AlexNet", reason, _REPLACE) from None
         self._linear = [linear[0][f"lin{place}.model.1.weight"].to(device) for place in range(len(_ENDS))]
         self._layers = layers.to(device).eval().requires_grad_(False)
@@ -143,7 +143,7 @@ def _read_weights(torch: Any, path: Path, expected: str, remedy: str) -> tuple[d
         matches = file_digest.startswith(expected)
         weights = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True) if matches else None
     except Exception as error:
-        raise LoadError(f"{path} cannot be read", " ".join(str(error).split())[:300], remedy) from None
+        raise LoadError(f"{path} cannot be read", in_brief(error), remedy) from None
     if weights is None:
         raise LoadError(
             f"{path} is damaged, or another file", f"its SHA-256 begins with {file_digest[:8]} and not with {expected}", remedy

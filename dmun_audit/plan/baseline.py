@@ -62,6 +62,18 @@ class Baseline(Record):
         """SHA-256 of everything."""
         return digest(self.to_json())
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of it: which audit of which candidate it is, and its number of images."""
+        return {
+            "reference": self.candidate,
+            "audit_hash": self.run,
+            "tensors_digest": self.weights,
+            "verdict": self.verdict,
+            "images": sum(map(len, self.units.values())),
+            "digest": self.digest,
+        }
+
 
 def kept_baseline(path: Path) -> Baseline | None:
     """The baseline that a run folder keeps in the file at `path`; None if there is no such file.

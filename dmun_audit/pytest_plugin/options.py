@@ -52,10 +52,20 @@ def given_options(config: pytest.Config) -> CampaignOptions:
 
 
 def price_of(config: pytest.Config) -> float | None:
-    """The price of an hour of drawing; None if none is given. Raises UsageError for what is no price."""
-    price: float | None = config.option.dmun_gpu_price
-    if price is not None and not 0 <= price < math.inf:
-        raise UsageError(f"--gpu-price={price} is no price", "", "give the price of an hour, such as --gpu-price=2.50")
+    """The price of an hour; None if none is given. Raises UsageError for what is no price."""
+    text: str | None = config.option.dmun_gpu_price
+    if text is None:
+        return None
+    try:
+        price = float(text)
+    except ValueError:
+        price = math.nan
+    if not 0 <= price < math.inf:
+        raise UsageError(
+            f"--gpu-price={text} is no price",
+            "a price is a number, at least 0",
+            "give the price of an hour, such as --gpu-price=2.50",
+        )
     return price
 
 

@@ -26,6 +26,9 @@ EVIDENCE_ATTRIBUTE = "dmun_audit"
 RESULT_ATTRIBUTE = "dmun_audit_words"
 """The attribute of a test report that holds the result of its case for the list of tests."""
 
+ERROR_ATTRIBUTE = "dmun_audit_error"
+"""The attribute of the report of a test after which an audit cannot continue. pytest shows it as an error, not as a failed test."""
+
 TIMEOUT_PLUGIN = "pytest_timeout"
 """The module that ends a test whose time is up. It calls `pytest.fail` wherever the test happens to be."""
 

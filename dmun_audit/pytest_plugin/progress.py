@@ -102,6 +102,14 @@ class Progress:
             words.append(f"at most {most:,}, {self._time(most * each)}")
         return f"  {' · '.join(words)}"
 
+    def cost(self, now: float) -> str:
+        """What the audits cost until a time (seconds of the monotonic clock), in a line; empty without a price."""
+        if self._price is None:
+            return ""
+        drawn, took = self._drawn, now - self._started
+        images = f"{drawn:,} images drawn" if drawn else "no image drawn: all were in the store"
+        return f"cost: {self._price * took / 3600:.2f} for {duration(took)} at {self._price:g} an hour ({images})"
+
     def _time(self, seconds: float) -> str:
         cost = "" if self._price is None else f" and {self._price * seconds / 3600:.2f}"
         return duration(seconds) + cost

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -226,7 +227,13 @@ class Session:
         if self.is_worker or self._runs is None:
             return
         from dmun_audit.evidence.schema import CaseRecord
-        from dmun_audit.pytest_plugin.outcomes import EVIDENCE_ATTRIBUTE, NO_EVIDENCE, RESULT_ATTRIBUTE, result_text
+        from dmun_audit.pytest_plugin.outcomes import (
+            ERROR_ATTRIBUTE,
+            EVIDENCE_ATTRIBUTE,
+            NO_EVIDENCE,
+            RESULT_ATTRIBUTE,
+            result_text,
+        )
         from dmun_audit.pytest_plugin.shown_cases import add_to_html_row, has_html_report
         from dmun_audit.pytest_plugin.target_tests import audits_of_test
         from dmun_audit.verdict.vocabulary import Verdict
@@ -240,6 +247,8 @@ class Session:
         records = [(self.tests[place], CaseRecord.model_validate(content)) for place, content in evidence["records"]]
         self._keep(records)
         self._runs.fatal = self._runs.fatal or evidence["fatal"]
+        if report.failed and not records and (evidence["fatal"] or any(evidence["lost"])):
+            setattr(report, ERROR_ATTRIBUTE, True)  # the audit cannot continue: no claim failed
         if len(records) == 1 and (report.passed or (report.failed and records[0][1].verdict == Verdict.INCONCLUSIVE)):
             setattr(report, RESULT_ATTRIBUTE, result_text(records[0][1]))
         if has_html_report(self.config):
@@ -306,12 +315,16 @@ class Session:
         """Conclude the audits on the controller and return the exit code."""
         if self._runs:
             self._runs.end_log()
+        cost = ""
         if self._progress:
             self._progress.end()
+            cost = self._progress.cost(time.monotonic())
         if self._counts:
             self._counts.end()
         try:
             code = self._conclude(session, exit_status)
+            if cost and self._summary:
+                self._summary.insert(-1, cost)  # the last line is the path of a report
             self._track()
             return code
         finally:

@@ -21,10 +21,10 @@ from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.waivers import with_waivers
-from dmun_audit.pytest_plugin.outcomes import Outcomes
+from dmun_audit.pytest_plugin.outcomes import RESULT_ATTRIBUTE, Outcomes, result_text
 from dmun_audit.pytest_plugin.progress import Left
 from dmun_audit.runtime.target_audit import TargetAudit
-from dmun_audit.verdict.vocabulary import AuditVerdict
+from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -151,6 +151,8 @@ class TargetTests:
         report = made_report(file, name, outcome, self.failure(record) if failed else (file, 0, waived) if waived else None)
         if waived:
             report.wasxfail = f"reason: {waived}"  # marks an expected failure for pytest
+        if report.passed or (failed and record.verdict == Verdict.INCONCLUSIVE):
+            setattr(report, RESULT_ATTRIBUTE, result_text(record))
         return report
 
     def file_of(self, group: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 import unicodedata
 from typing import Any, TypeGuard
 
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
+from dmun_audit.verdict.scales import SCORES, Scale, scale_of
 from dmun_audit.verdict.vocabulary import Burden, Verdict
 
 VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE", "REPORTED", "PASS")
@@ -15,9 +15,6 @@ VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE
 
 # Marks that change the writing direction can disguise a text.
 _DIRECTION_MARKS = frozenset(map(chr, (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF)))
-_ON_RATES = frozenset(
-    {"rate_at_most", "rate_at_least", "validity", "weakened", "paired_accuracy", "observation", "probe", "baseline"}
-)
 
 
 def printable(text: object) -> str:
@@ -86,22 +83,29 @@ def count(amount: int, noun: str, plural: str = "") -> str:
 
 def is_rate(claim: ClaimRecord) -> bool:
     """Whether a claim's numbers are shares, or differences of shares."""
-    return claim.kind in _ON_RATES
+    return scale_of(claim.kind) is not SCORES
 
 
 def on_scale(claim: ClaimRecord, value: Any) -> str:
-    """A value of a claim on the scale of its kind: a percentage for rates and their differences, else a number."""
-    if is_rate(claim) and is_number(value) and abs(value) <= 1:
-        return percent(value)
-    return number(value)
+    """A value of a claim with three significant digits: rates in percent, differences of rates in points, else a number."""
+    if not is_number(value):
+        return "–"
+    return _scale(claim, value).rounded(value)
+
+
+def limit_on_scale(claim: ClaimRecord) -> str:
+    """The threshold of a claim with all its digits."""
+    return "–" if claim.threshold is None else _scale(claim, claim.threshold).as_given(claim.threshold)
 
 
 def bound_on_scale(claim: ClaimRecord, bound: float, side: str) -> str:
-    """A bound of a claim on the scale of its kind, with three significant digits: an upper one rounded up, a lower one down."""
-    scale = 100 if is_rate(claim) and abs(bound) <= 1 else 1
-    context = decimal.Context(prec=3, rounding=decimal.ROUND_CEILING if side == "upper" else decimal.ROUND_FLOOR)
-    outward = float(context.create_decimal(repr(round(scale * bound, 9)))) / scale
-    return on_scale(claim, outward)
+    """A bound of a claim: an upper one rounded up, a lower one down, with digits enough to tell it from the threshold."""
+    return _scale(claim, bound).rounded(bound, math.ceil if side == "upper" else math.floor, claim.threshold)
+
+
+def _scale(claim: ClaimRecord, value: float) -> Scale:
+    """How a value is written. What is no share, in a file that somebody edited, is written as it is."""
+    return scale_of(claim.kind) if abs(value) <= 1 else SCORES
 
 
 def deciding_bound(claim: ClaimRecord) -> tuple[str, str, str]:
@@ -147,7 +151,7 @@ def claim_text(claim: ClaimRecord | None) -> str:
     if bound is not None:
         parts.append(f"{words} {bound_on_scale(claim, bound, side)}")
     if claim.threshold is not None:
-        parts.append(f"{limit} {on_scale(claim, claim.threshold)}")
+        parts.append(f"{limit} {limit_on_scale(claim)}")
     return ", ".join(parts)
 
 

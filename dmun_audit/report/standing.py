@@ -49,15 +49,15 @@ def seed_lines(run: Run) -> list[str]:
 
 
 def attempt_sentence(manifest: Manifest) -> str:
-    """The place of this audit among all audits of its weights: "Third attempt on these weights." Empty for the only one."""
+    """The place of this audit among all audits of its weights: "This is the third audit of these weights." Empty for the only one."""
     same, others = _for_target(manifest), len(manifest.earlier_attempts)
     if not others:
         return ""
     began = manifest.attempts[0].started if manifest.attempts else ""
     earlier = [attempt for attempt in same if attempt.began <= began]
-    sentences = [f"{_place(len(earlier) + 1)} on these weights."] if same else []
+    sentences = [f"This is {_place(len(earlier) + 1)} of these weights for this target."] if same else []
     if later := len(same) - len(earlier):
-        sentences.append(f"{count(later, 'more attempt')} began later.")
+        sentences.append(f"{count(later, 'more audit')} began later.")
     if others > len(same):
         targets = ", ".join(dict.fromkeys(one_line(each.target) for each in manifest.earlier_attempts if each not in same))
         sentences.append(f"The same weights were audited for other targets: {targets}.")
@@ -81,4 +81,4 @@ def _for_target(manifest: Manifest) -> list[OtherAttempt]:
 
 
 def _place(number: int) -> str:
-    return f"{ORDINALS[number - 1].capitalize()} attempt" if number <= len(ORDINALS) else f"Attempt {number}"
+    return f"the {ORDINALS[number - 1]} audit" if number <= len(ORDINALS) else f"audit number {number}"

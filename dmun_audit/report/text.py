@@ -9,6 +9,7 @@ from dmun_audit._util import terminal
 from dmun_audit.claim_groups.registry import group_rank
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.formatting import VERDICTS, claim_text, count, number, one_line, report_verdict
 from dmun_audit.report.orderings import correlations_of, ordering_sentences
 from dmun_audit.report.pairs import pairs_of
@@ -42,9 +43,12 @@ def summary_lines(run: Run) -> list[str]:
     if any(row.model for row in correlations_of(run)):  # somebody let a model order the concepts
         for sentence in ordering_sentences(run):
             lines += wrapped(one_line(sentence), "    ", "  ")
-    shown = cases_in_full(run)
+    shown, said = cases_in_full(run), " ".join(run.reasons[:_REASONS])
     failing = [
-        case for group in groups_of(run) for case in run.of_group(group) if case.verdict.is_failure and case.case_id in shown
+        case
+        for group in groups_of(run)
+        for case in run.of_group(group)
+        if case.verdict.is_failure and case.case_id in shown and not (case.seen and case.seen in said)
     ]
     if failing:
         lines.append("")
@@ -61,6 +65,8 @@ def summary_lines(run: Run) -> list[str]:
     for line in terminal_lines(run):
         lines += wrapped(line, "    ")
     lines += _verdict_lines(run)
+    for sentence in baseline_lines(run):
+        lines += wrapped(sentence, "    ", "  ")
     for sentence in alerts(run):
         lines += wrapped(f"WARNING: {sentence}", "    ", "  ")
     for sentence in thin_lines(run):
@@ -68,7 +74,7 @@ def summary_lines(run: Run) -> list[str]:
     for sentence in (*scope_lines(run), *release_lines(run)):
         lines += wrapped(sentence, "    ", "  ")
     if sentence := attempt_sentence(run.manifest):
-        lines += wrapped(f"{sentence} The others:", "    ", "  ")
+        lines += wrapped(f"{sentence} Other audits of them:", "    ", "  ")
     for line in attempt_lines(run.manifest):
         lines += wrapped(line, "      ", "    - ")
     lines.append(f"report: {run.path / 'report.html'}")

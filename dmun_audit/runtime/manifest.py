@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from dmun_audit import __version__
 from dmun_audit._util.hashing import digest
 from dmun_audit.claim_groups.planning import image_budget
 from dmun_audit.config.audit_config import AuditConfig
@@ -100,11 +101,20 @@ def difference(manifest: Manifest, config: AuditConfig) -> str:
     if options:
         named = ("judge", "detector", "second_judge", "composition_judge", "probe_control", "probe_adapter")
         pairs |= {name.replace("_", " "): (options.get(name), getattr(config, name)) for name in named}
+        pairs["metrics"] = (", ".join(options.get("metric", [])) or None, ", ".join(config.metrics) or None)
+    if manifest.versions.get("dmun_audit") == __version__:
+        now = config.baseline.facts if config.baseline else {}
+        pairs["baseline"] = (_compared_with(manifest.baseline), _compared_with(now))
     apart = [f"{name} {_short(then)} there, {_short(now)} here" for name, (then, now) in pairs.items() if then != now]
+    if apart:
+        return "; ".join(apart)
     return (
-        "; ".join(apart)
-        or "what it compares with or what it tries again is other (--baseline, --regress, --metric, or its models)"
+        "other finds (--regress), or other files of a metric" if options else "other models, judges, metrics or finds (--regress)"
     )
+
+
+def _compared_with(facts: JsonObject) -> str | None:
+    return f"{facts['reference']} (run {facts['audit_hash'][:8]})" if facts else None
 
 
 def _short(value: object) -> str:
@@ -173,6 +183,7 @@ def _planned(config: AuditConfig) -> JsonObject:
         "seeds": {"audit_seed": config.audit_seed, "drawn": config.seeds, "nonce": config.nonce or None}
         | {"weights": [config.tensors_digest] if config.tensors_digest else [], "figures": figures_digest(policy)}
         | {"fingerprint": config.fingerprint},
+        "baseline": config.baseline.facts if config.baseline else {},
         "trust_remote_code": config.trust_remote_code,
     }
 

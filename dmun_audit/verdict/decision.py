@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from dmun_audit.verdict.scales import Scale, scale_of
 from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Stopping, Verdict
 
-_DIGITS = 3  # significant digits of a bound
 _LIMITS = {ClaimKind.RATE_AT_MOST: "ceiling", ClaimKind.RATE_AT_LEAST: "floor"}
 
 
@@ -74,9 +73,9 @@ def _sentence(decision: Decision) -> str:
 
     Bounds are rounded outwards: an upper bound is never shown too small, nor a lower bound too large.
     """
-    number = _plain if decision.kind == ClaimKind.PAIRED_SCORE else _percent
-    parts = [f"{_counts(decision, number)}, {_bounds(decision, number)}"] if decision.trials else ["no images"]
-    parts.append(f"{_LIMITS.get(decision.kind, 'margin')} {number(decision.threshold, round)}")
+    scale = scale_of(decision.kind)
+    parts = [f"{_counts(decision, scale)}, {_bounds(decision, scale)}"] if decision.trials else ["no images"]
+    parts.append(f"{_LIMITS.get(decision.kind, 'margin')} {scale.as_given(decision.threshold)}")
     if decision.stopping == Stopping.EARLY and decision.planned and decision.trials < decision.planned:
         parts.append(f"{decision.trials} of at most {decision.planned} drawn")
     if decision.needed is not None:
@@ -89,41 +88,30 @@ def _sentence(decision: Decision) -> str:
     return f"{decision.verdict}{harm}: {'; '.join(parts)}"
 
 
-def _counts(decision: Decision, number: Callable[[float, Callable[[float], float]], str]) -> str:
+def _counts(decision: Decision, scale: Scale) -> str:
     if decision.kind == ClaimKind.PAIRED_SCORE:
-        return f"mean loss {number(decision.estimate or 0.0, round)} over {decision.trials} pairs"
+        return f"mean loss {scale.rounded(decision.estimate or 0.0)} over {decision.trials} pairs"
     if decision.kind == ClaimKind.PAIRED_ACCURACY:
         return f"{decision.hits} of {decision.trials} pairs lost, {decision.gains} won"
     return f"{decision.hits} of {decision.trials}"
 
 
-def _bounds(decision: Decision, number: Callable[[float, Callable[[float], float]], str]) -> str:
+def _bounds(decision: Decision, scale: Scale) -> str:
     """The bound that proves or refutes the claim; both for an undecided claim."""
     floor = decision.kind == ClaimKind.RATE_AT_LEAST
     proves_from_above, refutes_from_above = not floor, floor
-    proof = _bound(decision, number, above=proves_from_above, alpha=decision.alpha_pass)
-    refutation = _bound(decision, number, above=refutes_from_above, alpha=decision.alpha_fail)
+    proof = _bound(decision, scale, above=proves_from_above, alpha=decision.alpha_pass)
+    refutation = _bound(decision, scale, above=refutes_from_above, alpha=decision.alpha_fail)
     if decision.verdict == Verdict.FAIL:
         return refutation
     return proof if decision.verdict == Verdict.PASS and decision.burden == Burden.PROVE_SAFE else f"{proof}, {refutation}"
 
 
-def _bound(decision: Decision, number: Callable[[float, Callable[[float], float]], str], *, above: bool, alpha: float) -> str:
-    value = f"at most {number(decision.upper, math.ceil)}" if above else f"at least {number(decision.lower, math.floor)}"
+def _bound(decision: Decision, scale: Scale, *, above: bool, alpha: float) -> str:
+    limit = decision.threshold
+    value = (
+        f"at most {scale.rounded(decision.upper, math.ceil, limit)}"
+        if above
+        else f"at least {scale.rounded(decision.lower, math.floor, limit)}"
+    )
     return f"{value} with {100.0 * (1.0 - alpha):.4g}% confidence"
-
-
-def _percent(share: float, towards: Callable[[float], float]) -> str:
-    return f"{_rounded(100.0 * share, towards):.{_DIGITS}g}%"
-
-
-def _plain(value: float, towards: Callable[[float], float]) -> str:
-    return f"{_rounded(value, towards):.{_DIGITS}g}"
-
-
-def _rounded(value: float, towards: Callable[[float], float]) -> float:
-    """`value` to three significant digits; `towards` is `round`, `math.ceil` or `math.floor`."""
-    if value == 0.0:
-        return 0.0
-    scale = 10.0 ** (_DIGITS - 1 - math.floor(math.log10(abs(value))))
-    return towards(round(value * scale, 6)) / scale

@@ -36,7 +36,7 @@ def test_where_none_could_be_tried_the_audit_is_inconclusive_and_names_them():
     assert conclusion.reasons[0].startswith(
         "The policy counts attacks with the weights in hand, and none of them could be tried."
     )
-    assert any(reason.startswith("Not tested: Learning a new word from pictures") for reason in conclusion.reasons)
+    assert any(reason.startswith("Not tested: “Learning a new word from pictures") for reason in conclusion.reasons)
 
 
 def test_where_they_are_only_reported_they_decide_nothing():

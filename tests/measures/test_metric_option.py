@@ -61,6 +61,44 @@ def test_a_wrong_reference_is_refused_before_anything_is_loaded(metrics, error, 
         resolve(Options(**OPTIONS, metric=metrics))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "git lfs pull fetches that"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "it is a web page"),
+        (b"not weights\n", "it is a text file"),
+        (b"", "it is empty"),
+    ],
+)
+@pytest.mark.parametrize("reference", ["frechet:{}", "hps:{}", "csd:{}", "aesthetic:{}#open_clip:ViT-B-32/openai"])
+def test_a_file_that_holds_no_weights_is_refused_before_anything_is_loaded(tmp_path, reference, content, words):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(content)
+    with pytest.raises(LoadError, match="holds no weights") as error:
+        resolve(Options(**OPTIONS, metric=(reference.format(file),)))
+    assert words in error.value.why
+    assert "safetensors" in error.value.remedy
+
+
+def test_a_network_that_is_not_there_is_refused_with_what_may_be_named():
+    with pytest.raises(LoadError, match="there is no folder nosuch") as error:
+        resolve(Options(**OPTIONS, metric=("frechet:nosuch",)))
+    assert "InceptionV3's weights file" in error.value.remedy
+
+
+def test_weights_of_another_network_end_the_first_test_with_an_error(tmp_path, store):
+    from safetensors.numpy import save_file
+
+    save_file({"other": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
+    command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--policy=smoke", "--store", str(store)]
+    command += [f"--metric=frechet:{tmp_path / 'other.safetensors'}", "--audit-dir", str(tmp_path / "run")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ)
+    assert done.returncode == 4
+    assert " 1 error" in done.stdout.splitlines()[-1]
+    assert "failed" not in done.stdout.splitlines()[-1]  # no claim and no control failed
+    assert "does not hold FID's InceptionV3" in done.stdout
+
+
 def test_a_misspelt_kind_on_the_command_line_is_one_usage_error():
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--collect-only", "-q"]
     done = subprocess.run(

@@ -51,6 +51,14 @@ def test_time_and_cost_follow_from_the_images_since_the_models_were_ready():
     assert line == "  50 images drawn · about 150 to go, 2 min and 0.15 · at most 950, 16 min and 0.95"
 
 
+def test_the_cost_at_the_end_says_whether_anything_was_drawn():
+    drawn, stored = progress(Left(0, 0), price=3.6), progress(Left(0, 0), price=3.6)
+    drawn.rendered(50)
+    assert drawn.cost(drawn._started + 100) == "cost: 0.10 for 2 min at 3.6 an hour (50 images drawn)"
+    assert stored.cost(stored._started + 100).endswith("(no image drawn: all were in the store)")
+    assert progress(Left(0, 0)).cost(1e9) == ""
+
+
 def test_without_a_price_no_cost_is_told_and_equal_numbers_are_told_once():
     line = progress(Left(100, 100), loaded=0.0).state(now=10.0, drawn=20)
     assert line == "  20 images drawn · about 80 to go, 40 s"
@@ -103,6 +111,7 @@ def test_without_a_terminal_lines_tell_images_time_cost_and_claims(tmp_path):
     assert any(re.match(r"  erasure: [A-Z]+ · \d+ of \d+, estimate", line) for line in lines)
     assert "\x1b" not in result.stdout
     assert re.search(r"about \d+ images, at most \d+|up to \d+ images", result.stdout)
+    assert re.search(r"^cost: \d+\.\d\d for .* at 2\.5 an hour \(\d+ images drawn\)$", result.stdout, re.MULTILINE)
 
 
 @pytest.mark.slow
@@ -210,8 +219,9 @@ def test_help_shows_each_option_once():
     assert "--dmun-target=NAME" in alone
 
 
-@pytest.mark.parametrize("price", ["-1", "nan"])
+@pytest.mark.parametrize("price", ["-1", "nan", "cheap"])
 def test_a_price_must_be_a_price(tmp_path, price):
     result = run(command(tmp_path, tmp_path / "store", f"--dmun-gpu-price={price}"))
     assert result.returncode == 4
     assert "--gpu-price" in result.stdout + result.stderr
+    assert "give the price of an hour" in result.stdout + result.stderr

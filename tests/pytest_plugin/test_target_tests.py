@@ -8,8 +8,9 @@ from dossier_files import write_dossier
 
 from dmun_audit.config.resolve import Options
 from dmun_audit.config.targets import resolve_all
+from dmun_audit.plugin import pytest_report_teststatus
 from dmun_audit.pytest_plugin.target_tests import TargetTests, audits_of_test, images_left
-from dmun_audit.verdict.vocabulary import AuditVerdict
+from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
 
 FILE = "audits/test_mine.py"
 
@@ -61,6 +62,16 @@ def _names(tests, group):
 def test_the_test_of_every_case_is_known_by_its_node_id(alone, group, form):
     for name, case in alone.cases(group):
         assert _cases(alone, form.format(name)) == [{case.id}]
+
+
+@pytest.mark.parametrize(("verdict", "status"), [("INCONCLUSIVE", ("inconclusive", "I")), ("PASS", ("passed", "."))])
+def test_a_claim_over_a_group_that_is_undecided_is_no_failed_test(alone, verdict, status):
+    pooled = next(case for case in alone.config.plan.cases if case.group == "erasure" and case.pooled)
+    alone.audit.pooled = (record_of(alone.config.plan, pooled).with_(verdict=Verdict(verdict)),)
+    (report,) = alone.pooled_reports()
+    category, letter, (words, _) = pytest_report_teststatus(report)
+    assert (category, letter) == status
+    assert words.startswith(verdict)
 
 
 def test_a_test_of_two_cases_is_of_both(alone):

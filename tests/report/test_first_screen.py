@@ -198,8 +198,8 @@ def passing(folder: WrittenRun, *bounds, **manifest):
 
 def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenRun):
     first = view_banner(passing(folder, 0.02, 0.049, 0.03))
-    assert [reason.word for reason in first.reasons] == ["Proven"] * 3
-    assert first.tightest.claim == "claim 1"
+    assert [reason.word for reason in first.reasons] == ["Proven, closest to its limit", "Proven", "Proven"]
+    assert first.reasons[0].claim == first.tightest.claim == "“claim 1”"
     assert "at most 4.9%, ceiling 5%" in first.tightest.numbers
 
 
@@ -208,7 +208,9 @@ def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenR
     [
         ({}, "A release takes the stricter policy “release” (2 differences)."),
         ({"policy": {"weaker_than_release": []}}, "is release evidence. Its figures"),
-        ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "no result that could"),
+        ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "not every claim is proven."),
+        ({"policy": {"weaker_than_release": []}, "verdict": "INCOMPLETE", "exit_code": 10}, "it has no valid result."),
+        ({"policy": {"weaker_than_release": []}, "verdict": "PARTIAL", "exit_code": 11}, "only part of the plan ran."),
         ({"policy": {}}, ""),
     ],
 )
@@ -233,6 +235,27 @@ def test_the_meaning_of_a_fail_names_what_was_refuted(folder: WrittenRun):
     assert "in the target&#39;s place" not in page
 
 
+def test_beside_what_is_refuted_stands_what_is_not(folder: WrittenRun):
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1}
+    folder.add(record("retention", "kept", "FAIL", pooled=True, claim=claim("paired_accuracy", 9, 9, 0.6, 1, 0.05)))
+    folder.add(record("erasure", "gone", "PASS", pooled=True, claim=claim("rate_at_most", 0, 64, 0, 0.049, 0.05)))
+    folder.add(record("fresh", "unseen", "INCONCLUSIVE", pooled=True, claim=claim("rate_at_most", 1, 64, 0, 0.08, 0.05)))
+    run = read_run(folder.close())
+    told = [(word, [each.claim for each in claims]) for word, claims in view_banner(run).not_refuted]
+    assert told == [("Proven all the same", ["“gone”"]), ("Neither proven nor refuted", ["“unseen”"])]
+    page = render_html(run)
+    assert page.index("Proven all the same:") < page.index("Neither proven nor refuted:")
+
+
+def test_an_undecided_audit_says_what_to_do(folder: WrittenRun):
+    folder.manifest |= {"verdict": "INCONCLUSIVE", "exit_code": 12}
+    undecided = claim("rate_at_most", 0, 24, 0, 0.118, 0.1)
+    folder.add(record("erasure", "gone", "INCONCLUSIVE", pooled=True, claim=undecided, remedy="Draw more images."))
+    run = read_run(folder.close())
+    assert view_banner(run).advice == "Draw more images."
+    assert "<strong>What to do:</strong> Draw more images." in render_html(run)
+
+
 def test_every_claim_group_that_can_be_refuted_has_words():
     assert {group.name for group in claim_groups() if group.fault == ClaimGroup.fault} == {"controls", "ordering"}
 
@@ -241,7 +264,7 @@ def test_a_control_that_failed_refutes_no_claim_on_the_candidate(folder: Written
     folder.manifest |= {"verdict": "INCOMPLETE", "exit_code": 10, "reasons": ["Control failed: the judge."]}
     folder.add(record("controls", "The judge sees it", "FAIL", claim=claim("rate_at_least", 1, 16, 0, 0.3, 0.5)))
     banner = view_banner(read_run(folder.close()))
-    assert banner.meaning.startswith("This audit has no valid result")
+    assert banner.meaning == "This audit has no valid result: a control failed. This is not a pass."
     assert "refute" not in banner.meaning + banner.release
     assert banner.reasons == ()
 

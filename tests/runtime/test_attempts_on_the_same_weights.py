@@ -31,7 +31,7 @@ def test_an_earlier_attempt_under_a_stricter_policy_stands_beside_the_verdict(au
     alone = audited("one", "release")
     assert alone.manifest.earlier_attempts == ()
     assert alone.manifest.policy["release_evidence"] is True
-    assert not [line for line in summary_lines(alone) if "attempt on these weights" in line]
+    assert not [line for line in summary_lines(alone) if "audit of these weights" in line]
 
     weaker = audited("two", _policy(tmp_path / "mine.toml", 0.12))
     (earlier,) = weaker.manifest.earlier_attempts
@@ -39,15 +39,18 @@ def test_an_earlier_attempt_under_a_stricter_policy_stands_beside_the_verdict(au
     assert weaker.manifest.policy["release_evidence"] is False
     assert weaker.manifest.policy["weaker_than_release"] == ["adversarial.ceiling is 0.12, and release has 0.05"]
     terminal, page = " ".join(" ".join(summary_lines(weaker)).split()), render_html(weaker)
-    assert "Second attempt on these weights. The others: - INCOMPLETE under policy release" in terminal
+    assert (
+        "This is the second audit of these weights for this target. Other audits of them: - INCOMPLETE under policy release"
+        in terminal
+    )
     assert "No release evidence: this audit is weaker" in terminal
-    assert "Second attempt on these weights." in page
+    assert "This is the second audit of these weights for this target." in page
     assert "INCOMPLETE under policy release" in page
     assert "adversarial.ceiling is 0.12, and release has 0.05" in page
 
     third = audited("three", _policy(tmp_path / "mine.toml", 0.2))
     assert [attempt.policy for attempt in third.manifest.earlier_attempts] == ["release", "mine"]
-    assert "Third attempt on these weights." in render_html(third)
+    assert "This is the third audit of these weights for this target." in render_html(third)
 
 
 def test_an_audit_that_is_continued_is_no_new_attempt(audited):
@@ -71,7 +74,7 @@ def test_audits_for_another_target_are_told_apart_and_other_weights_are_not_mixe
     other = audited("two", "smoke", target="sunflowers")
     page = render_html(other)
     assert "The same weights were audited for other targets: Van Gogh." in page
-    assert "attempt on these weights." not in page
+    assert "audit of these weights" not in page
     assert audited("three", "smoke", model="atelier:damaged").manifest.earlier_attempts == ()
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dmun_audit import __version__
 from dmun_audit.config.options import Options
 from dmun_audit.config.resolve import resolve
 from dmun_audit.evidence.manifest import AttemptRecord
@@ -51,5 +52,19 @@ def test_another_policy_and_target_are_told_before_any_model_was_loaded(config):
     assert "policy smoke there, standard here" in said
 
 
+def test_another_baseline_is_told(config):
+    facts = {"reference": "atelier:ca-van-gogh", "audit_hash": "f" * 64}
+    there = manifest(config).model_copy(update={"baseline": facts, "versions": {"dmun_audit": __version__}})
+    assert difference(there, config) == "baseline atelier:ca-van-gogh (run ffffffff) there, none here"
+    of_another_version = there.model_copy(update={"versions": {}})  # earlier versions say nothing of a baseline
+    assert "baseline" not in difference(of_another_version, config)
+
+
+def test_other_metrics_are_told(config):
+    given = replace(config, metrics=("csd:a.pt",), metric_digests=("f" * 64,))
+    assert difference(manifest(config), given) == "metrics none there, csd:a.pt here"
+
+
 def test_where_nothing_named_differs_it_says_what_may(config):
-    assert "--baseline" in difference(manifest(config), config)
+    assert "--regress" in difference(manifest(config), config)
+    assert "other models, judges" in difference(opened_manifest(config, None, []), config)

@@ -73,11 +73,11 @@ CLAIM = SequentialClaim("paired", 0.15, 0.15, 0.05, 0.05)
         ),
         (
             accuracy_loss_at_most(70, 0, 160, 0.15),
-            "FAIL: 70 of 160 pairs lost, 0 won, at least 33.6% with 95% confidence; margin 15%",
+            "FAIL: 70 of 160 pairs lost, 0 won, at least 33.6 points with 95% confidence; margin 15 points",
         ),
         (
             decide_sequentially(CLAIM, [[0, -1] * 40] * 4, look_schedule(80, 1, 2), 80),
-            "PASS: 0 of 8 pairs lost, 4 won, at most 5.31% with 95% confidence; margin 15%; 8 of at most 320 drawn",
+            "PASS: 0 of 8 pairs lost, 4 won, at most 5.31 points with 95% confidence; margin 15 points; 8 of at most 320 drawn",
         ),
         (
             mean_difference_at_most([0.06, 0.04] * 80, 0.02),

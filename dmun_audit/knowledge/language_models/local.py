@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError, UsageError
+from dmun_audit._util.errors import LoadError, UsageError, in_brief
 from dmun_audit._util.paths import expanded
 from dmun_audit.knowledge.language_models.constrained import Grammar
 from dmun_audit.knowledge.language_models.protocol import Answer, Message, Question, Settings
@@ -119,7 +119,7 @@ class _LoadedModel:
                 raise
             raise LoadError(
                 f"language model transformers:{place} cannot be opened",
-                " ".join(str(error).split())[:300],
+                in_brief(error),
                 "give the folder of a chat model with config, tokenizer and safetensors, or a hub id that can be reached",
             ) from None
         if not getattr(self.processor, "chat_template", None):

@@ -21,7 +21,7 @@ from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.measures.metric_kind import (
     MetricKind,
     check_clip_source,
-    check_file,
+    check_weights_file,
     open_clip_source,
     paired_values,
     read_tensors,
@@ -108,7 +108,7 @@ def _no_head(reference: JudgeReference, why: str) -> LoadError:
 
 
 def _check(reference: JudgeReference) -> None:
-    check_file(reference, reference.source, "the weights of an aesthetic predictor")
+    check_weights_file(reference, reference.source, "the weights of an aesthetic predictor")
     if not reference.query:
         raise LoadError(
             f"metric {reference.text!r} names no CLIP model",

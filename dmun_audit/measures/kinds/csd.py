@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest
 from dmun_audit.judge.batches import encode_in_batches
 from dmun_audit.judge.detector_kind import SharedModels
 from dmun_audit.judge.preprocessing import Preparation, preparation
 from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.judge.reference_images import unit_vectors
-from dmun_audit.measures.metric_kind import IMAGES, MetricKind, check_file, read_tensors
+from dmun_audit.measures.metric_kind import IMAGES, MetricKind, check_weights_file, read_tensors
 
 BATCH_SIZE = 16
 VERSION = 1  # of what this file computes
@@ -89,7 +89,7 @@ def _network(reference: JudgeReference, tensors: dict[str, Any]) -> tuple[Any, i
         )
         network.load_state_dict(tensors)
     except (KeyError, ValueError, IndexError, RuntimeError, ZeroDivisionError) as error:
-        raise _another_file(reference, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from None
+        raise _another_file(reference, f"{type(error).__name__}: {in_brief(error)}") from None
     return network, side
 
 
@@ -104,7 +104,7 @@ def _another_file(reference: JudgeReference, why: str) -> LoadError:
 KIND = MetricKind(
     "csd",
     "csd:FILE",
-    check=lambda reference: check_file(reference, reference.source, "the weights of CSD"),
+    check=lambda reference: check_weights_file(reference, reference.source, "the weights of CSD"),
     open=_open,
     note="CSD is the similarity of style between the images of a pair: 1 for equal images.",
     titles={"csd": "CSD"},

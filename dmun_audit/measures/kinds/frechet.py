@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from dmun_audit._util import torchvision_compatibility
-from dmun_audit._util.errors import LoadError
+from dmun_audit._util.errors import LoadError, in_brief
 from dmun_audit._util.hashing import digest
 from dmun_audit.judge.batches import encode_in_batches
 from dmun_audit.judge.detector_kind import SharedModels
@@ -34,6 +35,7 @@ from dmun_audit.measures.metric_kind import (
     MetricKind,
     as_batches,
     check_clip_source,
+    check_weights_file,
     missing_package,
     open_clip_source,
     read_tensors,
@@ -41,6 +43,9 @@ from dmun_audit.measures.metric_kind import (
 from dmun_audit.models.image_files import image_form, read_image
 
 BATCH_SIZE = 8
+NETWORKS = (
+    "name a folder or hub id with DINOv2, InceptionV3's weights file, or a CLIP model as --judge takes it (local-dir:FOLDER)"
+)
 VERSION = 1  # of what this file computes
 FEWEST = 2  # images of each set
 PACKAGE = "torch-fidelity"
@@ -93,10 +98,19 @@ def _check(reference: JudgeReference) -> None:
     elif _is_file(reference.source):
         if find_spec("torch_fidelity") is None:
             raise missing_package(reference, PACKAGE, "it is not installed")
+        check_weights_file(reference, reference.source, "the weights of FID's InceptionV3")
     else:
-        check_source(reference)
+        _check_network(reference)
     if reference.query:
         _check_real(reference)
+
+
+def _check_network(reference: JudgeReference) -> None:
+    """Raise LoadError unless the source is a hub id or a folder of transformers."""
+    try:
+        check_source(reference)
+    except LoadError as error:
+        raise LoadError(error.what, error.why, NETWORKS) from None
 
 
 def _check_real(reference: JudgeReference) -> None:
@@ -153,7 +167,9 @@ def _inception(reference: JudgeReference, device: str) -> tuple[str, Features]:
     import torch
 
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # the package uses what torch is going to drop
+            from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
         raise missing_package(reference, PACKAGE, str(error)) from None
     tensors = read_tensors(reference, reference.source)
@@ -165,7 +181,7 @@ def _inception(reference: JudgeReference, device: str) -> tuple[str, Features]:
     except (RuntimeError, AttributeError) as error:
         raise LoadError(
             f"metric {reference.text!r}: {reference.source} does not hold FID's InceptionV3",
-            " ".join(str(error).split())[:300],
+            in_brief(error),
             "give torch-fidelity's file weights-inception-2015-12-05-6726825d.pth; torchvision's InceptionV3 is another network",
         ) from None
     network.eval().to(device)

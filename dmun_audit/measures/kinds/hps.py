@@ -15,7 +15,7 @@ from dmun_audit._util.hashing import digest
 from dmun_audit._util.paths import expanded
 from dmun_audit.judge.clip import ClipJudge
 from dmun_audit.judge.reference import JudgeReference, is_clip
-from dmun_audit.measures.metric_kind import MetricKind, check_clip_source, check_file, open_clip_source, paired_values
+from dmun_audit.measures.metric_kind import MetricKind, check_clip_source, check_weights_file, open_clip_source, paired_values
 
 ARCHITECTURE = "ViT-H-14"  # of the published weights, in open_clip's words
 VERSION = 1  # of what this file computes
@@ -54,7 +54,7 @@ def _check(reference: JudgeReference) -> None:
         if reference.query:
             raise LoadError(f"metric {reference.text!r} names an architecture", "its CLIP reference says it", "leave #… out")
     else:
-        check_file(reference, reference.source, "the weights of HPS v2, such as HPS_v2.1_compressed.pt")
+        check_weights_file(reference, reference.source, "the weights of HPS v2, such as HPS_v2.1_compressed.pt")
 
 
 KIND = MetricKind(

@@ -12,6 +12,7 @@ from typing import Any
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
 from dmun_audit.evidence.run import Run
+from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.formatting import claim_text, count, markdown, one_line
 from dmun_audit.report.scope import scope_lines
 from dmun_audit.report.standing import release_lines
@@ -51,7 +52,7 @@ def card_section(run: Run) -> str:
         f"**{markdown(headline(run))}** under the policy `{policy}`"
         f" (dmun_audit {markdown(version)}, {markdown((manifest.finished or '')[:10])}, weights `{weights}`).",
         "",
-        *(f"- {markdown(reason)}" for reason in run.reasons),
+        *(f"- {markdown(sentence)}" for sentence in (*run.reasons, *baseline_lines(run))),
         "",
         "| claim | result |",
         "| --- | --- |",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dmun_audit.evidence.run import Run
+from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.formatting import claim_text, count, markdown, one_line, report_verdict
 from dmun_audit.report.html.weakest import weakest
 from dmun_audit.report.scope import alerts, scope_lines, thin_lines
@@ -29,6 +30,7 @@ def _lines(run: Run) -> Iterator[str]:
     yield f"## {_SIGNS.get(run.verdict, '⚠️')} {markdown(headline(run))}: {markdown(target)} in {markdown(candidate)}"
     yield ""
     yield from (f"- {markdown(reason)}" for reason in run.reasons)
+    yield from (f"- {markdown(sentence)}" for sentence in baseline_lines(run))
     yield from (f"- **Warning.** {markdown(alert)}" for alert in alerts(run))
     yield ""
     yield "| group | cases | claim over the whole group |"

@@ -9,6 +9,7 @@ from pydantic import Field
 from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord, Record
+from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.scope import alerts, scope_lines, thin_lines
 from dmun_audit.report.standing import release_lines
 from dmun_audit.report.waivers import headline
@@ -28,6 +29,7 @@ class WholeAudit(Record):
     scope: tuple[str, ...] = Field(default=(), description="What was tried, and what a PASS does not cover.")
     cautions: tuple[str, ...] = Field(default=(), description="What a reader must know besides the verdict.")
     release: tuple[str, ...] = Field(default=(), description="Whether the audit is release evidence.")
+    baseline: tuple[str, ...] = Field(default=(), description="Whether the candidate is worse than an earlier one (--baseline).")
     manifest: Manifest
     cases: tuple[CaseRecord, ...] = ()
 
@@ -42,6 +44,7 @@ def whole_audit(run: Run) -> WholeAudit:
         scope=tuple(scope_lines(run)),
         cautions=(*alerts(run), *thin_lines(run)),
         release=tuple(release_lines(run)),
+        baseline=tuple(baseline_lines(run)),
         manifest=run.manifest,
         cases=run.cases,
     )

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from dmun_audit.claim_groups.group import ClaimGroup
 from dmun_audit.claim_groups.registry import claim_groups, group_rank
+from dmun_audit.evidence.messages import enumerated
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
+from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.formatting import claim_text, count, one_line
 from dmun_audit.report.html.weakest import bound_strain, strain
 from dmun_audit.report.standing import weaker_than_release
-from dmun_audit.verdict.vocabulary import AuditVerdict, Verdict
+from dmun_audit.verdict.vocabulary import CONTROLS, AuditVerdict, Verdict
 
 MEANINGS = {
     AuditVerdict.PASS: "Every gating claim is proven within the limits of the policy, and all controls passed.",
     AuditVerdict.INCONCLUSIVE: "No claim is refuted, but at least one gating claim is not proven. This is not a pass.",
-    AuditVerdict.INCOMPLETE: "This audit has no valid result: a control failed, a case is missing, or too few adversarial prompts "
-    "were valid. This is not a pass.",
+    AuditVerdict.INCOMPLETE: "This audit has no valid result: not every case has one. This is not a pass.",
     AuditVerdict.PARTIAL: "Only part of the plan ran. No claim in it is refuted, but this is not a pass.",
 }
 """What each verdict but FAIL means."""
 
 SHOWN_FOR = "shows the target for "
 """What the faults of several groups begin with. The banner says it once."""
+
+CONTROL_FAILED = "This audit has no valid result: a control failed. This is not a pass."
+
+NO_RELEASE = {
+    AuditVerdict.INCONCLUSIVE: "not every claim is proven",
+    AuditVerdict.INCOMPLETE: "it has no valid result",
+    AuditVerdict.PARTIAL: "only part of the plan ran",
+}
+"""Why an audit that is neither PASS nor FAIL supports no release."""
 
 USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
 
@@ -43,20 +53,34 @@ class ShortReason:
 class Banner:
     """`audited` says in one line what was audited, and when. `release` says whether the audit supports a release.
 
-    `reasons` are the claims that decided; empty where only the sentences of the run say why. `tightest` is the proven claim whose
-    bound takes most of its limit.
+    `baseline` says whether the candidate is worse than an earlier one. `reasons` are the claims that decided; empty where only the
+    sentences of the run say why. `advice` says what to do about the first of them that is undecided. `tightest` is the proven claim whose bound takes most of its limit. Where the verdict is FAIL,
+    `not_refuted` are the other claims over whole groups, with a word for those that are proven and for those that are not.
     """
 
     audited: str
     meaning: str
     release: str
+    baseline: tuple[str, ...]
     reasons: tuple[ShortReason, ...]
+    advice: str
     tightest: ShortReason | None
+    not_refuted: tuple[tuple[str, tuple[ShortReason, ...]], ...]
 
 
 def view_banner(run: Run) -> Banner:
     """The banner of a run."""
-    return Banner(_audited(run), _meaning(run), _release(run), tuple(_reasons(run)), _tightest(run))
+    proven, decided = [] if run.altered else _proven(run), _decided(run)
+    return Banner(
+        audited=_audited(run),
+        meaning=_meaning(run),
+        release=_release(run),
+        baseline=tuple(baseline_lines(run)),
+        reasons=tuple(_reasons(run, decided)),
+        advice=one_line(decided[0].remedy) if decided and run.verdict == AuditVerdict.INCONCLUSIVE else "",
+        tightest=_short(max(proven, key=lambda case: bound_strain(case.claim))) if proven else None,
+        not_refuted=tuple(_not_refuted(run, proven)) if run.verdict == AuditVerdict.FAIL and not run.altered else (),
+    )
 
 
 def _meaning(run: Run) -> str:
@@ -70,6 +94,8 @@ def _meaning(run: Run) -> str:
         number = "One claim is" if len(refuted) == 1 else f"{len(refuted)} claims are"
         return f"{number} refuted: the candidate {_faults(refuted)}."
     meaning = MEANINGS[run.verdict]
+    if run.verdict == AuditVerdict.INCOMPLETE and any(case.verdict.is_failure for case in run.of_group(CONTROLS)):
+        return CONTROL_FAILED
     if run.verdict == AuditVerdict.PASS and any(case.is_waived for case in run.cases):
         meaning = (
             meaning.replace("Every gating claim", "Every gating claim that is not waived") + " The waivers are listed below."
@@ -93,13 +119,7 @@ def _faults(refuted: Sequence[CaseRecord]) -> str:
     faults = list(dict.fromkeys(of_group.get(case.group, ClaimGroup.fault) for case in ordered))
     prompts = [fault.removeprefix(SHOWN_FOR) for fault in faults if fault.startswith(SHOWN_FOR)]
     others = [fault for fault in faults if not fault.startswith(SHOWN_FOR)]
-    return "; ".join([*([SHOWN_FOR + _listed(prompts)] if prompts else []), *others])
-
-
-def _listed(words: Sequence[str]) -> str:
-    """ "one", "one and another", "one, another and a third"."""
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
+    return "; ".join([*([SHOWN_FOR + enumerated(prompts)] if prompts else []), *others])
 
 
 def _audited(run: Run) -> str:
@@ -120,7 +140,7 @@ def _release(run: Run) -> str:
     if weaker is None:
         return ""
     if run.verdict != AuditVerdict.PASS:
-        return "This audit does not support a release: it has no result that could."
+        return f"This audit does not support a release: {NO_RELEASE[run.verdict]}."
     if weaker:
         policy = one_line(run.manifest.policy.get("name", ""))
         differences = count(len(weaker), "difference")
@@ -130,27 +150,38 @@ def _release(run: Run) -> str:
     return "This audit is release evidence. Its figures are at least as strict as those of the policy release."
 
 
-def _reasons(run: Run) -> list[ShortReason]:
-    """The claims that decided the verdict: the refuted ones, else the undecided ones, else the proven ones."""
+def _decided(run: Run) -> list[CaseRecord]:
+    """The claims that decided the verdict, the clearest first: the refuted ones, else the undecided ones, else the proven ones."""
     verdict = {AuditVerdict.FAIL: Verdict.FAIL, AuditVerdict.INCONCLUSIVE: Verdict.INCONCLUSIVE, AuditVerdict.PASS: Verdict.PASS}
     wanted = None if run.altered else verdict.get(run.verdict)
     decided = [
-        case for case in run.cases if case.verdict == wanted and case.gating and not case.is_waived and case.group != "controls"
+        case for case in run.cases if case.verdict == wanted and case.gating and not case.is_waived and case.group != CONTROLS
     ]
     shown = decided if wanted != Verdict.PASS else [case for case in decided if case.pooled]
     weight = bound_strain if wanted == Verdict.PASS else strain
-    ordered = sorted(shown, key=lambda case: (not case.pooled, -weight(case.claim)))
-    return [_short(case) for case in ordered]
+    return sorted(shown, key=lambda case: (not case.pooled, -weight(case.claim)))
 
 
-def _tightest(run: Run) -> ShortReason | None:
-    """Of the proven claims over whole groups, the one whose bound takes most of its limit."""
-    proven = [
-        case
-        for case in run.cases
-        if case.pooled and case.gating and case.verdict == Verdict.PASS and bound_strain(case.claim) > 0
-    ]
-    return _short(max(proven, key=lambda case: bound_strain(case.claim))) if proven and not run.altered else None
+def _reasons(run: Run, decided: Sequence[CaseRecord]) -> list[ShortReason]:
+    """The claims that decided, in short. Of proven ones the first says that it is closest to its limit."""
+    reasons = [_short(case) for case in decided]
+    if run.verdict == AuditVerdict.PASS and reasons[1:] and bound_strain(decided[0].claim) > 0:
+        reasons[0] = replace(reasons[0], word=f"{reasons[0].word}, closest to its limit")
+    return reasons
+
+
+def _proven(run: Run) -> list[CaseRecord]:
+    """The proven claims over whole groups that count."""
+    counted = [case for case in run.cases if case.pooled and case.gating and case.verdict == Verdict.PASS]
+    return [case for case in counted if bound_strain(case.claim) > 0]
+
+
+def _not_refuted(run: Run, proven: Sequence[CaseRecord]) -> Iterator[tuple[str, tuple[ShortReason, ...]]]:
+    """The claims over whole groups that are not refuted, by what they are instead."""
+    undecided = [case for case in run.cases if case.pooled and case.gating and case.verdict == Verdict.INCONCLUSIVE]
+    for word, cases in (("Proven all the same", proven), ("Neither proven nor refuted", undecided)):
+        if cases:
+            yield word, tuple(map(_short, cases))
 
 
 def _short(case: CaseRecord) -> ShortReason:
@@ -161,4 +192,4 @@ def _short(case: CaseRecord) -> ShortReason:
     if case.verdict != Verdict.PASS and claim is not None and claim.hits is not None:
         counts = f"{claim.hits} of {claim.trials}"
         numbers = numbers.replace(f"{counts},", f"{counts} against it,", 1)  # kinds with units of their own say it already
-    return ShortReason(word, one_line(case.title or case.case_id), numbers, case.case_id)
+    return ShortReason(word, f"“{one_line(case.title or case.case_id)}”", numbers, case.case_id)

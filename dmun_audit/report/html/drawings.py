@@ -10,7 +10,7 @@ from typing import Any
 
 from dmun_audit._util.terminal import display_width
 from dmun_audit.evidence.schema import ClaimRecord
-from dmun_audit.report.formatting import claim_text, deciding_bound, is_number, is_rate, on_scale, one_line
+from dmun_audit.report.formatting import claim_text, deciding_bound, is_number, is_rate, limit_on_scale, on_scale, one_line
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def interval(claim: ClaimRecord | None) -> Interval | None:
     side, _, limit = deciding_bound(claim)
     first, last, tick = place(start), place(end), place(threshold)
     anchor = "start" if tick <= _LABEL_ROOM else "end" if tick >= INTERVAL_WIDTH - _LABEL_ROOM else "middle"
-    labels = [(tick, anchor, f"{limit} {on_scale(claim, threshold)}", True)]
+    labels = [(tick, anchor, f"{limit} {limit_on_scale(claim)}", True)]
     reach = 2 * _LABEL_ROOM
     if tick - first > reach:
         labels.append((first, "start", on_scale(claim, start), False))
