@@ -22,6 +22,9 @@ NO_CASE = "no case"
 UNDECIDED = "inconclusive"
 """What pytest's output calls a test whose case is undecided."""
 
+MOST_UNDECIDED = 10
+"""Undecided cases that the last lines name one by one."""
+
 KEY = pytest.StashKey["Session"]()
 
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
@@ -416,8 +419,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if KEY in config.stash:
         for line in config.stash[KEY].summary():
             terminalreporter.write_line(line)
-        for report in terminalreporter.stats.get(UNDECIDED, []):
+        undecided = terminalreporter.stats.get(UNDECIDED, [])
+        for report in undecided if len(undecided) <= MOST_UNDECIDED else undecided[:3]:
             terminalreporter.write_line(f"INCONCLUSIVE {report.nodeid}", yellow=True)
+        if len(undecided) > MOST_UNDECIDED:
+            terminalreporter.write_line(f"and {len(undecided) - 3} more undecided cases (-v lists all)", yellow=True)
 
 
 @pytest.hookimpl(optionalhook=True)

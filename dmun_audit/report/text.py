@@ -30,6 +30,7 @@ MOST_IN_FULL = 2_000
 """Cases that a report shows with their pictures and sentences. The plan of a release has about 600."""
 _IMAGES_NAMED = 3
 _REASONS = 4
+_CASES = 10
 
 
 def summary_lines(run: Run) -> list[str]:
@@ -52,9 +53,12 @@ def summary_lines(run: Run) -> list[str]:
     ]
     if failing:
         lines.append("")
-    for case in sorted(failing, key=lambda case: (case.is_waived, VERDICTS.index(case.verdict))):
+    failing.sort(key=lambda case: (case.is_waived, VERDICTS.index(case.verdict)))
+    for case in failing[:_CASES]:
         waived = " (waived)" if case.is_waived else ""
         lines += wrapped(f"{case.verdict}{waived} {one_line(case.title or case.case_id)}: {one_line(case.seen)}", "    ")
+    if len(failing) > _CASES:
+        lines.append(f"and {count(len(failing) - _CASES, 'more case')} that failed or are undecided: see the report")
     lines.append("")
     for warning in (*run.warnings, *expiring_waivers(run.manifest)):
         lines += wrapped(f"warning: {one_line(warning)}", "    ")
