@@ -135,7 +135,7 @@ def markdown_lines(table: MethodTable) -> Iterator[str]:
             yield f"| {' | '.join(map(markdown, [name, *map(difference_words.cell_text, compared)]))} |"
         yield from ("", markdown(difference_words.explanation(table)), "")
         yield from (f"- {markdown(sentence)}" for sentence in difference_sentences(table))
-    yield from ("", "## What all audits share", "")
+    yield from ("", "## About these audits", "")
     for sentence in sentences(table):
         yield f"- {markdown(sentence)}"
     yield from ("", "## What the columns mean", "")

@@ -12,7 +12,7 @@ from dmun_audit.comparison.figure import Figure
 from dmun_audit.comparison.figures import figures_of, footnote, in_order
 from dmun_audit.comparison.metric_figures import METRIC, metrics_apart
 from dmun_audit.comparison.paired_tests import Difference, differences
-from dmun_audit.comparison.runs import digest_of_weights, reason_against, run_folders
+from dmun_audit.comparison.runs import digest_of_weights, reason_against, refuse_twice, run_folders
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import JsonObject
@@ -95,6 +95,7 @@ def compare_methods(folders: Sequence[Path], reference: str | Path | None = None
 
 def methods_table(runs: Sequence[Run], reference: str | Path | None = None) -> MethodTable:
     """The table of finished audits, in their order. See `compare_methods`."""
+    refuse_twice([run.path for run in runs])
     if len(runs) < 2:
         only = f"{runs[0].path} is the only run" if runs else "no run was named"
         raise UsageError("there is nothing to compare", only, "name two runs or more")

@@ -25,16 +25,20 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
 
     Raises UsageError where one run folder is named twice, under whatever spelling or link.
     """
-    found: list[Path] = []
+    found = [run for each in folders for run in _runs_of(each)]
+    refuse_twice(found)
+    return found
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Raise UsageError where two of these paths lead to one folder, under whatever spelling or link."""
     places: dict[Path, Path] = {}
-    for folder in (run for each in folders for run in _runs_of(each)):
+    for folder in folders:
         place = folder.resolve()
         if place in places:
             spelled = f"; {places[place]} is the same folder" if places[place] != folder else ""
             raise UsageError(f"{folder} is named twice{spelled}", "a run has no difference to itself", "name each run once")
         places[place] = folder
-        found.append(folder)
-    return found
 
 
 def _runs_of(folder: Path) -> list[Path]:

@@ -175,6 +175,12 @@ def test_the_reference_is_any_run_by_its_name_or_folder_and_differences_turn_wit
     assert "one.safetensors, two.safetensors" in error.value.why
 
 
+def test_a_run_has_no_difference_to_itself(tmp_path):
+    run = a_run(tmp_path, "one")
+    with pytest.raises(UsageError, match="is named twice"):
+        methods_table([run, a_run(tmp_path, "two"), run])
+
+
 def test_runs_of_the_same_weights_are_compared_and_named(tmp_path):
     runs = [a_run(tmp_path, name) for name in ("one", "two", "three")]
     runs[2].manifest.models["candidate"]["weights_digest"] = "other"
