@@ -349,7 +349,7 @@ def compare(*folders: str | Path) -> Comparison:
     with the reason. So is a second run of the same model and target.
 
     Args:
-        folders: The run folders.
+        folders: The run folders. A folder that holds run folders stands for all of them.
 
     Returns:
         The comparison. `dmun-audit compare --orderings` prints it.
@@ -367,19 +367,21 @@ def compare(*folders: str | Path) -> Comparison:
     return compared([expanded(folder) for folder in folders])
 
 
-def compare_methods(*folders: str | Path) -> MethodTable:
+def compare_methods(*folders: str | Path, reference: str | Path | None = None) -> MethodTable:
     """Put audits of several candidates under one plan side by side: one row each, with every figure and its interval.
 
     Every run is checked as `load_run` checks it.
 
     Args:
-        folders: The run folders, at least two. Paired tests compare each with the first.
+        folders: The run folders. A folder that holds run folders stands for all of them. At least two runs.
+        reference: The run with which paired tests compare the others, by its name in the table or by its folder; the first by default.
 
     Returns:
         The table. `dmun-audit compare` prints it.
 
     Raises:
-        UsageError: A folder is no run folder, a run is not finished or does not hold, or the plans differ; the error says in what.
+        UsageError: A folder is no run folder or is named twice, a run is not finished or does not hold, the plans differ, or the
+            reference is none of the runs. The error says in what.
 
     Example:
         >>> import dmun_audit
@@ -389,7 +391,7 @@ def compare_methods(*folders: str | Path) -> MethodTable:
     """
     from dmun_audit.comparison.methods import compare_methods as compared
 
-    return compared([expanded(folder) for folder in folders])
+    return compared([expanded(folder) for folder in folders], reference)
 
 
 def as_text(path: str | Path | None) -> str | None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dmun_audit._util.errors import UsageError
 
-FORMATS = ("text", "markdown", "html", "latex", "csv", "json")
+ENDINGS = {
+    "text": (".txt",),
+    "markdown": (".md", ".markdown"),
+    "html": (".html", ".htm"),
+    "latex": (".tex",),
+    "csv": (".csv",),
+    "json": (".json",),
+}
+"""The formats, each with the endings of files that ask for it."""
+
 OF_ORDERINGS = ("text", "markdown", "json")
 
 
@@ -18,17 +28,36 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser(
         "compare", help="a table of methods: several candidates audited under one plan, side by side; needs no model"
     )
-    parser.add_argument("runs", nargs="+", metavar="RUN", type=Path, help="a run folder, such as audit-runs/van-gogh-…")
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="RUN",
+        type=Path,
+        help="a run folder, such as audit-runs/van-gogh-…, or a folder that holds some",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="RUN",
+        help="the run with which paired tests compare the others: its name in the table, or its folder (default: the first)",
+    )
     parser.add_argument(
         "--orderings",
         action="store_true",
         help="pool the orderings instead, over audits of any plans: which source of similarity predicts damage best",
     )
     parser.add_argument(
-        "--format", choices=FORMATS, default="text", help=f"how to print it: {', '.join(FORMATS)} (default: text)"
+        "--format",
+        choices=tuple(ENDINGS),
+        help=f"how to print it: {', '.join(ENDINGS)} (default: by the ending of PATH, else text)",
     )
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format=json")
-    parser.add_argument("-o", "--output", type=Path, metavar="PATH", help="write it to a file instead")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="write it to a file instead; .txt, .md, .html, .tex, .csv or .json says the format",
+    )
     parser.set_defaults(run=run)
 
 
@@ -37,34 +66,58 @@ def run(arguments: argparse.Namespace) -> int:
     from dmun_audit._util.paths import expanded
     from dmun_audit.store.files import write_atomically
 
+    output = expanded(arguments.output) if arguments.output else None
+    form = arguments.format or _form_of(output)
     folders = [expanded(folder) for folder in arguments.runs]
-    beside = arguments.output.parent if arguments.output else Path()
-    text = _orderings(folders, arguments.format) if arguments.orderings else _methods(folders, arguments.format, beside)
-    if arguments.output is None:
+    if arguments.orderings:
+        text, runs = _orderings(folders, form, arguments.reference)
+    else:
+        text, runs = _methods(folders, form, output.parent if output else Path(), arguments.reference)
+    if output is None:
         print(text.rstrip("\n"))
     else:
-        write_atomically(arguments.output, f"{text.rstrip()}\n".encode())
+        write_atomically(output, f"{text.rstrip()}\n".encode())
+        print(f"wrote {output} ({form}, {runs} runs)")
     return 0
 
 
-def _methods(folders: list[Path], form: str, beside: Path) -> str:
+def _form_of(output: Path | None) -> str:
+    """The format that the ending of a file asks for; text without a file or an ending. Raises UsageError for an unknown ending."""
+    ending = output.suffix.lower() if output else ""
+    found = next((form for form, endings in ENDINGS.items() if ending in endings), None)
+    if ending and found is None:
+        raise UsageError(
+            f"no format has the ending {ending}",
+            f"known are {', '.join(known for endings in ENDINGS.values() for known in endings)}",
+            f"use one of them, or add --format (one of {', '.join(ENDINGS)})",
+        )
+    return found or "text"
+
+
+def _methods(folders: Sequence[Path], form: str, beside: Path, reference: str | None) -> tuple[str, int]:
+    """The table of methods as text, and the number of its runs."""
     from dmun_audit.comparison.method_tables import written
     from dmun_audit.comparison.methods import compare_methods
 
-    table = compare_methods(folders)
-    return _json(table.to_json()) if form == "json" else written(table, form, beside)
+    table = compare_methods(folders, reference)
+    return _json(table.to_json()) if form == "json" else written(table, form, beside), len(table.rows)
 
 
-def _orderings(folders: list[Path], form: str) -> str:
+def _orderings(folders: Sequence[Path], form: str, reference: str | None) -> tuple[str, int]:
+    """The pooled orderings as text, and the number of runs that count."""
     from dmun_audit.comparison.orderings import compare
     from dmun_audit.comparison.text import markdown_lines, text_lines
 
     if form not in OF_ORDERINGS:
-        raise UsageError(f"--orderings has no --format={form}", "", f"write one of {', '.join(OF_ORDERINGS)}")
+        raise UsageError(f"--orderings has no format {form}", "", f"write one of {', '.join(OF_ORDERINGS)}")
+    if reference is not None:
+        raise UsageError(
+            "--reference has no meaning beside --orderings", "pooled orderings compare sources, not runs", "omit one of them"
+        )
     comparison = compare(folders)
     if form == "json":
-        return _json(comparison.to_json())
-    return "\n".join(markdown_lines(comparison) if form == "markdown" else text_lines(comparison))
+        return _json(comparison.to_json()), len(comparison.runs)
+    return "\n".join(markdown_lines(comparison) if form == "markdown" else text_lines(comparison)), len(comparison.runs)
 
 
 def _json(content: Any) -> str:

@@ -6,9 +6,10 @@ UA, IRA and CRA are the figures of UnlearnCanvas (Zhang et al. 2024, arXiv 2402.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from dmun_audit.claim_groups.probe_decision import AttackRates, Rate, attack_rates
+from dmun_audit.comparison.figure import Figure as Figure
+from dmun_audit.comparison.metric_figures import METRIC, metric_figures, plain_prompts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.baseline import BASELINE
@@ -44,26 +45,21 @@ FOOTNOTES = {
     "KID": "Mean paired KID between base and candidate over retained concepts, × 1000.",
     "CMMD": "Mean paired CMMD between base and candidate over retained concepts.",
     "LPIPS": "Mean LPIPS between base and candidate over retained concepts.",
+    "FID": "Fréchet distance between base and candidate images of all plain prompts together, on the judge's embeddings. It is not the FID of "
+    "InceptionV3, which --metric measures.",
     "ρ": "Spearman's rank correlation of similarity and loss of CLIP accuracy, with its 95% interval, for each source of similarity.",
-    "images": "Images drawn for this audit; images found in the store are not counted.",
-    "seconds": "Duration of the audit.",
-    "latency": "Seconds for one image of the candidate, of those drawn for this audit, on the machine of that audit.",
+    METRIC: "A metric of --metric or of another package, on all plain prompts together. Reported: it decides nothing. A score is the mean over "
+    "the candidate's images. Its change is candidate minus base, with the 95% interval of the mean over pairs. A dash: the run did not measure it.",
+    "images": "Images that the audit used, of all models.",
+    "drawn": "Of these, the images that the audit drew. All others came from the store.",
+    "seconds": "Duration of the audit. Images from the store took no time, so it is the cost of the images drawn. A dash: none was drawn.",
+    "latency": "Seconds for one image of the candidate, of those drawn for this audit, on the machine of that audit. A dash: the audit drew none, "
+    "or did not record it.",
 }
 """What each column means. Columns of one kind share the footnote of the word before the first colon."""
 
 SCORE = "paired_score"
 """The kind of the claim on the CLIP score, which is no rate."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of one run. `percent` says that it is a share, shown as a percentage. `mark` is a verdict that is no PASS, or a name."""
-
-    value: float | None
-    lower: float | None = None
-    upper: float | None = None
-    percent: bool = True
-    mark: str = ""
 
 
 def footnote(column: str) -> str:
@@ -78,8 +74,11 @@ def in_order(figures: Sequence[Mapping[str, Figure]]) -> list[str]:
     return sorted(found, key=lambda name: kinds.index(name.partition(":")[0]))
 
 
-def figures_of(run: Run) -> dict[str, Figure]:
-    """All figures of a run, by column. One that the run does not have is none, or has no value."""
+def figures_of(run: Run, metrics_apart: frozenset[str] = frozenset()) -> dict[str, Figure]:
+    """All figures of a run, by column. One that the run does not have is none, or has no value.
+
+    `metrics_apart` are the names of metrics whose columns need their digest: see `metric_figures`.
+    """
     claims = {group: group_claim(run, group) for group in CLAIMS}
     erasure = claims["erasure"]
     unlearned = Figure(_one_minus(erasure.value), _one_minus(erasure.upper), _one_minus(erasure.lower))
@@ -96,15 +95,35 @@ def figures_of(run: Run) -> dict[str, Figure]:
         "KID": _mean(run, "kid_paired", 1000),
         "CMMD": _mean(run, "cmmd_paired"),
         "LPIPS": _mean(run, "lpips"),
+        "FID": _frechet_distance(run),
         **{
             f"ρ: {row.source}": Figure(row.rho, row.lower, row.upper, percent=False)
             for row in correlations_of(run)
             if row.damage == "clip_accuracy"
         },
-        "images": Figure(float(run.manifest.images.get("rendered", 0)), percent=False),
-        "seconds": Figure(run.manifest.seconds, percent=False),
-        "latency": Figure((run.manifest.images.get("seconds_each") or {}).get("candidate"), percent=False),
+        **metric_figures(run, metrics_apart),
+        **_cost(run),
     }
+
+
+def _cost(run: Run) -> dict[str, Figure]:
+    """Images, those of them that were drawn, seconds, and seconds for one image."""
+    images = run.manifest.images
+    drawn, stored = images.get("rendered"), images.get("reused")
+    all_stored = drawn == 0 and bool(stored)
+    return {
+        "images": Figure(None if drawn is None else float(drawn + (stored or 0)), percent=False),
+        "drawn": Figure(None if drawn is None else float(drawn), percent=False),
+        "seconds": Figure(None if all_stored else run.manifest.seconds, percent=False),
+        "latency": Figure((images.get("seconds_each") or {}).get("candidate"), percent=False),
+    }
+
+
+def _frechet_distance(run: Run) -> Figure:
+    record = plain_prompts(run)
+    if record is None:
+        return Figure(None, percent=False)
+    return Figure(record.measures["fid"], percent=False, pairs=record.claim.trials if record.claim else None)
 
 
 def _refuted_alone(run: Run) -> Figure:

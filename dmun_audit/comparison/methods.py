@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.comparison.figures import Figure, figures_of, footnote, in_order
+from dmun_audit._util.paths import expanded
+from dmun_audit.comparison.figure import Figure
+from dmun_audit.comparison.figures import figures_of, footnote, in_order
+from dmun_audit.comparison.metric_figures import METRIC, metrics_apart
 from dmun_audit.comparison.paired_tests import Difference, differences
-from dmun_audit.comparison.runs import reason_against
+from dmun_audit.comparison.runs import digest_of_weights, reason_against, refuse_twice, run_folders
 from dmun_audit.decisions.checked_run import checked_run
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.plan.seeds import DERIVED
+from dmun_audit.report.formatting import in_words, one_line
 
 
 @dataclass(frozen=True)
@@ -28,13 +32,25 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class MethodTable:
-    """Methods side by side. `columns` are in order; `shared` says what the plans have in common."""
+    """Methods side by side.
+
+    Attributes:
+        target: The target of all runs.
+        shared: What the plans have in common.
+        columns: The columns in order.
+        rows: One row for each run, in the order given.
+        reference: The name of the row against which paired tests compare the others.
+        differences: The paired tests.
+        remarks: What else a reader must know, in sentences.
+    """
 
     target: str
     shared: Mapping[str, str]
     columns: tuple[str, ...]
     rows: tuple[MethodRow, ...]
+    reference: str
     differences: tuple[Difference, ...]
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """The table as plain values for JSON."""
@@ -48,28 +64,41 @@ class MethodTable:
                     "folder": str(row.folder),
                     "verdict": row.verdict,
                     "figures": {
-                        name: {"value": figure.value, "lower": figure.lower, "upper": figure.upper, "mark": figure.mark}
+                        name: {
+                            "value": figure.value,
+                            "lower": figure.lower,
+                            "upper": figure.upper,
+                            "mark": figure.mark,
+                            "pairs": figure.pairs,
+                        }
                         for name, figure in row.figures.items()
                     },
                 }
                 for row in self.rows
             ],
+            "reference": self.reference,
             "differences": [vars(each) for each in self.differences],
+            "remarks": list(self.remarks),
         }
 
 
-def compare_methods(folders: Sequence[Path]) -> MethodTable:
+def compare_methods(folders: Sequence[Path], reference: str | Path | None = None) -> MethodTable:
     """The table of the runs in these folders, in their order. Every run is checked as `dmun-audit report` checks it.
 
-    Raises UsageError for fewer than two runs, for a run that does not hold or was not concluded, and for runs whose plans differ.
+    A folder that holds run folders stands for all of them. `reference` names the run against which paired tests compare the others, by
+    its name in the table or by its folder; the first run by default.
+    Raises UsageError for fewer than two runs, for one that is named twice, for a run that does not hold or was not concluded, for runs
+    whose plans differ, and for a reference that is none of the runs.
     """
-    return methods_table([checked_run(folder) for folder in folders])
+    return methods_table([checked_run(folder) for folder in run_folders(folders)], reference)
 
 
-def methods_table(runs: Sequence[Run]) -> MethodTable:
+def methods_table(runs: Sequence[Run], reference: str | Path | None = None) -> MethodTable:
     """The table of finished audits, in their order. See `compare_methods`."""
+    refuse_twice([run.path for run in runs])
     if len(runs) < 2:
-        raise UsageError("there is nothing to compare", f"{len(runs)} run was named", "name two runs or more")
+        only = f"{runs[0].path} is the only run" if runs else "no run was named"
+        raise UsageError("there is nothing to compare", only, "name two runs or more")
     for run in runs:
         if reason := reason_against(run):
             raise UsageError(
@@ -77,13 +106,76 @@ def methods_table(runs: Sequence[Run]) -> MethodTable:
             )
     shared = _same_plan(runs)
     names = _names(runs)
-    figures = [figures_of(run) for run in runs]
+    place = _place(reference, runs, names)
+    apart = metrics_apart(runs)
+    figures = [figures_of(run, apart) for run in runs]
     columns = [name for name in in_order(figures) if any(each[name].value is not None for each in figures if name in each)]
     rows = [
         MethodRow(name, run.path, str(run.verdict), {column: each.get(column, Figure(None)) for column in columns})
         for name, run, each in zip(names, runs, figures, strict=True)
     ]
-    return MethodTable(runs[0].manifest.target.name, shared, tuple(columns), tuple(rows), tuple(differences(runs, names)))
+    return MethodTable(
+        runs[0].manifest.target.name,
+        shared,
+        tuple(columns),
+        tuple(rows),
+        names[place],
+        tuple(differences(runs, names, place)),
+        tuple(_remarks(runs, rows, columns)),
+    )
+
+
+def _place(reference: str | Path | None, runs: Sequence[Run], names: Sequence[str]) -> int:
+    """The place of the run that is the reference. Raises UsageError if it is none of the runs."""
+    if reference is None:
+        return 0
+    if str(reference) in names:
+        return names.index(str(reference))
+    wanted = expanded(reference).resolve()
+    for place, run in enumerate(runs):
+        if run.path.resolve() == wanted:
+            return place
+    raise UsageError(
+        f"the reference {reference} is none of the runs",
+        f"they are {', '.join(names)}",
+        "name one of them by its name in the table or by its folder",
+    )
+
+
+# Remarks.
+
+
+def _remarks(runs: Sequence[Run], rows: Sequence[MethodRow], columns: Sequence[str]) -> list[str]:
+    return [*_same_weights(runs, rows), *_from_the_store(runs), *_metric_remarks(runs, columns)]
+
+
+def _same_weights(runs: Sequence[Run], rows: Sequence[MethodRow]) -> list[str]:
+    """Says which runs audit the same weights."""
+    by_digest: dict[str, list[str]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        if digest := digest_of_weights(run):
+            by_digest.setdefault(digest, []).append(row.name)
+    return [
+        f"{in_words([one_line(name) for name in names])} have the same weights." for names in by_digest.values() if len(names) > 1
+    ]
+
+
+def _from_the_store(runs: Sequence[Run]) -> list[str]:
+    """Says where images came from the store, so that `seconds` are no cost of an audit."""
+    stored = [run for run in runs if run.manifest.images.get("reused")]
+    if not stored:
+        return []
+    told = f"{len(stored)} of {len(runs)} audits took images from the store, which takes no time."
+    if not any(run.manifest.images.get("rendered") for run in runs):
+        return [f"{told} None drew an image, so their seconds are not shown."]
+    return [f"{told} Seconds are the cost of the images drawn, not of an audit without a store."]
+
+
+def _metric_remarks(runs: Sequence[Run], columns: Sequence[str]) -> list[str]:
+    """Says where metrics have no column."""
+    if any(run.manifest.metrics for run in runs) and not any(name.startswith(f"{METRIC}:") for name in columns):
+        return ["Metrics have no column: this policy has no plain prompts, so they were measured on single concepts alone."]
+    return []
 
 
 # Plans.

@@ -10,7 +10,7 @@ from pathlib import Path
 from dmun_audit.claim_groups.similarity_sources import DAMAGE, SimilaritySource, measured, source_labels, sources_of
 from dmun_audit.claim_groups.source_differences import adjusted, source_difference
 from dmun_audit.comparison.comparison import Comparison, PooledOrdering
-from dmun_audit.comparison.runs import CountedRun, LeftOut, counted_runs
+from dmun_audit.comparison.runs import CountedRun, LeftOut, counted_runs, run_folders
 from dmun_audit.verdict.concepts_needed import concepts_needed
 from dmun_audit.verdict.holm import holm
 from dmun_audit.verdict.ordering import FEWEST_CONCEPTS
@@ -31,8 +31,11 @@ class _Pool:
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Compare the runs in these folders. Raises UsageError if one is no run folder, or if none of them counts."""
-    return compared(*counted_runs(folders))
+    """Compare the runs in these folders. A folder that holds run folders stands for all of them.
+
+    Raises UsageError if one is no run folder, if one is named twice, or if none of them counts.
+    """
+    return compared(*counted_runs(run_folders(folders)))
 
 
 def compared(runs: Sequence[CountedRun], left_out: Sequence[LeftOut]) -> Comparison:

@@ -17,6 +17,45 @@ from dmun_audit.knowledge.reading import read_dossier
 from dmun_audit.knowledge.words.texts import fold
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
+MANIFEST = "manifest.json"
+
+
+def run_folders(folders: Sequence[Path]) -> list[Path]:
+    """The run folders that these paths name, in their order. A folder that holds run folders stands for all of them, by name.
+
+    Raises UsageError where one run folder is named twice, under whatever spelling or link.
+    """
+    found = [run for each in folders for run in _runs_of(each)]
+    refuse_twice(found)
+    return found
+
+
+def refuse_twice(folders: Sequence[Path]) -> None:
+    """Raise UsageError where two of these paths lead to one folder, under whatever spelling or link."""
+    places: dict[Path, Path] = {}
+    for folder in folders:
+        place = folder.resolve()
+        if place in places:
+            spelled = f"; {places[place]} is the same folder" if places[place] != folder else ""
+            raise UsageError(f"{folder} is named twice{spelled}", "a run has no difference to itself", "name each run once")
+        places[place] = folder
+
+
+def _runs_of(folder: Path) -> list[Path]:
+    if (folder / MANIFEST).exists() or not folder.is_dir():
+        return [folder]
+    try:
+        inside = sorted(each.parent for each in folder.glob(f"*/{MANIFEST}"))
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read", error.strerror or str(error), "check its permissions") from None
+    return inside or [folder]
+
+
+def digest_of_weights(run: Run) -> str:
+    """The digest of the candidate's tensors, or of its files if they were not loaded; empty where the run holds neither."""
+    facts = run.manifest.models.get("candidate", {})
+    return next((str(facts[name]) for name in ("tensors_digest", "weights_digest", "source_digest") if facts.get(name)), "")
+
 
 @dataclass(frozen=True)
 class CountedRun:
@@ -39,9 +78,8 @@ class CountedRun:
     @property
     def candidate(self) -> str:
         """What identifies the candidate: the digest of its tensors where it was loaded."""
-        facts = self.run.manifest.models.get("candidate", {})
-        names = ("tensors_digest", "weights_digest", "source_digest", "reference")
-        return next((str(facts[name]) for name in names if facts.get(name)), str(self.run.path.resolve()))
+        reference = self.run.manifest.models.get("candidate", {}).get("reference")
+        return digest_of_weights(self.run) or str(reference or self.run.path.resolve())
 
 
 @dataclass(frozen=True)

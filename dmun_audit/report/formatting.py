@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
 from dmun_audit.verdict.scales import SCORES, Scale, scale_of
-from dmun_audit.verdict.vocabulary import Burden, Verdict
+from dmun_audit.verdict.vocabulary import Burden, ClaimKind, Verdict
 
 VERDICTS = ("FAIL", "INCONCLUSIVE", "NO HARM PROVEN", "VACUOUS", "NOT APPLICABLE", "REPORTED", "PASS")
 """The verdicts of cases in reports, the worst first. REPORTED is a PASS that decides nothing."""
@@ -141,9 +142,10 @@ def claim_text(claim: ClaimRecord | None) -> str:
     if claim.hits is not None and claim.trials is not None:
         parts.append(f"{number(claim.hits)} of {number(claim.trials)}{_UNITS.get(claim.kind, '')}")
     elif claim.trials is not None:
-        parts.append(f"n = {number(claim.trials)}")
+        parts.append(f"{number(claim.trials)} pairs" if claim.kind == ClaimKind.PAIRED_SCORE else f"n = {number(claim.trials)}")
     if claim.estimate is not None:
-        parts.append(f"estimate {on_scale(claim, claim.estimate)}")
+        what = "mean loss of CLIP score" if claim.kind == ClaimKind.PAIRED_SCORE else "estimate"
+        parts.append(f"{what} {on_scale(claim, claim.estimate)}")
     side, words, limit = deciding_bound(claim)
     if _refuted(claim):
         side, words = ("lower", "at least") if side == "upper" else ("upper", "at most")
@@ -164,6 +166,11 @@ def burden_text(claim: ClaimRecord) -> str:
         Burden.PROVE_HARM: "prove harm: passes unless harm is proven",
     }
     return texts.get(claim.burden, "") if claim.burden else ""
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names as a sentence lists them: "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def group_title(group: str) -> str:

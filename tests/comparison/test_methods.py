@@ -16,9 +16,11 @@ import pytest
 from example_runs import HOSTILE, WrittenRun, claim, record
 
 from dmun_audit._util.errors import UsageError
-from dmun_audit.comparison.figures import FOOTNOTES, Figure
-from dmun_audit.comparison.method_tables import BRIEF, figure_text, written
+from dmun_audit.comparison.figure import Figure
+from dmun_audit.comparison.figures import FOOTNOTES
+from dmun_audit.comparison.method_tables import BRIEF, written
 from dmun_audit.comparison.methods import methods_table
+from dmun_audit.comparison.table_words import figure_text, footnotes
 from dmun_audit.evidence.run import read_run
 from dmun_audit.plan.seeds import DERIVED
 
@@ -157,6 +159,65 @@ def test_seeds_drawn_from_each_candidate_s_weights_are_one_plan_without_paired_t
     assert table.shared["seed"] == "drawn from each candidate's weights"
 
 
+def test_the_reference_is_any_run_by_its_name_or_folder_and_differences_turn_with_it(tmp_path):
+    runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two", hits=10)]
+    first, by_name = methods_table(runs), methods_table(runs, "two.safetensors")
+    assert methods_table(runs, tmp_path / "x" / ".." / "two") == by_name
+    assert (first.reference, by_name.reference) == ("one.safetensors", "two.safetensors")
+    one, two = (next(each for each in table.differences if each.group == "erasure") for table in (by_name, first))
+    assert (one.name, two.name) == ("one.safetensors", "two.safetensors")
+    assert (one.worse, one.better) == (two.better, two.worse) == (0, 10)
+    assert (one.difference, one.lower, one.upper) == pytest.approx((-two.difference, -two.upper, -two.lower))
+    assert one.p_holm == two.p_holm
+    assert [row.name for row in by_name.rows] == [row.name for row in first.rows]  # the order of rows stays
+    with pytest.raises(UsageError, match="is none of the runs") as error:
+        methods_table(runs, "three")
+    assert "one.safetensors, two.safetensors" in error.value.why
+
+
+def test_a_run_has_no_difference_to_itself(tmp_path):
+    run = a_run(tmp_path, "one")
+    with pytest.raises(UsageError, match="is named twice"):
+        methods_table([run, a_run(tmp_path, "two"), run])
+
+
+def test_runs_of_the_same_weights_are_compared_and_named(tmp_path):
+    runs = [a_run(tmp_path, name) for name in ("one", "two", "three")]
+    runs[2].manifest.models["candidate"]["weights_digest"] = "other"
+    table = methods_table(runs)
+    assert [each for each in table.remarks if "same weights" in each] == [
+        "one.safetensors and two.safetensors have the same weights."
+    ]
+    for form in ("text", "markdown", "html"):
+        assert "have the same weights" in " ".join(written(table, form).split())
+
+
+def test_images_of_the_store_are_told_and_an_audit_that_drew_none_has_no_seconds(tmp_path):
+    drawn = {"some": (700, 36), "none": (0, 736), "all": (736, 0)}
+    runs = [a_run(tmp_path, name, images={"rendered": new, "reused": old}) for name, (new, old) in drawn.items()]
+    table = methods_table(runs)
+    assert [row.figures["images"].value for row in table.rows] == [736] * 3
+    assert [row.figures["drawn"].value for row in table.rows] == [700, 0, 736]
+    assert [row.figures["seconds"].value for row in table.rows] == [200.4, None, 200.4]
+    assert any(each.startswith("2 of 3 audits took images from the store") for each in table.remarks)
+    assert not any(
+        "store" in each
+        for each in methods_table([runs[2], a_run(tmp_path, "again", images={"rendered": 5, "reused": 0})]).remarks
+    )
+    without = methods_table([runs[1], a_run(tmp_path, "neither", images={"rendered": 0, "reused": 9})])
+    assert "seconds" not in without.columns
+    assert any("None drew an image" in each for each in without.remarks)
+
+
+def test_a_run_without_latency_has_a_dash(tmp_path):
+    images = {"rendered": 5, "reused": 0, "seconds_each": {"candidate": 0.5}}
+    table = methods_table([a_run(tmp_path, "old"), a_run(tmp_path, "new", images=images)])
+    assert [row.figures["latency"].value for row in table.rows] == [None, 0.5]
+    assert figure_text(table.rows[0].figures["latency"]) == "–"
+    assert "A dash" in dict(footnotes(table))["latency"]
+    assert "latency" not in methods_table([a_run(tmp_path, "a"), a_run(tmp_path, "b")]).columns
+
+
 def test_strategies_count_valid_prompts_alone(table):
     assert table.rows[0].figures["adversarial: works"].value == 0.5
     assert "adversarial: mixture" not in table.columns
@@ -166,6 +227,8 @@ def test_differences_are_exact_paired_tests_adjusted_over_all(table):
     erasure = {each.name: each for each in table.differences if each.group == "erasure"}
     two, three = erasure["two.safetensors"], erasure["three_&_half.safetensors"]
     assert (two.units, two.worse, two.better) == (20, 10, 0)
+    assert two.difference == 0.5
+    assert 0 < two.lower < 0.5 < two.upper < 1
     assert two.p_value == pytest.approx(2 * 0.5**10)
     assert two.p_holm == pytest.approx(min(1, len(table.differences) * two.p_value))
     assert (three.worse, three.p_value) == (1, 1.0)
@@ -222,15 +285,15 @@ def test_figures_in_words():
 
 def test_the_terminal_shows_the_main_columns_and_the_differences_beyond_chance(table):
     lines = written(table, "text").splitlines()
-    assert lines[0] == "3 models, audited for Van Gogh"
+    assert lines[0] == "3 audits for Van Gogh"
     assert all(len(line) <= 100 for line in lines)
     words = " ".join(" ".join(lines).split())
     assert all(name in words for name in BRIEF if name in table.columns)  # none is cut
-    assert (
-        "erasure: of 20 equal prompts and seeds, 10 show the target with two.safetensors alone and 0 with one.safetensors alone"
-        in words
-    )
-    assert "retention: of 20 equal prompts and seeds, 8 got another label than the base's with two.safetensors alone" in words
+    assert "Differences to one.safetensors" in words
+    assert "erasure: two.safetensors shows the target more often than one.safetensors, beyond chance." in words
+    assert "retention: two.safetensors loses more pairs than one.safetensors, beyond chance." in words
+    assert "2 of 4 differences to one.safetensors may be chance." in words
+    assert words.count("beyond chance") == 2  # the third run differs by one image
 
 
 def test_a_spreadsheet_reads_the_csv(table):
@@ -239,6 +302,13 @@ def test_a_spreadsheet_reads_the_csv(table):
     assert list(frame["erasure"]) == [0.0, 0.5, 0.05]
     assert frame["erasure mark"].fillna("").tolist() == ["", "FAIL", ""]
     assert len(next(csv.reader(io.StringIO(written(table, "csv"))))) == len(frame.columns)
+    two = next(each for each in table.differences if each.group == "erasure" and each.name == "two.safetensors")
+    row = frame.set_index("method").loc["two.safetensors"]
+    assert [row[f"erasure difference{end}"] for end in ("", " lower", " upper", " p", " p_holm")] == pytest.approx(
+        [two.difference, two.lower, two.upper, two.p_value, two.p_holm]
+    )
+    assert frame["erasure difference"].isna().tolist() == [True, False, False]  # the reference has none
+    assert set(frame["reference"]) == {"one.safetensors"}
 
 
 def test_markdown_has_as_many_cells_in_each_row_as_heads_and_every_column_explained(table):
@@ -301,5 +371,5 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(table):
     for block in blocks:
         columns = len(re.match(r"\{(\w+)\}", block)[1])
         rows = [line for line in block.splitlines() if r" \\" in line]
-        assert len(rows) == 1 + len(table.rows)
+        assert len(rows) == 1 + len(table.rows) - (block is blocks[-1])  # the last compares all others with the reference
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}

@@ -115,6 +115,8 @@ def test_a_claim_tells_the_bound_that_decides() -> None:
     assert claim_text(rate) == "2 of 192, estimate 1.04%, at most 3.24%, ceiling 5%"
     assert "at least 0.05%, floor 5%" in claim_text(rate.model_copy(update={"kind": "rate_at_least", "upper": 0.07}))
     assert "2 of 192 pairs lost" in claim_text(rate.model_copy(update={"kind": "paired_accuracy"}))
+    score = ClaimRecord(kind="paired_score", trials=72, estimate=0.00946, upper=0.0247, threshold=0.12)
+    assert claim_text(score) == "72 pairs, mean loss of CLIP score 0.00946, at most 0.0247, margin 0.12"
     assert claim_text(ClaimRecord(kind="validity", hits=8, trials=10, threshold=8)) == "8 of 10, floor 8"
     assert claim_text(None) == ""
 

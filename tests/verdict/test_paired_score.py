@@ -233,3 +233,35 @@ def test_a_prompt_whose_every_pair_flips_pooled_with_unchanged_ones_exceeds_the_
     sizes = size_of_a_mixture(16, 0.15, 0.05, [(9, 19 / 30, 11 / 30), (7, 0.0, 0.0)])
     assert sizes[paired_score] == pytest.approx(0.0667, abs=5e-4)
     assert sizes[paired] <= 0.05
+
+
+@pytest.mark.parametrize(("lost", "won", "pairs"), [(3, 1, 12), (0, 14, 64), (37, 0, 72), (9, 9, 40)])
+def test_the_ends_of_the_interval_are_the_margins_at_which_the_score_is_at_its_limits(lost, won, pairs):
+    lower, upper = paired_score.score_interval(lost, won, pairs, level=0.1)
+    reach = stats.norm.ppf(0.95)
+    assert float(score_of(lost, won, pairs, lower)) == pytest.approx(reach, rel=1e-3)
+    assert float(score_of(lost, won, pairs, upper)) == pytest.approx(-reach, rel=1e-3)
+    assert lower < (lost - won) / pairs < upper
+    assert paired_score.score_interval(won, lost, pairs, level=0.1) == pytest.approx((-upper, -lower))
+
+
+def test_the_interval_without_any_change_has_its_closed_form():
+    squared = stats.norm.ppf(0.975) ** 2
+    assert paired_score.score_interval(0, 0, 64) == pytest.approx((-squared / (64 + squared), squared / (64 + squared)))
+    assert paired_score.score_interval(0, 0, 0) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(("p10", "p01"), [(0.1, 0.1), (0.3, 0.05), (0.02, 0.3)])
+def test_the_interval_covers_about_as_often_as_it_says(p10, p01):
+    pairs = 40
+    covered = [
+        low <= p10 - p01 <= high for low, high in (paired_score.score_interval(*counts, pairs) for counts in tables(pairs))
+    ]
+    assert 0.93 < float(chances(pairs, p10, p01) @ covered) < 0.98
+
+
+def test_an_interval_of_impossible_counts_is_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        paired_score.score_interval(3, 3, 5)
+    with pytest.raises(ValueError, match="level"):
+        paired_score.score_interval(1, 1, 5, level=1.5)
