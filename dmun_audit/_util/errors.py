@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 
 class UsageError(Exception):
     """Bad input. Says what is wrong, why it is, and what to do; the command line turns it into exit code 4."""
@@ -32,3 +35,27 @@ class LoadError(UsageError):
 
 class StoreError(UsageError):
     """The store or the run folder cannot be read or written."""
+
+
+MOST_NAMED = 5
+"""Run folders that one error names."""
+
+
+class FolderOfRuns(UsageError):
+    """A folder that holds run folders was given where one run is wanted.
+
+    Attributes:
+        path: The folder.
+        runs: The run folders in it, the one that was written last first.
+    """
+
+    def __init__(self, path: Path, runs: Sequence[Path]) -> None:
+        self.path, self.runs = path, tuple(runs)
+        names = ", ".join("".join(sign if sign.isprintable() else "?" for sign in run.name) for run in runs[:MOST_NAMED])
+        more = f" and {len(runs) - MOST_NAMED} more" if len(runs) > MOST_NAMED else ""
+        holds = f"it holds {len(runs)} runs" if len(runs) > 1 else "it holds a run"
+        super().__init__(f"{path} is no run folder", f"{holds}: {names}{more}", f"name a run, such as {runs[0]}")
+
+    def of(self, named: str, command: str) -> UsageError:
+        """The same error with the user's own words for the folder, and with a command or an option that names a run."""
+        return UsageError(f"{named} is no run folder", self.why, f"name a run: {command}")
