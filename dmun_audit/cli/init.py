@@ -14,7 +14,7 @@ TEMPLATE = Path(__file__).parent / "template"
 POLICY = Path("audit-policy.toml")
 DEFAULT_POLICY = "standard"
 CI_FILES = {
-    "github": {".github/workflows/audit.yml": "ci-github.txt"},
+    "github": {".github/workflows/audit.yml": "ci-github.txt", ".github/actions/dmun-audit/action.yml": "github-action.txt"},
     "gitlab": {".gitlab-ci.yml": "ci-gitlab.txt"},
     "jenkins": {"Jenkinsfile": "ci-jenkins.txt"},
 }
