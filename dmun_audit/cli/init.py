@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.policy import BUILT_IN, built_in_names
 
 TEMPLATE = Path(__file__).parent / "template"
+AUDITS = Path("audits")
 POLICY = Path("audit-policy.toml")
 DEFAULT_POLICY = "standard"
 CI_FILES = {
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = of_audit | of_server
     existing = [path for path in files if (folder / path).exists()]
     edited = [path for path in existing if not _is_same(folder / path, files[path])]
-    _refuse(folder, edited, set(of_server), arguments.policy, is_set_up=any(path.parts[0] == "audits" for path in existing))
+    _refuse(folder, edited, set(of_server), arguments.policy, is_set_up=any(path.parent == AUDITS for path in existing))
     for path, source in files.items():
         if path not in existing:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -60,18 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _say_kept(folder: Path, existing: list[Path], edited: list[Path]) -> None:
-    """Name the files that stay as they are. Unchanged files of one folder are counted."""
+    """Name the files that stay as they are. Unchanged tests are counted."""
     unchanged = [path for path in existing if path not in edited]
-    for parent, number in Counter(path.parent for path in unchanged).items():
-        one = next(path for path in unchanged if path.parent == parent)
-        print(f"kept {folder / one}" if number == 1 else f"kept {number} files in {folder / parent}")
+    if tests := [path for path in unchanged if path.parent == AUDITS]:
+        print(f"kept {folder / tests[0]}" if len(tests) == 1 else f"kept {len(tests)} files in {folder / AUDITS}")
+    for path in unchanged:
+        if path not in tests:
+            print(f"kept {folder / path}")
     for path in edited:
         print(f"kept {folder / path}, which has changes of yours")
 
 
 def _files_of_audit(policy: str) -> dict[Path, Path]:
     """Where each file of an audit goes, and the file that it is a copy of."""
-    files = {Path("audits") / source.name.removesuffix(".txt"): source for source in sorted(TEMPLATE.glob("test_*.py.txt"))}
+    files = {AUDITS / source.name.removesuffix(".txt"): source for source in sorted(TEMPLATE.glob("test_*.py.txt"))}
     return files | {Path("conftest.py"): TEMPLATE / "conftest.py.txt", POLICY: BUILT_IN / f"{policy}.toml"}
 
 

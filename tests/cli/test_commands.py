@@ -27,12 +27,13 @@ def test_init_lays_down_what_this_repository_uses_itself(tmp_path, capsys):
     assert "pytest audits/" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("server", "path"), [("github", ".github/workflows/audit.yml"), ("gitlab", ".gitlab-ci.yml")])
-def test_init_writes_a_ci_file_that_is_yaml_and_asks_for_the_audit(server, path, tmp_path):
+@pytest.mark.parametrize("server", ["github", "gitlab"])
+def test_init_writes_ci_files_that_are_yaml_and_ask_for_the_audit(server, tmp_path):
     assert main(["init", str(tmp_path), f"--ci={server}"]) == 0
-    text = (tmp_path / path).read_text()
-    assert yaml.safe_load(text)["audit" if server == "gitlab" else "jobs"]
-    assert "pytest audits/" in text
+    texts = [(tmp_path / path).read_text() for path in CI_FILES[server]]
+    assert {key for text in texts for key in yaml.safe_load(text)} >= ({"jobs", "runs"} if server == "github" else {"audit"})
+    assert sum("pytest audits/" in text for text in texts) == 1
+    assert all("audit-policy.toml" in text for text in texts)
     assert (tmp_path / ".gitignore").read_text() == "audit-runs/\n.audit-store/\naudit-run/\naudit-baseline/\n"
 
 
