@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +248,16 @@ def probes_table() -> str:
     return table(heads, rows)
 
 
+# The files of CI servers.
+
+
+def ci_file(template: str, language: str) -> str:
+    """A file that `dmun-audit init --ci=…` writes, as a block of code."""
+    from dmun_audit.cli.init import TEMPLATE
+
+    return f"```{language}\n{(TEMPLATE / template).read_text('utf-8').rstrip()}\n```"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "pytest-options": pytest_options,
     "commands": commands,
@@ -263,6 +274,10 @@ PARTS: dict[str, Callable[[], str]] = {
     "metric-protocol": metric_protocol,
     "language-model-servers": language_model_servers,
     "language-model-protocol": language_model_protocol,
+    "ci-github": partial(ci_file, "ci-github.txt", "yaml"),
+    "github-action": partial(ci_file, "github-action.txt", "yaml"),
+    "ci-gitlab": partial(ci_file, "ci-gitlab.txt", "yaml"),
+    "ci-jenkins": partial(ci_file, "ci-jenkins.txt", "groovy"),
 }
 
 

@@ -6,13 +6,14 @@ import argparse
 import io
 import logging
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
 from dmun_audit import __version__
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import FolderOfRuns, UsageError
 from dmun_audit._util.workflow_commands import guarded
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
+    except FolderOfRuns as error:
+        print(f"ERROR: {error.of(str(error.path), _with_a_run(error, arguments))}", file=sys.stderr)
+        code = 4
     except UsageError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         code = 4
@@ -83,3 +87,11 @@ def _run(arguments: Sequence[str] | None) -> int:
         code = 2
     logger.info("command %s: exit code %d after %.1f s", parsed.command, code, time.monotonic() - started)
     return code
+
+
+def _with_a_run(error: FolderOfRuns, arguments: Sequence[str] | None) -> str:
+    """The command of the user with the first run of the folder in place of the folder."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    folder, meant = os.path.normpath(error.path), str(error.runs[0])
+    words = [meant if os.path.normpath(os.path.expanduser(word)) == folder else word for word in words]
+    return shlex.join(["dmun-audit", *words])

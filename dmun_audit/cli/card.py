@@ -33,8 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.card is None:
         print(card_section(audit_run))
         return 0
-    reference = one_line(audit_run.manifest.models.get("candidate", {}).get("reference", ""))
+    reference = one_line(audit_run.manifest.reference("candidate"))
     name = arguments.model_name or reference.rstrip("/").rpartition("/")[2] or "model"
-    write_card(audit_run, arguments.card, name, replace=arguments.replace)
-    print(f"{arguments.card}: {described(audit_run)}")
+    did = write_card(audit_run, arguments.card, name, replace=arguments.replace)
+    print(f"{did} {arguments.card}: {described(audit_run)}" + ("; there was no such file" if did == "created" else ""))
     return 0

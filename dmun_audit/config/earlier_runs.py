@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import FolderOfRuns, UsageError
 from dmun_audit._util.paths import expanded
 from dmun_audit.config.dossiers import target_names
 from dmun_audit.decisions.checked_run import checked_run
@@ -21,12 +21,22 @@ COPY = "give an unchanged copy of the folder"
 
 def finished_run(path: Path, named: str) -> Run:
     """The finished audit in a run folder. `named` stands for it in errors. Raises UsageError if it is damaged or unfinished."""
-    run = checked_run(path)
+    run = _opened(checked_run, path, named)
     if not run.concluded:
         raise UsageError(f"{named} is an audit that has not finished", "its records are not complete", "run it to its end")
     if run.altered:
         raise UsageError(f"{named} is damaged", run.contradictions[0], COPY)
     return run
+
+
+def _opened(read: Callable[[Path], Run], path: Path, named: str) -> Run:
+    """The run in a folder. If it holds runs, and an option names it, the error has the option with one of them."""
+    try:
+        return read(path)
+    except FolderOfRuns as error:
+        if not named.startswith("--"):
+            raise
+        raise error.of(named, f"{named.partition('=')[0]}={error.runs[0]}") from None
 
 
 def refuse_other_target(named: str, target: str, dossier: Dossier) -> None:
@@ -46,7 +56,7 @@ def target_of(option: str, text: str) -> str:
         return next((each.names[0] for each in kept_regressions(path)), "")
     if path.name == BASELINE_FILE and (kept := kept_baseline(path)):
         return kept.target
-    return read_run(path).manifest.target.name
+    return _opened(read_run, path, f"--{option}={text}").manifest.target.name
 
 
 def refuse_runs_of_no_target(option: str, runs: Sequence[str], dossiers: Sequence[Dossier]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from dmun_audit.evidence.schema import FORMAT, JsonObject, Number, Record
@@ -123,3 +125,10 @@ class Manifest(Record):
     finished: str | None = None
     seconds: Number | None = None
     evidence: EvidenceDigest | None = None
+
+    def reference(self, side: Literal["candidate", "base"]) -> str:
+        """What the audit was told of a model. Before a model is loaded, the options of the command say it. Empty if nothing does."""
+        facts, options = self.models.get(side), self.command.get("options")
+        known = facts.get("reference") if isinstance(facts, dict) else None
+        told = options.get({"candidate": "model", "base": "base"}[side]) if isinstance(options, dict) else None
+        return str(known or told or "")

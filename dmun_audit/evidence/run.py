@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmun_audit._util.errors import UsageError
+from dmun_audit._util.errors import FolderOfRuns, UsageError
 from dmun_audit.evidence.manifest import Manifest
 from dmun_audit.evidence.reading import (
     digest_before_format_3,
@@ -25,6 +25,8 @@ MOST_CASES = 10_000
 
 EVIDENCE = "evidence.jsonl"
 """The file of the records."""
+
+MANIFEST = "manifest.json"
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -151,7 +153,15 @@ def _manifest(path: Path) -> Manifest:
     remedy = "give the folder that an audit wrote (--audit-dir; by default one under audit-runs/)"
     if not path.is_dir():
         raise UsageError(f"{path} is no folder", "a run folder holds manifest.json and evidence.jsonl", remedy)
-    manifest = read_manifest(path / "manifest.json", "run the audit again: it reuses its images")
+    manifest = read_manifest(path / MANIFEST, "run the audit again: it reuses its images")
     if manifest is None:
+        if runs := _runs_in(path):
+            raise FolderOfRuns(path, runs)
         raise UsageError(f"{path} is no run folder", "it holds no manifest.json", remedy)
     return manifest
+
+
+def _runs_in(path: Path) -> tuple[Path, ...]:
+    """The run folders in a folder, the one that was written last first."""
+    manifests = {file: file.stat().st_mtime for file in path.glob(f"*/{MANIFEST}") if file.is_file()}
+    return tuple(file.parent for file in sorted(manifests, key=lambda file: (-manifests[file], file)))

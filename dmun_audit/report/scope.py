@@ -35,7 +35,9 @@ def tried(run: Run) -> str:
     cases = [case for case in run.cases if not case.pooled]
     by_group = {group: [case for case in cases if case.group == group.name] for group in claim_groups()}
     parts = [group.tried(records) for group, records in by_group.items() if records]
-    sentence = ", ".join(part for part in parts if part) or "nothing but the controls"
+    sentence = ", ".join(part for part in parts if part) or (
+        "nothing but the controls" if cases or run.concluded else "nothing yet"
+    )
     return f"Tried: {sentence}. {_judges(run)}{_settings(run)}"
 
 

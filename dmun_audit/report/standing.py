@@ -69,8 +69,45 @@ def attempt_lines(manifest: Manifest) -> list[str]:
     return [_line(attempt) for attempt in manifest.earlier_attempts]
 
 
+def unfinished_lines(run: Run) -> list[str]:
+    """For an audit that was not concluded: what is known of it, in sentences. Empty for any other."""
+    if run.concluded:
+        return []
+    manifest = run.manifest
+    began = [_moment(attempt.started) for attempt in manifest.attempts]
+    lines = ["The run did not finish, so it has no verdict."]
+    if began:
+        lines.append(
+            f"It began on {began[0]}." if len(began) == 1 else f"It began {len(began)} times, the last time on {began[-1]}."
+        )
+    if ended := [attempt for attempt in manifest.attempts if attempt.verdict]:
+        lines.append(f"An earlier attempt ended with {ended[-1].verdict}, on {_moment(ended[-1].finished or '')}.")
+    if stopped := one_line(manifest.interruptions.get("stopped") or ""):
+        lines.append(f"That attempt stopped early: {stopped}")
+    lines.append(_decided(run))
+    failures = [case for case in run.cases if case.is_failure]
+    if failures:
+        title = one_line(failures[-1].title or failures[-1].case_id)
+        lines.append(f"The last case so far that did not pass is {failures[-1].verdict}: {title}. {one_line(failures[-1].seen)}")
+    lines.append(
+        "Nothing in the folder says why the run ended. It may still run. If not, an error, a time limit or a kill ended it."
+    )
+    lines.append("Run the audit again: it goes on and reuses its images.")
+    return lines
+
+
+def _decided(run: Run) -> str:
+    planned = run.manifest.plan.get("cases")
+    of = f" of {count(planned, 'case')}" if isinstance(planned, int) else ""
+    return f"It decided {len(run.cases)}{of}."
+
+
+def _moment(text: str) -> str:
+    return one_line(text).replace("T", " ").replace("Z", " UTC")
+
+
 def _line(attempt: OtherAttempt) -> str:
-    began = one_line(attempt.began).replace("T", " ").replace("Z", " UTC")
+    began = _moment(attempt.began)
     verdict = one_line(attempt.verdict) or "not concluded"
     policy = f"policy {one_line(attempt.policy)} ({one_line(attempt.policy_digest)[:8]})"
     return f"{verdict} under {policy}, {one_line(attempt.target)}, seed {attempt.audit_seed}, {began}, {one_line(attempt.folder)}"

@@ -25,8 +25,11 @@ from dmun_audit.verdict.vocabulary import CONTROLS
 def opened_manifest(
     config: AuditConfig, earlier: Manifest | None, attempts: Sequence[AttemptRecord], others: Sequence[OtherAttempt] = ()
 ) -> Manifest:
-    """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion."""
-    facts = earlier.to_json() if earlier else {}
+    """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion.
+
+    The command is known from the start, so that a folder whose audit never ends says of which models it is.
+    """
+    facts = (earlier.to_json() if earlier else {}) | {"command": describe_command() | {"options": _options(config)}}
     state = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
     return Manifest.model_validate(facts | _planned(config) | state | {"earlier_attempts": others})
 

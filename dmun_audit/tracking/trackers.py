@@ -11,15 +11,13 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import one_line
 from dmun_audit.tracking.logged_audit import LoggedAudit, collect_files, logged_audit
-from dmun_audit.tracking.names import MLFLOW, TRACKERS, WANDB, check_tracker
+from dmun_audit.tracking.names import MLFLOW, TRACKERS, check_tracker
 from dmun_audit.tracking.tracked_run import TrackedRun, without_user
 
-_REMEDIES = {
-    MLFLOW: "set MLFLOW_TRACKING_URI to the address of your MLflow server, and repeat: no audit is logged twice",
-    WANDB: "check the network and WANDB_API_KEY, or set WANDB_MODE=offline, and repeat: no audit is logged twice",
-}
+WANDB_REMEDY = "check the network and WANDB_API_KEY, or set WANDB_MODE=offline, and repeat: no audit is logged twice"
 
-LONGEST_REASON = 300  # characters
+LONGEST_REASON = 1_000
+"""Characters of what a tool says. The tools end their messages with their advice, so nothing short is cut."""
 
 
 def track(run: Run, tracker: str, project: str | None = None, *, images: bool = False) -> TrackedRun:
@@ -42,8 +40,8 @@ def track(run: Run, tracker: str, project: str | None = None, *, images: bool = 
         except UsageError:
             raise
         except Exception as error:  # whatever a tool and its server raise
-            why = without_user(one_line(f"{type(error).__name__}: {error}"))[:LONGEST_REASON]
-            raise UsageError(f"{TRACKERS[tracker]} did not take {run.path}", why, _REMEDIES[tracker]) from None
+            why, remedy = _explained(error, tracker)
+            raise UsageError(f"{TRACKERS[tracker]} did not take {run.path}", why, remedy) from None
 
 
 def _log(audit: LoggedAudit, files: Path, tracker: str, project: str | None) -> TrackedRun:
@@ -56,12 +54,25 @@ def _log(audit: LoggedAudit, files: Path, tracker: str, project: str | None) -> 
     return send_to_wandb(audit, files, project)
 
 
+def _explained(error: Exception, tracker: str) -> tuple[str, str]:
+    """Why a tool did not take an audit, in one line without passwords, and what to do."""
+    if tracker == MLFLOW:
+        from dmun_audit.tracking.mlflow_errors import explained
+
+        said, remedy = explained(error)
+    else:
+        said, remedy = f"{type(error).__name__}: {error}", WANDB_REMEDY
+    why = without_user(one_line(said))
+    return why if len(why) <= LONGEST_REASON else f"{why[: LONGEST_REASON - 1]}…", remedy
+
+
 def tracking_line(run: Run, tracker: str) -> str:
     """Log an audit that has just ended. Returns one line on how it went. No failure of the tracker leaves this function."""
     try:
         return f"tracking: {track(run, tracker)}"
     except UsageError as error:
-        return one_line(f"warning: the audit was not logged. {error.in_a_line}")
+        advice = f". To log it, {error.remedy}" if error.remedy else ""
+        return one_line(f"warning: the audit was not logged. {error.in_a_line}{advice}")
     except (Exception, SystemExit) as error:  # a full disk, or a tool that ends the process
         return one_line(without_user(f"warning: the audit was not logged. {type(error).__name__}: {error}"))
     except KeyboardInterrupt:

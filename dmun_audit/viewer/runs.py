@@ -42,14 +42,13 @@ def _listed(path: Path, below: Path) -> ListedRun | None:
         manifest = Manifest.model_validate(json.loads((path / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
-    candidate = manifest.models.get("candidate", {})
     return ListedRun(
         id=hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12],
         path=path,
         name=path.name if path == below else path.relative_to(below).as_posix(),
         verdict=str(manifest.verdict) if manifest.exit_code is not None else "not concluded",
         target=one_line(manifest.target.name),
-        candidate=one_line(candidate.get("reference", "") if isinstance(candidate, dict) else ""),
+        candidate=one_line(manifest.reference("candidate")),
         policy=one_line(manifest.policy.get("name", "")),
         finished=one_line(manifest.finished or "").replace("T", " ").replace("Z", ""),
         minutes="" if manifest.seconds is None else f"{manifest.seconds / 60:.0f}",

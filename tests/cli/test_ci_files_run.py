@@ -1,25 +1,49 @@
 """The CI files that `dmun-audit init --ci=…` writes: their lines run as a runner would run them, on a model of the atelier.
 
-What only a runner has is replaced: a checkout is a copy, a cache is a link to the tests' store, and the packages that pip would
-download are those of these tests.
+What only a runner has is replaced: a checkout is a copy, a cache is a link to the tests' store, the packages that pip would download
+are those of these tests, `gh` is a program that knows one run, and GitLab's package registry is a server of this file.
 """
 
+import http.server
+import io
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
+import threading
 from pathlib import Path
 
 import pytest
 import yaml
 
 from dmun_audit.cli import main
+from dmun_audit.decisions.checked_run import checked_run
 
 ROOT = Path(__file__).parents[2]
 YOURS = "--model=models/unlearned --base=models/original"
 """What every user replaces."""
+
+ACTION = "./.github/actions/dmun-audit"
+
+GH = """#!{python}
+import json, os, shutil, sys
+runs, given = json.loads(os.environ["ARTIFACTS"]), sys.argv[1:]
+assert os.environ["GH_TOKEN"]
+if given[:2] == ["run", "list"]:
+    expected = "run list --repo OWNER/model --workflow audit.yml --branch main --status success --limit 1 --json databaseId --jq .[].databaseId"
+    assert given == expected.split(), given
+    print("\\n".join(list(runs)[:1]))
+elif given[:2] == ["run", "download"]:
+    assert given[3:] == "--repo OWNER/model --name audit --dir audit-baseline".split(), given
+    shutil.copytree(runs[given[2]], "audit-baseline") if runs[given[2]] else sys.exit("no valid artifacts found to download")
+else:
+    sys.exit(str(given))
+"""
+"""Stands for GitHub's own program. ARTIFACTS has the folder of each run's artifact by the run's number; null if it has expired."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.end_to_end]
 
@@ -69,59 +93,83 @@ def _environment(python, workspace, **more):
 
 
 class GitHubJob:
-    """Runs the steps of a job one by one, as GitHub's runner does: `bash -e`, and after a failure only steps with `always()`."""
+    """Runs the steps of a job one by one, as GitHub's runner does, and those of its composite action. After a failure only steps with
+    `always()` run.
 
-    def __init__(self, workspace, store, python, package):
+    `artifacts` are the folders of earlier runs by their numbers.
+    """
+
+    def __init__(self, workspace, store, python, package, artifacts=None):
         self.workspace, self.store, self.package = workspace, store, package
         self.summary, self.output = workspace.parent / "summary.md", workspace.parent / "output"
-        for file in (self.summary, self.output):
-            file.write_text("")
+        self.summary.write_text("")
+        programs = workspace.parent / "programs"
+        programs.mkdir()
+        (programs / "gh").write_text(GH.format(python=sys.executable))
+        (programs / "gh").chmod(0o755)
         self.environment = _environment(
-            python,
+            f"{programs}{os.pathsep}{python}",
             workspace,
             GITHUB_ACTIONS="true",
             CI="true",
             GITHUB_WORKSPACE=str(workspace),
+            GITHUB_REPOSITORY="OWNER/model",
             GITHUB_STEP_SUMMARY=str(self.summary),
             GITHUB_OUTPUT=str(self.output),
+            ARTIFACTS=json.dumps({number: folder and str(folder) for number, folder in (artifacts or {}).items()}),
         )
         self.failed = False
-        self.uploaded = None
-        self.results = {}
+        self.uploaded = self.saved = None
+        self.results, self.outputs = {}, {}
 
-    def run(self, steps):
+    def run(self, steps, **inputs):
+        """Run the steps of the job. `inputs` are those of the form with which somebody starts the workflow."""
+        github = {"token": "t", "run_id": "7", "run_attempt": "1", "event.repository.default_branch": "main"}
+        context = {f"github.{name}": value for name, value in github.items()}
+        self._run(steps, context | {"inputs.without_baseline": ""} | {f"inputs.{name}": text for name, text in inputs.items()})
+
+    def _run(self, steps, context):
         for step in steps:
-            if self._condition(step.get("if", "success()")):
-                self._step(step)
+            if self._condition(step.get("if", "success()"), context):
+                outputs = self._step(step, context)
+                context |= {f"steps.{step.get('id')}.outputs.{name}": value for name, value in outputs.items()}
             else:
                 self.results[step.get("name", step.get("uses"))] = None
 
-    def _condition(self, text):
-        """The value of an expression: `always()`, `success()` and `hashFiles('…') != ''`, joined by `&&`."""
-        assert re.fullmatch(r"(always\(\)|success\(\)|hashFiles\('[^']+'\) != ''|\s|&&)+", text), (
+    def _condition(self, text, context):
+        """The value of an expression: `always()`, `success()` and `steps.….outputs.… != ''`, joined by `&&`."""
+        assert re.fullmatch(r"(always\(\)|success\(\)|steps\.[\w.-]+ != ''|\s|&&)+", text), (
             f"{text} is new: teach it to this test"
         )
-        has_status = "always()" in text
-        files = re.findall(r"hashFiles\('([^']+)'\)", text)
-        return (has_status or not self.failed) and all(any(self.workspace.glob(pattern)) for pattern in files)
+        wanted = re.findall(r"(steps\.[\w.-]+) != ''", text)
+        return ("always()" in text or not self.failed) and all(context.get(name) for name in wanted)
 
-    def _step(self, step):
+    def _filled(self, values, context):
+        """Values with their expressions replaced. An output that no step has set is empty."""
+
+        def value(match):
+            name = match[1]
+            assert name in context or name.startswith("steps."), f"{name} is new: teach it to this test"
+            return context.get(name, "")
+
+        return {name: re.sub(r"\$\{\{ ([\w.-]+) \}\}", value, str(text)) for name, text in values.items()}
+
+    def _step(self, step, context):
+        """Run one step. Returns its outputs."""
         if "run" in step:
-            assert "${{" not in step["run"]
-            script = self.workspace.parent / "step.sh"
-            script.write_text(step["run"])
-            done = subprocess.run(
-                ["bash", "-e", script], cwd=self.workspace, env=self.environment, capture_output=True, text=True, timeout=900
-            )
-            self.results[step["name"]] = done
-            self.failed |= done.returncode != 0
-            return
-        action, given = step["uses"].partition("@")[0], step.get("with", {})
+            return self._script(step, self._filled(step.get("env", {}), context))
+        action, given = step["uses"].partition("@")[0], self._filled(step.get("with", {}), context)
+        if action == ACTION:
+            return self._composite(given, context)
         if action == "actions/checkout" and "path" in given:
             shutil.copytree(self.package, self.workspace / given["path"])
-        elif action == "actions/cache":
-            assert set(re.findall(r"\$\{\{ (.*?) \}\}", given["key"])) == {"github.run_id"}
+        elif action == "actions/cache/restore":
+            assert given["key"] == "audit-store-audit-7-1"
+            assert all(given["key"].startswith(prefix) for prefix in given["restore-keys"].split())
             (self.workspace / given["path"]).symlink_to(self.store)
+            return {"cache-primary-key": given["key"]}
+        elif action == "actions/cache/save":
+            self.saved = given
         elif action == "actions/upload-artifact":
             self.uploaded = self.workspace / given["path"]
         elif action == "actions/setup-python":
@@ -129,28 +177,80 @@ class GitHubJob:
             assert tuple(map(int, given["python-version"].split("."))) >= (3, 11)  # `requires-python` of the package
         else:
             assert action == "actions/checkout", f"{action} is new: teach it to this test"
+        return {}
+
+    def _script(self, step, variables):
+        assert "${{" not in step["run"]  # a shell would read the text of an input as commands
+        script = self.workspace.parent / "step.sh"
+        script.write_text(step["run"])
+        self.output.write_text("")
+        strict = ["--noprofile", "--norc", "-eo", "pipefail"] if step.get("shell") == "bash" else ["-e"]
+        environment = self.environment | variables
+        done = subprocess.run(
+            ["bash", *strict, script], cwd=self.workspace, env=environment, capture_output=True, text=True, timeout=900
+        )
+        self.results[step["name"]] = done
+        self.failed |= done.returncode != 0
+        return dict(line.split("=", 1) for line in self.output.read_text().splitlines())
+
+    def _composite(self, given, context):
+        action = yaml.safe_load((self.workspace / ACTION / "action.yml").read_text())
+        assert set(given) <= set(action["inputs"])
+        required = {name for name, text in action["inputs"].items() if text.get("required")}
+        assert required <= set(given)
+        assert all("default" in text for name, text in action["inputs"].items() if name not in required)
+        inputs = {name: text.get("default", "") for name, text in action["inputs"].items()} | given
+        inner = {name: value for name, value in context.items() if name.startswith("github.")}
+        inner |= {f"inputs.{name}": value for name, value in inputs.items()}
+        assert action["runs"]["using"] == "composite"
+        assert all("shell" in step for step in action["runs"]["steps"] if "run" in step)  # GitHub wants it
+        self._run(action["runs"]["steps"], inner)
+        self.outputs = self._filled({name: text["value"] for name, text in action["outputs"].items()}, inner)
+        return self.outputs
+
+
+SHOW = "Show the result on the page of this run"
+FETCH = "Fetch the last audit that passed"
 
 
 def _workspace(folder, server):
-    """A repository in which `init` has written its files, with the user's own lines filled in."""
+    """A repository in which `init` has written its files."""
     assert main(["init", str(folder), f"--ci={server}", "--policy=smoke"]) == 0
     return folder
 
 
-def _steps(workspace, models):
+def _steps(workspace, **yours):
+    """The steps of the workflow, with the user's own lines filled in."""
     text = (workspace / ".github/workflows/audit.yml").read_text()
-    assert text.count(YOURS) == 1
-    return yaml.safe_load(text.replace(YOURS, models))["jobs"]["audit"]["steps"]
+    steps = yaml.safe_load(text)["jobs"]["audit"]["steps"]
+    (audit,) = (step for step in steps if step.get("uses") == ACTION)
+    for name, value in yours.items():
+        assert f"{name}: {audit['with'][name]}  # yours\n" in text
+        audit["with"][name] = value
+    return steps
 
 
-def test_the_workflow_for_github_shows_a_failed_audit_and_fails(tmp_path, store, python, package):
+def _job(folder, store, python, package, artifacts=None):
     store.mkdir(exist_ok=True)
-    job = GitHubJob(_workspace(tmp_path / "repository", "github"), store, python, package)
-    job.run(_steps(job.workspace, "--model=atelier:damaged --base=atelier:base"))
-    install, audit, shown = (job.results[name] for name in ("Install", "Audit", "Show the result on the page of this run"))
+    return GitHubJob(_workspace(folder / "repository", "github"), store, python, package, artifacts)
+
+
+@pytest.fixture(scope="module")
+def first_job(tmp_path_factory, store, python, package):
+    """The workflow for GitHub of a damaged model, before any audit has passed."""
+    job = _job(tmp_path_factory.mktemp("first"), store, python, package)
+    job.run(_steps(job.workspace, model="atelier:damaged", base="atelier:base"))
+    return job
+
+
+def test_the_workflow_for_github_shows_a_failed_audit_and_fails(first_job):
+    job = first_job
+    install, fetch, audit, shown = (job.results[name] for name in ("Install", FETCH, "Audit", SHOW))
     assert install.returncode == 0, install.stdout + install.stderr
+    assert fetch.stdout == "No audit has passed on main yet, so there is no baseline.\n", fetch.stderr
     assert audit.returncode == 1, audit.stdout + audit.stderr
     assert "VERDICT FAIL" in audit.stdout
+    assert not (job.uploaded / "baseline.json").exists()
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert job.failed
     assert job.summary.read_text().startswith("## ❌ FAIL: Van Gogh in atelier:damaged\n")
@@ -158,33 +258,189 @@ def test_the_workflow_for_github_shows_a_failed_audit_and_fails(tmp_path, store,
     assert lines[0].startswith("::error title=FAIL%3A Van Gogh::Refuted: ")
     assert all(line.startswith("::error title=") for line in lines)
     assert {"report.html", "junit.xml", "manifest.json", "SHA256SUMS"} <= {path.name for path in job.uploaded.iterdir()}
-    assert job.output.read_text() == ""
+    assert job.outputs == {"verdict": "FAIL", "exit-code": "1", "report": "audit-run/report.html"}
+    assert job.saved == {"path": ".audit-store", "key": "audit-store-audit-7-1"}
+
+
+def test_what_a_workflow_writes_is_left_out_of_git(first_job):
+    _git(first_job.workspace, "init", "-q")
+    seen = subprocess.run(
+        ["git", "status", "--porcelain", "-uall", "--", "audit-run", "audit-runs", "audit-baseline"],
+        cwd=first_job.workspace,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (first_job.workspace / "audit-run/manifest.json").is_file()
+    assert seen.stdout == ""
+
+
+def test_the_workflow_for_github_compares_with_the_last_audit_that_passed(first_job, tmp_path, store, python, package):
+    job = _job(tmp_path, store, python, package, {"41": first_job.uploaded, "40": None})
+    job.run(_steps(job.workspace, model="atelier:damaged", base="atelier:base"))
+    audit = job.results["Audit"]
+    assert job.results[FETCH].returncode == 0, job.results[FETCH].stderr
+    assert "baseline atelier:damaged (run " in audit.stdout, audit.stdout + audit.stderr
+    assert (job.uploaded / "baseline.json").is_file()
+    assert "| baseline | " in job.summary.read_text()
+    assert job.outputs["verdict"] == "FAIL"
+
+
+def test_a_baseline_is_left_out_on_demand_or_with_a_warning_if_its_artifact_has_gone(tmp_path, python, package):
+    for name, artifacts, inputs, said in (
+        ("on demand", {"41": package}, {"without_baseline": "true"}, ""),
+        ("gone", {"41": None}, {}, "::warning::The artifact of run 41 cannot be fetched. This audit has no baseline.\n"),
+    ):
+        (tmp_path / name).mkdir()
+        job = _job(tmp_path / name, tmp_path / "store", python, package, artifacts)
+        steps = _steps(job.workspace)
+        job.run([step for step in steps if step.get("id") == "last"], **inputs)
+        done = job.results[FETCH]
+        assert (done.returncode, done.stdout) == (0, said), done.stderr
+        assert job.output.read_text() == ""
+        assert not (job.workspace / "audit-baseline").exists()
 
 
 def test_the_workflow_for_github_has_one_red_step_if_the_audit_never_began(tmp_path, store, python, package):
-    store.mkdir(exist_ok=True)
-    job = GitHubJob(_workspace(tmp_path / "repository", "github"), store, python, package)
-    job.run(_steps(job.workspace, YOURS))  # nobody has put models there
-    assert job.results["Audit"].returncode == 4
-    assert "models/unlearned" in job.results["Audit"].stderr + job.results["Audit"].stdout
+    job = _job(tmp_path, store, python, package)
+    hostile = """models/$(touch hacked)`touch hacked`"; touch hacked; '; touch hacked #"""
+    job.run(_steps(job.workspace, model=hostile))  # nobody has put models there
+    said = job.results["Audit"].stderr + job.results["Audit"].stdout
+    assert job.results["Audit"].returncode == 4, said
+    assert "models/$(touch hacked)" in said
+    assert not (job.workspace / "hacked").exists()
     assert [name for name, done in job.results.items() if done and done.returncode] == ["Audit"]
-    assert job.results["Show the result on the page of this run"] is None
+    assert job.results[SHOW] is None
     assert job.summary.read_text() == ""
+    assert job.outputs == {"verdict": "", "exit-code": "4", "report": ""}
+    assert job.saved
 
 
-def test_the_script_for_gitlab_fails_with_the_verdict_and_leaves_its_artifacts(tmp_path, store, python, package):
-    store.mkdir(exist_ok=True)
-    workspace = _workspace(tmp_path / "repository", "gitlab")
+class Registry(http.server.BaseHTTPRequestHandler):
+    """GitLab's registry of packages for one file: whoever shows the job's token may fetch and replace it."""
+
+    def do_GET(self):
+        kept = self.server.files.get(self.path)
+        self.send_response(403 if self.headers["JOB-TOKEN"] != "t" else 404 if kept is None else 200)
+        self.end_headers()
+        self.wfile.write(kept or b"{}")
+
+    def do_PUT(self):
+        taken = self.headers["JOB-TOKEN"] == "t"
+        if taken:
+            self.server.files[self.path] = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201 if taken else 403)
+        self.end_headers()
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def registry():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as server:
+        server.files = {}
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+KEPT = "/api/v4/projects/3/packages/generic/audit/last-pass/audit-run.tar.gz"
+
+
+def _gitlab(workspace, model, store, python, package, registry, **more):
+    """Run the script of the job for GitLab, as its runner does. Returns the job and the finished process."""
     text = (workspace / ".gitlab-ci.yml").read_text()
     assert text.count(YOURS) == 1
-    job = yaml.safe_load(text.replace(YOURS, "--model=atelier:damaged --base=atelier:base"))["audit"]
+    job = yaml.safe_load(text.replace(YOURS, f"--model={model} --base=atelier:base"))["audit"]
     for path in job["cache"]["paths"]:
         (workspace / path).symlink_to(store) if path == ".audit-store" else (workspace / path).mkdir()
-    given = {name: value.replace("$CI_PROJECT_DIR", str(workspace)) for name, value in job["variables"].items()}
-    environment = _environment(python, workspace, **given | {"DMUN_AUDIT": package.as_uri(), "CI": "true"})
+    known = {
+        "CI_PROJECT_DIR": str(workspace),
+        "CI_PROJECT_ID": "3",
+        "CI_API_V4_URL": f"http://127.0.0.1:{registry.server_address[1]}/api/v4",
+        "CI_JOB_TOKEN": "t",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_DEFAULT_BRANCH": "main",
+        "CI": "true",
+    }
+    given = {name: re.sub(r"\$(\w+)", lambda match: known[match[1]], value) for name, value in job["variables"].items()}
+    environment = _environment(python, workspace, **known | given | {"DMUN_AUDIT": package.as_uri()} | more)
     script = "set -eo pipefail\n" + "".join(f"{line}\n" for line in job["script"])
     done = subprocess.run(["bash", "-c", script], cwd=workspace, env=environment, capture_output=True, text=True, timeout=900)
+    return job, done
+
+
+def _packed(folder):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        archive.add(folder, ".")
+    return file.getvalue()
+
+
+def test_the_script_for_gitlab_fails_with_the_verdict_and_leaves_its_artifacts(
+    first_job, tmp_path, store, python, package, registry
+):
+    workspace, before = _workspace(tmp_path / "repository", "gitlab"), _packed(first_job.uploaded)
+    registry.files[KEPT] = before
+    job, done = _gitlab(workspace, "atelier:damaged", store, python, package, registry)
     assert done.returncode == 1, done.stdout + done.stderr
+    assert "baseline atelier:damaged (run " in done.stdout
     assert "VERDICT FAIL" in done.stdout
     assert all((workspace / path).is_dir() for path in job["artifacts"]["paths"])
     assert (workspace / job["artifacts"]["reports"]["junit"]).is_file()
+    assert (workspace / "audit-run/baseline.json").is_file()
+    assert registry.files[KEPT] == before  # only a PASS becomes the next baseline
+
+
+def test_the_script_for_gitlab_keeps_a_pass_of_the_default_branch_as_the_next_baseline(
+    tmp_path, store, python, package, registry
+):
+    store.mkdir(exist_ok=True)
+    _job, done = _gitlab(_workspace(tmp_path / "repository", "gitlab"), "atelier:uce-van-gogh", store, python, package, registry)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "No audit has passed on main yet, so there is no baseline." in done.stdout
+    with tarfile.open(fileobj=io.BytesIO(registry.files[KEPT])) as archive:
+        archive.extractall(tmp_path / "kept", filter="data")
+    assert checked_run(tmp_path / "kept").verdict == "PASS"
+    assert checked_run(tmp_path / "kept").contradictions == ()
+
+
+def test_the_script_for_gitlab_fails_before_the_audit_if_the_registry_refuses(tmp_path, store, python, package, registry):
+    store.mkdir(exist_ok=True)
+    workspace = _workspace(tmp_path / "repository", "gitlab")
+    _job, done = _gitlab(workspace, "atelier:damaged", store, python, package, registry, CI_JOB_TOKEN="other")
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{KEPT} answered with 403.\n")
+    assert not (workspace / "audit-run").exists()
+
+
+def test_the_script_for_jenkins_names_the_last_pass_only_if_there_is_one(tmp_path):
+    """Groovy does not run here: the lines of the two scripts run with a program that prints its options in place of pytest."""
+    workspace = _workspace(tmp_path / "repository", "jenkins")
+    scripts = [
+        script.replace("\\\n", "")
+        for script in re.findall(r"sh \'\'\'(.*?)\'\'\'", (workspace / "Jenkinsfile").read_text(), re.DOTALL)
+    ]
+    audit, keep = scripts
+    program = workspace / ".venv/bin/pytest"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nmkdir -p audit-run\nprintf "%s\\n" "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {"LAST_PASS": str(tmp_path / "last pass"), "STORE": str(tmp_path / "store")}
+
+    def options(**more):
+        done = subprocess.run(["sh", "-xe", "-c", audit], cwd=workspace, env=environment | more, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    without = ["audits/", "-n", "2", "--target=Van Gogh", *YOURS.split(), "--policy=audit-policy.toml"]
+    without += [f"--store={tmp_path / 'store'}", "--audit-dir=audit-run"]
+    assert options() == without
+    for number in ("1", "2"):  # the second one replaces the first one
+        (workspace / "audit-run/manifest.json").write_text(number)
+        subprocess.run(["sh", "-xe", "-c", keep], cwd=workspace, env=environment, check=True, capture_output=True)
+        assert [path.name for path in (tmp_path / "last pass").iterdir()] == ["manifest.json"]
+        assert (tmp_path / "last pass/manifest.json").read_text() == number
+    assert options() == [*without, f"--baseline={tmp_path / 'last pass'}"]
+    assert options(WITHOUT_BASELINE="true") == without

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dmun_audit.cli import main
-from dmun_audit.cli.init import TEMPLATE
+from dmun_audit.cli.init import CI_FILES, TEMPLATE
 from dmun_audit.cli.schema import SCHEMAS
 
 ROOT = Path(__file__).parents[2]
@@ -27,27 +27,78 @@ def test_init_lays_down_what_this_repository_uses_itself(tmp_path, capsys):
     assert "pytest audits/" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("server", "path"), [("github", ".github/workflows/audit.yml"), ("gitlab", ".gitlab-ci.yml")])
-def test_init_writes_a_ci_file_that_is_yaml_and_asks_for_the_audit(server, path, tmp_path):
+@pytest.mark.parametrize("server", ["github", "gitlab"])
+def test_init_writes_ci_files_that_are_yaml_and_ask_for_the_audit(server, tmp_path):
     assert main(["init", str(tmp_path), f"--ci={server}"]) == 0
-    text = (tmp_path / path).read_text()
-    assert yaml.safe_load(text)["audit" if server == "gitlab" else "jobs"]
-    assert "pytest audits/" in text
-    assert (tmp_path / ".gitignore").read_text() == "audit-runs/\n.audit-store/\n"
+    texts = [(tmp_path / path).read_text() for path in CI_FILES[server]]
+    assert {key for text in texts for key in yaml.safe_load(text)} >= ({"jobs", "runs"} if server == "github" else {"audit"})
+    assert sum("pytest audits/" in text for text in texts) == 1
+    assert all("audit-policy.toml" in text for text in texts)
+    assert (tmp_path / ".gitignore").read_text() == "audit-runs/\n.audit-store/\naudit-run/\naudit-baseline/\n"
 
 
 def test_init_adds_to_a_gitignore_what_it_lacks_and_keeps_the_rest(tmp_path):
     (tmp_path / ".gitignore").write_text("*.pyc\naudit-runs/")
     assert main(["init", str(tmp_path)]) == 0
-    assert (tmp_path / ".gitignore").read_text() == "*.pyc\naudit-runs/\n.audit-store/\n"
+    assert (tmp_path / ".gitignore").read_text() == "*.pyc\naudit-runs/\n.audit-store/\naudit-run/\naudit-baseline/\n"
 
 
-def test_init_overwrites_nothing(tmp_path, capsys):
+def _contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_init_leaves_a_conftest_of_somebody_else_and_writes_nothing(tmp_path, capsys):
     (tmp_path / "conftest.py").write_text("mine")
     assert main(["init", str(tmp_path)]) == 4
-    assert "conftest.py" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["conftest.py"]
-    assert (tmp_path / "conftest.py").read_text() == "mine"
+    assert "already has conftest.py with other content" in capsys.readouterr().err
+    assert _contents(tmp_path) == {"conftest.py": b"mine"}
+
+
+@pytest.mark.parametrize("server", ["github", "gitlab", "jenkins"])
+def test_init_adds_the_files_of_a_ci_server_to_a_folder_that_is_set_up(server, tmp_path, capsys):
+    assert main(["init", str(tmp_path)]) == 0
+    (tmp_path / "audit-policy.toml").write_text('name = "ours"\n')
+    (tmp_path / "conftest.py").write_bytes((tmp_path / "conftest.py").read_bytes().replace(b"\n", b"\r\n"))  # as git may do
+    before = _contents(tmp_path)
+    capsys.readouterr()
+    assert main(["init", str(tmp_path), f"--ci={server}"]) == 0
+    said, added = capsys.readouterr().out.splitlines(), set(CI_FILES[server])
+    after = _contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == added
+    assert {line for line in said if line.startswith("wrote ")} == {f"wrote {tmp_path / name}" for name in added}
+    assert [line for line in said if line.startswith("kept ")] == [
+        f"kept {len(list((tmp_path / 'audits').iterdir()))} files in {tmp_path / 'audits'}",
+        f"kept {tmp_path / 'conftest.py'}",
+        f"kept {tmp_path / 'audit-policy.toml'}, which has changes of yours",
+    ]
+
+
+def test_init_writes_a_test_that_a_folder_lacks(tmp_path, capsys):
+    assert main(["init", str(tmp_path)]) == 0
+    (tmp_path / "audits" / "test_probes.py").unlink()
+    capsys.readouterr()
+    assert main(["init", str(tmp_path)]) == 0
+    assert f"wrote {tmp_path / 'audits' / 'test_probes.py'}\n" in capsys.readouterr().out
+    assert main(["init", str(tmp_path)]) == 0
+    assert "wrote" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        (".gitlab-ci.yml", ["--ci=gitlab"], "already has .gitlab-ci.yml with other content"),
+        ("audit-policy.toml", ["--policy=release", "--ci=gitlab"], "is not the policy release"),
+        ("audit-policy.toml", ["--policy=standard", "--ci=gitlab"], "is not the policy standard"),
+    ],
+)
+def test_init_refuses_a_file_that_differs_from_what_was_asked_for(name, arguments, said, tmp_path, capsys):
+    assert main(["init", str(tmp_path)]) == 0
+    (tmp_path / name).write_text("# mine\n")
+    before = _contents(tmp_path)
+    assert main(["init", str(tmp_path), *arguments]) == 4
+    assert said in capsys.readouterr().err
+    assert _contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("arguments", [["schema"], ["schema", "dossier"]])

@@ -1,7 +1,13 @@
 """Audits in a store of MLflow on this machine, read back with MLflow's own client."""
 
+import http.server
+import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +18,7 @@ from dmun_audit._util.errors import UsageError
 from dmun_audit.cli import main
 from dmun_audit.evidence.run import read_run
 from dmun_audit.tracking.logged_audit import logged_audit
-from dmun_audit.tracking.trackers import track
+from dmun_audit.tracking.trackers import track, tracking_line
 
 pytest.importorskip("mlflow")
 pytestmark = pytest.mark.slow
@@ -112,10 +118,116 @@ def test_the_command_and_the_functions_say_where_the_run_is(client, example, tmp
     assert dmun_audit.log_to_mlflow(copy, "elsewhere").status == "new"
 
 
-def test_a_server_that_is_not_there_is_one_error_without_the_password(run, monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+class Answers(http.server.BaseHTTPRequestHandler):
+    """A server that answers every request in the same way."""
+
+    def do_GET(self):
+        code, body = self.server.answer
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_POST = do_GET
+
+    def log_message(self, *given):
+        pass
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def refused(client, run, monkeypatch):
+    """Logs to a place that does not take the audit. Returns the error."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI") as raised:
-        track(run, "mlflow")
-    assert "127.0.0.1" in str(raised.value)
-    assert "secret" not in str(raised.value)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+
+    def log(place):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
+        with pytest.raises(UsageError) as raised:
+            track(run, "mlflow")
+        return raised.value
+
+    return log
+
+
+def test_a_server_that_is_not_there_is_one_error_without_the_password(refused):
+    error = refused("http://me:secret@127.0.0.1:9")
+    assert "Connection refused" in error.why  # the end of what MLflow says
+    assert "127.0.0.1" in str(error)
+    assert "secret" not in str(error)
+    assert error.remedy.startswith("check that the MLflow server in MLFLOW_TRACKING_URI is up and can be reached, and repeat")
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "remedy"),
+    [
+        (
+            401,
+            b"<html>who?</html>",
+            "set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, and repeat",
+        ),
+        (403, b'{"error_code": "PERMISSION_DENIED", "message": "no"}', "ask for the right to write to this experiment, or name"),
+        (404, b"<html>what?</html>", "check that MLFLOW_TRACKING_URI is the address of an MLflow server, and repeat"),
+    ],
+)
+def test_the_advice_follows_what_the_server_answers(code, body, remedy, server, refused):
+    server.answer = code, body
+    error = refused(f"http://127.0.0.1:{server.server_address[1]}")
+    assert error.remedy.startswith(remedy)
+    assert "\n" not in error.why
+
+
+def test_a_folder_needs_a_variable_which_mlflow_names_at_the_end(refused, tmp_path):
+    for place in ((tmp_path / "other").as_uri(), str(tmp_path / "other")):
+        error = refused(place)
+        assert "set `MLFLOW_ALLOW_FILE_STORE=true`" in error.why
+        assert error.remedy.startswith("set MLFLOW_ALLOW_FILE_STORE=true, or MLFLOW_TRACKING_URI to the address")
+
+
+def test_a_folder_that_cannot_be_written_is_named(refused, tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    (tmp_path / "file").write_text("")
+    error = refused((tmp_path / "file" / "mlruns").as_uri())
+    assert str(tmp_path / "file") in error.why
+    assert error.remedy.startswith("check that the folder in MLFLOW_TRACKING_URI can be written, and repeat")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is not None, reason="the whole package mlflow makes a database then")
+def test_without_a_tracking_uri_the_error_says_so(example, tmp_path):
+    """In a process of its own: MLflow keeps the place that it has found first."""
+    shutil.copytree(example, tmp_path / "copy")
+    manifest = json.loads((tmp_path / "copy/manifest.json").read_text()) | {"format": 2}
+    (tmp_path / "copy/manifest.json").write_text(json.dumps(manifest))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2]), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [sys.executable, "-m", "dmun_audit", "track", "copy", "--to=mlflow"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 4, done.stdout
+    what, why, remedy = done.stderr.splitlines()
+    assert what == "ERROR: MLflow did not take copy"
+    assert why.startswith("  why:  MLFLOW_TRACKING_URI is not set, so MLflow chose ")
+    assert remedy == "  do:   set MLFLOW_TRACKING_URI to the address of your MLflow server, and repeat: no audit is logged twice"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sqlalchemy") is not None, reason="the whole package mlflow opens databases")
+def test_a_database_needs_the_whole_package(refused):
+    assert refused("sqlite:///mlflow.db").remedy.startswith("pip install mlflow, which opens databases, or set")
+
+
+def test_a_scheme_that_mlflow_does_not_know_gets_an_example(refused):
+    error = refused("bogus://somewhere")
+    assert "bogus://somewhere" in error.why
+    assert "such as https://mlflow.example.com, and repeat" in error.remedy
+
+
+def test_the_last_line_of_an_audit_has_the_advice(refused, run, tmp_path):
+    refused((tmp_path / "other").as_uri())
+    line = tracking_line(run, "mlflow")
+    assert "\n" not in line
+    assert "To log it, set MLFLOW_ALLOW_FILE_STORE=true, or " in line

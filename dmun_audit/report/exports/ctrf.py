@@ -36,7 +36,7 @@ def ctrf(run: Run) -> dict[str, Any]:
         "verdict": headline(run),
         "reasons": [one_line(reason) for reason in run.reasons],
         "target": one_line(run.manifest.target.name),
-        "candidate": one_line(run.manifest.models.get("candidate", {}).get("reference", "")),
+        "candidate": one_line(run.manifest.reference("candidate")),
         "policy": one_line(run.manifest.policy.get("name", "")),
         "audit_hash": one_line(run.manifest.audit_hash),
     }

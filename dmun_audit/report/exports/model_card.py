@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest, slug
@@ -96,17 +96,17 @@ def evaluation_results(run: Run) -> list[dict[str, Any]]:
     return results
 
 
-def write_card(run: Run, path: Path, model_name: str, *, replace: bool = False) -> None:
-    """Write section and metrics into the model card at `path`; without a file a new card is made.
+def write_card(run: Run, path: Path, model_name: str, *, replace: bool = False) -> Literal["created", "updated"]:
+    """Write section and metrics into the model card at `path`; without a file a new card is made. Returns which of both was done.
 
     Metrics of other data sets, models, targets and policies stay in `model-index`. `model_name` is the entry that gets the new ones,
     if the card has no entry or several. An audit of other weights for the same target is replaced with `replace` alone.
 
     Raises UsageError for a card that cannot be read, for one with an audit of other weights, and for an audit without a result.
     """
-    section = card_section(run)
+    section, exists = card_section(run), path.exists()
     try:
-        text = path.read_bytes().decode() if path.exists() else ""
+        text = path.read_bytes().decode() if exists else ""
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no model card", one_line(str(error)), "name a README.md in UTF-8") from None
     found = _HEADER.match(text)
@@ -115,6 +115,7 @@ def write_card(run: Run, path: Path, model_name: str, *, replace: bool = False) 
         _refuse_other_weights(run, body, path)
     header = _with_metrics(header, evaluation_results(run), model_name, path)
     write_atomically(path, f"---\n{header}---\n{_with_section(body, section, _marks(run))}".encode())
+    return "updated" if exists else "created"
 
 
 def _weights(run: Run) -> str:

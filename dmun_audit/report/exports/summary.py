@@ -9,13 +9,16 @@ from dmun_audit.report.baseline import baseline_lines
 from dmun_audit.report.formatting import claim_text, count, markdown, one_line, report_verdict
 from dmun_audit.report.html.weakest import weakest
 from dmun_audit.report.scope import alerts, scope_lines, thin_lines
-from dmun_audit.report.standing import release_lines
+from dmun_audit.report.standing import release_lines, unfinished_lines
 from dmun_audit.report.text import groups_of, verdict_counts
 from dmun_audit.report.waivers import headline
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 MOST_ANNOTATIONS = 10
 """GitHub shows no more of one kind for each step."""
+
+UNFINISHED = "not finished"
+"""What stands in place of a verdict."""
 
 _SIGNS = {AuditVerdict.PASS: "✅", AuditVerdict.FAIL: "❌"}
 
@@ -26,7 +29,10 @@ def summary_markdown(run: Run) -> str:
 
 
 def _lines(run: Run) -> Iterator[str]:
-    target, candidate = run.manifest.target.name, run.manifest.models.get("candidate", {}).get("reference", "")
+    if not run.altered and not run.concluded:
+        yield from _unfinished(run)
+        return
+    target, candidate = run.manifest.target.name, run.manifest.reference("candidate")
     yield f"## {_SIGNS.get(run.verdict, '⚠️')} {markdown(headline(run))}: {markdown(target)} in {markdown(candidate)}"
     yield ""
     yield from (f"- {markdown(reason)}" for reason in run.reasons)
@@ -50,12 +56,28 @@ def _lines(run: Run) -> Iterator[str]:
         yield f"{markdown(sentence)}  "
 
 
+def _unfinished(run: Run) -> Iterator[str]:
+    """The lines of a run without a verdict. Nothing in them reads as one."""
+    candidate = run.manifest.reference("candidate") or f"a model that {run.path.name} does not name"
+    yield f"## ⏳ {UNFINISHED}: {markdown(run.manifest.target.name)} in {markdown(candidate)}"
+    yield ""
+    yield from (f"- {markdown(sentence)}" for sentence in unfinished_lines(run))
+    if not run.cases:
+        return
+    yield ""
+    yield "| group | cases so far |"
+    yield "| --- | --- |"
+    yield from (f"| {markdown(group)} | {markdown(verdict_counts(run.of_group(group)))} |" for group in groups_of(run))
+
+
 def github_annotations(run: Run) -> list[str]:
     """At most ten commands for GitHub's runner, one for each case that failed and one for the verdict. Their texts are escaped."""
     failed = [case for case in weakest(run.cases) if case.is_failure]
     if run.verdict == AuditVerdict.PASS:
         return []
     said = [(f"{run.verdict}: {run.manifest.target.name}", " ".join(run.reasons) or str(run.verdict))]
+    if not run.altered and not run.concluded:
+        said = [(f"{UNFINISHED}: {run.manifest.target.name}", " ".join(unfinished_lines(run)))]
     said += [(f"{case.verdict}: {case.title}", case.seen) for case in failed]
     if len(said) > MOST_ANNOTATIONS:
         rest = len(said) - MOST_ANNOTATIONS + 1

@@ -87,6 +87,8 @@ def _meaning(run: Run) -> str:
     """What the verdict means."""
     if run.altered:
         return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
+    if not run.concluded:
+        return "This run did not finish, so it has no verdict yet. This is not a pass."
     if run.verdict == AuditVerdict.FAIL:
         refuted = _refuted(run)
         if not refuted:
@@ -125,7 +127,7 @@ def _faults(refuted: Sequence[CaseRecord]) -> str:
 def _audited(run: Run) -> str:
     """Candidate, base, policy and day."""
     models, policy = run.manifest.models, run.manifest.policy
-    names = [one_line(models.get(side, {}).get("reference", "")) or "–" for side in ("candidate", "base")]
+    names = [one_line(run.manifest.reference("candidate")) or "–", one_line(run.manifest.reference("base")) or "–"]
     weights = one_line(models.get("candidate", {}).get("weights_digest", ""))[:12]
     day = one_line(run.manifest.finished or "")[:10] or "not finished"
     return f"{names[0]}{f' (weights {weights})' if weights else ''}, against {names[1]}, policy {one_line(policy.get('name', '')) or '–'}, {day}"
