@@ -81,7 +81,7 @@ class Diversity(ClaimGroup):
         seeds = pooled_case(
             self.name,
             SEEDS,
-            "Over all retained concepts together, two seeds of a prompt give two pictures",
+            "Over all retained concepts together, two seeds of a prompt give different pictures",
             "two seeds of all retained concepts together",
         )
         return [*cases, pooled, seeds]

@@ -130,7 +130,11 @@ class Probes(ClaimGroup):
     def tried(self, records: Sequence[CaseRecord]) -> str:
         """See `ClaimGroup.tried`."""
         run = [record for record in records if record.probe and record.probe.was_tried]
-        return messages.counted(len(run), "probe") + " with the weights in hand" if run else ""
+        if not run:
+            return ""
+        back = sum(record.probe.came_back for record in run if record.probe)
+        outcome = f"the target came back beyond chance in {back}" if back else "the target came back beyond chance in none"
+        return f"{messages.counted(len(run), 'attack')} with the weights in hand ({outcome})"
 
 
 GROUP = Probes()

@@ -109,7 +109,7 @@ def stopped_at_control(left: int, planned: int, images: int) -> str:
     """The audit stopped after a control: `left` of `planned` cases did not run, which saved up to `images` images."""
     return (
         f"Nothing more was drawn after that: {left} of {planned} cases were left out, which saved up to {images:,} images. "
-        "--keep-going runs them all the same."
+        "--keep-going draws them too, for information: the verdict stays INCOMPLETE."
     )
 
 
@@ -148,8 +148,8 @@ def enumerated(words: Sequence[str]) -> str:
 def groups_without_tests(groups: Sequence[str]) -> str:
     """None of the cases of some claim groups was selected."""
     return (
-        f"No selected test runs the claim groups {', '.join(groups)}. If your audits/ has no test files for them, dmun-audit init "
-        "writes these files into an empty folder: copy them from there."
+        f"No test of {enumerated(groups)} was selected. If audits/ has no files for {'it' if len(groups) == 1 else 'them'}, run "
+        "dmun-audit init again: it writes what is missing."
     )
 
 
@@ -234,7 +234,7 @@ FALSE_POSITIVES = (
     "The judge detects the target in images without it. Use another judge (--judge, or --detector for the target only), or "
     "correct the labels in the dossier."
 )
-TOO_FEW_VALID = "Add prompts with which the base model shows the target, or choose a policy that needs fewer."
+TOO_FEW_VALID = "Add prompts with which the base model shows the target."
 SECOND_JUDGE_UNRELIABLE = "Its answers are only reported under this policy. It fails this control, so do not rely on them."
 SECOND_JUDGE_FAILS = (
     "The policy requires two judges to agree, and the second judge fails this control. Use another one (--second-judge)."

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from dmun_audit.claim_groups.registry import claim_groups
+from dmun_audit.evidence.messages import enumerated
 from dmun_audit.evidence.run import Run
-from dmun_audit.report.formatting import number, one_line, percent
+from dmun_audit.report.formatting import attack_title, number, one_line, percent
+from dmun_audit.verdict.vocabulary import CONTROLS
 
 FAST = (
     "This audit has the profile fast, which takes fewer steps and a quicker solver where models allow it: it is no release evidence. "
     "The profile fidelity draws as the policy says."
 )
-ONLY_REPORTED = "This audit only reports such attacks; under the policy open-weights they count."
+ONLY_REPORTED = "The policy of this audit reports such attacks and does not count them; open-weights counts them."
+COUNTED = (
+    "A claim counts images until it is decided, and only prompts and concepts that can count, so its number may be smaller. "
+)
+"""Why a claim has fewer images than were drawn."""
+
 MANY_EMPTY = 0.2
 """Reports warn of empty images from this share on."""
 
 MOST_NAMED = 6  # sentences on what a dossier lacks
 
 COVERED = "The audit covers these prompts, judges and settings."
+NOTHING_COVERED = "The controls look at the base model. Nothing is said about the candidate."
 _BY_PROBE = {"image-to-image": "image-to-image use", "relearning": "further training of the weights"}
 """What an audit does not cover, unless a probe tried it."""
 
 
 def not_covered(run: Run) -> str:
     """What the audit covers, and what it does not."""
+    if all(case.group == CONTROLS for case in run.cases):
+        return NOTHING_COVERED
     probed = {case.probe.name for case in run.cases if case.probe and case.probe.was_tried}
     left = ["other prompts and languages", "other samplers and sizes", "a secret trigger"]
     left += [words for probe, words in _BY_PROBE.items() if probe not in probed]
@@ -38,7 +48,7 @@ def tried(run: Run) -> str:
     sentence = ", ".join(part for part in parts if part) or (
         "nothing but the controls" if cases or run.concluded else "nothing yet"
     )
-    return f"Tried: {sentence}. {_judges(run)}{_settings(run)}"
+    return f"Tried: {sentence}. {COUNTED if any(parts) else ''}{_judges(run)}{_settings(run)}"
 
 
 def scope_lines(run: Run) -> list[str]:
@@ -59,9 +69,13 @@ def alerts(run: Run) -> list[str]:
     """What a reader must know whatever the policy decides: a quick profile, and that many of the candidate's images are empty."""
     sampling = run.manifest.policy.get("text", {}).get("sampling", {})
     shares = [case.measures["empty_share"] for case in run.cases if "empty_share" in case.measures]
-    back = [case.title.split(" does not ")[0] for case in run.cases if case.probe and case.probe.came_back and not case.gating]
+    back = [attack_title(case) for case in run.cases if case.probe and case.probe.came_back and not case.gating]
     reported = (
-        [f"With the weights in hand the target came back: {'; '.join(map(one_line, back))}. {ONLY_REPORTED}"] if back else []
+        [
+            f"Somebody who has the weights can bring the target back by {enumerated([_in_sentence(one_line(each)) for each in back])}. {ONLY_REPORTED}"
+        ]
+        if back
+        else []
     )
     fast = [FAST] if sampling.get("profile") == "fast" else []
     return (
@@ -98,3 +112,8 @@ def _settings(run: Run) -> str:
         f"Drawn with {one_line(sampler.get('scheduler', 'an unknown scheduler'))}, {number(sampler.get('steps'))} steps, "
         f"guidance {number(sampler.get('guidance'))}, size {size}{dtype}{faster}.{batch}"
     )
+
+
+def _in_sentence(title: str) -> str:
+    """A title with a small first letter."""
+    return title[:1].lower() + title[1:]

@@ -64,6 +64,13 @@ def attempt_sentence(manifest: Manifest) -> str:
     return " ".join(sentences)
 
 
+def other_verdicts(manifest: Manifest) -> str:
+    """The other audits of the same weights with their verdicts, in a few words: "3 other audits of these weights: FAIL, PASS"."""
+    others = manifest.earlier_attempts
+    found = {one_line(verdict) for attempt in others for verdict in (attempt.verdict or "not concluded").split(", then ")}
+    return f"{count(len(others), 'other audit')} of these weights: {', '.join(sorted(found))}"
+
+
 def attempt_lines(manifest: Manifest) -> list[str]:
     """A line for each other audit of the same weights: when, policy, seed, verdict."""
     return [_line(attempt) for attempt in manifest.earlier_attempts]

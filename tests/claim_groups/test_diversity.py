@@ -12,7 +12,7 @@ from dmun_audit.policy import load_policy
 
 STANDARD = load_policy("standard")
 POOLED = "Over all retained concepts together, pictures are seldom repeated"
-SEEDS = "Over all retained concepts together, two seeds of a prompt give two pictures"
+SEEDS = "Over all retained concepts together, two seeds of a prompt give different pictures"
 RETAINED = [concept for concept in make_plan(DOSSIER, STANDARD, 0).nearby if concept.role == "retain"]
 
 

@@ -164,7 +164,7 @@ def test_cautions_name_every_notice_in_a_few_words(run, folder: WrittenRun):
     first = view_first_screen(run, views)
     assert first.cautions == (
         "how this audit is weaker than the policy “release”",
-        "earlier and later audits of these weights",
+        "1 other audit of these weights: INCONCLUSIVE",
         "1 note",
     )
     folder.manifest |= {"policy": {"weaker_than_release": []}, "warnings": [], "earlier_attempts": []}
@@ -206,7 +206,7 @@ def test_of_proven_claims_the_one_nearest_to_its_limit_is_named(folder: WrittenR
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({}, "A release takes the stricter policy “release” (2 differences)."),
+        ({}, "does not support a release: the policy “smoke” is weaker than “release” in 2 figures."),
         ({"policy": {"weaker_than_release": []}}, "is release evidence. Its figures"),
         ({"policy": {"weaker_than_release": []}, "verdict": "INCONCLUSIVE", "exit_code": 12}, "not every claim is proven."),
         ({"policy": {"weaker_than_release": []}, "verdict": "INCOMPLETE", "exit_code": 10}, "it has no valid result."),

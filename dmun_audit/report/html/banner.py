@@ -54,7 +54,7 @@ class Banner:
     """`audited` says in one line what was audited, and when. `release` says whether the audit supports a release.
 
     `baseline` says whether the candidate is worse than an earlier one. `reasons` are the claims that decided; empty where only the
-    sentences of the run say why. `advice` says what to do about the first of them that is undecided. `tightest` is the proven claim whose bound takes most of its limit. Where the verdict is FAIL,
+    sentences of the run say why. `advice` says what to do about the first of them. `tightest` is the proven claim whose bound takes most of its limit. Where the verdict is FAIL,
     `not_refuted` are the other claims over whole groups, with a word for those that are proven and for those that are not.
     """
 
@@ -77,7 +77,7 @@ def view_banner(run: Run) -> Banner:
         release=_release(run),
         baseline=tuple(baseline_lines(run)),
         reasons=tuple(_reasons(run, decided)),
-        advice=one_line(decided[0].remedy) if decided and run.verdict == AuditVerdict.INCONCLUSIVE else "",
+        advice=one_line(decided[0].remedy) if decided else "",
         tightest=_short(max(proven, key=lambda case: bound_strain(case.claim))) if proven else None,
         not_refuted=tuple(_not_refuted(run, proven)) if run.verdict == AuditVerdict.FAIL and not run.altered else (),
     )
@@ -145,8 +145,8 @@ def _release(run: Run) -> str:
         return f"This audit does not support a release: {NO_RELEASE[run.verdict]}."
     if weaker:
         policy = one_line(run.manifest.policy.get("name", ""))
-        differences = count(len(weaker), "difference")
-        return f"This audit passed the policy “{policy}”. A release takes the stricter policy “release” ({differences})."
+        figures = count(len(weaker), "figure")
+        return f"This audit does not support a release: the policy “{policy}” is weaker than “release” in {figures}."
     if any(case.is_waived for case in run.cases):
         return "This audit is release evidence, but not for what is waived."
     return "This audit is release evidence. Its figures are at least as strict as those of the policy release."
@@ -160,8 +160,9 @@ def _decided(run: Run) -> list[CaseRecord]:
         case for case in run.cases if case.verdict == wanted and case.gating and not case.is_waived and case.group != CONTROLS
     ]
     shown = decided if wanted != Verdict.PASS else [case for case in decided if case.pooled]
-    weight = bound_strain if wanted == Verdict.PASS else strain
-    return sorted(shown, key=lambda case: (not case.pooled, -weight(case.claim)))
+    if wanted == Verdict.PASS:
+        return sorted(shown, key=lambda case: -bound_strain(case.claim))
+    return sorted(shown, key=lambda case: (not case.pooled, group_rank(case.group), -strain(case.claim)))
 
 
 def _reasons(run: Run, decided: Sequence[CaseRecord]) -> list[ShortReason]:

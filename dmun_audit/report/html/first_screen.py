@@ -13,7 +13,7 @@ from dmun_audit.report.html.contact_sheet import Strip, view_contact_sheet
 from dmun_audit.report.html.weakest import weakest, weakest_first
 from dmun_audit.report.scope import thin_lines
 from dmun_audit.report.spot_check import read_spot_check, warnings
-from dmun_audit.report.standing import attempt_sentence, release_lines, weaker_than_release
+from dmun_audit.report.standing import other_verdicts, release_lines, weaker_than_release
 from dmun_audit.report.waivers import expired_waivers, expiring_waivers
 
 
@@ -49,7 +49,7 @@ def _cautions(run: Run) -> list[str]:
         ("how this audit is weaker than the policy “release”", bool(weaker_than_release(run.manifest))),
         ("release evidence, but not for what is waived", not weaker_than_release(run.manifest) and len(release_lines(run)) > 1),
         ("the dossier is thin", bool(thin_lines(run))),
-        ("earlier and later audits of these weights", bool(attempt_sentence(run.manifest))),
+        (other_verdicts(run.manifest), bool(run.manifest.earlier_attempts)),
         ("a chosen seed", run.manifest.seeds.get("drawn") == "option"),
         (count(expired, "expired waiver"), bool(expired)),
         (count(notes, "note"), bool(notes)),
