@@ -34,7 +34,7 @@ import dmun_audit.pytest_plugin.session  # noqa: E402
 import dmun_audit.pytest_plugin.shown_cases  # noqa: E402
 import dmun_audit.render.engine  # noqa: E402
 import dmun_audit.runtime.candidates  # noqa: E402
-import dmun_audit.runtime.loading  # noqa: E402, F401
+import dmun_audit.runtime.loading  # noqa: E402
 from dmun_audit.models.folders import open_networks  # noqa: E402
 from dmun_audit.models.references import parse_reference  # noqa: E402
 from dmun_audit.report.html.page import environment  # noqa: E402

@@ -1,11 +1,10 @@
 """`--metric`, from the command line to the evidence and the manifest."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import small_networks
 
@@ -63,9 +62,7 @@ def test_a_wrong_reference_is_refused_before_anything_is_loaded(metrics, error, 
 
 def test_a_misspelt_kind_on_the_command_line_is_one_usage_error():
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--collect-only", "-q"]
-    done = subprocess.run(
-        [*command, "--metric=vqscore:owner/name"], cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ
-    )
+    done = processes.run([*command, "--metric=vqscore:owner/name"], cwd=ROOT, timeout=120)
     output = done.stdout + done.stderr
     assert done.returncode == 4
     assert "did you mean vqascore:?" in output
