@@ -1,8 +1,8 @@
 """Runs `python -m pytest …` and `python -m dmun_audit.cli …` in a process of its own that has torch and diffusers imported already.
 
 Importing them takes longer than most audits of the atelier. So one server process imports them once, and each command
-runs in a fork of it, with its own folder, environment, arguments and module path. Every other command is an ordinary
-subprocess.
+runs in a fork of it, with its own folder, environment, arguments and module path. So does each worker of pytest-xdist that a command
+starts with `-n`. Every other command is an ordinary subprocess.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import importlib
 import multiprocessing
 import os
 import runpy
+import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import types
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -62,19 +66,19 @@ def run(command, *, cwd=None, env=None, timeout=600) -> subprocess.CompletedProc
         return subprocess.CompletedProcess(words, process.exitcode, *texts)
 
 
-def start(command, *, cwd=None) -> multiprocessing.Process:
-    """Start `python -m pytest …` in a session of its own and return its process, whose output is lost."""
+def start(command, *, cwd=None, env=None, output=os.devnull) -> multiprocessing.Process:
+    """Start `python -m pytest …` in a session of its own and return its process. It writes to `output`: a terminal, or nowhere."""
     words = [str(word) for word in command]
-    environment = _environment(os.environ)
+    environment = _environment(env or os.environ)
     _start_server()
-    process = _context.Process(target=_run_in_session, args=(words[2], words[3:], str(cwd or os.getcwd()), environment))
+    process = _context.Process(target=_run_in_session, args=(words[2], words[3:], str(cwd or os.getcwd()), environment, output))
     process.start()
     return process
 
 
-def _run_in_session(module, arguments, folder, environment):
+def _run_in_session(module, arguments, folder, environment, output):
     os.setsid()
-    _run_module(module, arguments, folder, environment, os.devnull, os.devnull)
+    _run_module(module, arguments, folder, environment, output, output)
 
 
 def _run_module(module, arguments, folder, environment, out, err):
@@ -89,6 +93,8 @@ def _run_module(module, arguments, folder, environment, out, err):
     own = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = [folder, *own, *(path for path in sys.path if path and not path.startswith(str(TESTS)))]
     importlib.invalidate_caches()
+    if module == "pytest" and "-n" in arguments:
+        _fork_workers()
     sys.argv = [module, *arguments]
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -105,3 +111,91 @@ def _run_module(module, arguments, folder, environment, out, err):
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(code))
+
+
+def workers_of(pid) -> list[int]:
+    """The process ids of the workers of pytest-xdist that a command with `-n` has now, by the id of its process."""
+    return [worker for server in _children(pid) for worker in _children(server)]
+
+
+def _children(pid):
+    try:
+        return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+    except OSError:  # it has ended
+        return []
+
+
+def _fork_workers():
+    """Let execnet start each worker as a fork of this process as it is now: it has imported everything, and pytest has not begun.
+
+    A child of this process keeps that state and forks when it is asked to. It ends with this process, as no one else can ask it.
+    """
+    from execnet import gateway_io
+
+    asking, asked = socket.socketpair()
+    if os.fork() == 0:
+        asking.close()
+        _serve_workers(asked)
+    asked.close()
+
+    class ForkedWorker(gateway_io.Popen2IOMaster):
+        """The end of a worker that its session reads and writes."""
+
+        def __init__(self, arguments, execmodel):
+            self.popen = Worker(asking)
+            gateway_io.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    gateway_io.Popen2IOMaster = ForkedWorker
+
+
+class Worker:
+    """A worker that `_serve_workers` forked: what execnet uses of a `subprocess.Popen`."""
+
+    def __init__(self, server):
+        its_input, our_output = os.pipe()
+        our_input, its_output = os.pipe()
+        socket.send_fds(server, [b"worker"], [its_input, its_output])
+        self.pid = int(server.recv(32))
+        os.close(its_input)
+        os.close(its_output)
+        self.stdin, self.stdout = open(our_output, "wb"), open(our_input, "rb")  # noqa: SIM115
+        self._end = os.pidfd_open(self.pid)
+
+    def wait(self):
+        """Wait for its end. Its exit code is not known, and nobody asks for it."""
+        select.select([self._end], [], [])
+        return 0
+
+    def kill(self):
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _serve_workers(server):
+    """Fork a worker for each message, which brings its input and output, and answer with its process id."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel forgets workers that have ended
+    while True:
+        message, streams, _, _ = socket.recv_fds(server, 32, 2)
+        if not message:
+            os._exit(0)
+        pid = os.fork()
+        if pid == 0:
+            server.close()
+            _work(*streams)
+        for stream in streams:
+            os.close(stream)
+        server.send(str(pid).encode())
+
+
+def _work(its_input, its_output):
+    """What `python -u -c LINE` would do for execnet: read what to do, and do it."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for stream, number in ((its_input, 0), (its_output, 1)):
+        os.dup2(stream, number)
+        os.close(stream)
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    sys.argv = ["-c"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        exec(eval(sys.stdin.readline()), vars(sys.modules["__main__"]))
+    finally:
+        os._exit(0)

@@ -6,7 +6,6 @@ import random
 import signal
 import sys
 import time
-from pathlib import Path
 
 import processes
 import pytest
@@ -69,8 +68,7 @@ class _Audit:
 
     def kill_a_worker(self, chance):
         """Kill one of its workers. It waits for one: new images may come from workers that an earlier kill left alone."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        while self._process.is_alive() and not (workers := sorted(map(int, children.read_text().split()))):
+        while self._process.is_alive() and not (workers := processes.workers_of(self._process.pid)):
             time.sleep(0.02)
         os.kill(chance.choice(workers), signal.SIGKILL)
 

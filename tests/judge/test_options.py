@@ -1,10 +1,9 @@
 """`--detector` and `--second-judge`, from the command line to every process."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 from dmun_audit._util.errors import LoadError
@@ -52,9 +51,7 @@ def test_a_wrong_reference_is_refused_before_anything_is_loaded(options, words):
 
 def test_a_misspelt_kind_on_the_command_line_is_one_usage_error():
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--collect-only", "-q"]
-    done = subprocess.run(
-        [*command, "--detector=classifer:owner/name#nsfw"], cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ
-    )
+    done = processes.run([*command, "--detector=classifer:owner/name#nsfw"], cwd=ROOT, timeout=120)
     output = done.stdout + done.stderr
     assert done.returncode == 4
     assert "did you mean classifier:?" in output

@@ -1,11 +1,10 @@
 """`--metric`, from the command line to the evidence and the manifest."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 import small_networks
 
@@ -101,9 +100,7 @@ def test_weights_of_another_network_end_the_first_test_with_an_error(tmp_path, s
 
 def test_a_misspelt_kind_on_the_command_line_is_one_usage_error():
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--collect-only", "-q"]
-    done = subprocess.run(
-        [*command, "--metric=vqscore:owner/name"], cwd=ROOT, capture_output=True, text=True, timeout=120, env=os.environ
-    )
+    done = processes.run([*command, "--metric=vqscore:owner/name"], cwd=ROOT, timeout=120)
     output = done.stdout + done.stderr
     assert done.returncode == 4
     assert "did you mean vqascore:?" in output

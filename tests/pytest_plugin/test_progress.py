@@ -3,6 +3,7 @@
 import os
 import pty
 import re
+import select
 import sys
 import time
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pyte
 import pytest
 from coarse import FEW_IMAGES, coarse_policy
-from processes import run
+from processes import run, start
 
 from dmun_audit.pytest_plugin.drawn_counts import DrawnCounts, WorkerCount
 from dmun_audit.pytest_plugin.progress import Left, Progress, duration
@@ -139,20 +140,21 @@ def test_a_terminal_has_one_line_that_is_gone_in_the_end(tmp_path, options):
 def on_terminal(words, screen, term="xterm"):
     """Run a command in a pseudo-terminal; yields after everything that it writes."""
     stream = pyte.ByteStream(screen)
-    child, terminal = pty.fork()
-    if child == 0:
-        os.environ |= {"TERM": term, "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
-        os.execv(words[0], words)
+    terminal, theirs = pty.openpty()
+    size = {"TERM": term, "COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+    process = start(words, env=os.environ | size, output=os.ttyname(theirs))
     ends = time.monotonic() + 300
     while time.monotonic() < ends:
-        try:
+        has_ended = not process.is_alive()  # asked before: what it wrote last is still there to read
+        if select.select([terminal], [], [], 0.05)[0]:
             written = os.read(terminal, 65536)
-        except OSError:  # the command has ended
+            stream.feed(written)
+            yield written
+        elif has_ended:
             break
-        stream.feed(written)
-        yield written
+    process.join()
     os.close(terminal)
-    os.waitpid(child, 0)
+    os.close(theirs)
 
 
 @pytest.mark.slow

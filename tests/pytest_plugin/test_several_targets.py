@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -115,11 +114,12 @@ def test_a_killed_run_of_several_goes_on_and_draws_nothing_twice(quick, together
     options = [*BOTH, f"--policy={quick}", f"--store={tmp_path / 'store'}", f"--audit-dir={tmp_path / 'run'}"]
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", *options]
     enough = manifest(together[0] / "run" / "van-gogh")["images"]["rendered"] + 8  # so it is the second target's turn
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as running:
-        while len(images(tmp_path / "store")) < enough:
-            assert running.poll() is None
-            time.sleep(0.05)
-        os.killpg(running.pid, signal.SIGKILL)
+    running = processes.start(command, cwd=ROOT)
+    while len(images(tmp_path / "store")) < enough:
+        assert running.is_alive()
+        time.sleep(0.05)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.join()
     stored = {path: path.stat().st_mtime_ns for path in images(tmp_path / "store")}
     audit(*options)
     assert {path: path.stat().st_mtime_ns for path in stored} == stored

@@ -56,6 +56,7 @@ class Names:
         self._near = ({surname: names[0]} if surname else {}) | self._whole
         self._disguises = Disguises(names) if self._people else None
         self._spoken = {name: name for name in names} | ({surname: names[0]} if surname else {}) if kind in PROPER else {}
+        self._close_name = lru_cache(maxsize=8192)(self._find_close)  # an interview and its checks ask for a text several times
 
     def find_exact(self, text: str) -> str | None:
         """The name that `text` contains, or None. Case, spaces, look-alike letters and the plural make no difference."""
@@ -70,6 +71,9 @@ class Names:
         "tench", "money" is not Monet, "river" is not Rivera. A person's name also counts in disguise (`Disguises`), and any proper
         name as it sounds in another alphabet.
         """
+        return self._close_name(text)
+
+    def _find_close(self, text: str) -> str | None:
         plain = self.find_exact(text) or self.find_misspelt(text) or self._find_surname(text)
         disguised = self._disguises.find(text) if self._disguises and not plain else None
         return plain or disguised or self._spoken.get(find_transliterated(text, tuple(self._spoken)) or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,14 +82,10 @@ class PlotView:
     correlation: Correlation | None
 
 
-def write_html(run: Run, path: Path) -> None:
-    """Write the run as one HTML page that needs no other file and no network."""
-    write_atomically(path, render_html(run).encode())
-
-
-def render_html(run: Run) -> str:
-    """The page as text. All texts of the run folder are untrusted: they are cleaned and escaped."""
-    environment = Environment(
+@cache
+def environment() -> Environment:
+    """Compiles the templates of pages, each once, and fills them in. Texts are cleaned and escaped, and numbers rounded."""
+    templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=ChainableUndefined,
@@ -96,7 +93,7 @@ def render_html(run: Run) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    templates.filters |= {
         "number": number,
         "hundredths": hundredths,
         "thousandths": thousandths,
@@ -104,6 +101,16 @@ def render_html(run: Run) -> str:
         "counted": count,
         "in_concepts": in_concepts,
     }
+    return templates
+
+
+def write_html(run: Run, path: Path) -> None:
+    """Write the run as one HTML page that needs no other file and no network."""
+    write_atomically(path, render_html(run).encode())
+
+
+def render_html(run: Run) -> str:
+    """The page as text. All texts of the run folder are untrusted: they are cleaned and escaped."""
     style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLES)
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     shown = cases_in_full(run)
@@ -113,50 +120,56 @@ def render_html(run: Run) -> str:
     totals = Counter(map(report_verdict, run.cases))
     first = view_first_screen(run, {case.id: case for case in cases})
     plots, orderings = _plots(run), view_orderings(run, list(_DAMAGES))
-    return environment.get_template("page.html.j2").render(
-        run=run,
-        manifest=run.manifest,
-        headline=headline(run),
-        banner=view_banner(run),
-        scope=scope_lines(run),
-        thin=thin_lines(run),
-        alerts=alerts(run),
-        expired=expired_waivers(run.manifest),
-        expiring=expiring_waivers(run.manifest),
-        waivers=run.manifest.waivers,
-        release=release_lines(run),
-        weaker=weaker_than_release(run.manifest),
-        seeds=seed_lines(run),
-        attempt=attempt_sentence(run.manifest),
-        other_attempts=attempt_lines(run.manifest),
-        digests=DIGESTS,
-        verdict_of={case.id: case.verdict for case in cases},
-        groups=groups,
-        first=first,
-        choices=_choices(cases, [(group.name, group.title) for group in groups]),
-        totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
-        reported=len(run.cases),
-        left_out=len(run.cases) - len(cases),
-        plots=plots,
-        orderings=orderings,
-        damage_titles={damage: title for damage, (title, _) in _DAMAGES.items()},
-        ordering_caveat=CAVEAT,
-        floors=any(point.floor is not None for view in plots for point in view.plot.points),
-        measured_tables=[
-            table for table in (view_measured(_concepts(run)), view_named_metrics(_concepts(run), run.manifest.metrics)) if table
-        ],
-        unnamed=any(point.label is None for view in plots for point in view.plot.points),
-        concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
-        loaded=view_loaded(run.manifest),
-        probes=view_probes(run),
-        disagreements=view_disagreements(run),
-        spot_check=view_agreement(run, labelled),
-        spot_warnings=warnings(labelled),
-        provenance=sections(run.manifest),
-        style=Markup(style),
-        script=Markup(script),
-        style_hash=source_hash(style),
-        script_hash=source_hash(script),
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            run=run,
+            manifest=run.manifest,
+            headline=headline(run),
+            banner=view_banner(run),
+            scope=scope_lines(run),
+            thin=thin_lines(run),
+            alerts=alerts(run),
+            expired=expired_waivers(run.manifest),
+            expiring=expiring_waivers(run.manifest),
+            waivers=run.manifest.waivers,
+            release=release_lines(run),
+            weaker=weaker_than_release(run.manifest),
+            seeds=seed_lines(run),
+            attempt=attempt_sentence(run.manifest),
+            other_attempts=attempt_lines(run.manifest),
+            digests=DIGESTS,
+            verdict_of={case.id: case.verdict for case in cases},
+            groups=groups,
+            first=first,
+            choices=_choices(cases, [(group.name, group.title) for group in groups]),
+            totals=[(verdict, totals[verdict]) for verdict in VERDICTS if totals[verdict]],
+            reported=len(run.cases),
+            left_out=len(run.cases) - len(cases),
+            plots=plots,
+            orderings=orderings,
+            damage_titles={damage: title for damage, (title, _) in _DAMAGES.items()},
+            ordering_caveat=CAVEAT,
+            floors=any(point.floor is not None for view in plots for point in view.plot.points),
+            measured_tables=[
+                table
+                for table in (view_measured(_concepts(run)), view_named_metrics(_concepts(run), run.manifest.metrics))
+                if table
+            ],
+            unnamed=any(point.label is None for view in plots for point in view.plot.points),
+            concepts=[(record, view) for record in _concepts(run) for view in cases if view.id == record.case_id],
+            loaded=view_loaded(run.manifest),
+            probes=view_probes(run),
+            disagreements=view_disagreements(run),
+            spot_check=view_agreement(run, labelled),
+            spot_warnings=warnings(labelled),
+            provenance=sections(run.manifest),
+            style=Markup(style),
+            script=Markup(script),
+            style_hash=source_hash(style),
+            script_hash=source_hash(script),
+        )
     )
 
 
