@@ -91,7 +91,7 @@ def test_weights_of_another_network_end_the_first_test_with_an_error(tmp_path, s
     save_file({"other": np.zeros(3, np.float32)}, tmp_path / "other.safetensors")
     command = [sys.executable, "-m", "pytest", "audits/", "-p", "no:cacheprovider", "--policy=smoke", "--store", str(store)]
     command += [f"--metric=frechet:{tmp_path / 'other.safetensors'}", "--audit-dir", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=os.environ)
+    done = processes.run(command, cwd=ROOT, timeout=300)
     assert done.returncode == 4
     assert " 1 error" in done.stdout.splitlines()[-1]
     assert "failed" not in done.stdout.splitlines()[-1]  # no claim and no control failed
