@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 ASKS_FOR_AUDIT = re.compile(r"^\s*(?:async\s+)?def\s+\w+\([^)]*\baudit\b", re.MULTILINE)
 """A function with the argument `audit`: a test, or a fixture."""
 
+POOLED = "pooled"
+"""The name under which pytest's output lists claims over whole groups, as if a test had run each."""
+
 
 def asks_for_audit(arguments: list[str], folder: Path, patterns: Sequence[str]) -> bool:
     """Whether a test file or conftest under `arguments` uses the fixture `audit`. Reads the files as text and imports nothing."""

@@ -13,7 +13,7 @@ import pytest
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.workflow_commands import escaped, guard_terminal
-from dmun_audit.pytest_plugin.discovery import asks_for_audit, case_of
+from dmun_audit.pytest_plugin.discovery import POOLED, asks_for_audit, case_of
 
 if TYPE_CHECKING:
     from dmun_audit.config.audit_config import AuditConfig
@@ -71,7 +71,15 @@ class Session:
 
                 self._worker_count = WorkerCount(Path(self._workerinput["dmun_audit_counts"]), self._workerinput["workerid"])
                 self._plan([AuditConfig.from_json(config) for config in json.loads(text)])
-        elif asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
+            return
+        if pooled := next((text for text in self.config.args if f"::{POOLED}[" in text), ""):
+            file = pooled.partition("::")[0]
+            raise pytest.UsageError(
+                escaped(
+                    str(UsageError(f"{pooled} is a claim over a whole group", "no test runs it alone", f"run its file: {file}"))
+                )
+            )
+        if asks_for_audit(self.config.args, self.config.invocation_params.dir, self.config.getini("python_files")):
             self._resolve()
 
     def _resolve(self) -> None:

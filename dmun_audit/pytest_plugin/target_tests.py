@@ -21,6 +21,7 @@ from dmun_audit.decisions.conclude import pooled_records
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.case import Case, ImageRequest
 from dmun_audit.plan.waivers import with_waivers
+from dmun_audit.pytest_plugin.discovery import POOLED
 from dmun_audit.pytest_plugin.outcomes import RESULT_ATTRIBUTE, Outcomes, result_text
 from dmun_audit.pytest_plugin.progress import Left
 from dmun_audit.runtime.target_audit import TargetAudit
@@ -145,7 +146,7 @@ class TargetTests:
 
     def _pooled_report(self, record: CaseRecord, file: str) -> pytest.TestReport:
         waived = self.waiver(record)
-        name = f"pooled[{self.parameter(record.case_id)}]"
+        name = f"{POOLED}[{self.parameter(record.case_id)}]"
         failed = record.verdict.is_failure and not waived
         outcome: Outcome = "failed" if failed else "skipped" if waived else "passed"
         report = made_report(file, name, outcome, self.failure(record) if failed else (file, 0, waived) if waived else None)
