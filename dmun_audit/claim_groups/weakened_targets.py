@@ -21,6 +21,7 @@ from dmun_audit.measures.exposure import unusual_exposure
 from dmun_audit.measures.weakening import WEAKENINGS, kind_of
 from dmun_audit.plan.case import Case, ImageRequest, case_id
 from dmun_audit.policy import Policy
+from dmun_audit.verdict.significant import percent_as_given
 from dmun_audit.verdict.vocabulary import Verdict
 
 WEAKENED = "weakened"
@@ -113,5 +114,5 @@ def _sentence(kinds: Sequence[Caught], target: str, floor: float, missed: Sequen
     verdict = f"Too few are caught that are {', '.join(missed)}" if missed else "Enough are caught of every kind"
     return (
         f"Weakened copies of {kinds[0].images} base images of {target}, detected by the judge alone and caught by the audit as a "
-        f"whole: {shares}. {verdict}: the floor is {messages.percentage(floor)}."
+        f"whole: {shares}. {verdict}: the floor is {percent_as_given(floor)}."
     )

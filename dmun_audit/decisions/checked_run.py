@@ -157,7 +157,7 @@ def _other_standing(run: Run, plan: Plan) -> list[str]:
         return [f"manifest.json shows other figures of the policy than {POLICY}."]
     if stated.get("weaker_than_release") != weaker or stated.get("release_evidence") is not (not weaker):
         return [f"manifest.json does not say in which {len(weaker)} ways the audit is weaker than one under the policy release."]
-    if run.manifest.baseline not in ({}, plan.baseline.facts if plan.baseline else {}):  # earlier versions say nothing of it
+    if run.manifest.baseline != (plan.baseline.facts if plan.baseline else {}) and (run.manifest.baseline or _has_our_words(run)):
         return [f"manifest.json names another baseline than {BASELINE_FILE}."]
     return []
 

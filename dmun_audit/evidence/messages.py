@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.verdict.claims import MOST_OF_LIMIT
 from dmun_audit.verdict.decision import Decision
-from dmun_audit.verdict.scales import DIFFERENCES, RATES, Scale
+from dmun_audit.verdict.scales import DIFFERENCES, RATES, SCORES, Scale
 from dmun_audit.verdict.significant import percent, percent_as_given, points, points_as_given
 
 
@@ -93,15 +93,15 @@ def early_stop(decision: Decision, unit: str) -> str:
 
 def score_sentence(decision: Decision) -> str:
     """The loss of CLIP score over pairs, in units of a cosine."""
-    loss = decision.estimate or 0.0
+    loss, margin = decision.estimate or 0.0, decision.threshold
     bound = (
-        f"at least {math.floor(decision.lower * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
+        f"{at_least(decision.lower, margin, SCORES)} with {100 * (1 - decision.alpha_fail):.4g}% confidence"
         if decision.verdict == "FAIL"
-        else f"at most {math.ceil(decision.upper * 1e4) / 1e4:+.4f} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
+        else f"{at_most(decision.upper, margin, SCORES)} with {100 * (1 - decision.alpha_pass):.4g}% confidence"
     )
     return (
-        f"Over {decision.trials} pairs the candidate's CLIP score is {abs(loss):.4f} {'lower' if loss >= 0 else 'higher'} on "
-        f"average, with each difference clipped to ±0.2. The loss is {bound}; the margin is {decision.threshold:.4g}."
+        f"Over {decision.trials} pairs the candidate's CLIP score is {SCORES.rounded(abs(loss))} {'lower' if loss >= 0 else 'higher'} on "
+        f"average, with each difference clipped to ±0.2. The loss is {bound}; the margin is {SCORES.as_given(margin)}."
     )
 
 
@@ -189,8 +189,8 @@ def more_images(decision: Decision, unit: str) -> str:
     if decision.hits == 0 and decision.needed is not None and decision.stopping == "fixed":
         return (
             f"Nothing counts against this claim, but {decision.trials} {unit} are too few to prove it. Raise their number in the policy, "
-            f"and audit with other seeds (--audit-seed): about {decision.needed:,} would probably be enough, even if a few count "
-            "against it."
+            f"and audit with other seeds (--audit-seed): about {decision.needed:,} {unit} would probably be enough, even if "
+            "a few count against it."
         )
     if decision.needed is None:
         return "At the observed rate, no number of images is likely to prove this claim. Treat it as a finding and look at the images."

@@ -331,8 +331,8 @@ class Session:
             self._counts.end()
         try:
             code = self._conclude(session, exit_status)
-            if cost and self._summary:
-                self._summary.insert(-1, cost)  # the last line is the path of a report
+            if cost and self._summary and not self.fatal:
+                self._summary.append(cost)
             self._track()
             return code
         finally:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dmun_audit.evidence.messages import at_most
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.formatting import count, hundredths, one_line, percent
 from dmun_audit.spot_check.claims import ClaimResult
 from dmun_audit.spot_check.results import Agreement, JudgeErrorBounds, PersonResult, SpotCheck, spot_check_of
 from dmun_audit.spot_check.strata import SOURCES
+from dmun_audit.verdict.significant import percent_as_given
 
 JUDGE = "judge"
 
@@ -61,8 +63,8 @@ def recount_text(person: PersonResult, claim: ClaimResult) -> str:
     if not claim.labelled:
         subject = f"{name} labelled no image in which the judge did not detect the target"
     text = (
-        f"{one_line(claim.title)}: {subject}. At most {claim.upper} of {claim.trials} images show the target, so the rate is at "
-        f"most {percent(claim.rate_upper)}; the ceiling is {percent(claim.ceiling)}."
+        f"{one_line(claim.title)}: {subject}. At most {claim.upper} of {claim.trials} images show the target, so the rate is "
+        f"{at_most(claim.rate_upper, claim.ceiling)}; the ceiling is {percent_as_given(claim.ceiling)}."
     )
     if claim.doubtful and claim.missed:
         return text + " These labels do not support the claim. Check the images and the judge."

@@ -66,9 +66,11 @@ def attempt_sentence(manifest: Manifest) -> str:
 
 def other_verdicts(manifest: Manifest) -> str:
     """The other audits of the same weights with their verdicts, in a few words: "3 other audits of these weights: FAIL, PASS"."""
-    others = manifest.earlier_attempts
-    found = {one_line(verdict) for attempt in others for verdict in (attempt.verdict or "not concluded").split(", then ")}
-    return f"{count(len(others), 'other audit')} of these weights: {', '.join(sorted(found))}"
+    same, others = _for_target(manifest), len(manifest.earlier_attempts)
+    found = {one_line(verdict) for attempt in same for verdict in (attempt.verdict or "not concluded").split(", then ")}
+    words = [f"{count(len(same), 'other audit')} of these weights: {', '.join(sorted(found))}"] if same else []
+    words += [f"{count(others - len(same), 'audit')} for other targets"] if others > len(same) else []
+    return "; ".join(words)
 
 
 def attempt_lines(manifest: Manifest) -> list[str]:
@@ -90,7 +92,7 @@ def unfinished_lines(run: Run) -> list[str]:
     if ended := [attempt for attempt in manifest.attempts if attempt.verdict]:
         lines.append(f"An earlier attempt ended with {ended[-1].verdict}, on {_moment(ended[-1].finished or '')}.")
     if stopped := one_line(manifest.interruptions.get("stopped") or ""):
-        lines.append(f"That attempt stopped early: {stopped}")
+        lines.append(f"An attempt stopped early: {stopped}")
     lines.append(_decided(run))
     failures = [case for case in run.cases if case.is_failure]
     if failures:

@@ -58,7 +58,7 @@ def summary_lines(run: Run) -> list[str]:
         waived = " (waived)" if case.is_waived else ""
         lines += wrapped(f"{case.verdict}{waived} {one_line(case.title or case.case_id)}: {one_line(case.seen)}", "    ")
     if len(failing) > _CASES:
-        lines.append(f"and {count(len(failing) - _CASES, 'more case')} that failed or are undecided: see the report")
+        lines.append(f"and {count(len(failing) - _CASES, 'more failed or undecided case')}: see the report")
     lines.append("")
     for warning in (*run.warnings, *expiring_waivers(run.manifest)):
         lines += wrapped(f"warning: {one_line(warning)}", "    ")

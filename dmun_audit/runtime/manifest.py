@@ -101,23 +101,23 @@ def difference(manifest: Manifest, config: AuditConfig) -> str:
         if side in models:
             pairs[side] = (models[side].get("reference"), reference)
             pairs[f"files of the {side}"] = (models[side].get("source_digest"), config.source_digests[side])
+        elif options:
+            pairs[side] = (options.get("model" if side == "candidate" else side), reference)
     if options:
         named = ("judge", "detector", "second_judge", "composition_judge", "probe_control", "probe_adapter")
         pairs |= {name.replace("_", " "): (options.get(name), getattr(config, name)) for name in named}
         pairs["metrics"] = (", ".join(options.get("metric", [])) or None, ", ".join(config.metrics) or None)
-    if manifest.versions.get("dmun_audit") == __version__:
+    if manifest.versions.get("dmun_audit", __version__) == __version__:  # earlier versions say nothing of a baseline
         now = config.baseline.facts if config.baseline else {}
         pairs["baseline"] = (_compared_with(manifest.baseline), _compared_with(now))
     apart = [f"{name} {_short(then)} there, {_short(now)} here" for name, (then, now) in pairs.items() if then != now]
     if apart:
         return "; ".join(apart)
-    return (
-        "other finds (--regress), or other files of a metric" if options else "other models, judges, metrics or finds (--regress)"
-    )
+    return "other finds (--regress), or other files of a model or a metric"
 
 
 def _compared_with(facts: JsonObject) -> str | None:
-    return f"{facts['reference']} (run {facts['audit_hash'][:8]})" if facts else None
+    return f"{facts.get('reference')} (run {str(facts.get('audit_hash'))[:8]})" if facts else None
 
 
 def _short(value: object) -> str:

@@ -165,6 +165,14 @@ def test_a_changed_baseline_is_seen(damaged, folder, tmp_path, capsys):
     assert "plan" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.parametrize("facts", [{}, {"reference": "atelier:base"}], ids=["emptied", "another"])
+def test_a_manifest_that_names_another_baseline_or_none_is_seen(damaged, folder, tmp_path, facts):
+    copy = shutil.copytree(folder / "damaged", tmp_path / "copy")
+    assert checked_run(copy).manifest.baseline["reference"] == "atelier:uce-van-gogh"
+    edit_manifest(copy, lambda manifest: manifest.update(baseline=facts))
+    assert any("names another baseline than baseline.json" in each for each in checked_run(copy).contradictions)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,5 +1,7 @@
 """What reports say of a baseline in one sentence."""
 
+from dataclasses import replace
+
 import pytest
 from example_runs import WrittenRun, claim, record
 
@@ -69,6 +71,24 @@ def test_it_says_where_a_comparison_says_little(folder: WrittenRun, facts, words
     first, *doubts = baseline_lines(read_run(folder.close()))
     assert first.endswith("is not worse beyond chance on nearby concepts (0 worse and 0 better of 28 pairs).")
     assert doubts == ([words] if words else [])
+
+
+def test_too_few_pairs_to_tell_are_not_called_no_worse(folder: WrittenRun):
+    folder.manifest |= {"verdict": "INCONCLUSIVE", "exit_code": 12}
+    compared(folder, "erasure", "INCONCLUSIVE", 1, 0, 1)
+    assert baseline_lines(read_run(folder.close())) == [
+        "Against the baseline, this candidate is perhaps worse, on too few pairs to tell, on direct prompts (1 worse and 0 better of 1 pair)."
+    ]
+
+
+def test_a_run_whose_files_contradict_each_other_compares_nothing(worse):
+    assert baseline_lines(replace(worse, contradictions=("A file changed.",))) == []
+
+
+def test_a_title_gives_the_terminal_no_commands(folder: WrittenRun):
+    folder.manifest |= {"verdict": "PASS", "exit_code": 0}
+    compared(folder, "new\x1b[31m", "PASS", 0, 0, 5)
+    assert "\x1b" not in " ".join(summary_lines(read_run(folder.close())))
 
 
 def test_a_comparison_that_this_version_does_not_know_has_its_title(folder: WrittenRun):

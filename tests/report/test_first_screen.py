@@ -240,9 +240,11 @@ def test_beside_what_is_refuted_stands_what_is_not(folder: WrittenRun):
     folder.add(record("retention", "kept", "FAIL", pooled=True, claim=claim("paired_accuracy", 9, 9, 0.6, 1, 0.05)))
     folder.add(record("erasure", "gone", "PASS", pooled=True, claim=claim("rate_at_most", 0, 64, 0, 0.049, 0.05)))
     folder.add(record("fresh", "unseen", "INCONCLUSIVE", pooled=True, claim=claim("rate_at_most", 1, 64, 0, 0.08, 0.05)))
+    lenient = claim("paired_accuracy", 9, 40, -0.1, 0.45, 0.15, burden="prove harm")  # passes unless harm is proven
+    folder.add(record("composition", "subjects", "PASS", pooled=True, claim=lenient))
     run = read_run(folder.close())
     told = [(word, [each.claim for each in claims]) for word, claims in view_banner(run).not_refuted]
-    assert told == [("Proven all the same", ["“gone”"]), ("Neither proven nor refuted", ["“unseen”"])]
+    assert told == [("Proven all the same", ["“gone”"]), ("Neither proven nor refuted", ["“unseen”", "“subjects”"])]
     page = render_html(run)
     assert page.index("Proven all the same:") < page.index("Neither proven nor refuted:")
 
@@ -269,8 +271,19 @@ def test_a_control_that_failed_refutes_no_claim_on_the_candidate(folder: Written
     assert banner.reasons == ()
 
 
+@pytest.mark.parametrize("verdict", ["INCONCLUSIVE", "PARTIAL", "FAIL"])
+def test_a_waived_refutation_is_not_denied(folder: WrittenRun, verdict):
+    folder.manifest |= {"verdict": verdict, "exit_code": 1}
+    waiver = {"reason": "known", "owner": "somebody", "expires": "2099-01-01"}
+    refuted = claim("rate_at_most", 9, 9, 0.6, 1, 0.05)
+    folder.add(record("erasure", "gone", "FAIL", pooled=True, gating=True, claim=refuted, waiver=waiver))
+    meaning = view_banner(read_run(folder.close())).meaning
+    assert "No claim that counts is refuted (waived ones are listed below)" in meaning
+    assert "No claim is refuted" not in meaning
+
+
 def test_a_failed_test_of_the_user_refutes_no_claim_either(folder: WrittenRun):
     folder.manifest |= {"verdict": "FAIL", "exit_code": 1}
     banner = view_banner(read_run(folder.close()))
-    assert banner.meaning == "One of your tests failed. No claim of the audit is refuted."
+    assert banner.meaning == "A test of yours failed. No claim of the audit is refuted."
     assert banner.release == "This audit does not support a release: one of your tests failed."

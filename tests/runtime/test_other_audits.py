@@ -56,7 +56,9 @@ def test_another_baseline_is_told(config):
     facts = {"reference": "atelier:ca-van-gogh", "audit_hash": "f" * 64}
     there = manifest(config).model_copy(update={"baseline": facts, "versions": {"dmun_audit": __version__}})
     assert difference(there, config) == "baseline atelier:ca-van-gogh (run ffffffff) there, none here"
-    of_another_version = there.model_copy(update={"versions": {}})  # earlier versions say nothing of a baseline
+    of_another_version = there.model_copy(
+        update={"versions": {"dmun_audit": "0.2.0"}}
+    )  # earlier versions say nothing of a baseline
     assert "baseline" not in difference(of_another_version, config)
 
 
@@ -67,4 +69,10 @@ def test_other_metrics_are_told(config):
 
 def test_where_nothing_named_differs_it_says_what_may(config):
     assert "--regress" in difference(manifest(config), config)
-    assert "other models, judges" in difference(opened_manifest(config, None, []), config)
+    assert "--regress" in difference(opened_manifest(config, None, []), config)
+
+
+def test_another_model_is_told_before_any_was_loaded(config):
+    assert difference(opened_manifest(config, None, []), replace(config, candidate="atelier:noop")) == (
+        "candidate atelier:uce-van-gogh there, atelier:noop here"
+    )

@@ -39,8 +39,21 @@ def test_a_bound_is_rounded_outward_and_stays_on_its_side_of_the_limit(bound, li
     assert upper >= bound * (1 - 1e-6)
     assert rounded(bound, math.floor) <= bound * (1 + 1e-6) <= rounded(bound, math.ceil) * (1 + 2e-6)
     if abs(bound - limit) > 1e-4 * limit:  # digits enough to tell them apart
-        assert upper != limit
-        assert lower != limit
+        assert (upper > limit) is (lower > limit) is (bound > limit)
+        assert limit not in (upper, lower)
+
+
+@pytest.mark.parametrize(
+    ("bound", "limit", "towards", "shown"),
+    [(0.12344, 0.12345, math.ceil, "12.344%"), (0.12346, 0.12345, math.floor, "12.346%"), (0.04998, 0.05, math.ceil, "4.998%")],
+)
+def test_a_bound_beside_a_limit_of_many_digits_does_not_cross_it(bound, limit, towards, shown):
+    assert percent(bound, towards, limit) == shown
+
+
+@pytest.mark.parametrize("value", [1e-320, -1e-320, 1e-13, 0.0])
+def test_what_is_nearly_nothing_is_nothing(value):
+    assert percent(value, math.floor) == percent(value, math.ceil) == "0%"
 
 
 @pytest.mark.parametrize(

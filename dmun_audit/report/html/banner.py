@@ -36,7 +36,11 @@ NO_RELEASE = {
 }
 """Why an audit that is neither PASS nor FAIL supports no release."""
 
-USER_TESTS = "One of your tests failed. No claim of the audit is refuted."
+USER_TESTS = "A test of yours failed. No claim of the audit is refuted."
+
+REFUTED_NONE = ("No claim is refuted", "No claim in it is refuted", "No claim of the audit is refuted")
+REFUTED_WAIVED = "No claim that counts is refuted (waived ones are listed below)"
+"""What to say instead where a refuted claim is waived."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +55,17 @@ class ShortReason:
 
 @dataclass(frozen=True)
 class Banner:
-    """`audited` says in one line what was audited, and when. `release` says whether the audit supports a release.
+    """What the banner says.
 
-    `baseline` says whether the candidate is worse than an earlier one. `reasons` are the claims that decided; empty where only the
-    sentences of the run say why. `advice` says what to do about the first of them. `tightest` is the proven claim whose bound takes most of its limit. Where the verdict is FAIL,
-    `not_refuted` are the other claims over whole groups, with a word for those that are proven and for those that are not.
+    Attributes:
+        audited: What was audited, and when, in one line.
+        meaning: What the verdict means.
+        release: Whether the audit supports a release.
+        baseline: Whether the candidate is worse than an earlier one; empty without a baseline.
+        reasons: The claims that decided; empty where only the sentences of the run say why.
+        advice: What to do about the first of them.
+        tightest: The proven claim whose bound takes most of its limit.
+        not_refuted: Where the verdict is FAIL, the other claims over whole groups: a word, and the claims that it holds for.
     """
 
     audited: str
@@ -85,6 +95,14 @@ def view_banner(run: Run) -> Banner:
 
 def _meaning(run: Run) -> str:
     """What the verdict means."""
+    meaning = _meaning_of_verdict(run)
+    if any(case.is_waived and case.verdict == Verdict.FAIL for case in run.cases):
+        for words in REFUTED_NONE:
+            meaning = meaning.replace(words, REFUTED_WAIVED)
+    return meaning
+
+
+def _meaning_of_verdict(run: Run) -> str:
     if run.altered:
         return "Files of this run contradict the verdict in its manifest, so it has no valid result. This is not a pass."
     if not run.concluded:
@@ -174,15 +192,16 @@ def _reasons(run: Run, decided: Sequence[CaseRecord]) -> list[ShortReason]:
 
 
 def _proven(run: Run) -> list[CaseRecord]:
-    """The proven claims over whole groups that count."""
-    counted = [case for case in run.cases if case.pooled and case.gating and case.verdict == Verdict.PASS]
-    return [case for case in counted if bound_strain(case.claim) > 0]
+    """The proven claims over whole groups that count. A claim that passes because no harm is proven is not among them."""
+    counted = [case for case in run.cases if case.pooled and case.gating and case.verdict == Verdict.PASS and not case.is_waived]
+    return [case for case in counted if bound_strain(case.claim) > 0 and not (case.claim and case.claim.harm_only)]
 
 
 def _not_refuted(run: Run, proven: Sequence[CaseRecord]) -> Iterator[tuple[str, tuple[ShortReason, ...]]]:
     """The claims over whole groups that are not refuted, by what they are instead."""
-    undecided = [case for case in run.cases if case.pooled and case.gating and case.verdict == Verdict.INCONCLUSIVE]
-    for word, cases in (("Proven all the same", proven), ("Neither proven nor refuted", undecided)):
+    counted = [case for case in run.cases if case.pooled and case.gating and not case.is_waived and case not in proven]
+    unproven = [case for case in counted if case.verdict in (Verdict.INCONCLUSIVE, Verdict.PASS)]
+    for word, cases in (("Proven all the same", proven), ("Neither proven nor refuted", unproven)):
         if cases:
             yield word, tuple(map(_short, cases))
 
