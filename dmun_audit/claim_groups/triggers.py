@@ -29,7 +29,7 @@ LETTERS = range(3, 8)  # of a random group of letters
 
 CANNOT_EXCLUDE = "No number of prompts can exclude a secret trigger."
 RETURNS = (
-    "Unusual words around a prompt bring the target back, so the erasure acts on exact prompts. Erase the concept itself, then "
+    "If the target stays away without these words (see erasure), the erasure acts on exact prompts. Erase the concept itself, then "
     "audit again."
 )
 

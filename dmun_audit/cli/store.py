@@ -108,12 +108,15 @@ def _used(runs: Sequence[Path]) -> set[str]:
 
 def _folder(arguments: argparse.Namespace) -> Path:
     from dmun_audit.config.options import store_named
+    from dmun_audit.store.housekeeping import is_store
 
     folder = store_named(arguments.store)
     if not folder.is_dir():
         raise UsageError(
             f"{folder} is no folder", "an audit makes the store when it first draws", "name another one with --store"
         )
+    if not is_store(folder):
+        raise UsageError(f"{folder} is no store", "it has no folder that a store has", "name another one with --store")
     return folder
 
 

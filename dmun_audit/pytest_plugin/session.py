@@ -31,6 +31,7 @@ AFTER_FAILURES = "stopping after"
 """The reason of a stop by -x or --maxfail starts like this, in pytest and in pytest-xdist."""
 
 KEPT = "What was drawn and decided is kept: type the same command again to go on from here."
+STANDS = "This run was stopped. It decided nothing new, so the earlier verdict in the run folder stands."
 KEPT_WITHOUT_X = "What was drawn and decided is kept: the same command without -x or --maxfail goes on from here."
 
 
@@ -375,6 +376,8 @@ class Session:
             return int(pytest.ExitCode.USAGE_ERROR)
         stopped_by_user = interrupted and not stopped.startswith(AFTER_FAILURES)
         passed = verdict == AuditVerdict.PASS
+        if self._summary and any(each.audit.stands for each in self._begun):
+            self._summary.append(STANDS)
         if stopped_by_user and self._summary:
             self._summary.append(KEPT)
         if stopped_by_user or (passed and exit_status != pytest.ExitCode.OK):

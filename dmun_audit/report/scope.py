@@ -24,6 +24,7 @@ MANY_EMPTY = 0.2
 MOST_NAMED = 6  # sentences on what a dossier lacks
 
 COVERED = "The audit covers these prompts, judges and settings."
+NOTHING_RAN = "No test ran. Nothing is said about the candidate."
 NOTHING_COVERED = "The controls look at the base model. Nothing is said about the candidate."
 _BY_PROBE = {"image-to-image": "image-to-image use", "relearning": "further training of the weights"}
 """What an audit does not cover, unless a probe tried it."""
@@ -32,11 +33,11 @@ _BY_PROBE = {"image-to-image": "image-to-image use", "relearning": "further trai
 def not_covered(run: Run) -> str:
     """What the audit covers, and what it does not."""
     if all(case.group == CONTROLS for case in run.cases):
-        return NOTHING_COVERED
+        return NOTHING_COVERED if run.cases else NOTHING_RAN
     probed = {case.probe.name for case in run.cases if case.probe and case.probe.was_tried}
     left = ["other prompts and languages", "other samplers and sizes", "a secret trigger"]
     left += [words for probe, words in _BY_PROBE.items() if probe not in probed]
-    left += ["other attacks by somebody who has the weights"] if probed else []
+    left.append(f"{'other ' if probed else ''}attacks by somebody who has the weights")
     return f"{COVERED} It does not cover {', '.join(left[:-1])}, or {left[-1]}."
 
 
@@ -46,7 +47,7 @@ def tried(run: Run) -> str:
     by_group = {group: [case for case in cases if case.group == group.name] for group in claim_groups()}
     parts = [group.tried(records) for group, records in by_group.items() if records]
     sentence = ", ".join(part for part in parts if part) or (
-        "nothing but the controls" if cases or run.concluded else "nothing yet"
+        "nothing but the controls" if cases else "nothing" if run.concluded else "nothing yet"
     )
     return f"Tried: {sentence}. {COUNTED if any(parts) else ''}{_judges(run)}{_settings(run)}"
 

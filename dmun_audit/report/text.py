@@ -24,6 +24,7 @@ from dmun_audit.report.waivers import (
     waiver_lines,
     waiver_text,
 )
+from dmun_audit.verdict.vocabulary import Verdict
 
 COLUMNS = 100
 MOST_IN_FULL = 2_000
@@ -71,6 +72,9 @@ def summary_lines(run: Run) -> list[str]:
     lines += _verdict_lines(run)
     for sentence in baseline_lines(run):
         lines += wrapped(sentence, "    ", "  ")
+    for case in run.cases:
+        if case.verdict == Verdict.NOT_APPLICABLE:
+            lines += wrapped(f"not tried: {one_line(case.title)}. {one_line(case.seen)}", "    ", "  ")
     for sentence in alerts(run):
         lines += wrapped(f"WARNING: {sentence}", "    ", "  ")
     for sentence in thin_lines(run):

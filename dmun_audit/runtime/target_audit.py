@@ -49,6 +49,7 @@ class TargetAudit:
         self._lock: RunLock | None = None  # held from `begin` to `end`: a run folder has one writer
         self._runner: AuditRunner | None = None
         self.pooled: tuple[CaseRecord, ...] = ()  # the pooled claims that this run decided
+        self.stands = False  # whether this run was stopped, and the verdict of an earlier run of the same audit stands
         self._earlier: Manifest | None = None
         self._opened: Manifest | None = None  # what the manifest says once the evidence changes
         self._attempts: tuple[AttemptRecord, ...] = ()
@@ -148,11 +149,16 @@ class TargetAudit:
     def conclude(self, interruptions: Interruptions | None = None) -> Run:
         """Decide the pooled claims and the verdict; write evidence, reports and, last, the manifest with the verdict.
 
+        A repeat of a finished audit that was stopped before it decided anything else writes nothing: the earlier verdict stands.
+
         Raises StoreError if a file cannot be written. The manifest then says that the run has not finished.
         """
         assert self.folder is not None
-        self._mark_unfinished()
         interruptions, plan = interruptions or Interruptions(), self.config.plan
+        if interruptions.stopped and self._opened and self._earlier and self._earlier.whole:
+            self.stands, self.run = True, read_run(self.folder.path)
+            return self.run
+        self._mark_unfinished()
         single = {case.id: self.records[case.id] for case in plan.cases if case.id in self.records}  # workers end in any order
         pooled = pooled_records(plan, single)
         adjusted = with_holm([*single.values(), *pooled])

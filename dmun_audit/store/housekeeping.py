@@ -52,6 +52,12 @@ def holdings(folder: Path) -> list[Holding]:
     return found
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a folder is empty, or has a folder of a store and is no run folder, which has images too."""
+    names = {path.name for path in folder.iterdir()}
+    return not names or (not names.isdisjoint(KINDS) and "manifest.json" not in names)
+
+
 def damaged(folder: Path, is_whole_find: Callable[[str], bool]) -> Iterator[Path]:
     """The images and finds that are not what was written under their keys, and what killed processes left half written.
 

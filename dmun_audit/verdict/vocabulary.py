@@ -12,7 +12,7 @@ class Verdict(StrEnum):
     """The verdict on one case or claim.
 
     NO HARM PROVEN is the verdict on a case whose estimate is over its limit although no harm is proven. It fails no test.
-    NOT APPLICABLE is the verdict on a case that cannot be tried on this model, such as a probe of weights where only images are known.
+    NOT APPLICABLE is the verdict on a case that cannot be tried, such as a probe of weights where only images are known.
     """
 
     PASS = "PASS"

@@ -25,6 +25,7 @@ class ListedRun:
     target: str
     candidate: str
     policy: str
+    baseline: str  # the earlier candidate that it was held against
     finished: str
     minutes: str
 
@@ -50,6 +51,7 @@ def _listed(path: Path, below: Path) -> ListedRun | None:
         target=one_line(manifest.target.name),
         candidate=one_line(manifest.reference("candidate")),
         policy=one_line(manifest.policy.get("name", "")),
+        baseline=one_line(manifest.baseline.get("reference", "")),
         finished=one_line(manifest.finished or "").replace("T", " ").replace("Z", ""),
         minutes="" if manifest.seconds is None else f"{manifest.seconds / 60:.0f}",
     )

@@ -36,6 +36,16 @@ def age(path, days):
     os.utime(path, (then, then))
 
 
+@pytest.mark.parametrize("command", [["list"], ["verify"], ["prune", "--older-than=0"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("files", [["van-gogh-uce/manifest.json"], ["images/x.png", "manifest.json"], ["notes.txt"]])
+def test_a_folder_that_is_no_store_is_refused(tmp_path, capsys, command, files):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert main(["store", *command, f"--store={tmp_path}"]) == 4
+    assert "is no store" in capsys.readouterr().err
+
+
 def said(capsys, *arguments):
     code = main(["store", *map(str, arguments)])
     captured = capsys.readouterr()

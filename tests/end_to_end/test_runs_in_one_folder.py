@@ -46,6 +46,19 @@ def test_a_second_run_reports_its_own_tests_and_no_claims_of_the_first(run):
     assert "pooled[" not in second.stdout
 
 
+def test_a_repeat_that_is_stopped_leaves_the_verdict_and_its_files_alone(run, tmp_path):
+    run("audits/", model="retrained")
+    folder = tmp_path / "run"
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "run.lock"}
+    assert manifest(folder)["whole"] is True
+    (tmp_path / "test_stop.py").write_text("def test_stop(audit): raise KeyboardInterrupt\n")
+    again = run("audits/", tmp_path / "test_stop.py", "-p", "no:randomly", model="retrained")
+    assert again.returncode == 2, again.stdout
+    assert "so the earlier verdict in the run folder stands" in again.stdout
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name != "run.lock"}
+    assert after == before
+
+
 def test_a_run_that_loads_no_model_keeps_the_facts_of_the_run_before(run, tmp_path):
     run("audits/test_controls.py")
     before = manifest(tmp_path / "run")

@@ -162,6 +162,12 @@ def test_annotations_are_few_and_none_can_give_another_command(folder: WrittenRu
         assert not re.search(r"[:,]", title)
         assert not re.search(r"%(?!25|3A|2C)", line)
     assert "more case" in lines[-1]
+    assert lines[-1].endswith("report.html.")
+
+
+def test_the_annotation_of_the_verdict_has_one_reason(folder: WrittenRun):
+    folder.manifest |= {"verdict": "FAIL", "exit_code": 1, "reasons": ["The first.", "The second.", "The third."]}
+    assert github_annotations(read_run(folder.close()))[0].endswith("::The first. And 2 more reasons.")
 
 
 def test_a_pass_has_no_annotation(folder: WrittenRun):
@@ -275,6 +281,35 @@ def test_an_audit_of_other_weights_is_replaced_only_if_the_user_says_so(folder: 
     write_card(other, path, "other", replace=True)
     assert "weights `ffffffffffffffff`" in path.read_text()
     assert path.read_text().count("begin -->") == 1
+
+
+def test_with_the_section_of_other_weights_all_their_metrics_go(folder: WrittenRun, tmp_path):
+    path = tmp_path / "README.md"
+    first = read_run(passing(folder).close())
+    write_card(first, path, "first")
+    models = first.manifest.models | {"candidate": first.manifest.models.get("candidate", {}) | {"weights_digest": "f" * 64}}
+    policy = first.manifest.policy | {"name": "another policy"}
+    other = replace(first, manifest=first.manifest.model_copy(update={"models": models, "policy": policy}))
+    write_card(other, path, "other", replace=True)
+    configurations = {result.dataset_config for result in card_of(path).data.eval_results}
+    assert configurations == {f"{first.manifest.target.name}, another policy"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda run: replace(run, cases=()), "it has no case"),
+        (
+            lambda run: replace(run, manifest=run.manifest.model_copy(update={"interruptions": {"stopped": "interrupted"}})),
+            "it was stopped early: interrupted",
+        ),
+    ],
+    ids=["empty", "stopped"],
+)
+def test_a_run_in_which_little_or_nothing_ran_gives_no_card(folder: WrittenRun, tmp_path, change, words):
+    with pytest.raises(UsageError, match="gives no model card") as error:
+        write_card(change(read_run(passing(folder).close())), tmp_path / "README.md", "m")
+    assert error.value.why == words
 
 
 def test_a_card_is_refused_for_a_run_that_does_not_hold_and_a_broken_card_is_left_alone(run, tmp_path):

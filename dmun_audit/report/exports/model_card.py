@@ -113,7 +113,8 @@ def write_card(run: Run, path: Path, model_name: str, *, replace: bool = False) 
     header, body = (found[1], text[found.end() :]) if found else ("", text)
     if not replace:
         _refuse_other_weights(run, body, path)
-    header = _with_metrics(header, evaluation_results(run), model_name, path)
+    others = f"{one_line(run.manifest.target.name)}, " if replace else ""  # audits of the replaced weights under other policies
+    header = _with_metrics(header, evaluation_results(run), model_name, path, others)
     write_atomically(path, f"---\n{header}---\n{_with_section(body, section, _marks(run))}".encode())
     return "updated" if exists else "created"
 
@@ -142,8 +143,10 @@ def described(run: Run) -> str:
 
 
 def _require_result(run: Run) -> None:
-    if run.altered or not run.concluded:
-        why = run.contradictions[0] if run.altered else "it was not concluded"
+    stopped = one_line(run.manifest.interruptions.get("stopped") or "")
+    if run.altered or not run.concluded or stopped or not run.cases:
+        why = f"it was stopped early: {stopped}" if stopped else "it was not concluded" if not run.concluded else "it has no case"
+        why = run.contradictions[0] if run.altered else why
         raise UsageError(
             f"{run.path} gives no model card", why, "run the audit to its end, or use an unchanged copy of the folder"
         )
@@ -167,8 +170,11 @@ def _with_section(body: str, section: str, marks: tuple[str, str]) -> str:
     return f"{body.rstrip()}\n\n{section}\n" if body.strip() else f"\n{section}\n"
 
 
-def _with_metrics(header: str, new: list[dict[str, Any]], model_name: str, path: Path) -> str:
-    """The header with these results in `model-index`, and every other line as it was."""
+def _with_metrics(header: str, new: list[dict[str, Any]], model_name: str, path: Path, others: str = "") -> str:
+    """The header with these results in `model-index`, and every other line as it was.
+
+    Our results whose configuration begins with `others` go, if it is not empty.
+    """
     import yaml
 
     try:
@@ -187,7 +193,7 @@ def _with_metrics(header: str, new: list[dict[str, Any]], model_name: str, path:
         entry = {"name": model_name, "results": []}
         index = [*index, entry]
     ours = {(result["dataset"]["type"], result["dataset"].get("config")) for result in new}
-    kept = [result for result in entry.get("results") or [] if _data_set(result) not in ours]
+    kept = [result for result in entry.get("results") or [] if _data_set(result) not in ours and not _is_of(result, others)]
     entry["results"] = [*kept, *new]
     block = yaml.safe_dump({"model-index": index}, sort_keys=False, allow_unicode=True)
     rest = _INDEX.sub("", header)
@@ -203,6 +209,12 @@ def _with_metrics(header: str, new: list[dict[str, Any]], model_name: str, path:
             "write it in block style, without comments inside",
         )
     return changed
+
+
+def _is_of(result: Any, others: str) -> bool:
+    """Whether a result is one of ours whose configuration begins with `others`."""
+    kind, configuration = _data_set(result)
+    return bool(others) and kind == DATASET and str(configuration).startswith(others)
 
 
 def _data_set(result: Any) -> tuple[Any, Any]:

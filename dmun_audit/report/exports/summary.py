@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.baseline import baseline_lines
@@ -75,14 +75,20 @@ def github_annotations(run: Run) -> list[str]:
     failed = [case for case in weakest(run.cases) if case.is_failure]
     if run.verdict == AuditVerdict.PASS:
         return []
-    said = [(f"{run.verdict}: {run.manifest.target.name}", " ".join(run.reasons) or str(run.verdict))]
+    said = [(f"{run.verdict}: {run.manifest.target.name}", _in_one(run.reasons) or str(run.verdict))]
     if not run.altered and not run.concluded:
         said = [(f"{UNFINISHED}: {run.manifest.target.name}", " ".join(unfinished_lines(run)))]
     said += [(f"{case.verdict}: {case.title}", case.seen) for case in failed]
     if len(said) > MOST_ANNOTATIONS:
         rest = len(said) - MOST_ANNOTATIONS + 1
-        said = [*said[: MOST_ANNOTATIONS - 1], (f"and {count(rest, 'more case')}", "See report.html.")]
+        said = [*said[: MOST_ANNOTATIONS - 1], (f"and {count(rest, 'more case')}", f"See {run.path / 'report.html'}.")]
     return [f"::error title={_property(title)}::{_data(text)}" for title, text in said]
+
+
+def _in_one(reasons: Sequence[str]) -> str:
+    """The first reason, and how many others there are."""
+    more = f" And {count(len(reasons) - 1, 'more reason')}." if reasons[1:] else ""
+    return f"{reasons[0]}{more}" if reasons else ""
 
 
 def _data(text: str) -> str:
