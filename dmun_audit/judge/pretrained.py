@@ -76,7 +76,9 @@ def open_pretrained(
         raise LoadError(
             f"{reference.role} {reference.text!r} cannot be opened by transformers",
             in_brief(error),
-            f"give the folder or hub id of a model that {model_class} and {processor_class} open",
+            f"give {'the folder' if folder else 'another hub id, or the folder of a local copy,'} of a model that {model_class} and "
+            f"{processor_class} open"
+            + ("" if folder else ". Without a network only a local copy opens; HF_HUB_OFFLINE=1 says so at once"),
         ) from None
     missing = sorted({*loading["missing_keys"], *(str(key) for key, *_ in loading["mismatched_keys"])})
     needed = [key for key in missing if not (may_lack and key.startswith(may_lack))]
