@@ -133,8 +133,8 @@ class Probes(ClaimGroup):
         if not run:
             return ""
         back = sum(record.probe.came_back for record in run if record.probe)
-        outcome = f"the target came back beyond chance in {back}" if back else "the target came back beyond chance in none"
-        return f"{messages.counted(len(run), 'attack')} with the weights in hand ({outcome})"
+        attacks = f"{messages.counted(len(run), 'attack')} with the weights in hand"
+        return f"{attacks} ({back or 'none'} of them brought the target back beyond chance)"
 
 
 GROUP = Probes()
