@@ -49,7 +49,8 @@ FOOTNOTES = {
     "InceptionV3, which --metric measures.",
     "ρ": "Spearman's rank correlation of similarity and loss of CLIP accuracy, with its 95% interval, for each source of similarity.",
     METRIC: "A metric of --metric or of another package, on all plain prompts together. Reported: it decides nothing. A score is the mean over "
-    "the candidate's images. Its change is candidate minus base, with the 95% interval of the mean over pairs. A dash: the run did not measure it.",
+    "the candidate's images. Its change is candidate minus base, a mean over pairs. Its 95% interval is over prompts like these: pairs of one prompt "
+    "count as dependent. An earlier version did not record the number of prompts. Its runs have no interval. A dash: the run did not measure it.",
     "images": "Images that the audit used, of all models.",
     "drawn": "Of these, the images that the audit drew. All others came from the store.",
     "seconds": "Duration of the audit. Images from the store took no time, so it is the cost of the images drawn. A dash: none was drawn.",
