@@ -152,7 +152,7 @@ def _methods(folders: Sequence[Path], form: str, beside: Path, reference: str | 
     from dmun_audit.comparison.methods import compare_methods
 
     table = compare_methods(folders, reference)
-    return _json(table.to_json()) if form == "json" else written(table, form, beside), len(table.rows)
+    return json_text(table.to_json()) if form == "json" else written(table, form, beside), len(table.rows)
 
 
 def _orderings(folders: Sequence[Path], form: str, reference: str | None) -> tuple[str, int]:
@@ -168,11 +168,11 @@ def _orderings(folders: Sequence[Path], form: str, reference: str | None) -> tup
         )
     comparison = compare(folders)
     if form == "json":
-        return _json(comparison.to_json()), len(comparison.runs)
+        return json_text(comparison.to_json()), len(comparison.runs)
     return "\n".join(markdown_lines(comparison) if form == "markdown" else text_lines(comparison)), len(comparison.runs)
 
 
-def _json(content: Any) -> str:
+def json_text(content: Any) -> str:
     """`content` as JSON. Characters that a terminal obeys are escaped."""
     text = json.dumps(content, ensure_ascii=False, indent=1)
     return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)

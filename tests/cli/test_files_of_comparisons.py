@@ -1,4 +1,4 @@
-"""Where `dmun-audit compare -o` writes, what it never overwrites, and what reaches the terminal."""
+"""Where `dmun-audit compare -o` writes, what it never overwrites, and what of a run reaches the terminal."""
 
 import json
 
@@ -6,30 +6,38 @@ import pytest
 from example_runs import WrittenRun, claim, record
 
 from dmun_audit.cli import main
-from dmun_audit.cli.compare import ENDINGS, refuse_output
-from dmun_audit.comparison import runs as counted
+from dmun_audit.cli.compare import ENDINGS, json_text, refuse_output
+from dmun_audit.comparison.method_tables import written
+from dmun_audit.comparison.methods import methods_table
+from dmun_audit.evidence.run import read_run
 
 
 @pytest.fixture
-def compared(tmp_path, monkeypatch):
-    """The arguments that compare two runs. Their files are written here, so they hold no checked plan."""
-    from dmun_audit.comparison import methods
-    from dmun_audit.evidence.run import read_run
-
-    monkeypatch.setattr(methods, "checked_run", read_run)
-    folder = tmp_path / "runs"
+def runs(tmp_path):
+    """Two run folders, with names of candidates that would change the colours of a terminal."""
+    folders = []
     for name in ("one", "two"):
-        run = WrittenRun(folder / name)
+        run = WrittenRun(tmp_path / "runs" / name)
         run.manifest["models"]["candidate"] |= {"reference": f"models/{name}\x9b31m\x1b[31m", "weights_digest": name}
         run.manifest |= {"exit_code": 0, "verdict": "PASS"}
         run.add(record("erasure", "all", "PASS", pooled=True, claim=claim("rate_at_most", 0, 20, 0.0, 0.1, 0.2)))
-        run.close()
-    return ["compare", str(folder / "one"), str(folder / "two")]
+        folders.append(run.close())
+    return folders
+
+
+@pytest.fixture
+def table(runs):
+    return methods_table([read_run(folder) for folder in runs])
+
+
+def comparison(table, form):
+    """The text of a table, as the command writes it."""
+    return json_text(table.to_json()) if form == "json" else written(table, form)
 
 
 def refused(capsys, arguments):
     """The message of a command that ends with one usage error."""
-    assert main(arguments) == 4
+    assert main([*map(str, arguments)]) == 4
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("ERROR") == 1
@@ -37,67 +45,52 @@ def refused(capsys, arguments):
 
 
 @pytest.mark.parametrize("place", ["manifest.json", "new.json", "images/table.md"])
-def test_nothing_is_written_into_a_run_folder(compared, tmp_path, capsys, place):
-    run = tmp_path / "runs" / "one"
-    before = {each: each.read_bytes() for each in run.rglob("*") if each.is_file()}
-    assert "is a run folder" in refused(capsys, [*compared, "-o", str(run / place)])
+def test_nothing_is_written_into_a_run_folder(runs, tmp_path, capsys, place):
+    def content():
+        return {each: each.read_bytes() for each in runs[0].rglob("*") if each.is_file()}
+
+    before = content()
     link = tmp_path / "link.json"
-    link.symlink_to(run / counted.MANIFEST)
-    assert "is a run folder" in refused(capsys, [*compared, "-o", str(link)])
-    assert {each: each.read_bytes() for each in run.rglob("*") if each.is_file()} == before
+    link.symlink_to(runs[0] / "manifest.json")
+    for output in (runs[0] / place, link):
+        assert "is a run folder" in refused(capsys, ["compare", *runs, "-o", output])
+    assert content() == before
 
 
-def test_a_file_that_is_no_comparison_stays(compared, tmp_path, capsys):
-    for name in ("audit-policy.toml", "notes", "table.md"):
-        path = tmp_path / name
-        path.write_text("12 notes of mine")
-        assert "is there already" in refused(capsys, [*compared, "--format=csv", "-o", str(path)])
-        assert path.read_text() == "12 notes of mine"
+@pytest.mark.parametrize("name", ["audit-policy.toml", "notes", "table.md"])
+def test_a_file_that_is_no_comparison_stays(runs, tmp_path, capsys, name):
+    path = tmp_path / name
+    path.write_text("12 notes of mine")
+    assert "is there already" in refused(capsys, ["compare", *runs, "--format=csv", "-o", path])
+    assert path.read_text() == "12 notes of mine"
 
 
 @pytest.mark.parametrize("form", ENDINGS)
-def test_an_earlier_comparison_is_replaced_whatever_its_ending(compared, tmp_path, capsys, form):
+def test_an_earlier_comparison_may_be_replaced_whatever_its_ending(table, tmp_path, form):
     path = tmp_path / "table"
-    for _ in range(2):
-        assert main([*compared, f"--format={form}", "-o", str(path)]) == 0
+    path.write_text(comparison(table, form))
     for other in ENDINGS:
         refuse_output(path, other)
-    assert main([*compared, "-o", str(path)]) == 0
-    assert path.read_text().startswith("2 audits for")
 
 
-def test_pooled_orderings_are_known_as_comparisons_too(tmp_path):
-    for number, text in enumerate(
-        ("8 concepts of 1 target, in 2 runs", "# 1 concept of 1 target", '{\n "format": 1,\n "runs": [],\n "left_out": []\n}')
-    ):
-        path = tmp_path / str(number)
-        path.write_text(text)
-        refuse_output(path, "text")
+def test_a_file_with_an_ending_of_the_format_may_be_replaced(tmp_path):
+    for form, endings in ENDINGS.items():
+        path = tmp_path / f"older{endings[0]}"
+        path.write_text("an older table")
+        refuse_output(path, form)
 
 
-def test_a_file_with_an_ending_of_its_format_is_replaced(compared, tmp_path):
-    path = tmp_path / "table.md"
-    path.write_text("an older table")
-    assert main([*compared, "-o", str(path)]) == 0
-    assert path.read_text().startswith("# 2 audits")
-
-
-def test_a_folder_that_is_not_there_and_a_folder_are_one_error(compared, tmp_path, capsys):
-    assert "there is no folder" in refused(capsys, [*compared, "-o", str(tmp_path / "none" / "table.md")])
+def test_a_folder_that_is_not_there_and_a_folder_are_one_error(runs, tmp_path, capsys):
+    assert "there is no folder" in refused(capsys, ["compare", *runs, "-o", tmp_path / "none" / "table.md"])
     assert not (tmp_path / "none").exists()
-    assert "is a folder" in refused(capsys, [*compared, "--format=text", "-o", str(tmp_path)])
-
-
-def test_a_dash_is_standard_output(compared, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main([*compared, "--format=json", "-o", "-"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["methods"]) == 2
-    assert main([*compared, "-o", "-"]) == 0
-    assert capsys.readouterr().out.startswith("2 audits for")
-    assert not (tmp_path / "-").exists()
+    assert "is a folder" in refused(capsys, ["compare", *runs, "--format=text", "-o", tmp_path])
 
 
 @pytest.mark.parametrize("form", ENDINGS)
-def test_names_of_runs_reach_the_terminal_without_control_characters(compared, capsys, form):
-    assert main([*compared, f"--format={form}"]) == 0
-    assert capsys.readouterr().out.replace("\n", "").isprintable()
+def test_names_of_runs_come_without_characters_that_a_terminal_obeys(table, form):
+    assert "\x1b" in table.rows[0].name
+    text = comparison(table, form)
+    assert "one" in text
+    assert text.replace("\n", "").isprintable()
+    if form == "json":
+        assert [row["name"] for row in json.loads(text)["methods"]] == [row.name for row in table.rows]  # escaped, not lost
