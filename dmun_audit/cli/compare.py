@@ -114,7 +114,17 @@ def refuse_output(output: Path, form: str) -> None:
 
     Its folder must exist and be no part of a run. A file that is there must have an ending of the format, or be an earlier comparison.
     """
+    from dmun_audit.report.formatting import one_line
+
+    try:
+        _refuse(output, form)
+    except OSError as error:
+        raise UsageError(f"{one_line(output)} cannot be written", error.strerror or str(error), "name another file") from None
+
+
+def _refuse(output: Path, form: str) -> None:
     from dmun_audit.comparison.runs import MANIFEST
+    from dmun_audit.evidence.run import EVIDENCE
     from dmun_audit.report.formatting import one_line
 
     place, shown = output.resolve(), one_line(output)
@@ -124,7 +134,8 @@ def refuse_output(output: Path, form: str) -> None:
         raise UsageError(
             f"{shown} cannot be written", f"there is no folder {one_line(output.parent)}", "create it, or name another"
         )
-    run = next((folder for folder in place.parents if (folder / MANIFEST).exists()), None)
+    runs = (folder for folder in place.parents if (folder / MANIFEST).exists())
+    run = next((folder for folder in runs if folder == place.parent or (folder / EVIDENCE).exists()), None)
     if run is not None:
         raise UsageError(
             f"{shown} cannot be written",

@@ -57,6 +57,12 @@ def test_nothing_is_written_into_a_run_folder(runs, tmp_path, capsys, place):
     assert content() == before
 
 
+def test_a_project_with_a_manifest_of_its_own_is_no_run_folder(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "tables").mkdir()
+    refuse_output(tmp_path / "tables" / "table.md", "markdown")
+
+
 @pytest.mark.parametrize("name", ["audit-policy.toml", "notes", "table.md"])
 def test_a_file_that_is_no_comparison_stays(runs, tmp_path, capsys, name):
     path = tmp_path / name
@@ -83,6 +89,7 @@ def test_a_file_with_an_ending_of_the_format_may_be_replaced(tmp_path):
 def test_a_folder_that_is_not_there_and_a_folder_are_one_error(runs, tmp_path, capsys):
     assert "there is no folder" in refused(capsys, ["compare", *runs, "-o", tmp_path / "none" / "table.md"])
     assert not (tmp_path / "none").exists()
+    assert "too long" in refused(capsys, ["compare", *runs, "-o", tmp_path / f"{'x' * 300}.md"])
     assert "is a folder" in refused(capsys, ["compare", *runs, "--format=text", "-o", tmp_path])
 
 
