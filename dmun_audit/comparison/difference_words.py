@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from dmun_audit.comparison.methods import MethodTable
-from dmun_audit.comparison.paired_tests import Difference
-from dmun_audit.report.formatting import in_words, one_line
+from dmun_audit.comparison.paired_tests import SIGNIFICANT, Difference
+from dmun_audit.evidence.messages import enumerated
+from dmun_audit.report.formatting import one_line
+from dmun_audit.verdict.significant import MOST_DIGITS, Rounding
 
 _MINUS = "−"
 _SMALLEST_P = 0.0001  # that is told by its digits
+_MOST_P_DIGITS = 17
 _VERBS = {"retention": ("loses {} pairs than", "lose {} pairs than", ("more", "fewer"))}
 _SHOWS = ("shows the target {} often than", "show the target {} often than", ("more", "less"))
 """Of one method and of several: what is worse or better than the reference, and the words for both."""
@@ -39,31 +43,47 @@ def explanation(table: MethodTable) -> str:
     return (
         "In percentage points, on equal prompts and seeds: how many more images show the target (erasure, adversarial), or how many more pairs "
         f"are lost (retention), than with {one_line(table.reference)}. Less than 0 is better. In brackets the 95% interval of this difference "
-        f"alone, then {adjusted}."
+        f"alone, then {adjusted}. Where claims stop early, test and interval are approximate."
     )
 
 
-def points(share: float | None, digits: int = 1) -> str:
-    """A share in percentage points with its sign, such as "−21.9"."""
-    if share is None:
-        return "–"
-    rounded = round(100 * share, digits)
-    return f"{_MINUS if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.{digits}f}"
+def points(share: float | None) -> str:
+    """A share in percentage points with its sign and one decimal, such as "−21.9"."""
+    return "–" if share is None else _signed(round(100 * share, 1), 1)
 
 
-def bounds_text(each: Difference, digits: int = 1) -> str:
-    """The interval, such as "[−33.4, −13.5]"; empty if there is none."""
-    return "" if each.lower is None or each.upper is None else f"[{points(each.lower, digits)}, {points(each.upper, digits)}]"
+def bounds_text(each: Difference) -> str:
+    """The interval, rounded outward, such as "[−33.4, −13.5]"; empty if there is none."""
+    if each.lower is None or each.upper is None:
+        return ""
+    return f"[{_outward(each.lower, math.floor)}, {_outward(each.upper, math.ceil)}]"
+
+
+def _outward(bound: float, towards: Rounding) -> str:
+    """A bound in points, rounded outward to one decimal. One that would read 0, and is not 0, has more decimals."""
+    for decimals in range(1, MOST_DIGITS):
+        shown = towards(round(100 * bound * 10**decimals, 6)) / 10**decimals
+        if shown or not bound:
+            return _signed(shown, decimals)
+    return _signed(0.0, 1)
+
+
+def _signed(number: float, decimals: int) -> str:
+    return f"{_MINUS if number < 0 else '+' if number > 0 else ''}{abs(number):.{decimals}f}"
 
 
 def p_text(each: Difference) -> str:
-    """The adjusted p-value, such as "p 0.0031"."""
-    return f"p {each.p_holm:.2g}" if each.p_holm >= _SMALLEST_P else f"p < {_SMALLEST_P}"
+    """The adjusted p-value, such as "p 0.0031". One that is not 0.05, and would read so, has more digits."""
+    p = each.p_holm
+    if p < _SMALLEST_P:
+        return f"p < {_SMALLEST_P}"
+    shown = (f"{p:.{digits}g}" for digits in range(2, _MOST_P_DIGITS, 2))
+    return f"p {next((text for text in shown if p == SIGNIFICANT or float(text) != SIGNIFICANT), repr(p))}"
 
 
-def cell_text(each: Difference | None, digits: int = 1) -> str:
+def cell_text(each: Difference | None) -> str:
     """A difference with its interval and p-value in one line; a dash if there is none."""
-    return " ".join(filter(None, (points(each.difference, digits), bounds_text(each, digits), p_text(each)))) if each else "–"
+    return " ".join(filter(None, (points(each.difference), bounds_text(each), p_text(each)))) if each else "–"
 
 
 def difference_sentences(table: MethodTable) -> list[str]:
@@ -87,7 +107,7 @@ def _of_group(table: MethodTable, group: str) -> list[str]:
     for amount, names in zip(amounts, (_names(real, worse=True), _names(real, worse=False)), strict=True):
         if names:
             words = (one if len(names) == 1 else several).format(amount)
-            found.append(f"{group}: {in_words(names)} {words} {one_line(table.reference)}, beyond chance.")
+            found.append(f"{group}: {enumerated(names)} {words} {one_line(table.reference)}, beyond chance.")
     return found
 
 

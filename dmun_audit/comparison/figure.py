@@ -13,9 +13,11 @@ class Figure:
         value: The figure; None if the run does not have it.
         lower: Its lower bound, if it has one.
         upper: Its upper bound, if it has one.
-        percent: Whether it is a share, shown as a percentage.
+        percent: Whether it is a share or a difference of shares, shown hundredfold.
         mark: A verdict that is no PASS, or a name.
         pairs: Of a metric that is only reported, the number of pairs of images on which it rests.
+        points: Whether such a figure is a difference of shares, shown in percentage points.
+        limit: The limit of the claim behind it, if there is one. Its bounds are told apart from it.
     """
 
     value: float | None
@@ -24,3 +26,5 @@ class Figure:
     percent: bool = True
     mark: str = ""
     pairs: int | None = None
+    points: bool = False
+    limit: float | None = None

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dmun_audit.claim_groups.probe_decision import AttackRates, Rate, attack_rates
-from dmun_audit.comparison.figure import Figure as Figure
+from dmun_audit.comparison.figure import Figure
 from dmun_audit.comparison.metric_figures import METRIC, metric_figures, plain_prompts
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
 from dmun_audit.plan.baseline import BASELINE
 from dmun_audit.probes.registry import probes
 from dmun_audit.report.orderings import correlations_of
+from dmun_audit.verdict.scales import DIFFERENCES, scale_of
 from dmun_audit.verdict.vocabulary import CONTROLS, Verdict
 
 CLAIMS = ("erasure", "adversarial", "fresh", "substitute", "retention", "composition", "diversity", "unrelated")
@@ -49,7 +50,8 @@ FOOTNOTES = {
     "InceptionV3, which --metric measures.",
     "ρ": "Spearman's rank correlation of similarity and loss of CLIP accuracy, with its 95% interval, for each source of similarity.",
     METRIC: "A metric of --metric or of another package, on all plain prompts together. Reported: it decides nothing. A score is the mean over "
-    "the candidate's images. Its change is candidate minus base, with the 95% interval of the mean over pairs. A dash: the run did not measure it.",
+    "the candidate's images. Its change is candidate minus base, a mean over pairs. Its 95% interval is over prompts like these: pairs of one prompt "
+    "count as dependent. An earlier version did not record the number of prompts. Its runs have no interval. A dash: the run did not measure it.",
     "images": "Images that the audit used, of all models.",
     "drawn": "Of these, the images that the audit drew. All others came from the store.",
     "seconds": "Duration of the audit. Images from the store took no time, so it is the cost of the images drawn. A dash: none was drawn.",
@@ -81,7 +83,8 @@ def figures_of(run: Run, metrics_apart: frozenset[str] = frozenset()) -> dict[st
     """
     claims = {group: group_claim(run, group) for group in CLAIMS}
     erasure = claims["erasure"]
-    unlearned = Figure(_one_minus(erasure.value), _one_minus(erasure.upper), _one_minus(erasure.lower))
+    value, lower, upper, limit = map(_one_minus, (erasure.value, erasure.upper, erasure.lower, erasure.limit))
+    unlearned = Figure(value, lower, upper, limit=limit)
     inside, outside = _accuracy(run, inside=True), _accuracy(run, inside=False)
     return {
         **claims,
@@ -150,7 +153,9 @@ def group_claim(run: Run, group: str) -> Figure:
     assert shown.claim is not None
     other = " (CLIP score)" if worst.claim is not shown.claim and worst.claim and worst.claim.kind == SCORE else ""
     mark = "" if worst.verdict == "PASS" else f"{worst.verdict}{other if worst.verdict != shown.verdict else ''}"
-    return Figure(shown.claim.estimate, shown.claim.lower, shown.claim.upper, mark=mark)
+    own = shown.claim
+    points = scale_of(own.kind) is DIFFERENCES
+    return Figure(own.estimate, own.lower, own.upper, mark=mark, points=points, limit=own.threshold)
 
 
 def _rank(case: CaseRecord) -> tuple[int, float]:

@@ -9,7 +9,17 @@ from dmun_audit.comparison.figure import Figure
 from dmun_audit.comparison.figures import footnote
 from dmun_audit.comparison.methods import MethodTable
 from dmun_audit.comparison.paired_tests import Difference
-from dmun_audit.comparison.table_words import MARKS_IN_WORDS, MINUS, number_text, pairs_text, sections, sentences, short, title
+from dmun_audit.comparison.table_words import (
+    MARKS_IN_WORDS,
+    bound_texts,
+    number_text,
+    pairs_text,
+    sections,
+    sentences,
+    short,
+    title,
+    unit_of,
+)
 from dmun_audit.report.formatting import one_line
 
 MOST_COLUMNS = 5  # with bounds, that fit into a line of a paper
@@ -25,7 +35,7 @@ _ESCAPED = {
 
 
 def latex_lines(table: MethodTable) -> Iterator[str]:
-    """Tables for a paper (packages booktabs and graphicx), with percentages without a sign and footnotes."""
+    """Tables for a paper (packages booktabs and graphicx), with the unit of each column in its head, and with footnotes."""
     yield f"% {one_line(title(table))}. Needs \\usepackage{{booktabs,graphicx}}."
     yield r"\providecommand{\figurecell}[1]{\renewcommand{\arraystretch}{0.8}\begin{tabular}[t]{@{}c@{}}#1\end{tabular}}"
     yield from _parts(table)
@@ -51,7 +61,9 @@ def _parts(table: MethodTable) -> Iterator[str]:
             cells = [[_figure(row.figures[name]) for name in columns] for row in table.rows]
             notes = [*(map(_escaped, sentences(table)) if first else ()), *_notes(table, columns)]
             names = ["method", "verdict"] if first else ["method"]
-            yield from _table(f"{title(table)}: {head}.", names, [*map(short, columns)], rows, cells, notes)
+            yield from _table(
+                f"{title(table)}: {head}.", names, [short(name) + _unit(table, name) for name in columns], rows, cells, notes
+            )
             first = False
 
 
@@ -83,7 +95,7 @@ def _table(
     yield " & ".join([*map(_escaped, names), *map(_head, columns)]) + r" \\"
     yield r"\midrule"
     for words, figures in zip(rows, cells, strict=True):
-        yield " & ".join([*map(_escaped, words), *figures]) + r" \\ \addlinespace[1pt]"
+        yield "{}" + " & ".join([*map(_escaped, words), *figures]) + r" \\ \addlinespace[1pt]"  # {}: a name may begin with [ or *
     yield r"\bottomrule"
     yield r"\end{tabular}}" if wide else r"\end{tabular}"
     yield r"\par\smallskip\footnotesize\raggedright"
@@ -104,23 +116,22 @@ def _head(column: str) -> str:
     return _cell(*map(_escaped, column.split(", ")))
 
 
+def _unit(table: MethodTable, column: str) -> str:
+    """What follows the name of a column to tell its unit."""
+    unit = unit_of([row.figures[column] for row in table.rows])
+    return f", ({unit})" if unit else ""
+
+
 def _figure(figure: Figure) -> str:
     """An estimate with the sign of its verdict, and below it its bounds and what else is to be said."""
     if figure.value is None:
         return "--"
-    scale = 100 if figure.percent else 1
-    value = _escaped(f"{scale * figure.value:.1f}" if figure.percent else number_text(figure.value, figure))
+    value = _escaped(number_text(figure.value, figure))
     verdict, _, more = figure.mark.partition(" ")
     sign, words = (MARKS[verdict], more.strip("()")) if verdict in MARKS else ("", figure.mark)
-    small = []
-    if figure.lower is not None and figure.upper is not None:
-        small.append("[{}, {}]".format(*(_bound(scale * bound, figure) for bound in (figure.lower, figure.upper))))
-    small += [_escaped(each) for each in (words, pairs_text(figure)) if each]
+    bounds = bound_texts(figure)
+    small = [_escaped(each) for each in (f"[{', '.join(bounds)}]" if bounds else "", words, pairs_text(figure)) if each]
     return _cell(f"{value}{sign}", *small, below=r"\tiny ")
-
-
-def _bound(bound: float, figure: Figure) -> str:
-    return _escaped((f"{bound:.1f}" if figure.percent else f"{bound:.2g}").replace("-", MINUS))
 
 
 def _difference(each: Difference | None) -> str:

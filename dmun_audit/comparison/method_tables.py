@@ -25,16 +25,16 @@ from dmun_audit.comparison.table_words import (
     bounds_text,
     figure_text,
     footnotes,
-    number_text,
     pairs_sentences,
     pairs_text,
     sections,
     sentences,
     short,
     title,
+    value_text,
 )
 from dmun_audit.report.content_security import source_hash
-from dmun_audit.report.formatting import csv_cell, markdown, one_line
+from dmun_audit.report.formatting import csv_cell, markdown, one_line, printable
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE_STYLE = Path(__file__).parent.parent / "report" / "templates" / "page.css"
@@ -81,8 +81,7 @@ def text_lines(table: MethodTable) -> Iterator[str]:
         yield from ("", difference_words.heading(table))
         rows = [["", *difference_words.groups_of(table)]]
         rows += [
-            [name, *(difference_words.cell_text(each, 0) for each in cells)]
-            for name, cells in difference_words.compared_rows(table)
+            [name, *(difference_words.cell_text(each) for each in cells)] for name, cells in difference_words.compared_rows(table)
         ]
         yield from _aligned(rows)
         for sentence in (difference_words.explanation(table), "", *difference_sentences(table)):
@@ -167,7 +166,7 @@ def csv_text(table: MethodTable) -> str:
     heads += [f"{group} difference{end}" for group in groups for end in OF_A_DIFFERENCE]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([*heads, *(["reference"] if groups else [])])
+    writer.writerow(map(csv_cell, [*heads, *(["reference"] if groups else [])]))
     for row in table.rows:
         cells = [row.name, row.verdict, str(row.folder), *(read(row.figures[name]) for name, _, read in kept)]
         cells += [read(tested.get((row.name, group))) for group in groups for read in OF_A_DIFFERENCE.values()]
@@ -200,14 +199,10 @@ def _reports(table: MethodTable, folder: Path) -> list[str]:
     return [f"{quote(os.path.relpath(row.folder, folder))}/report.html" for row in table.rows]
 
 
-TEXT_MARKS = {"FAIL": "✗", "INCONCLUSIVE": "?"}
-"""The signs of verdicts in a terminal."""
-
-
 def _brief(figure: Figure) -> str:
     """An estimate with the sign of its verdict, or with its mark."""
     mark = TEXT_MARKS.get(figure.mark.partition(" ")[0], figure.mark)
-    return f"{number_text(figure.value, figure)} {mark}".rstrip() if figure.value is not None else "–"
+    return f"{value_text(figure)} {mark}".rstrip() if figure.value is not None else "–"
 
 
 def _page_cell(figure: Figure) -> tuple[str, list[str], str, str]:
@@ -216,13 +211,13 @@ def _page_cell(figure: Figure) -> tuple[str, list[str], str, str]:
         return "–", [], "", ""
     below = [each for each in (bounds_text(figure), pairs_text(figure)) if each]
     verdict = figure.mark.partition(" ")[0].lower()
-    return number_text(figure.value, figure), below, figure.mark, verdict if verdict in ("fail", "inconclusive") else "name"
+    return value_text(figure), below, figure.mark, verdict if verdict in ("fail", "inconclusive") else "name"
 
 
 def written(table: MethodTable, form: str, folder: Path = Path()) -> str:
-    """The table as text, markdown, html, latex or csv. `folder` is where the file will lie."""
+    """The table as text, markdown, html, latex or csv, without characters that a terminal obeys. `folder` is where the file will lie."""
     if form == "html":
-        return html_text(table, folder)
+        return printable(html_text(table, folder))
     if form == "csv":
         return csv_text(table)
     return "\n".join({"text": text_lines, "markdown": markdown_lines, "latex": latex_lines}[form](table))

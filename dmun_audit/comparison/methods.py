@@ -14,10 +14,11 @@ from dmun_audit.comparison.metric_figures import METRIC, metrics_apart
 from dmun_audit.comparison.paired_tests import Difference, differences
 from dmun_audit.comparison.runs import digest_of_weights, reason_against, refuse_twice, run_folders
 from dmun_audit.decisions.checked_run import checked_run
+from dmun_audit.evidence.messages import enumerated
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import JsonObject
 from dmun_audit.plan.seeds import DERIVED
-from dmun_audit.report.formatting import in_words, one_line
+from dmun_audit.report.formatting import one_line
 
 
 @dataclass(frozen=True)
@@ -97,12 +98,14 @@ def methods_table(runs: Sequence[Run], reference: str | Path | None = None) -> M
     """The table of finished audits, in their order. See `compare_methods`."""
     refuse_twice([run.path for run in runs])
     if len(runs) < 2:
-        only = f"{runs[0].path} is the only run" if runs else "no run was named"
+        only = f"{one_line(runs[0].path)} is the only run" if runs else "no run was named"
         raise UsageError("there is nothing to compare", only, "name two runs or more")
     for run in runs:
         if reason := reason_against(run):
             raise UsageError(
-                f"{run.path} cannot be compared", reason, "leave it out, or run that audit again: it reuses its images"
+                f"{one_line(run.path)} cannot be compared",
+                one_line(reason),
+                "leave it out, or run that audit again: it reuses its images",
             )
     shared = _same_plan(runs)
     names = _names(runs)
@@ -136,8 +139,8 @@ def _place(reference: str | Path | None, runs: Sequence[Run], names: Sequence[st
         if run.path.resolve() == wanted:
             return place
     raise UsageError(
-        f"the reference {reference} is none of the runs",
-        f"they are {', '.join(names)}",
+        f"the reference {one_line(reference)} is none of the runs",
+        f"they are {', '.join(map(one_line, names))}",
         "name one of them by its name in the table or by its folder",
     )
 
@@ -156,7 +159,9 @@ def _same_weights(runs: Sequence[Run], rows: Sequence[MethodRow]) -> list[str]:
         if digest := digest_of_weights(run):
             by_digest.setdefault(digest, []).append(row.name)
     return [
-        f"{in_words([one_line(name) for name in names])} have the same weights." for names in by_digest.values() if len(names) > 1
+        f"{enumerated([one_line(name) for name in names])} have the same weights."
+        for names in by_digest.values()
+        if len(names) > 1
     ]
 
 
@@ -212,7 +217,7 @@ def _same_plan(runs: Sequence[Run]) -> dict[str, str]:
         if apart:
             told = "; ".join(f"{name}: {_told(first, name)} and {_told(facts, name)}" for name in apart)
             raise UsageError(
-                f"{runs[0].path} and {run.path} have different plans",
+                f"{one_line(runs[0].path)} and {one_line(run.path)} have different plans",
                 told,
                 "compare audits of one target under one policy, dossier, base, judge and seed; --orderings compares audits of any plans",
             )
@@ -221,7 +226,7 @@ def _same_plan(runs: Sequence[Run]) -> dict[str, str]:
 
 def _told(facts: Mapping[str, tuple[str, str]], name: str) -> str:
     digest, words = facts.get(name, ("", ""))
-    return "none" if not digest else words if digest == words else f"{words} ({digest[:8]})"
+    return one_line("none" if not digest else words if digest == words else f"{words} ({digest[:8]})")
 
 
 def _names(runs: Sequence[Run]) -> list[str]:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from scipy.stats import t
 
 from dmun_audit.comparison.figure import Figure
 from dmun_audit.evidence.run import Run
 from dmun_audit.evidence.schema import CaseRecord
-from dmun_audit.measures.metric_kind import FEATURES, IMAGES
+from dmun_audit.measures.metric_kind import FEATURES, IMAGES, PROMPTS
 from dmun_audit.measures.references import metric_title
 from dmun_audit.measures.registry import BUILT_IN
-from dmun_audit.report.formatting import one_line
+from dmun_audit.report.formatting import is_number, one_line
 
 METRIC = "metric"
 """What the column of a metric begins with, before the colon."""
 
 _CONFIDENCE = 0.95
-_BESIDE = frozenset({"base", "difference", "standard_error", "real_base", "real_images", IMAGES, FEATURES})
+_MOST = 10**9  # images or prompts; a larger number is no count
+_BESIDE = frozenset({"base", "difference", "standard_error", "real_base", "real_images", IMAGES, PROMPTS, FEATURES})
 """Parts of a metric's values that have no column of their own: they say on what the others rest, or measure the base."""
 
 
@@ -40,8 +42,9 @@ def metrics_apart(runs: Sequence[Run]) -> frozenset[str]:
 def metric_figures(run: Run, apart: frozenset[str] = frozenset()) -> dict[str, Figure]:
     """One figure for each metric of a run, by column, and one for the change from the base where the record has it.
 
-    The change is candidate minus base with its 95% interval, from the standard error over pairs (Student's t). A metric in `apart`
-    has the beginning of its digest in its column, so that two networks never share one.
+    The change is candidate minus base with its 95% interval over prompts: Student's t with one degree of freedom less than there are
+    prompts. Runs that do not record the number of prompts have no interval. A metric in `apart` has the beginning of its digest in its
+    column, so that two networks never share one.
     """
     record = plain_prompts(run)
     if record is None:
@@ -58,11 +61,11 @@ def metric_figures(run: Run, apart: frozenset[str] = frozenset()) -> dict[str, F
 
 def _figures(parts: dict[str, float]) -> dict[str, Figure]:
     """The figures of one metric, by what follows its title in the name of the column. `parts` are its values by part."""
-    pairs = int(parts[IMAGES]) if IMAGES in parts else None
+    pairs = _count(parts.get(IMAGES))
     own = {part: value for part, value in parts.items() if part not in _BESIDE and not _is_share(part, parts)}
     found = {_words(part): Figure(value, percent=False, pairs=pairs) for part, value in own.items()}
     if "difference" in parts:
-        change, reach = parts["difference"], _reach(parts.get("standard_error"), pairs)
+        change, reach = parts["difference"], _reach(parts.get("standard_error"), _count(parts.get(PROMPTS)), pairs)
         lower, upper = (None, None) if reach is None else (change - reach, change + reach)
         found[", change"] = Figure(change, lower, upper, percent=False, pairs=pairs)
     return found
@@ -78,8 +81,14 @@ def _is_share(part: str, parts: dict[str, float]) -> bool:
     return "total_variation" in parts and part.startswith(("base.", "candidate."))
 
 
-def _reach(error: float | None, pairs: int | None) -> float | None:
-    """Half of the width of the interval of a mean over pairs."""
-    if error is None or pairs is None or pairs < 2:
+def _count(value: float | None) -> int | None:
+    """A number of images or prompts. None for what can be none, in a file that somebody edited."""
+    return int(value) if is_number(value) and 1 <= value <= _MOST and float(value).is_integer() else None
+
+
+def _reach(error: float | None, prompts: int | None, pairs: int | None) -> float | None:
+    """Half of the width of the interval of a mean over pairs of several prompts; None without numbers that can give one."""
+    if not is_number(error) or error < 0 or prompts is None or pairs is None or not 2 <= prompts <= pairs:
         return None
-    return float(error * t.ppf((1 + _CONFIDENCE) / 2, pairs - 1))
+    reach = error * float(t.ppf((1 + _CONFIDENCE) / 2, prompts - 1))
+    return reach if isfinite(reach) else None

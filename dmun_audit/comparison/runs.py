@@ -15,6 +15,7 @@ from dmun_audit.evidence.schema import FIRST_WITH_CHECKSUMS, CaseRecord
 from dmun_audit.knowledge.dossier import Dossier
 from dmun_audit.knowledge.reading import read_dossier
 from dmun_audit.knowledge.words.texts import fold
+from dmun_audit.report.formatting import one_line
 from dmun_audit.verdict.vocabulary import AuditVerdict
 
 MANIFEST = "manifest.json"
@@ -36,8 +37,10 @@ def refuse_twice(folders: Sequence[Path]) -> None:
     for folder in folders:
         place = folder.resolve()
         if place in places:
-            spelled = f"; {places[place]} is the same folder" if places[place] != folder else ""
-            raise UsageError(f"{folder} is named twice{spelled}", "a run has no difference to itself", "name each run once")
+            spelled = f"; {one_line(places[place])} is the same folder" if places[place] != folder else ""
+            raise UsageError(
+                f"{one_line(folder)} is named twice{spelled}", "a run has no difference to itself", "name each run once"
+            )
         places[place] = folder
 
 
@@ -47,7 +50,7 @@ def _runs_of(folder: Path) -> list[Path]:
     try:
         inside = sorted(each.parent for each in folder.glob(f"*/{MANIFEST}"))
     except OSError as error:
-        raise UsageError(f"{folder} cannot be read", error.strerror or str(error), "check its permissions") from None
+        raise UsageError(f"{one_line(folder)} cannot be read", error.strerror or str(error), "check its permissions") from None
     return inside or [folder]
 
 
@@ -114,8 +117,10 @@ def counted_runs(folders: Sequence[Path]) -> tuple[list[CountedRun], list[LeftOu
             counted.append(found)
     if not counted:
         raise UsageError(
-            f"none of the {len(folders)} runs can be compared" if len(folders) > 1 else f"{folders[0]} cannot be compared",
-            "; ".join(f"{each.folder}: {each.reason}" for each in left_out),
+            f"none of the {len(folders)} runs can be compared"
+            if len(folders) > 1
+            else f"{one_line(folders[0])} cannot be compared",
+            "; ".join(one_line(f"{each.folder}: {each.reason}") for each in left_out),
             "name finished runs, or run these audits again: they reuse their images",
         )
     return counted, left_out

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from dmun_audit.comparison.figure import Figure
 from dmun_audit.comparison.figures import CLAIMS, FOOTNOTES, footnote
 from dmun_audit.comparison.methods import MethodTable
 from dmun_audit.comparison.metric_figures import METRIC
 from dmun_audit.report.formatting import count, one_line
+from dmun_audit.verdict.significant import MOST_DIGITS, Rounding, percent, points, rounded
 
 STRATEGY = "adversarial: "
 """What the columns of one strategy begin with."""
@@ -22,6 +26,8 @@ OTHER_PART = "Distances, orderings and cost"
 _BY_KIND = {STRATEGY: STRATEGIES_PART, f"{METRIC}: ": METRICS_PART}
 
 MINUS = "−"
+_SMALLEST = 1e-300  # a number under this is shown as 0
+_MOST_DECIMALS = 6  # zeros after the point; a smaller number has an exponent
 MARKS_IN_WORDS = {"FAIL": "The claim is refuted.", "INCONCLUSIVE": "The claim is neither proven nor refuted."}
 
 
@@ -77,19 +83,49 @@ def footnotes(table: MethodTable) -> list[tuple[str, str]]:
     return [(name, footnote(name)) for name in FOOTNOTES if name in kinds]
 
 
-def number_text(value: float | None, figure: Figure) -> str:
-    """A value of a figure on its scale; a dash for none."""
-    if value is None:
-        return "–"
-    shown = f"{100 * value:.1f}%" if figure.percent else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def number_text(value: float, figure: Figure, towards: Rounding = round, limit: float | None = None) -> str:
+    """A value of a figure on its scale, without its unit: three significant digits, and counts in full.
+
+    `towards` rounds a bound outward. A bound is told apart from `limit`, as `dmun_audit.verdict.significant` does.
+    """
+    if figure.percent:
+        shown = percent(value, towards, limit).removesuffix("%")
+    elif abs(value) >= 100:
+        shown = f"{towards(value):,.0f}"
+    else:
+        shown = f"{rounded(value, towards) if abs(value) > _SMALLEST else 0.0:.{MOST_DIGITS}g}"
+    if "e-" in shown and abs(float(shown)) >= 10.0**-_MOST_DECIMALS:
+        shown = f"{float(shown):.{_MOST_DECIMALS + MOST_DIGITS}f}".rstrip("0")
     return shown.replace("-", MINUS)
 
 
-def bounds_text(figure: Figure) -> str:
-    """The bounds of a figure in brackets; empty where it lacks one."""
+def value_text(figure: Figure) -> str:
+    """The value of a figure with its unit, such as "2.13%" or "4.72 points"; a dash for none."""
+    if figure.value is None:
+        return "–"
+    if figure.points:
+        return points(figure.value).replace("-", MINUS)
+    return number_text(figure.value, figure) + ("%" if figure.percent else "")
+
+
+def bound_texts(figure: Figure) -> list[str]:
+    """The bounds of a figure without their unit, the lower one rounded down and the upper one up; empty where it lacks one."""
     if figure.lower is None or figure.upper is None:
-        return ""
-    return f"[{number_text(figure.lower, figure)}, {number_text(figure.upper, figure)}]"
+        return []
+    sides = ((figure.lower, math.floor), (figure.upper, math.ceil))
+    return [number_text(bound, figure, towards, figure.limit) for bound, towards in sides]
+
+
+def bounds_text(figure: Figure) -> str:
+    """The bounds of a figure in brackets. Those in points have no unit, because it stands before them."""
+    unit = "%" if figure.percent and not figure.points else ""
+    return f"[{', '.join(bound + unit for bound in bound_texts(figure))}]" if bound_texts(figure) else ""
+
+
+def unit_of(figures: Sequence[Figure]) -> str:
+    """The unit of a column, of its figures: "%", "points" or none."""
+    known = [figure for figure in figures if figure.value is not None and figure.percent]
+    return "points" if any(figure.points for figure in known) else "%" if known else ""
 
 
 def pairs_text(figure: Figure) -> str:
@@ -98,8 +134,8 @@ def pairs_text(figure: Figure) -> str:
 
 
 def figure_text(figure: Figure) -> str:
-    """An estimate with its bounds, its pairs and its mark, such as "2.1% [0.4%, 6.0%] FAIL"; a dash if there is none."""
+    """An estimate with its bounds, its pairs and its mark, such as "2.13% [0.4%, 6%] FAIL"; a dash if there is none."""
     if figure.value is None:
         return "–"
     pairs = f"({pairs_text(figure)})" if figure.pairs is not None else ""
-    return " ".join(filter(None, (number_text(figure.value, figure), bounds_text(figure), pairs, figure.mark)))
+    return " ".join(filter(None, (value_text(figure), bounds_text(figure), pairs, figure.mark)))

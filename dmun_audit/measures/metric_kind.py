@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dmun_audit.judge.clip import ClipJudge
 
 SAFE_FORMS = "a file of tensors: safetensors, or PyTorch's format without Python objects"
-IMAGES, FEATURES = "images", "features"
-"""The parts of a metric's values that are numbers of images and of features. They say on what the other values rest."""
+IMAGES, PROMPTS, FEATURES = "images", "prompts", "features"
+"""The parts of a metric's values that are numbers of images, of prompts and of features. They say on what the other values rest."""
 
 
 @runtime_checkable
@@ -64,11 +64,12 @@ def missing_package(reference: JudgeReference, package: str, why: str) -> LoadEr
     return LoadError(f"metric {reference.text!r} needs the package {package}", why, "pip install 'dmun_audit[metrics]'")
 
 
-def paired_values(name: str, base: np.ndarray, candidate: np.ndarray) -> dict[str, float]:
+def paired_values(name: str, base: np.ndarray, candidate: np.ndarray, prompts: Sequence[str]) -> dict[str, float]:
     """The values of a metric that scores single images, of scores (n,) of base images and of candidate images, n ≥ 1.
 
-    `NAME.base` and `NAME.candidate` are means, `NAME.difference` is the mean of candidate minus base over pairs,
-    `NAME.standard_error` its standard error (from two pairs on), and `NAME.images` the number of pairs.
+    `prompts` are the prompts of the n pairs. `NAME.base` and `NAME.candidate` are means, and `NAME.difference` is the mean of candidate
+    minus base over pairs. `NAME.standard_error` is its standard error, from two prompts on. It counts pairs of one prompt as dependent.
+    `NAME.images` is the number of pairs, and `NAME.prompts` the number of different prompts.
     """
     differences = np.asarray(candidate, dtype=np.float64) - np.asarray(base, dtype=np.float64)
     values = {
@@ -76,10 +77,22 @@ def paired_values(name: str, base: np.ndarray, candidate: np.ndarray) -> dict[st
         f"{name}.candidate": float(np.mean(candidate, dtype=np.float64)),
         f"{name}.difference": float(differences.mean()),
         f"{name}.{IMAGES}": float(len(differences)),
+        f"{name}.{PROMPTS}": float(len(set(prompts))),
     }
-    if len(differences) > 1:
-        values[f"{name}.standard_error"] = float(differences.std(ddof=1) / np.sqrt(len(differences)))
+    if len(set(prompts)) > 1:
+        values[f"{name}.standard_error"] = _error_over_prompts(differences, prompts)
     return values
+
+
+def _error_over_prompts(differences: np.ndarray, prompts: Sequence[str]) -> float:
+    """The standard error of the mean of `differences` (n,) over at least two different `prompts`, if pairs of one prompt depend on each other.
+
+    With equally many pairs of each prompt it is the standard error of the mean of the prompts' means. It is the cluster-robust
+    estimate (Liang and Zeger 1986) with the factor G / (G - 1) for G prompts.
+    """
+    of_each = np.unique(np.asarray(prompts), return_inverse=True)[1]
+    sums = np.bincount(of_each, weights=differences - differences.mean())
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(differences))
 
 
 def check_weights_file(reference: JudgeReference, text: str, what: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 from dmun_audit.evidence.schema import CaseRecord, ClaimRecord
@@ -166,11 +165,6 @@ def burden_text(claim: ClaimRecord) -> str:
         Burden.PROVE_HARM: "prove harm: passes unless harm is proven",
     }
     return texts.get(claim.burden, "") if claim.burden else ""
-
-
-def in_words(names: Sequence[str]) -> str:
-    """Names as a sentence lists them: "a, b and c"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def group_title(group: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from dmun_audit._util.errors import UsageError
 from dmun_audit._util.hashing import digest
-from dmun_audit.comparison.figures import Figure, figures_of
+from dmun_audit.comparison.figure import Figure
+from dmun_audit.comparison.figures import figures_of
 from dmun_audit.evidence.run import Run
 from dmun_audit.report.exports.summary import summary_markdown
 from dmun_audit.report.formatting import one_line, report_verdict

@@ -16,11 +16,13 @@ import pytest
 from example_runs import HOSTILE, WrittenRun, claim, record
 
 from dmun_audit._util.errors import UsageError
+from dmun_audit.comparison import difference_words
 from dmun_audit.comparison.figure import Figure
 from dmun_audit.comparison.figures import FOOTNOTES
 from dmun_audit.comparison.method_tables import BRIEF, written
 from dmun_audit.comparison.methods import methods_table
-from dmun_audit.comparison.table_words import figure_text, footnotes
+from dmun_audit.comparison.paired_tests import Difference
+from dmun_audit.comparison.table_words import bounds_text, figure_text, footnotes
 from dmun_audit.evidence.run import read_run
 from dmun_audit.plan.seeds import DERIVED
 
@@ -113,7 +115,7 @@ def test_each_run_has_a_row_with_its_name_and_verdict_in_the_order_given(table):
 
 def test_figures_are_those_of_the_claims_and_bounds_of_ua_are_turned(table):
     two = table.rows[1].figures
-    assert two["erasure"] == Figure(0.5, 0.1, 0.6, mark="FAIL")
+    assert two["erasure"] == Figure(0.5, 0.1, 0.6, mark="FAIL", limit=0.05)
     assert (two["UA"].value, two["UA"].lower, two["UA"].upper) == pytest.approx((0.5, 0.4, 0.9))
     assert two["KID"].value == pytest.approx(3.0)
 
@@ -278,9 +280,98 @@ def test_two_candidates_of_one_name_are_told_apart_by_their_folders(tmp_path):
 
 
 def test_figures_in_words():
-    assert figure_text(Figure(0.0213, 0.004, 0.06, mark="FAIL")) == "2.1% [0.4%, 6.0%] FAIL"
+    assert figure_text(Figure(0.0213, 0.004, 0.06, mark="FAIL")) == "2.13% [0.4%, 6%] FAIL"
+    assert figure_text(Figure(-0.0472, -0.1, 0.02, points=True)) == "−4.72 points [−10, 2]"
+    assert figure_text(Figure(0.01, points=True)) == "1 point"
     assert figure_text(Figure(1234.5, percent=False)) == "1,234"
+    assert figure_text(Figure(1e-310, -1e-310, 1e-310, percent=False)) == "0 [0, 0]"
     assert figure_text(Figure(None)) == "–"
+
+
+def test_bounds_are_rounded_outward_and_told_apart_from_the_limit():
+    assert bounds_text(Figure(0.02, 0.0123999, 0.0456001)) == "[1.23%, 4.57%]"
+    assert bounds_text(Figure(0.0, -0.0123001, 0.0456001, points=True)) == "[−1.24, 4.57]"
+    assert bounds_text(Figure(0.5, 0.23451, 0.76541, percent=False)) == "[0.234, 0.766]"
+    assert bounds_text(Figure(500.0, 123.9, 987.1, percent=False)) == "[123, 988]"
+    assert bounds_text(Figure(0.1, 0.050001, 0.2)) == "[5%, 20%]"
+    assert bounds_text(Figure(0.1, 0.050001, 0.2, limit=0.05)) == "[5.0001%, 20%]"
+    assert bounds_text(Figure(0.0, 1e-7, 0.04)) == "[0.00001%, 4%]"
+
+
+def test_differences_of_rates_are_in_points_in_every_form(tmp_path):
+    loss = record("retention", "all", "PASS", pooled=True, claim=claim("paired_accuracy", 3, 40, -0.01239, 0.14567, 0.15))
+    runs = [a_run(tmp_path, "one"), a_run(tmp_path, "two")]
+    table = methods_table([replace(run, cases=(*run.cases, loss)) for run in runs])
+    assert "7.5 points [−1.24, 14.6]" in written(table, "markdown").replace("\\", "")
+    assert "7.5 points" in written(table, "text")
+    assert "7.5 points<span>[−1.24, 14.6]</span>" in written(table, "html")
+    latex = written(table, "latex")
+    assert r"\figurecell{retention\\{(points)}}" in latex
+    assert r"\figurecell{erasure\\{(\%)}}" in latex
+    assert r"\figurecell{7.5\\{\tiny [$-$1.24, 14.6]}}" in latex
+
+
+def a_difference(p=0.5, lower=None, upper=None):
+    return Difference("two", "erasure", 100, 10, 0, 0.1, lower, upper, p, p)
+
+
+def test_ends_of_the_interval_of_a_difference_are_rounded_outward_and_do_not_read_0():
+    found = [difference_words.bounds_text(a_difference(0.5, *ends)) for ends in ((0.003, 0.2), (-0.004, 0.2), (0.0004, 0.20001))]
+    assert found == ["[+0.3, +20.0]", "[−0.4, +20.0]", "[+0.04, +20.1]"]
+    assert difference_words.bounds_text(a_difference(0.5, -0.12345, -0.05678)) == "[−12.4, −5.6]"
+    assert difference_words.bounds_text(a_difference(0.5, 0.0, 1.0)) == "[0.0, +100.0]"
+
+
+@pytest.mark.parametrize(
+    ("p", "words"),
+    [
+        (0.0496, "p 0.0496"),
+        (0.0504, "p 0.0504"),
+        (0.049999, "p 0.049999"),
+        (0.05, "p 0.05"),
+        (0.0312, "p 0.031"),
+        (1.0, "p 1"),
+        (0.00002, "p < 0.0001"),
+    ],
+)
+def test_a_p_value_is_told_apart_from_the_level(p, words):
+    assert difference_words.p_text(a_difference(p)) == words
+
+
+def test_the_table_says_that_tests_are_approximate_where_claims_stop_early(table):
+    for form in ("text", "markdown", "html", "latex"):
+        assert "Where claims stop early, test and interval are approximate." in " ".join(written(table, form).split())
+
+
+OSC, CSI = "judge\x1b]0;owned\x07", "x\x1b[31m\x9b31m"
+
+
+def test_no_text_of_a_run_reaches_a_terminal_with_its_control_characters(tmp_path):
+    """Folders, references and names of a run that would change a terminal's title or colours."""
+    one = a_run(tmp_path, f"one{CSI}")
+    other = a_run(tmp_path, f"two{CSI}", judge={"digest": "k", "reference": OSC})
+    for wrong, reference in (
+        ([one], None),
+        ([one, other], None),
+        ([one, one], None),
+        ([one, a_run(tmp_path, f"same{CSI}")], CSI),
+    ):
+        with pytest.raises(UsageError) as error:
+            methods_table(wrong, reference)
+        assert str(error.value).replace("\n", "").isprintable()
+    unfinished = a_run(tmp_path, f"open{CSI}", exit_code=None)
+    unfinished = replace(unfinished, contradictions=(f"{OSC} changed",))
+    with pytest.raises(UsageError) as error:
+        methods_table([one, unfinished])
+    assert str(error.value).replace("\n", "").isprintable()
+    for form in ("text", "markdown", "latex", "csv", "html"):
+        hostile = a_run(tmp_path, f"{form}{CSI}")
+        strategy = record(
+            "adversarial", "h", "PASS", prompt={"text": "h", "strategy": OSC}, claim=claim("rate_at_most", 1, 8, 0, 1, 0.1)
+        )
+        text = written(methods_table([one, replace(hostile, cases=(*hostile.cases, strategy))]), form)
+        assert "judge" in text or form == "text"
+        assert text.replace("\n", "").isprintable()
 
 
 def test_the_terminal_shows_the_main_columns_and_the_differences_beyond_chance(table):
@@ -354,6 +445,14 @@ def test_untrusted_names_stay_text(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
 def test_the_latex_compiles(table, tmp_path):
+    names = ["[v2] first", "*second", "[3pt]"]  # LaTeX takes a bracket or a star after some commands as their option
+    renamed = dict(zip([row.name for row in table.rows], names, strict=True))
+    table = replace(
+        table,
+        rows=tuple(replace(row, name=renamed[row.name]) for row in table.rows),
+        differences=tuple(replace(each, name=renamed[each.name]) for each in table.differences),
+        reference=renamed[table.reference],
+    )
     body = written(table, "latex")
     (tmp_path / "t.tex").write_text(
         rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{body}\end{{document}}"
@@ -362,6 +461,9 @@ def test_the_latex_compiles(table, tmp_path):
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout[-2000:]
+    if shutil.which("pdftotext"):
+        shown = subprocess.run(["pdftotext", "t.pdf", "-"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert all(name in shown for name in names)
     assert "Output written" in done.stdout
 
 

@@ -45,7 +45,7 @@ def test_a_page_shows_the_differences_that_the_command_prints(page, tmp_path):
     printed = printed[printed.index("Differences to") : printed.index("\n\nAll ")]
     shown = re.findall(r"^(Differences to .*?)\s*^```$", (ROOT / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert len(shown) == 1
-    assert shown[0] == (printed if page.endswith("comparing.md") else printed.partition("\n\n")[0])
+    assert shown[0] == (printed if page.endswith("comparing.md") else printed.partition("\n\nIn percentage points")[0])
 
 
 def test_the_rates_of_the_worked_example_are_those_of_the_golden_files():
@@ -53,7 +53,7 @@ def test_the_rates_of_the_worked_example_are_those_of_the_golden_files():
     for model in PAGES["docs/explanation/worked-example.md"]:
         golden = json.loads((ROOT / "tests" / "golden" / f"{model}.json").read_text("utf-8"))["cases"]
         (row,) = re.findall(rf"^  {model} +(?:PASS|FAIL) +(.+)$", page, re.MULTILINE)
-        shares = [float(share) for share in re.findall(r"([\d.]+)%", row)]
+        shares = [float(share) for share in re.findall(r"([\d.]+)(?:%| points?)", row)]
         starts = (
             "all-direct-prompts-together",
             "all-valid-adversarial-prompts",

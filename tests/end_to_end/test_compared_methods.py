@@ -83,3 +83,15 @@ def test_what_cannot_be_compared_or_written_is_one_error(runs, tmp_path, capsys)
 @pytest.mark.slow
 def test_python_takes_the_same_reference(runs):
     assert dmun_audit.compare_methods(runs, reference=runs / "b") == dmun_audit.compare_methods(runs, reference="damaged")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [[], ["--orderings"]])
+def test_a_comparison_replaces_an_earlier_one_and_a_dash_is_standard_output(runs, tmp_path, capsys, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    for form in ("json", "markdown", "text", "json"):
+        assert main(["compare", str(runs), *arguments, f"--format={form}", "-o", "table"]) == 0
+    capsys.readouterr()
+    assert main(["compare", str(runs), *arguments, "--json", "-o", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "table").read_text())
+    assert [each.name for each in tmp_path.iterdir()] == ["table"]

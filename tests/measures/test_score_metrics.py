@@ -18,7 +18,7 @@ from dmun_audit.models.references import atelier_judge
 
 CLIP = f"local-dir:{atelier_judge()}"
 PROMPTS = ["a house in the style of Van Gogh", "a tree", "a cat and " + "a dog and " * 60 + "a horse"]
-PARTS = ("base", "candidate", "difference", "standard_error", "images")
+PARTS = ("base", "candidate", "difference", "standard_error", "images", "prompts")
 HAS_DREAMSIM = importlib.util.find_spec("dreamsim") is not None
 
 
@@ -195,10 +195,24 @@ def test_labels_that_do_not_exclude_each_other_are_refused(root):
 
 def test_the_difference_is_that_of_pairs_with_its_standard_error():
     base, candidate = np.array([1.0, 5.0, 3.0]), np.array([2.0, 5.5, 4.5])
-    values = paired_values("m", base, candidate)
+    values = paired_values("m", base, candidate, ["a", "b", "c"])
     assert values["m.difference"] == pytest.approx(1.0)
     assert values["m.standard_error"] == pytest.approx(np.std([1.0, 0.5, 1.5], ddof=1) / 3**0.5)
-    assert "m.standard_error" not in paired_values("m", base[:1], candidate[:1])
+    assert values["m.prompts"] == 3
+    for prompts in (["a"], ["a", "a", "a"]):
+        alone = paired_values("m", base[: len(prompts)], candidate[: len(prompts)], prompts)
+        assert "m.standard_error" not in alone
+        assert alone["m.prompts"] == 1
+
+
+def test_pairs_of_one_prompt_count_as_dependent():
+    differences = np.array([1.0, 3.0, 5.0, 7.0, 2.0, 2.0])
+    values = paired_values("m", np.zeros(6), differences, ["a", "a", "b", "b", "c", "c"])
+    assert values["m.standard_error"] == pytest.approx(np.std([2.0, 6.0, 2.0], ddof=1) / 3**0.5)
+    turned = paired_values("m", np.zeros(6), differences[::-1], ["c", "c", "b", "b", "a", "a"])
+    assert turned["m.standard_error"] == pytest.approx(values["m.standard_error"])
+    copied = paired_values("m", np.zeros(12), np.tile(differences, 2), ["a", "a", "b", "b", "c", "c"] * 2)
+    assert copied["m.standard_error"] == pytest.approx(values["m.standard_error"])  # more of the same is no more evidence
 
 
 def test_values_do_not_depend_on_other_pairs(clip, llava, tmp_path, pairs):

@@ -27,7 +27,7 @@ from dmun_audit.measures.metric_kind import (
     read_tensors,
 )
 
-VERSION = 1  # of what this file computes
+VERSION = 2  # of what this file computes
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Weight (outputs, inputs) and bias (outputs,) of a linear layer."""
@@ -51,7 +51,7 @@ class AestheticScore:
 
     def measure(self, base: Sequence[np.ndarray], candidate: Sequence[np.ndarray], prompts: Sequence[str]) -> Mapping[str, float]:
         """See `Metric.measure` and `paired_values`."""
-        return paired_values(self.name, self.scores(base), self.scores(candidate))
+        return paired_values(self.name, self.scores(base), self.scores(candidate), prompts)
 
     def scores(self, images: Sequence[np.ndarray]) -> NDArray[np.float64]:
         """The score of each of n ≥ 1 images (height, width, 3) uint8, (n,)."""

@@ -18,7 +18,7 @@ from dmun_audit.judge.reference import JudgeReference, is_clip
 from dmun_audit.measures.metric_kind import MetricKind, check_clip_source, check_weights_file, open_clip_source, paired_values
 
 ARCHITECTURE = "ViT-H-14"  # of the published weights, in open_clip's words
-VERSION = 1  # of what this file computes
+VERSION = 2  # of what this file computes
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HumanPreferenceScore:
         """See `Metric.measure` and `paired_values`."""
         texts = self.clip.embed_texts(prompts).astype(np.float64)
         before, after = ((self.clip.embed_images(side) * texts).sum(axis=1) for side in (base, candidate))
-        return paired_values(self.name, before, after)
+        return paired_values(self.name, before, after, prompts)
 
 
 def _clip_reference(reference: JudgeReference) -> str:

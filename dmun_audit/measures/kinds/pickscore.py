@@ -19,7 +19,7 @@ from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.measures.metric_kind import MetricKind, paired_values
 
 BATCH_SIZE = 8
-VERSION = 1  # of what this file computes
+VERSION = 2  # of what this file computes
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PickScore:
 
     def measure(self, base: Sequence[np.ndarray], candidate: Sequence[np.ndarray], prompts: Sequence[str]) -> Mapping[str, float]:
         """See `Metric.measure` and `paired_values`."""
-        return paired_values(self.name, self.scores(base, prompts), self.scores(candidate, prompts))
+        return paired_values(self.name, self.scores(base, prompts), self.scores(candidate, prompts), prompts)
 
     def scores(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """The score of each of n ≥ 1 images (height, width, 3) uint8 with its prompt, (n,). A prompt is cut to CLIP's 77 tokens."""

@@ -22,7 +22,7 @@ from dmun_audit.judge.reference import JudgeReference
 from dmun_audit.measures.metric_kind import MetricKind, paired_values
 
 BATCH_SIZE = 1  # prompts have different lengths, and padding would change what some models compute
-VERSION = 1  # of what this file computes
+VERSION = 2  # of what this file computes
 QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
 ANSWER = "Yes"
 
@@ -45,7 +45,7 @@ class VqaScore:
 
     def measure(self, base: Sequence[np.ndarray], candidate: Sequence[np.ndarray], prompts: Sequence[str]) -> Mapping[str, float]:
         """See `Metric.measure` and `paired_values`."""
-        return paired_values(self.name, self.scores(base, prompts), self.scores(candidate, prompts))
+        return paired_values(self.name, self.scores(base, prompts), self.scores(candidate, prompts), prompts)
 
     def scores(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> NDArray[np.float64]:
         """The probability in [0, 1] that the first token of the answer is that of "Yes", for n ≥ 1 images with their prompts; (n,)."""

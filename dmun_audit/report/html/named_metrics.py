@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dmun_audit.evidence.schema import CaseRecord, JsonObject
-from dmun_audit.measures.metric_kind import FEATURES, IMAGES
+from dmun_audit.measures.metric_kind import FEATURES, IMAGES, PROMPTS
 from dmun_audit.measures.references import metric_note, metric_title
 from dmun_audit.measures.registry import BUILT_IN
 from dmun_audit.report.formatting import number, one_line, percent
@@ -15,13 +15,14 @@ from dmun_audit.report.html.measured import Cell, MeasuredView, Measures, rows_o
 MOST_SHARES = 4
 """Labels that a cell shows. They are those whose shares changed most."""
 
-STANDARD_ERROR = "± is the standard error of the mean difference over pairs."
+STANDARD_ERROR = "± is the standard error of the mean difference, over prompts."
 _PARTS = {
     "base": "base",
     "candidate": "candidate",
     "difference": "candidate minus base, mean over pairs",
     "standard_error": "standard error of that difference",
     IMAGES: "pairs of images",
+    PROMPTS: "different prompts",
     FEATURES: "number of features",
     "real_base": "from real images, base",
     "real_candidate": "from real images, candidate",
@@ -71,7 +72,7 @@ def measure_title(name: str) -> str:
 def _columns(name: str, values: set[str]) -> list[_Column]:
     """The columns of the metric `name`. `values` are the names of all values of the run."""
     own = {value.partition(".")[2] for value in values if value.partition(".")[0] == name}
-    title, shown = one_line(metric_title(name)), {IMAGES, FEATURES, "real_images"}
+    title, shown = one_line(metric_title(name)), {IMAGES, PROMPTS, FEATURES, "real_images"}
     columns = []
     if "" in own:
         columns.append(_Column(title, "base to candidate" if IMAGES in own else "", _single(name, f"{name}.{IMAGES}")))
