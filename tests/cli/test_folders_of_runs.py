@@ -107,7 +107,7 @@ def test_an_option_that_names_the_same_folder_stays(command, corrected, runs, ca
     assert capsys.readouterr().err.splitlines()[-1] == f"  do:   name a run: dmun-audit {corrected}"
 
 
-@pytest.mark.parametrize("command", ["summary", "report", "inspect", "store list --store", "schema"])
+@pytest.mark.parametrize("command", ["summary", "report", "inspect", "store list --store"])
 def test_an_error_of_any_command_gives_the_terminal_no_commands(command, runs, capsys):
     hostile = "van\x1b[31m\x07\r\x9b2J\u202e\n  do:   rm"
     assert main([*command.split(), hostile]) == 4
