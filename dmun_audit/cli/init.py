@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     other content, and if a file cannot be written where it belongs.
     """
     folder = Path(arguments.folder)
-    of_audit, of_server = _files_of_audit(arguments.policy or DEFAULT_POLICY), _files_of_server(arguments.ci)
+    policy = arguments.policy or _policy_in(folder) or DEFAULT_POLICY
+    of_audit, of_server = _files_of_audit(policy), _files_of_server(arguments.ci)
     files = of_audit | of_server
     _refuse_places(folder, (*files, IGNORE))
     existing = [path for path in files if (folder / path).exists()]
@@ -57,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         if path not in existing:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
-            print(f"wrote {folder / path}" + (f", the policy {source.stem}" if path == POLICY else ""))
+            print(f"wrote {folder / path}" + (f", the policy {policy}" if path == POLICY else ""))
     _say_kept(folder, existing, other)
     if _ignore(folder / IGNORE):
         print(f"{folder / IGNORE} leaves out {', '.join(IGNORED[:-1])} and {IGNORED[-1]}")
@@ -74,10 +75,7 @@ def _say_kept(folder: Path, existing: list[Path], other: list[Path]) -> None:
         if path not in tests:
             print(f"kept {folder / path}" + (f", the policy {_policy_in(folder)}" if path == POLICY else ""))
     for path in other:
-        if path == POLICY and (name := _policy_in(folder)):
-            print(f"kept {folder / path}, the policy {name}")
-        else:
-            print(f"kept {folder / path}, which differs from what this version writes")
+        print(f"kept {folder / path}, which differs from what this version writes")
 
 
 def _policy_in(folder: Path) -> str | None:

@@ -13,6 +13,7 @@ import yaml
 from dmun_audit.cli import main
 from dmun_audit.cli.init import CI_FILES, TEMPLATE
 from dmun_audit.cli.schema import SCHEMAS
+from dmun_audit.policy import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 
@@ -94,6 +95,10 @@ def test_a_folder_is_set_up_by_our_options_and_not_by_a_name(conftest, test, ref
 
 def test_init_names_the_policy_that_it_writes_or_keeps(tmp_path, capsys):
     policy = tmp_path / "audit-policy.toml"
+    policy.write_bytes((BUILT_IN / "smoke.toml").read_bytes())
+    assert main(["init", str(tmp_path)]) == 0
+    assert f"kept {policy}, the policy smoke\n" in capsys.readouterr().out
+    policy.unlink()
     assert main(["init", str(tmp_path), "--policy=release"]) == 0
     assert f"wrote {policy}, the policy release\n" in capsys.readouterr().out
     for more in ([], ["--policy=release"]):
