@@ -61,23 +61,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    from dmun_audit.cli.messages import error_text
     from dmun_audit.cli.parser import show_log
 
     try:
         parsed = build_parser().parse_args(arguments)
     except UsageError as error:
-        print(f"ERROR: {error}", file=sys.stderr)
+        print(f"ERROR: {error_text(error)}", file=sys.stderr)
         return 4
     show_log(getattr(parsed, "log_level", None))
     started = time.monotonic()
     try:
         code = int(parsed.run(parsed))
         sys.stdout.flush()
-    except FolderOfRuns as error:
-        print(f"ERROR: {error.of(str(error.path), _with_a_run(error, arguments))}", file=sys.stderr)
-        code = 4
     except UsageError as error:
-        print(f"ERROR: {error}", file=sys.stderr)
+        said = _with_command(error, arguments) if isinstance(error, FolderOfRuns) else error
+        print(f"ERROR: {error_text(said)}", file=sys.stderr)
         code = 4
     except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -89,9 +88,26 @@ def _run(arguments: Sequence[str] | None) -> int:
     return code
 
 
-def _with_a_run(error: FolderOfRuns, arguments: Sequence[str] | None) -> str:
-    """The command of the user with the first run of the folder in place of the folder."""
+def _with_command(error: FolderOfRuns, arguments: Sequence[str] | None) -> UsageError:
+    """The same error with the command of the user, in which the first run of the folder is in place of the folder.
+
+    Only an argument that names a run is replaced: an option may name the same folder. The error stays as it is if an option named the run.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     folder, meant = os.path.normpath(error.path), str(error.runs[0])
-    words = [meant if os.path.normpath(os.path.expanduser(word)) == folder else word for word in words]
-    return shlex.join(["dmun-audit", *words])
+    before, changed = _named_runs(words), list(words)
+    for place, word in enumerate(words):
+        if os.path.normpath(os.path.expanduser(word)) == folder:
+            replaced = [*words[:place], meant, *words[place + 1 :]]
+            if _named_runs(replaced) != before:
+                changed[place] = meant
+    return error if changed == words else error.of(str(error.path), shlex.join(["dmun-audit", *changed]))
+
+
+def _named_runs(words: Sequence[str]) -> list[str]:
+    """The arguments of a command line that name run folders."""
+    try:
+        parsed = build_parser().parse_args(words)
+    except UsageError:
+        return []
+    return [str(path) for path in (getattr(parsed, "folder", None), *getattr(parsed, "runs", ())) if path is not None]

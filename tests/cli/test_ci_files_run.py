@@ -301,8 +301,9 @@ def test_a_baseline_is_left_out_on_demand_or_with_a_warning_if_its_artifact_has_
         assert not (job.workspace / "audit-baseline").exists()
 
 
-def test_the_workflow_for_github_has_one_red_step_if_the_audit_never_began(tmp_path, store, python, package):
+def test_the_workflow_for_github_has_one_red_step_if_the_audit_never_began(first_job, tmp_path, store, python, package):
     job = _job(tmp_path, store, python, package)
+    shutil.copytree(first_job.uploaded, job.workspace / "audit-run")  # of another audit
     hostile = """models/$(touch hacked)`touch hacked`"; touch hacked; '; touch hacked #"""
     job.run(_steps(job.workspace, model=hostile))  # nobody has put models there
     said = job.results["Audit"].stderr + job.results["Audit"].stdout
@@ -316,14 +317,65 @@ def test_the_workflow_for_github_has_one_red_step_if_the_audit_never_began(tmp_p
     assert job.saved
 
 
+@pytest.mark.parametrize(
+    ("code", "verdict", "outputs"),
+    [
+        (0, "PASS", {"verdict": "PASS", "exit-code": "0", "report": "audit-run/report.html"}),
+        (1, "FAIL", {"verdict": "FAIL", "exit-code": "1", "report": "audit-run/report.html"}),
+        (1, "PASS", {"verdict": "", "exit-code": "1", "report": "audit-run/report.html"}),
+        (1, "", {"verdict": "", "exit-code": "1", "report": ""}),
+        (1, "no JSON", {"verdict": "", "exit-code": "1", "report": "audit-run/report.html"}),
+        (4, "", {"verdict": "", "exit-code": "4", "report": ""}),
+    ],
+)
+@pytest.mark.parametrize("earlier", ["PASS", None])
+def test_the_action_shows_only_what_its_own_audit_wrote(code, verdict, outputs, earlier, tmp_path, python, package):
+    """A program that writes the manifest of a case and ends with its code is in place of pytest."""
+    job = _job(tmp_path, tmp_path / "store", python, package)
+    manifest = job.workspace / "audit-run/manifest.json"
+    manifest.parent.mkdir()
+    if earlier:
+        manifest.write_text(json.dumps({"verdict": earlier, "attempts": 1}))
+    written = verdict if verdict == "no JSON" else json.dumps({"verdict": verdict, "attempts": 2})
+    write = f"echo '{written}' > audit-run/manifest.json\n" if verdict else ""
+    program = tmp_path / "programs/pytest"
+    program.write_text(f"#!/bin/sh\n{write}exit {code}\n")
+    program.chmod(0o755)
+    (tmp_path / "programs/dmun-audit").write_text("#!/bin/sh\necho shown\n")
+    (tmp_path / "programs/dmun-audit").chmod(0o755)
+    job.run([step for step in _steps(job.workspace) if step.get("uses") == ACTION])
+    assert job.outputs == outputs, job.results["Audit"].stderr
+    assert job.results["Audit"].returncode == code
+    assert (job.results[SHOW] is not None) == bool(outputs["report"])
+
+
 class Registry(http.server.BaseHTTPRequestHandler):
-    """GitLab's registry of packages for one file: whoever shows the job's token may fetch and replace it."""
+    """GitLab's registry of packages for one file: whoever shows the job's token may replace it, and is sent to the storage to fetch it."""
 
     def do_GET(self):
-        kept = self.server.files.get(self.path)
-        self.send_response(403 if self.headers["JOB-TOKEN"] != "t" else 404 if kept is None else 200)
+        if self.path.startswith("/storage/"):
+            self._give(self.path.removeprefix("/storage"))
+        elif self.headers["JOB-TOKEN"] != "t":
+            self._answer(403)
+        elif self.path in self.server.files:
+            self._answer(302, Location=f"http://localhost:{self.server.server_address[1]}/storage{self.path}")
+        else:
+            self._answer(404)
+
+    def _give(self, path):
+        """The storage is another server: it refuses whoever shows it a token."""
+        shown = [self.headers[name] for name in ("JOB-TOKEN", "Authorization") if name in self.headers]
+        if shown or not self.server.files[path]:
+            self._answer(400 if shown else 404)
+        else:
+            self._answer(200, self.server.files[path])
+
+    def _answer(self, code, body=b"{}", **headers):
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(kept or b"{}")
+        self.wfile.write(body)
 
     def do_PUT(self):
         taken = self.headers["JOB-TOKEN"] == "t"
@@ -346,13 +398,19 @@ def registry():
 
 
 KEPT = "/api/v4/projects/3/packages/generic/audit/last-pass/audit-run.tar.gz"
+ANSWERED = f"{KEPT} answered with 403.\n"
+
+
+def _gitlab_job(workspace, model="atelier:damaged"):
+    """The job for GitLab, with the user's own lines filled in."""
+    text = (workspace / ".gitlab-ci.yml").read_text()
+    assert text.count(YOURS) == 1
+    return yaml.safe_load(text.replace(YOURS, f"--model={model} --base=atelier:base"))["audit"]
 
 
 def _gitlab(workspace, model, store, python, package, registry, **more):
     """Run the script of the job for GitLab, as its runner does. Returns the job and the finished process."""
-    text = (workspace / ".gitlab-ci.yml").read_text()
-    assert text.count(YOURS) == 1
-    job = yaml.safe_load(text.replace(YOURS, f"--model={model} --base=atelier:base"))["audit"]
+    job = _gitlab_job(workspace, model)
     for path in job["cache"]["paths"]:
         (workspace / path).symlink_to(store) if path == ".audit-store" else (workspace / path).mkdir()
     known = {
@@ -411,8 +469,37 @@ def test_the_script_for_gitlab_fails_before_the_audit_if_the_registry_refuses(tm
     workspace = _workspace(tmp_path / "repository", "gitlab")
     _job, done = _gitlab(workspace, "atelier:damaged", store, python, package, registry, CI_JOB_TOKEN="other")
     assert done.returncode == 1
-    assert done.stderr.endswith(f"{KEPT} answered with 403.\n")
+    assert done.stderr.endswith(ANSWERED)
     assert not (workspace / "audit-run").exists()
+
+
+def _lines_about_the_baseline(workspace, registry, token):
+    """Run the lines of the job for GitLab that fetch the last audit that passed. Returns the finished process."""
+    (script,) = (line for line in _gitlab_job(workspace)["script"] if "BASELINE=audit-baseline" in line)
+    where = f"http://127.0.0.1:{registry.server_address[1]}{KEPT}"
+    known = {"CI_JOB_TOKEN": token, "LAST_PASS": where, "CI_DEFAULT_BRANCH": "main", "WITHOUT_BASELINE": "false"}
+    command = ["bash", "-c", f"set -eo pipefail\n{script}"]
+    return subprocess.run(command, cwd=workspace, env=os.environ | known, capture_output=True, text=True, timeout=60)
+
+
+def test_the_script_for_gitlab_follows_a_redirect_without_the_token(tmp_path, registry):
+    workspace = _workspace(tmp_path / "repository", "gitlab")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "manifest.json").write_text("{}")
+    done = _lines_about_the_baseline(workspace, registry, "t")
+    assert (done.returncode, done.stdout) == (0, "No audit has passed on main yet, so there is no baseline.\n"), done.stderr
+    registry.files[KEPT] = _packed(kept)
+    done = _lines_about_the_baseline(workspace, registry, "other")
+    assert (done.returncode, done.stderr[-len(ANSWERED) :]) == (1, ANSWERED)
+    assert not (workspace / "audit-baseline").exists()
+    done = _lines_about_the_baseline(workspace, registry, "t")
+    assert done.returncode == 0, done.stderr
+    assert (workspace / "audit-baseline/manifest.json").read_text() == "{}"
+    registry.files[KEPT] = b""  # the registry knows a file that its storage has lost
+    done = _lines_about_the_baseline(workspace, registry, "t")
+    assert done.returncode != 0
+    assert "404" in done.stderr
 
 
 def test_the_script_for_jenkins_names_the_last_pass_only_if_there_is_one(tmp_path):
@@ -444,3 +531,12 @@ def test_the_script_for_jenkins_names_the_last_pass_only_if_there_is_one(tmp_pat
         assert (tmp_path / "last pass/manifest.json").read_text() == number
     assert options() == [*without, f"--baseline={tmp_path / 'last pass'}"]
     assert options(WITHOUT_BASELINE="true") == without
+
+
+def test_the_pipeline_for_jenkins_runs_alone_and_shows_the_error_of_an_audit_that_never_began(tmp_path):
+    """Groovy does not run here: its lines are read."""
+    text = (_workspace(tmp_path / "repository", "jenkins") / "Jenkinsfile").read_text()
+    code = re.sub(r"\s+//.*", "", text)
+    (options,) = re.findall(r"^  options \{(.*?)^  \}", code, re.DOTALL | re.MULTILINE)
+    assert "disableConcurrentBuilds()" in options.split()
+    assert re.findall(r"^ *junit (.*)", code, re.MULTILINE) == ["testResults: 'audit-run/junit.xml', allowEmptyResults: true"]

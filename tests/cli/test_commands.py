@@ -13,6 +13,7 @@ import yaml
 from dmun_audit.cli import main
 from dmun_audit.cli.init import CI_FILES, TEMPLATE
 from dmun_audit.cli.schema import SCHEMAS
+from dmun_audit.policy import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,6 +55,102 @@ def test_init_leaves_a_conftest_of_somebody_else_and_writes_nothing(tmp_path, ca
     assert _contents(tmp_path) == {"conftest.py": b"mine"}
 
 
+OWN_OPTIONS = """import dmun_audit.plugin
+import pytest
+
+@pytest.fixture
+def mine(): ...
+
+def pytest_addoption(parser):
+    dmun_audit.plugin.add_options(parser, prefix="--")
+"""
+
+
+@pytest.mark.parametrize(
+    ("conftest", "test", "refused"),
+    [
+        ("mine", "mine", "audits/test_probes.py, conftest.py"),
+        ("mine", None, "conftest.py"),
+        ('# add_options(parser, "--")', None, "conftest.py"),
+        (None, "mine", "audits/test_probes.py"),
+        (OWN_OPTIONS, "mine", None),
+    ],
+)
+def test_a_folder_is_set_up_by_our_options_and_not_by_a_name(conftest, test, refused, tmp_path, capsys):
+    (tmp_path / "audits").mkdir()
+    template = (TEMPLATE / "test_probes.py.txt").read_text()
+    for path, text in (("conftest.py", conftest), ("audits/test_probes.py", test or template)):
+        if text:
+            (tmp_path / path).write_text(text)
+    before = _contents(tmp_path)
+    assert main(["init", str(tmp_path)]) == (4 if refused else 0)
+    printed, after = capsys.readouterr(), _contents(tmp_path)
+    assert {name: after[name] for name in before} == before
+    if refused:
+        assert f"already has {refused} with other content" in printed.err
+        assert after == before
+    else:
+        assert f"kept {tmp_path / 'audits/test_probes.py'}, which differs from what this version writes\n" in printed.out
+
+
+def test_init_names_the_policy_that_it_writes_or_keeps(tmp_path, capsys):
+    policy = tmp_path / "audit-policy.toml"
+    policy.write_bytes((BUILT_IN / "smoke.toml").read_bytes())
+    assert main(["init", str(tmp_path)]) == 0
+    assert f"kept {policy}, the policy smoke\n" in capsys.readouterr().out
+    policy.unlink()
+    assert main(["init", str(tmp_path), "--policy=release"]) == 0
+    assert f"wrote {policy}, the policy release\n" in capsys.readouterr().out
+    for more in ([], ["--policy=release"]):
+        assert main(["init", str(tmp_path), *more]) == 0
+        assert f"kept {policy}, the policy release\n" in capsys.readouterr().out
+    policy.unlink()
+    assert main(["init", str(tmp_path)]) == 0
+    assert f"wrote {policy}, the policy standard\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "problem"),
+    [
+        (".gitignore", "folder", "is no file"),
+        ("conftest.py", "folder", "is no file"),
+        ("audits", "file", "is no folder"),
+        (".", "file", "is no folder"),
+        ("audits", "nowhere", "is a link that leads nowhere"),
+        ("conftest.py", "nowhere", "is a link that leads nowhere"),
+        (".github", "itself", "is a link that leads nowhere"),
+        ("audits", "out", "is a link that leads out of the folder"),
+        (".gitignore", "out", "is a link that leads out of the folder"),
+    ],
+)
+def test_init_checks_every_place_before_it_writes(place, kind, problem, tmp_path, capsys):
+    folder, elsewhere = tmp_path / "repository", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    path = folder / place
+    path.parent.mkdir(exist_ok=True)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_text("mine")
+    else:
+        path.symlink_to({"nowhere": elsewhere / "new", "itself": path, "out": elsewhere}[kind])
+    if (place, kind) == (".gitignore", "out"):
+        path.unlink()
+        (elsewhere / "ignored").write_text("mine")
+        path.symlink_to(elsewhere / "ignored")
+    before = _contents(tmp_path)
+    assert main(["init", str(folder), "--ci=github"]) == 4
+    assert f"  why:  {path} {problem}\n" in capsys.readouterr().err
+    assert _contents(tmp_path) == before
+
+
+def test_a_link_within_the_folder_is_followed(tmp_path):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "audits").symlink_to("tests")
+    assert main(["init", str(tmp_path)]) == 0
+    assert (tmp_path / "tests/test_probes.py").is_file()
+
+
 @pytest.mark.parametrize("server", ["github", "gitlab", "jenkins"])
 def test_init_adds_the_files_of_a_ci_server_to_a_folder_that_is_set_up(server, tmp_path, capsys):
     assert main(["init", str(tmp_path)]) == 0
@@ -70,7 +167,7 @@ def test_init_adds_the_files_of_a_ci_server_to_a_folder_that_is_set_up(server, t
     assert [line for line in said if line.startswith("kept ")] == [
         f"kept {len(list((tmp_path / 'audits').iterdir()))} files in {tmp_path / 'audits'}",
         f"kept {tmp_path / 'conftest.py'}",
-        f"kept {tmp_path / 'audit-policy.toml'}, which has changes of yours",
+        f"kept {tmp_path / 'audit-policy.toml'}, which differs from what this version writes",
     ]
 
 

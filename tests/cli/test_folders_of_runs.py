@@ -89,3 +89,37 @@ def test_a_name_of_a_folder_gives_the_terminal_no_commands(runs):
     with pytest.raises(FolderOfRuns) as raised:
         run_with_attacks(runs, "audit-runs", open_knowledge("atelier-van-gogh"))
     assert raised.value.why.startswith("it holds 7 runs: van?[31m?::error::gogh, ")
+
+
+@pytest.mark.parametrize(
+    ("command", "corrected"),
+    [
+        ("export audit-runs --to=json -o audit-runs", f"export audit-runs/{LAST} --to=json -o audit-runs"),
+        ("export -o audit-runs ./audit-runs", f"export -o audit-runs audit-runs/{LAST}"),
+        (
+            "track audit-runs audit-runs/ --to=mlflow --project audit-runs",
+            f"track {f'audit-runs/{LAST} ' * 2}--to=mlflow --project audit-runs",
+        ),
+    ],
+)
+def test_an_option_that_names_the_same_folder_stays(command, corrected, runs, capsys):
+    assert main(shlex.split(command)) == 4
+    assert capsys.readouterr().err.splitlines()[-1] == f"  do:   name a run: dmun-audit {corrected}"
+
+
+@pytest.mark.parametrize("command", ["summary", "report", "inspect", "store list --store"])
+def test_an_error_of_any_command_gives_the_terminal_no_commands(command, runs, capsys):
+    hostile = "van\x1b[31m\x07\r\x9b2J\u202e\n  do:   rm"
+    assert main([*command.split(), hostile]) == 4
+    said = capsys.readouterr().err
+    assert "van[31m2J" in said
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert [line for line in said.splitlines() if line.startswith("  do:   rm")] == []
+
+
+def test_a_hostile_name_of_the_run_that_is_shown_is_harmless_too(runs, capsys):
+    (runs / LAST).rename(runs / "van\x1b[31m\n::error::gogh")
+    assert main(["summary", "audit-runs"]) == 4
+    said = capsys.readouterr().err
+    assert "name a run: dmun-audit summary 'audit-runs/van[31m\n        ::error::gogh'" in said
+    assert all(line.isprintable() for line in said.split("\n"))

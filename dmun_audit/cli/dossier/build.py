@@ -22,6 +22,7 @@ from dmun_audit.cli.dossier.language_model_options import (
     with_preflight,
 )
 from dmun_audit.cli.dossier.transcripts import transcript_for
+from dmun_audit.cli.messages import error_text
 from dmun_audit.knowledge.build import LanguageModelAccess, build_dossier, with_thin
 from dmun_audit.knowledge.check import problems, remarks
 from dmun_audit.knowledge.dossier import Dossier, Kind, World, write_dossier
@@ -87,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             build.run(lambda line, name=build.task.target: print_progress(f"{name}: {line}"))  # type: ignore[misc]
         except UsageError as error:
             failed.append(build.task.target)
-            print(f"ERROR: {build.task.target}: {error}", file=sys.stderr, flush=True)
+            print(f"ERROR: {build.task.target}: {error_text(error)}", file=sys.stderr, flush=True)
     print(
         f"{len(builds) - len(failed)} of {len(builds)} dossiers are written" + (f"; not: {', '.join(failed)}" if failed else "")
     )
