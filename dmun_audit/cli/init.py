@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     _say_kept(folder, existing, other)
     if _ignore(folder / IGNORE):
         print(f"{folder / IGNORE} leaves out {', '.join(IGNORED[:-1])} and {IGNORED[-1]}")
-    print('\nNow:  pytest audits/ --target="Van Gogh" --model=PATH --base=PATH --knowledge=DOSSIER --policy=audit-policy.toml')
+    print('\nNow:  pytest audits/ --target="Van Gogh" --model=PATH --base=PATH --policy=audit-policy.toml')
+    if of_server:
+        print(f'Then: change the lines marked "yours" in {folder / next(iter(of_server))}, and commit.')
     return 0
 
 

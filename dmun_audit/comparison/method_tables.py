@@ -154,12 +154,7 @@ def csv_text(table: MethodTable) -> str:
         (" pairs", lambda figure: figure.pairs),
         (" mark", lambda figure: figure.mark or None),
     ]
-    kept = [
-        (name, end, read)
-        for name in table.columns
-        for end, read in parts
-        if any(read(row.figures[name]) is not None for row in table.rows)
-    ]
+    kept = [(name, end, read) for name in table.columns for end, read in parts]  # the same columns, whatever the results
     tested = {(each.name, each.group): each for each in table.differences}
     groups = difference_words.groups_of(table)
     heads = ["method", "verdict", "folder", *(f"{name}{end}" for name, end, _ in kept)]

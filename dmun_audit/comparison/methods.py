@@ -86,16 +86,20 @@ class MethodTable:
 def compare_methods(folders: Sequence[Path], reference: str | Path | None = None) -> MethodTable:
     """The table of the runs in these folders, in their order. Every run is checked as `dmun-audit report` checks it.
 
-    A folder that holds run folders stands for all of them. `reference` names the run against which paired tests compare the others, by
+    A folder that holds run folders stands for all of them that count; the table says which it leaves out, and why. `reference` names the run against which paired tests compare the others, by
     its name in the table or by its folder; the first run by default.
     Raises UsageError for fewer than two runs, for one that is named twice, for a run that does not hold or was not concluded, for runs
     whose plans differ, and for a reference that is none of the runs.
     """
-    return methods_table([checked_run(folder) for folder in run_folders(folders)], reference)
+    runs = [checked_run(folder) for folder in run_folders(folders)]
+    named = {folder.resolve() for folder in folders}
+    left_out = {run.path: reason for run in runs if run.path.resolve() not in named and (reason := reason_against(run))}
+    told = [f"{one_line(path.name)} is left out: {one_line(reason)}." for path, reason in left_out.items()]
+    return methods_table([run for run in runs if run.path not in left_out], reference, told)
 
 
-def methods_table(runs: Sequence[Run], reference: str | Path | None = None) -> MethodTable:
-    """The table of finished audits, in their order. See `compare_methods`."""
+def methods_table(runs: Sequence[Run], reference: str | Path | None = None, remarks: Sequence[str] = ()) -> MethodTable:
+    """The table of finished audits, in their order, with further remarks. See `compare_methods`."""
     refuse_twice([run.path for run in runs])
     if len(runs) < 2:
         only = f"{one_line(runs[0].path)} is the only run" if runs else "no run was named"
@@ -124,7 +128,7 @@ def methods_table(runs: Sequence[Run], reference: str | Path | None = None) -> M
         tuple(rows),
         names[place],
         tuple(differences(runs, names, place)),
-        tuple(_remarks(runs, rows, columns)),
+        (*remarks, *_remarks(runs, rows, columns)),
     )
 
 
@@ -211,7 +215,7 @@ def _plan_facts(run: Run) -> dict[str, tuple[str, str]]:
 
 def _same_plan(runs: Sequence[Run]) -> dict[str, str]:
     """What the runs share, in words. Raises UsageError if their plans differ."""
-    first, *others = map(_plan_facts, runs)
+    first, *others = facts_of_all = [_plan_facts(run) for run in runs]
     for run, facts in zip(runs[1:], others, strict=True):
         apart = [name for name in first | facts if first.get(name, ("", ""))[0] != facts.get(name, ("", ""))[0]]
         if apart:
@@ -219,9 +223,18 @@ def _same_plan(runs: Sequence[Run]) -> dict[str, str]:
             raise UsageError(
                 f"{one_line(runs[0].path)} and {one_line(run.path)} have different plans",
                 told,
-                "compare audits of one target under one policy, dossier, base, judge and seed; --orderings compares audits of any plans",
+                f"compare audits of one plan{_with_one_plan(runs, facts_of_all)}; --orderings compares audits of any plans",
             )
     return {name: words for name, (_, words) in first.items()}
+
+
+def _with_one_plan(runs: Sequence[Run], facts: Sequence[Mapping[str, tuple[str, str]]]) -> str:
+    """The most runs that share a plan, in brackets; empty where no two do."""
+    by_plan: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for run, each in zip(runs, facts, strict=True):
+        by_plan.setdefault(tuple((name, identity) for name, (identity, _) in each.items()), []).append(one_line(run.path))
+    largest = max(by_plan.values(), key=len)
+    return f", such as {', '.join(largest)}" if len(largest) > 1 else ""
 
 
 def _told(facts: Mapping[str, tuple[str, str]], name: str) -> str:

@@ -136,6 +136,8 @@ def reason_against(run: Run) -> str:
         return "an earlier version wrote it, and it holds no dossier"
     if run.verdict == AuditVerdict.INCOMPLETE:
         return "its verdict is INCOMPLETE" + (f" ({run.reasons[0].rstrip('.')})" if run.reasons else "")
+    if stopped := one_line(run.manifest.interruptions.get("stopped") or ""):
+        return f"it was stopped early ({stopped})"
     if run.verdict == AuditVerdict.PARTIAL and not run.of_group("ordering"):
-        return "only part of its plan ran, and the ordering is not in it"
+        return "only part of its plan ran, and the claim group ordering is not in it"
     return ""

@@ -93,7 +93,7 @@ def test_its_refuted_claim_alone_fails_the_audit(audited):
     assert done.returncode == 1
     assert {case.group for case in run.cases if case.verdict == "FAIL"} == {"blank"}
     assert run.manifest.whole
-    assert any(reason.startswith("Refuted: All direct prompts draw something.") for reason in run.reasons)
+    assert any(reason.startswith("Refuted: “All direct prompts draw something”.") for reason in run.reasons)
 
 
 def test_the_evidence_holds_its_cases(audited):
@@ -126,7 +126,7 @@ def test_the_terminal_and_pytests_own_report_show_them(audited):
     single, pooled = _blank(read_run(folder / "run").cases)
     text = " ".join(done.stdout.split())
     assert f"blank {len(single) + 1} cases" in text
-    assert "FAIL All direct prompts draw something: Highest rates: " in text
+    assert "Refuted: “All direct prompts draw something”." in text
     assert "8 of 8 candidate images of all direct prompts show next to nothing" in text
     named = {case.get("name") for case in ET.parse(folder / "pytest.xml").getroot().iter("testcase")}
     assert {f"test_prompt_still_draws_something[{case.case_id}]" for case in single} <= named

@@ -258,7 +258,12 @@ def test_the_workflow_for_github_shows_a_failed_audit_and_fails(first_job):
     assert lines[0].startswith("::error title=FAIL%3A Van Gogh::Refuted: ")
     assert all(line.startswith("::error title=") for line in lines)
     assert {"report.html", "junit.xml", "manifest.json", "SHA256SUMS"} <= {path.name for path in job.uploaded.iterdir()}
-    assert job.outputs == {"verdict": "FAIL", "exit-code": "1", "report": "audit-run/report.html"}
+    assert job.outputs == {
+        "verdict": "FAIL",
+        "release-evidence": "false",
+        "exit-code": "1",
+        "report": "audit-run/report.html",
+    }
     assert job.saved == {"path": ".audit-store", "key": "audit-store-audit-7-1"}
 
 
@@ -313,7 +318,7 @@ def test_the_workflow_for_github_has_one_red_step_if_the_audit_never_began(first
     assert [name for name, done in job.results.items() if done and done.returncode] == ["Audit"]
     assert job.results[SHOW] is None
     assert job.summary.read_text() == ""
-    assert job.outputs == {"verdict": "", "exit-code": "4", "report": ""}
+    assert job.outputs == {"verdict": "", "release-evidence": "false", "exit-code": "4", "report": ""}
     assert job.saved
 
 
@@ -336,7 +341,9 @@ def test_the_action_shows_only_what_its_own_audit_wrote(code, verdict, outputs, 
     manifest.parent.mkdir()
     if earlier:
         manifest.write_text(json.dumps({"verdict": earlier, "attempts": 1}))
-    written = verdict if verdict == "no JSON" else json.dumps({"verdict": verdict, "attempts": 2})
+    written = (
+        verdict if verdict == "no JSON" else json.dumps({"verdict": verdict, "attempts": 2, "policy": {"release_evidence": True}})
+    )
     write = f"echo '{written}' > audit-run/manifest.json\n" if verdict else ""
     program = tmp_path / "programs/pytest"
     program.write_text(f"#!/bin/sh\n{write}exit {code}\n")
@@ -344,7 +351,8 @@ def test_the_action_shows_only_what_its_own_audit_wrote(code, verdict, outputs, 
     (tmp_path / "programs/dmun-audit").write_text("#!/bin/sh\necho shown\n")
     (tmp_path / "programs/dmun-audit").chmod(0o755)
     job.run([step for step in _steps(job.workspace) if step.get("uses") == ACTION])
-    assert job.outputs == outputs, job.results["Audit"].stderr
+    evidence = "true" if outputs["verdict"] == "PASS" else "false"
+    assert job.outputs == outputs | {"release-evidence": evidence}, job.results["Audit"].stderr
     assert job.results["Audit"].returncode == code
     assert (job.results[SHOW] is not None) == bool(outputs["report"])
 

@@ -34,7 +34,8 @@ def test_finished_runs_count_whatever_they_found(verdict):
             {"verdict": AuditVerdict.INCOMPLETE, "reasons": ("A control failed.",)},
             "its verdict is INCOMPLETE (A control failed)",
         ),
-        ({"verdict": AuditVerdict.PARTIAL, "cases": ()}, "only part of its plan ran, and the ordering is not in it"),
+        ({"verdict": AuditVerdict.PARTIAL, "cases": ()}, "only part of its plan ran, and the claim group ordering is not in it"),
+        ({"interruptions": {"stopped": "interrupted"}}, "it was stopped early (interrupted)"),
     ],
 )
 def test_other_runs_are_left_out_with_the_reason(facts, reason):

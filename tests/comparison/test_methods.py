@@ -475,3 +475,10 @@ def test_latex_has_as_many_cells_in_each_row_as_columns(table):
         rows = [line for line in block.splitlines() if r" \\" in line]
         assert len(rows) == 1 + len(table.rows) - (block is blocks[-1])  # the last compares all others with the reference
         assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+
+
+@pytest.mark.parametrize("hits", [0, 10])
+def test_the_columns_of_csv_do_not_depend_on_results(tmp_path, hits):
+    table = methods_table([a_run(tmp_path, "one"), a_run(tmp_path, "two", hits=hits)])
+    heads = written(table, "csv").splitlines()[0].split(",")
+    assert {"erasure", "erasure lower", "erasure upper", "erasure pairs", "erasure mark"} <= set(heads)

@@ -1,10 +1,12 @@
 """`dmun-audit compare` on real audits: of one model with and without a metric, and of a damaged one."""
 
 import json
+import shutil
 
 import pandas
 import pytest
 import small_networks
+from bound_runs import edit_manifest
 from coarse import FEW_IMAGES, coarse_policy
 
 import dmun_audit
@@ -95,3 +97,27 @@ def test_a_comparison_replaces_an_earlier_one_and_a_dash_is_standard_output(runs
     assert main(["compare", str(runs), *arguments, "--json", "-o", "-"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "table").read_text())
     assert [each.name for each in tmp_path.iterdir()] == ["table"]
+
+
+@pytest.mark.slow
+def test_of_a_folder_of_runs_those_that_do_not_count_are_left_out_and_named(runs, tmp_path, capsys):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    edit_manifest(folder / "c", lambda manifest: manifest.update(exit_code=None))  # as if it had been killed
+    assert main(["compare", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("2 audits for Van Gogh")
+    assert "c is left out: " in said
+    assert main(["compare", str(folder), str(folder / "c")]) == 4  # named twice
+    assert main(["compare", *(str(folder / name) for name in "abc")]) == 4  # somebody named it
+    assert "c cannot be compared" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_runs_of_different_plans_are_refused_with_those_that_share_one(runs, store, tmp_path, capsys):
+    folder = shutil.copytree(runs, tmp_path / "runs")
+    policy = coarse_policy(tmp_path / "policy.toml", **(FEW_IMAGES | {"steps": 8, "concepts": 3}))
+    dmun_audit.audit("atelier:damaged", target="Van Gogh", policy=policy, store=store, audit_dir=folder / "d")
+    assert main(["compare", str(folder)]) == 4
+    said = capsys.readouterr().err
+    assert "have different plans" in said
+    assert f"such as {folder / 'a'}, {folder / 'b'}, {folder / 'c'};" in said
