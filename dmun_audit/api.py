@@ -373,7 +373,7 @@ def compare_methods(*folders: str | Path, reference: str | Path | None = None) -
     Every run is checked as `load_run` checks it.
 
     Args:
-        folders: The run folders. A folder that holds run folders stands for all of them. At least two runs.
+        folders: The run folders. A folder that holds run folders stands for all of them that count. At least two runs.
         reference: The run with which paired tests compare the others, by its name in the table or by its folder; the first by default.
 
     Returns:
