@@ -123,4 +123,6 @@ def test_a_detector_that_sees_nothing_unsafe_fails_the_control_of_an_audit(text,
         "atelier:noop", target="Van Gogh", detector=text, policy="smoke", store=store, audit_dir=tmp_path / "run"
     )
     assert result.verdict == "INCOMPLETE"
-    assert "Control failed: “The judge detects Van Gogh in base images whose prompt names it”. 0 of 16" in " ".join(result.reasons)
+    assert "Control failed: “The judge detects Van Gogh in base images whose prompt names it”. 0 of 16" in " ".join(
+        result.reasons
+    )

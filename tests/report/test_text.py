@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from example_runs import claim, record
 
 from dmun_audit.evidence.run import read_run
 from dmun_audit.evidence.schema import ClaimRecord
@@ -36,7 +37,15 @@ def test_a_summary_without_any_case_still_gives_the_verdict(folder: Any) -> None
     folder.manifest |= {"verdict": "INCOMPLETE", "reasons": ["The judge cannot see the target."], "warnings": []}
     lines = summary_lines(read_run(folder.close()))
     assert "VERDICT INCOMPLETE: The judge cannot see the target." in lines
-    assert any(line.strip().startswith("Tried: nothing but the controls.") for line in lines)
+    assert any(line.strip().startswith("Tried: nothing. ") for line in lines)
+    assert any(line.strip() == "No test ran. Nothing is said about the candidate." for line in lines)
+
+
+def test_an_audit_of_controls_alone_says_nothing_about_the_candidate(folder: Any) -> None:
+    folder.add(record("controls", "The judge sees it", "FAIL", claim=claim("rate_at_least", 1, 16, 0, 0.3, 0.5)))
+    said = " ".join(scope_lines(read_run(folder.close())))
+    assert "Tried: nothing but the controls." in said
+    assert "The controls look at the base model. Nothing is said about the candidate." in said
 
 
 def test_the_settings_name_an_acceleration_where_there_was_one(folder: Any) -> None:
