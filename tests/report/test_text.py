@@ -55,8 +55,8 @@ def test_the_settings_name_an_acceleration_where_there_was_one(folder: Any) -> N
 
 def test_a_failure_text_holds_everything_in_100_columns(example: Path) -> None:
     run = read_run(example)
-    for record in run.cases:
-        text = failure_text(record)
+    for case in run.cases:
+        text = failure_text(case)
         assert all(columns(line) <= 100 for line in text.splitlines())
         assert text.isprintable() or text.replace("\n", "").isprintable()
     record = next(case for case in run.cases if case.verdict == "FAIL")
