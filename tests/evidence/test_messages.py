@@ -54,7 +54,7 @@ def test_an_undecided_claim_without_a_hit_is_no_finding():
     few, some = rate_at_most(0, 24, 0.1), rate_at_most(2, 24, 0.1)
     assert few.verdict == some.verdict == "INCONCLUSIVE"
     assert more_images(few, "images").startswith("Nothing counts against this claim, but 24 images are too few to prove it.")
-    assert f"about {few.needed:,} would" in more_images(few, "images")
+    assert f"about {few.needed:,} images would" in more_images(few, "images")
     assert "Nothing counts" not in more_images(some, "images")
 
 
