@@ -110,7 +110,7 @@ def accuracy_loss_at_most(
 
     Example:
         >>> accuracy_loss_at_most(16, 16, 160, margin=0.15)
-        <Decision PASS: 16 of 160 pairs lost, 16 won, at most 9.91% with 95% confidence; margin 15%>
+        <Decision PASS: 16 of 160 pairs lost, 16 won, at most 9.91 points with 95% confidence; margin 15 points>
     """
     losses, gains, pairs = _check_pairs(losses, gains, pairs)
     if not 0.0 <= margin < 1.0:
