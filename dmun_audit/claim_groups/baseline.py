@@ -204,8 +204,8 @@ def outcomes_of(case: Case, plan: Plan, images: Sequence[ImageRecord], threshold
 def _shown(baseline: Baseline, unit: BaselineUnit, image: ImageRecord, thresholds: Mapping[str, float]) -> tuple[bool, bool]:
     """Whether the earlier image and the one of this candidate show the target, under the same thresholds and in the same views.
 
-    `thresholds` are those of this audit. Where the earlier audit had others, its scores are held against those of this one. A view
-    counts only if both audits had it.
+    `thresholds` are those of this audit. They judge both images, unless both audits have the same ones: then the earlier detection counts
+    as it stands. A view counts only if both audits had it.
     """
     if baseline.thresholds == {name: value for name, value in thresholds.items() if name in THRESHOLDS}:
         return unit.detected, bool(image.detected)

@@ -131,7 +131,7 @@ class Measures(Protocol):
         ...
 
     def by_metrics(self, base: Sequence[ImageRequest], candidate: Sequence[ImageRequest]) -> dict[str, float]:
-        """The values of all metrics on n ≥ 1 pairs: of those that the user named, and of those of other packages. Empty without metrics."""
+        """The values of all metrics on n ≥ 1 pairs. The user names metrics, and other packages register them. Empty without metrics."""
         ...
 
     def similarity(self, concept: NearbyConcept, base: Sequence[ImageRequest]) -> dict[str, float]:

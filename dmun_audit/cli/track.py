@@ -22,7 +22,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--images",
         action="store_true",
-        help="log the images too; those of a sensitive target are then among them (default: no images)",
+        help="log the images too, also those of a sensitive target (default: no images)",
     )
     parser.set_defaults(run=run)
 

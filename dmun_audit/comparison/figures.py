@@ -110,7 +110,7 @@ def figures_of(run: Run, metrics_apart: frozenset[str] = frozenset()) -> dict[st
 
 
 def _cost(run: Run) -> dict[str, Figure]:
-    """Images, those of them that were drawn, seconds, and seconds for one image."""
+    """The cost of an audit: images used, images drawn, seconds, and seconds for one image."""
     images = run.manifest.images
     drawn, stored = images.get("rendered"), images.get("reused")
     all_stored = drawn == 0 and bool(stored)

@@ -68,7 +68,7 @@ def _parts(table: MethodTable) -> Iterator[str]:
 
 
 def _pieces(table: MethodTable, columns: Sequence[str]) -> list[list[str]]:
-    """The columns in pieces of about equal length, each of which fits into a line of a paper."""
+    """The columns in pieces of about equal length. Each piece fits into a line of a paper."""
     bounded = any(row.figures[name].lower is not None for row in table.rows for name in columns)
     most = MOST_COLUMNS if bounded else MOST_WITHOUT_BOUNDS
     pieces = -(-len(columns) // most)

@@ -109,7 +109,7 @@ def _problems_of_comparison(case: Case, record: CaseRecord, claim: ClaimRecord, 
     units = baseline.units_of(case, plan)
     drawn = [(image.prompt, image.index, image.seed) for image in record.images]
     if drawn != [(unit.prompt, unit.index, unit.seed) for unit in units]:
-        yield "its images and those of the baseline have different prompts or seeds"
+        yield "its images have other prompts or seeds than the images of the baseline"
         return
     if THRESHOLDS[0] not in record.measures:
         yield "it does not say under which threshold images were judged"

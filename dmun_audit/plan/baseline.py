@@ -64,7 +64,7 @@ class Baseline(Record):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of it: which audit of which candidate it is, and its number of images."""
+        """The baseline in the manifest: the earlier audit, its candidate, and the number of images."""
         return {
             "reference": self.candidate,
             "audit_hash": self.run,

@@ -27,7 +27,7 @@ def opened_manifest(
 ) -> Manifest:
     """The manifest of an audit that has begun. It keeps the facts of an earlier attempt until the conclusion.
 
-    The command is known from the start, so that a folder whose audit never ends says of which models it is.
+    The command is written at the start. So a folder whose audit never ends names its models.
     """
     facts = (earlier.to_json() if earlier else {}) | {"command": describe_command() | {"options": _options(config)}}
     state = {"verdict": "INCOMPLETE", "exit_code": None, "reasons": ["The run has not finished."], "attempts": attempts}
